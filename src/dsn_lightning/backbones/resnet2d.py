@@ -1,0 +1,71 @@
+"""2-D ResNets over frames stacked as channels (R2D of "A Closer Look at Spatiotemporal Convolutions", Tran et al.)."""
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+from torchvision.models.resnet import BasicBlock
+
+
+class ResNet2D(nn.Module):
+    """A clip network whose first convolution merges all frames; torchvision's `ResNet` without max-pooling.
+
+    With the defaults it is the paper's ResNet2D-18: 8 RGB frames enter as 24 channels, 1.932 GMACs at 112x112, which
+    is what Tables III and IV imply. It is the trunk of an observation network (``num_classes=0``) and, with classes,
+    the clip classifier of max-response sampling.
+
+    Args:
+        num_classes: J, outputs; 0 leaves the classification layer out and returns pooled features.
+        num_frames: frames it looks at; of longer clips it takes the middle ones (Sec. V-B).
+        in_channels: C, channels of a frame.
+        stem_width: channels after the first convolution.
+        widths: channels of the stages; each stage after the first halves height and width.
+        blocks: residual blocks in each stage.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        *,
+        num_frames: int = 8,
+        in_channels: int = 3,
+        stem_width: int = 64,
+        widths: Sequence[int] = (64, 128, 256, 512),
+        blocks: Sequence[int] = (2, 2, 2, 2),
+    ) -> None:
+        super().__init__()
+        self.num_frames = num_frames
+        self.conv1 = nn.Conv2d(num_frames * in_channels, stem_width, 7, stride=2, padding=3, bias=False)
+        self.bn1 = nn.BatchNorm2d(stem_width)
+        self.relu = nn.ReLU(inplace=True)
+        width_in = stem_width
+        for i, (width, num_blocks) in enumerate(zip(widths, blocks, strict=True)):
+            stage = nn.Sequential()
+            for b in range(num_blocks):
+                stride = 2 if b == 0 and i > 0 else 1
+                shortcut = None
+                if stride != 1 or width_in != width:
+                    shortcut = nn.Sequential(
+                        nn.Conv2d(width_in, width, 1, stride=stride, bias=False), nn.BatchNorm2d(width)
+                    )
+                stage.append(BasicBlock(width_in, width, stride, shortcut))
+                width_in = width
+            self.add_module(f"layer{i + 1}", stage)
+        self.num_stages = len(widths)
+        self.num_features = width_in
+        self.avgpool = nn.AdaptiveAvgPool2d(1)
+        self.fc = nn.Linear(width_in, num_classes) if num_classes else nn.Identity()
+        for module in self.modules():  # torchvision's initialisation of ResNet
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward(self, clips: Tensor) -> Tensor:
+        """Map normalised clips (B, C, T, H, W) to logits (B, J), or to features (B, D)."""
+        first = (clips.shape[2] - self.num_frames) // 2
+        if first < 0:
+            raise ValueError(f"clips of {clips.shape[2]} frames are too short: this network needs {self.num_frames}")
+        frames = clips[:, :, first : first + self.num_frames]
+        x = frames.transpose(1, 2).flatten(1, 2)  # (B, T*C, H, W): frame by frame
+        x = self.relu(self.bn1(self.conv1(x)))
+        for i in range(self.num_stages):
+            x = self.get_submodule(f"layer{i + 1}")(x)
+        return self.fc(self.avgpool(x).flatten(1))

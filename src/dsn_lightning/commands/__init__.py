@@ -1,0 +1,1 @@
+"""The command-line programs: thin, and the only modules that know Hydra."""

@@ -1,0 +1,159 @@
+"""From a configuration to objects, and from a checkpoint back to them."""
+
+import pickle
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from torch import nn
+
+from dsn_lightning.data.datamodule import SectionClipDataModule
+from dsn_lightning.data.transforms import Crop
+from dsn_lightning.errors import UsageError
+from dsn_lightning.recognizer import Recognizer
+
+RECORD_KEY = "dsn_lightning"
+"""Where a checkpoint holds the run's configuration and classes, as plain dicts and lists."""
+
+_TRUSTED = ("dsn_lightning.", "torch.optim.", "torchvision.models.")
+
+
+def build_datamodule(cfg: DictConfig) -> SectionClipDataModule:
+    """Return the data module that ``cfg`` (the whole configuration) describes."""
+    reading, backbone = cfg.dataset.reading, cfg.backbone
+    own = {k: v for k, v in cfg.dataset.items() if k not in ("fps", "reading")}
+    fit = [s for s in reading.scales if round(s * backbone.crop_size) <= min(backbone.frame_size)]
+    return SectionClipDataModule(
+        instantiate(own, _convert_="all"),
+        crop=Crop(tuple(backbone.frame_size), backbone.crop_size, tuple(fit), reading.flip),
+        num_sections=cfg.M,
+        clips_per_section=cfg.algorithm.train_N,
+        test_num_sections=first(cfg.test.M),
+        test_clips_per_section=1 if cfg.algorithm.train_N == 1 else cfg.test.N,
+        frames_per_clip=backbone.frames_per_clip,
+        frame_stride=backbone.frame_stride,
+        fps=cfg.dataset.fps,
+        batch_size=cfg.schedule.batch_size,
+        num_workers=cfg.num_workers,
+        cache_frames=reading.cache_frames,
+        seed=cfg.seed,
+    )
+
+
+def first(value: Any) -> int:
+    """Return a number, or the first of a list of numbers."""
+    return int(value[0] if OmegaConf.is_list(value) else value)
+
+
+def build_recognizer(cfg: DictConfig, num_classes: int) -> Recognizer:
+    """Return the recogniser that ``cfg`` (the whole configuration) describes, with fresh weights."""
+    networks: dict[str, Any] = {"classifier": instantiate(cfg.backbone.network, num_classes=num_classes)}
+    if cfg.algorithm.name != "baseline":
+        networks |= {"observation": instantiate(cfg.observation.network), "estimator": instantiate(cfg.estimator)}
+    return instantiate(cfg.algorithm.module)(
+        **networks,
+        schedule=instantiate(cfg.schedule.rule, _convert_="all"),
+        mean=list(cfg.backbone.mean),
+        std=list(cfg.backbone.std),
+        seed=cfg.seed,
+        gradient_clip=cfg.schedule.gradient_clip,
+        accumulate=cfg.schedule.accumulate,
+    )
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained recogniser out of a checkpoint.
+
+    Attributes:
+        recognizer: with its weights, in eval mode.
+        cfg: the configuration of its run.
+        classes: class names; the order of its outputs.
+        path: the checkpoint.
+    """
+
+    recognizer: Recognizer
+    cfg: DictConfig
+    classes: list[str]
+    path: Path
+
+
+def load_trained(path: str | Path, *, role: str) -> Trained:
+    """Load a checkpoint of `dsn-train`.
+
+    Args:
+        path: the checkpoint file.
+        role: the key that named it, for messages.
+
+    Raises:
+        UsageError: the file is missing or is no such checkpoint.
+    """
+    file = Path(path).expanduser()
+    if not file.is_file():
+        raise UsageError(f"{role}={path}: no such checkpoint file")
+    try:
+        content = torch.load(file, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+        raise UsageError(f"{role}={path}: cannot be read as a checkpoint of weights") from error
+    if not isinstance(content, dict) or RECORD_KEY not in content:
+        raise UsageError(f"{role}={path}: not a checkpoint of dsn-train")
+    cfg = OmegaConf.create(content[RECORD_KEY]["config"])
+    assert isinstance(cfg, DictConfig)
+    _refuse_foreign_code(cfg, f"{role}={path}")
+    classes = list(content[RECORD_KEY]["classes"])
+    recognizer = build_recognizer(cfg, len(classes))
+    recognizer.load_state_dict(content["state_dict"])
+    return Trained(recognizer.eval(), cfg, classes, file)
+
+
+def _refuse_foreign_code(cfg: DictConfig, where: str) -> None:
+    """A checkpoint's configuration names the classes it is built from: only known packages are imported."""
+    parts: list[Any] = [cfg.backbone, cfg.observation, cfg.algorithm, cfg.estimator, cfg.schedule]
+    while parts:
+        part = parts.pop()
+        if OmegaConf.is_dict(part):
+            target = part.get("_target_")
+            if target is not None and not str(target).startswith(_TRUSTED):
+                raise UsageError(f"{where}: would run {target}, which is not one of {', '.join(_TRUSTED)}*")
+            parts.extend(part.values())
+        elif OmegaConf.is_list(part):
+            parts.extend(part)
+
+
+def check_fits(trained: Trained, *, classes: list[str], cfg: DictConfig, role: str) -> None:
+    """Refuse a checkpoint that was trained for other classes or other clips than ``cfg`` asks for.
+
+    Raises:
+        UsageError: says what differs.
+    """
+    where = f"{role}={trained.path}"
+    if trained.classes != classes:
+        raise UsageError(
+            f"{where}: was trained for {len(trained.classes)} classes ({_some(trained.classes)}), "
+            f"the data set {cfg.dataset.name} has {len(classes)} ({_some(classes)})"
+        )
+    for key in ("frames_per_clip", "frame_stride", "frame_size", "crop_size"):
+        own, asked = trained.cfg.backbone[key], cfg.backbone[key]
+        if own != asked:
+            raise UsageError(f"{where}: was trained with backbone.{key}={own}, asked for is {asked}")
+
+
+def _some(classes: list[str]) -> str:
+    return ", ".join(classes[:3]) + (", ..." if len(classes) > 3 else "")
+
+
+def take_classifier(target: nn.Module, trained: Trained, *, cfg: DictConfig) -> None:
+    """Copy a trained run's classifier into ``target``.
+
+    Raises:
+        UsageError: it is another network.
+    """
+    if trained.cfg.backbone.network != cfg.backbone.network:
+        raise UsageError(
+            f"classifier.checkpoint={trained.path}: holds a {trained.cfg.backbone.name}, asked for is "
+            f"backbone={cfg.backbone.name}"
+        )
+    target.load_state_dict(trained.recognizer.classifier.state_dict())

@@ -1,0 +1,95 @@
+"""dsn-train: train one recogniser."""
+
+from pathlib import Path
+from typing import Any
+
+import hydra
+import pytorch_lightning as pl
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.callbacks import Callback, ModelCheckpoint
+
+from dsn_lightning.callbacks import CheckpointRecord, PolicyLog, RunProgress
+from dsn_lightning.commands import build
+from dsn_lightning.commands.run import config_folder, environment, run, write_json
+from dsn_lightning.errors import UsageError
+
+
+def train(cfg: DictConfig) -> None:
+    """Train what ``cfg`` describes, write its checkpoints and metrics to ``cfg.run_dir`` and evaluate it.
+
+    One call is one training; a sweep makes it once in each of its processes.
+    """
+    run_dir = Path(cfg.run_dir)
+    pl.seed_everything(cfg.seed, workers=True, verbose=False)
+    data = build.build_datamodule(cfg)
+    data.prepare_data()
+    data.setup()
+    recognizer = build.build_recognizer(cfg, len(data.classes))
+    if cfg.classifier.checkpoint is not None:
+        source = build.load_trained(cfg.classifier.checkpoint, role="classifier.checkpoint")
+        build.check_fits(source, classes=list(data.classes), cfg=cfg, role="classifier.checkpoint")
+        build.take_classifier(recognizer.classifier, source, cfg=cfg)
+    elif cfg.algorithm.name == "dsn_fixed":
+        raise UsageError("algorithm=dsn_fixed keeps a trained classifier: give it with classifier.checkpoint=PATH")
+    num_train, has_val = len(data.section_clips("train")), len(data.section_clips("val")) > 0
+    if num_train == 0:
+        raise UsageError(f"dataset={cfg.dataset.name}: has no training videos")
+    write_json(run_dir / "environment.json", environment(
+        effective_batch_size=cfg.schedule.batch_size * cfg.schedule.accumulate,
+        fps=cfg.dataset.fps or "native",
+        frame_stride=cfg.backbone.frame_stride,
+        videos={subset: len(data.videos(subset)) for subset in ("train", "val", "test")},
+    ))  # fmt: skip
+    trainer = instantiate(
+        cfg.trainer,
+        max_epochs=cfg.schedule.max_epochs,
+        default_root_dir=str(run_dir),
+        logger=[instantiate(logger) for logger in cfg.logger.values()],
+        callbacks=_callbacks(cfg, run_dir, list(data.classes), has_val=has_val),
+        enable_progress_bar=False,
+        log_every_n_steps=1,
+        _convert_="all",
+    )
+    trainer.fit(recognizer, datamodule=data)
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+    if cfg.test.enabled:
+        from dsn_lightning.commands.evaluate import evaluate_trained  # evaluation is not needed to train
+
+        trained = build.Trained(
+            recognizer.eval(), cfg, list(data.classes), run_dir / "checkpoints" / "last.ckpt"
+        )
+        role = "baseline" if cfg.algorithm.name == "baseline" else cfg.algorithm.name
+        evaluate_trained({role: trained}, cfg, data, run_dir)
+
+
+def _callbacks(cfg: DictConfig, run_dir: Path, classes: list[str], *, has_val: bool) -> list[Callback]:
+    folder = run_dir / "checkpoints"
+    record: dict[str, Any] = {"config": plain(cfg), "classes": classes}
+    best = {"monitor": "val/top1", "mode": "max"} if has_val else {}
+    return [
+        CheckpointRecord(build.RECORD_KEY, record),
+        PolicyLog(),
+        ModelCheckpoint(dirpath=folder, filename="best", save_last=True, enable_version_counter=False, **best),
+        RunProgress(bar=cfg.progress, file=run_dir / "progress.json"),
+    ]
+
+
+def plain(cfg: DictConfig) -> dict[str, Any]:
+    """Return the configuration as plain dicts and lists, all references resolved."""
+    content = OmegaConf.to_container(cfg, resolve=True)
+    assert isinstance(content, dict)
+    return {str(key): value for key, value in content.items()}
+
+
+@hydra.main(version_base="1.3", config_path=config_folder(), config_name="train")
+def main(cfg: DictConfig) -> None:
+    """Entry point."""
+    run(train, cfg, command="dsn-train")
+
+
+if __name__ == "__main__":
+    torch.multiprocessing.freeze_support()
+    main()

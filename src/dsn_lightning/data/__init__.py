@@ -1,0 +1,1 @@
+"""Records, section/clip positions, decoding, transforms, data sets and the data module."""

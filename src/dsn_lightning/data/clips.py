@@ -1,0 +1,190 @@
+"""From a video and clip positions to uint8 clips: the plan (which frames) apart from the decode (their pixels)."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+
+from dsn_lightning.data.decoding import Frames, VideoInfo
+from dsn_lightning.data.records import VideoRecord
+from dsn_lightning.data.sections import IntArray, clip_frames, section_clip_starts
+from dsn_lightning.data.transforms import Crop
+from dsn_lightning.keyed import keyed_rng
+
+
+class FrameReader(Protocol):
+    """Reads frames of a file; see `decoding.read_frames`."""
+
+    def __call__(self, path: Any, indices: IntArray, size: tuple[int, int]) -> Frames:
+        """Return frames ``indices`` (strictly increasing), uint8 (F, H, W, 3)."""
+
+
+@dataclass(frozen=True)
+class Video:
+    """A record with its time line: the frames that positions count.
+
+    Attributes:
+        record: id, file, labels.
+        num_frames: L, frames on the time line.
+        fps: frames a second on the time line.
+        source: frame of the file shown at each place of the time line.
+    """
+
+    record: VideoRecord
+    num_frames: int
+    fps: float
+    source: IntArray
+
+
+def place_on_time_line(record: VideoRecord, info: VideoInfo, fps: float | None) -> Video:
+    """Return the video at its native frame rate (``fps=None``) or resampled by time stamp.
+
+    The resampled frame at time t is the one on display then.
+    """
+    if fps is None:
+        return Video(record, info.num_frames, info.fps, np.arange(info.num_frames))
+    times = np.asarray(info.times) if info.times else np.arange(info.num_frames) / info.fps
+    length = max(1, round(info.duration * fps))
+    shown = np.searchsorted(times, np.arange(length) / fps + 1e-6, side="right") - 1
+    return Video(record, length, fps, shown.clip(0, info.num_frames - 1))
+
+
+@dataclass(frozen=True)
+class ClipReader:
+    """Reads clips at given positions.
+
+    Attributes:
+        read: decodes frames.
+        crop: cuts the input window.
+        frames_per_clip: T.
+        frame_stride: distance of a clip's frames on the time line.
+    """
+
+    read: FrameReader
+    crop: Crop
+    frames_per_clip: int
+    frame_stride: int
+
+    @property
+    def clip_span(self) -> int:
+        """Frames of the time line that a clip covers."""
+        return self.frames_per_clip * self.frame_stride
+
+    def plan(self, video: Video, starts: IntArray) -> IntArray:
+        """Return the file's frames that make up the clips at ``starts`` (...,): (..., T)."""
+        places = clip_frames(
+            starts,
+            num_frames=video.num_frames,
+            frames_per_clip=self.frames_per_clip,
+            frame_stride=self.frame_stride,
+        )
+        return video.source[places]
+
+    def __call__(self, video: Video, starts: IntArray, rng: np.random.Generator | None = None) -> Tensor:
+        """Return the clips at ``starts`` (...,), uint8 (..., C, T, H, W); each frame is decoded once for all of them.
+
+        Args:
+            video: what to read from.
+            starts: first frames on the time line.
+            rng: draws each clip's crop; None takes the centre.
+        """
+        plan = self.plan(video, starts)
+        wanted, place = np.unique(plan, return_inverse=True)
+        frames = self.read(video.record.path, wanted, self.crop.frame_size)
+        place = place.reshape(-1, self.frames_per_clip)
+        clips = torch.stack([self.crop(frames[clip], rng) for clip in place])
+        return clips.unflatten(0, starts.shape)
+
+
+class SectionClips(Dataset[dict[str, Any]]):
+    """Videos as section clips, addressed by (epoch, index): what is drawn depends on nothing else.
+
+    Args:
+        videos: what it holds.
+        reader: reads their clips.
+        num_classes: J.
+        num_sections: M.
+        clips_per_section: N.
+        seed: of all draws; None gives centred clips and crops (testing).
+    """
+
+    def __init__(
+        self,
+        videos: Sequence[Video],
+        reader: ClipReader,
+        *,
+        num_classes: int,
+        num_sections: int,
+        clips_per_section: int,
+        seed: int | None,
+    ) -> None:
+        self.videos = videos
+        self.reader = reader
+        self.num_classes = num_classes
+        self.num_sections = num_sections
+        self.clips_per_section = clips_per_section
+        self.seed = seed
+
+    def __len__(self) -> int:
+        return len(self.videos)
+
+    def starts(self, epoch: int, index: int) -> IntArray:
+        """Return the clips' first frames, (M, N)."""
+        video = self.videos[index]
+        rng = None if self.seed is None else keyed_rng(self.seed, epoch, video.record.video_id, "jitter")
+        return section_clip_starts(
+            video.num_frames,
+            num_sections=self.num_sections,
+            clips_per_section=self.clips_per_section,
+            clip_span=self.reader.clip_span,
+            rng=rng,
+        )
+
+    def __getitem__(self, key: tuple[int, int]) -> dict[str, Any]:
+        epoch, index = key
+        video = self.videos[index]
+        starts = self.starts(epoch, index)
+        rng = None if self.seed is None else keyed_rng(self.seed, epoch, video.record.video_id, "crop")
+        return {
+            "clips": self.reader(video, starts, rng),  # (M, N, C, T, H, W)
+            "targets": label_vector(video.record.labels, self.num_classes),
+            "video_id": video.record.video_id,
+            "start_frame": torch.from_numpy(starts),
+        }
+
+
+def label_vector(labels: Sequence[int], num_classes: int) -> Tensor:
+    """Return the training target, float (J,): one-hot, or for several labels multi-hot and normalised to sum 1.
+
+    >>> label_vector([0, 2], 3)
+    tensor([0.5000, 0.0000, 0.5000])
+    """
+    target = torch.zeros(num_classes)
+    target[list(labels)] = 1 / len(labels)
+    return target
+
+
+class EpochSampler(Sampler[tuple[int, int]]):
+    """Yields (epoch, index); the order depends on (seed, epoch) alone. Lightning calls `set_epoch`."""
+
+    def __init__(self, num_videos: int, *, seed: int | None) -> None:
+        self.num_videos = num_videos
+        self.seed = seed
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch that the next pass is."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.num_videos
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        order = np.arange(self.num_videos)
+        if self.seed is not None:
+            order = keyed_rng(self.seed, self.epoch, "order").permutation(self.num_videos)
+        return iter([(self.epoch, int(i)) for i in order])

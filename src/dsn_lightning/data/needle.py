@@ -1,0 +1,249 @@
+"""The embedded data set: short actions hidden in untrimmed videos, written as H.264 files from a seed.
+
+Every video shows one textured scene and one bar. Outside the action the scene is empty, or the bar does something
+that belongs to no class (it jitters, swings back and forth, or wobbles), or it makes *glimpses*: three or four frames
+of another class's motion, in each video always of the same wrong class. In ``num_spans`` short spans it performs the
+video's class: it travels right, left, up or down, or turns clockwise or counter-clockwise. Position and angle are
+uniformly distributed on a torus at every moment, so no single frame gives the class away; only the motion does.
+
+A classifier that averages over the whole video hears the glimpses more often than the action: that is what a learned
+sampler is for. `needle_everywhere` (``everywhere: true``) is the control, in which the action never stops and there
+is nothing to select.
+
+The spans are stored for measuring hit rates, and used for nothing else.
+"""
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import ClassVar
+
+import av
+import numpy as np
+from av.video.reformatter import VideoReformatter
+from filelock import FileLock
+from numpy.typing import NDArray
+from rich.progress import track
+
+from dsn_lightning.data.records import Subset, VideoRecord
+from dsn_lightning.keyed import keyed_rng
+
+_FORMAT = 1  # raise it when the same settings would give other videos
+_FPS = 25
+_SIDE = 48  # pixels
+
+
+@dataclass(frozen=True)
+class NeedleSpec:
+    """Everything that a needle data set depends on.
+
+    Attributes:
+        num_train: training videos.
+        num_val: videos held out for following the training.
+        num_test: test videos.
+        seed: of all videos.
+        min_frames: shortest video.
+        max_frames: longest video, inclusive.
+        num_spans: (fewest, most) spans of the action in a video.
+        span_frames: (shortest, longest) span in frames, inclusive.
+        everywhere: let the action fill the whole video.
+    """
+
+    num_train: int = 240
+    num_val: int = 60
+    num_test: int = 200
+    seed: int = 0
+    min_frames: int = 176
+    max_frames: int = 224
+    num_spans: tuple[int, int] = (2, 3)
+    span_frames: tuple[int, int] = (16, 20)
+    everywhere: bool = False
+
+
+class Needle:
+    """The data set as the data module sees it; see the module's text.
+
+    Args:
+        root: folder that holds the generated sets; each setting gets a folder of its own below it.
+        num_threads: videos written at the same time.
+        **spec: fields of `NeedleSpec`.
+    """
+
+    CLASSES: ClassVar[tuple[str, ...]] = ("right", "left", "up", "down", "clockwise", "counterclockwise")
+
+    def __init__(self, root: str, *, name: str = "needle", num_threads: int | None = None, **spec: object):
+        values = {k: tuple(v) if isinstance(v, Sequence) else v for k, v in spec.items()}
+        self.name = name
+        self.spec = NeedleSpec(**values)  # type: ignore[arg-type]
+        self.num_threads = num_threads or os.cpu_count() or 1
+        settings = {"format": _FORMAT, **asdict(self.spec)}
+        self.folder = Path(root).expanduser().absolute() / f"{keyed_rng(json.dumps(settings)).integers(16**8):08x}"
+
+    @property
+    def classes(self) -> Sequence[str]:
+        """Names of the six motions."""
+        return self.CLASSES
+
+    def prepare(self) -> None:
+        """Write the videos, unless they are there already.
+
+        They appear all at once, by one rename; a run that is killed leaves nothing half made behind, and of two runs
+        that start together one writes and the other waits.
+        """
+        if self.folder.is_dir():
+            return
+        self.folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(self.folder.with_suffix(".lock")):
+            if self.folder.is_dir():
+                return
+            partial = Path(tempfile.mkdtemp(prefix=f".{self.folder.name}.", dir=self.folder.parent))
+            try:
+                self._write(partial)
+                os.replace(partial, self.folder)
+            finally:
+                shutil.rmtree(partial, ignore_errors=True)
+
+    def _write(self, folder: Path) -> None:
+        counts = {"train": self.spec.num_train, "val": self.spec.num_val, "test": self.spec.num_test}
+        jobs = [
+            (folder / f"{subset}_{i:04d}.mp4", self.spec, subset, i) for subset, n in counts.items() for i in range(n)
+        ]
+        with ThreadPoolExecutor(self.num_threads) as pool:  # NumPy and FFmpeg release the interpreter's lock
+            written = pool.map(_write_video, *zip(*jobs, strict=True))
+            rows = list(track(written, f"Writing {self.name}, {len(jobs)} videos", len(jobs)))
+        (folder / "videos.json").write_text(json.dumps(rows, indent=0))
+
+    def records(self, subset: Subset) -> list[VideoRecord]:
+        """Return the videos of one subset, each with its spans in seconds."""
+        rows = json.loads((self.folder / "videos.json").read_text())
+        return [
+            VideoRecord(
+                video_id=row["video_id"],
+                path=self.folder / f"{row['video_id']}.mp4",
+                labels=(row["label"],),
+                spans=tuple((start / _FPS, end / _FPS) for start, end in row["spans"]),
+            )
+            for row in rows
+            if row["subset"] == subset
+        ]
+
+
+def _write_video(path: Path, spec: NeedleSpec, subset: str, index: int) -> dict:
+    rng = keyed_rng(_FORMAT, spec.seed, subset, index, spec.everywhere)
+    label = index % len(Needle.CLASSES)
+    decoy = (label + int(rng.integers(1, len(Needle.CLASSES)))) % len(Needle.CLASSES)
+    num_frames = int(rng.integers(spec.min_frames, spec.max_frames + 1))
+    spans = [(0, num_frames)] if spec.everywhere else _draw_spans(rng, spec, num_frames)
+    acts = _draw_acts(rng, num_frames, spans, label, decoy)
+    _encode(path, _render(rng, acts))
+    return {"video_id": path.stem, "subset": subset, "label": label, "decoy": decoy, "spans": spans}
+
+
+def _draw_spans(rng: np.random.Generator, spec: NeedleSpec, num_frames: int) -> list[tuple[int, int]]:
+    """Place the action's spans at random, at least a span's length apart and away from both ends."""
+    lengths = rng.integers(
+        spec.span_frames[0], spec.span_frames[1] + 1, size=rng.integers(spec.num_spans[0], spec.num_spans[1] + 1)
+    )
+    gap = int(lengths.max())
+    free = num_frames - int(lengths.sum()) - gap * (len(lengths) + 1)
+    cuts = np.sort(rng.integers(free + 1, size=len(lengths)))
+    starts = cuts + gap * np.arange(1, len(lengths) + 1) + np.concatenate([[0], np.cumsum(lengths)[:-1]])
+    return [(int(s), int(s + n)) for s, n in zip(starts, lengths, strict=True)]
+
+
+def _draw_acts(
+    rng: np.random.Generator, num_frames: int, spans: list[tuple[int, int]], label: int, decoy: int
+) -> list[str]:
+    """Return what happens in each frame: a class's name, a class-less movement's name, or ``empty``."""
+    acts = ["empty"] * num_frames
+    frame = 0
+    while frame < num_frames:  # fill everything, then lay the action over it
+        length = int(rng.integers(8, 17))
+        kind = rng.choice(["empty", "jitter", "swing", "wobble", "glimpse"], p=[0.3, 0.12, 0.12, 0.12, 0.34])
+        segment = [str(kind)] * length
+        if kind == "glimpse":
+            segment = ["jitter"] * length
+            seen = int(rng.integers(3, 5))
+            at = int(rng.integers(length - seen + 1))
+            segment[at : at + seen] = [Needle.CLASSES[decoy]] * seen
+        acts[frame : frame + length] = segment[: num_frames - frame]
+        frame += length
+    for start, end in spans:
+        acts[start:end] = [Needle.CLASSES[label]] * (end - start)
+    return acts[:num_frames]
+
+
+def _render(rng: np.random.Generator, acts: list[str]) -> NDArray[np.uint8]:
+    """Draw the frames, uint8 (F, H, W, 3)."""
+    num_frames = len(acts)
+    speed = rng.uniform(2.0, 3.0)  # pixels a frame
+    spin = rng.uniform(0.35, 0.5)  # radians a frame
+    velocity = {
+        "right": (speed, 0.0, 0.0),
+        "left": (-speed, 0.0, 0.0),
+        "down": (0.0, speed, 0.0),
+        "up": (0.0, -speed, 0.0),
+        "clockwise": (0.0, 0.0, spin),  # y points down
+        "counterclockwise": (0.0, 0.0, -spin),
+    }
+    state = np.array([*rng.uniform(0, _SIDE, 2), rng.uniform(0, np.pi)])
+    axis = rng.uniform(0, 2 * np.pi)
+    path = np.empty((num_frames, 3))
+    for i, act in enumerate(acts):
+        back_and_forth = 1.0 if (i // 2) % 2 else -1.0
+        if act in velocity:
+            step = np.array(velocity[act])
+        elif act == "jitter":
+            step = np.array([*rng.normal(0, 1.0, 2), rng.normal(0, 0.15)])
+        elif act == "swing":
+            step = back_and_forth * speed * np.array([np.cos(axis), np.sin(axis), 0.0])
+        elif act == "wobble":
+            step = back_and_forth * spin * np.array([0.0, 0.0, 1.0])
+        else:  # the bar is away and comes back somewhere else
+            step = np.array([*rng.uniform(0, _SIDE, 2), rng.uniform(0, np.pi)])
+        state = state + step
+        path[i] = state
+    y, x = np.mgrid[0:_SIDE, 0:_SIDE].astype(np.float32) + 0.5
+    path, half = path.astype(np.float32), _SIDE / 2
+    dx = (x - path[:, 0, None, None] + half) % _SIDE - half  # (F, H, W), shortest way round the torus
+    dy = (y - path[:, 1, None, None] + half) % _SIDE - half
+    cos, sin = np.cos(path[:, 2])[:, None, None], np.sin(path[:, 2])[:, None, None]
+    along, across = dx * cos + dy * sin, dy * cos - dx * sin
+    length, width = rng.uniform(8, 10), rng.uniform(2.5, 3.5)
+    distance = np.sqrt((along / length) ** 2 + (across / width) ** 2)
+    seen = (np.array(acts) != "empty")[:, None, None]
+    bar = (np.clip((1.15 - distance) / 0.3, 0, 1) * seen)[..., None].astype(np.float32)
+    colour = rng.uniform(170, 255, 3).astype(np.float32)
+    frames = _scene(rng).astype(np.float32) * (1 - bar) + colour * bar + 3 * rng.standard_normal((num_frames, _SIDE, _SIDE, 1), np.float32)
+    return frames.clip(0, 255).astype(np.uint8)
+
+
+def _scene(rng: np.random.Generator) -> NDArray[np.float64]:
+    """Return a smooth, darkish texture that wraps around, (H, W, 3)."""
+    frequency = np.fft.fftfreq(_SIDE)
+    radius = np.hypot(frequency[:, None], frequency[None, :])
+    amplitude = 1 / np.maximum(radius, 1 / _SIDE) ** 1.2
+    noise = rng.normal(size=(_SIDE, _SIDE, 3))
+    texture = np.fft.ifft2(np.fft.fft2(noise, axes=(0, 1)) * amplitude[..., None], axes=(0, 1)).real
+    texture = (texture - texture.mean((0, 1))) / texture.std((0, 1))
+    return rng.uniform(60, 110, 3) + 22 * texture
+
+
+def _encode(path: Path, frames: NDArray[np.uint8]) -> None:
+    """Write H.264 in MP4. One thread: libx264's output depends on the number of threads."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=_FPS, options={"crf": "18", "preset": "veryfast"})
+        stream.width, stream.height, stream.pix_fmt = _SIDE, _SIDE, "yuv420p"
+        stream.time_base = Fraction(1, _FPS)
+        stream.codec_context.thread_count = 1
+        to_yuv = VideoReformatter()
+        for image in frames:
+            frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+            container.mux(stream.encode(to_yuv.reformat(frame, format="yuv420p", threads=1)))
+        container.mux(stream.encode(None))

@@ -1,0 +1,34 @@
+"""Random numbers addressed by what they are for, not by when they are drawn.
+
+A generator made from ``(seed, epoch, video, section, purpose)`` gives the same numbers whatever the number of
+loader workers, processes or restarts.
+"""
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def keyed_rng(*key: int | str) -> np.random.Generator:
+    """Return a generator that depends on ``key`` alone.
+
+    >>> a, b = keyed_rng(0, 3, "video_7", "jitter"), keyed_rng(0, 3, "video_7", "jitter")
+    >>> bool(a.random() == b.random())
+    True
+    """
+    digest = hashlib.blake2b(repr(key).encode(), digest_size=16).digest()
+    return np.random.Generator(np.random.Philox(key=int.from_bytes(digest, "little")))
+
+
+def keyed_uniforms(
+    video_ids: Sequence[str], num_sections: int, *, seed: int, epoch: int, purpose: str
+) -> Tensor:
+    """Return one number in [0, 1) for each section of each video, float64 (B, M).
+
+    Section m's number does not depend on ``num_sections``, so a sweep over M shares its draws.
+    """
+    rows = [keyed_rng(seed, epoch, video, purpose).random(num_sections) for video in video_ids]
+    return torch.from_numpy(np.stack(rows))

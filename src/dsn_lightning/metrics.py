@@ -1,0 +1,84 @@
+"""Video-level metrics as pure functions of scores and labels, and as a `torchmetrics.Metric` around them.
+
+All take scores (B, J), larger is better, and targets (B, J), positive where the video has the label; all give
+fractions in [0, 1]. With several labels a video is right when its answer is one of them.
+"""
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+from torchmetrics.functional.classification import multilabel_average_precision
+from torchmetrics.utilities import dim_zero_cat
+
+
+def top_k_accuracy(scores: Tensor, targets: Tensor, *, k: int) -> float | None:
+    """Share of videos with a true class among the k highest scores; None where k >= J tells nothing.
+
+    >>> scores = torch.tensor([[0.5, 0.3, 0.2], [0.5, 0.3, 0.2]])
+    >>> targets = torch.tensor([[1, 0, 0], [0, 1, 0]])
+    >>> top_k_accuracy(scores, targets, k=1), top_k_accuracy(scores, targets, k=2)
+    (0.5, 1.0)
+    """
+    if k >= scores.shape[1]:
+        return None
+    return float(_hits(scores, targets, k).double().mean())
+
+
+def mean_class_accuracy(scores: Tensor, targets: Tensor) -> float:
+    """Top-1 accuracy of each class that occurs, averaged over classes."""
+    positive = (targets > 0).double()
+    hits = _hits(scores, targets, 1).double() @ positive  # (J,)
+    count = positive.sum(0)
+    return float((hits[count > 0] / count[count > 0]).mean())
+
+
+def mean_average_precision(scores: Tensor, targets: Tensor) -> float:
+    """Average precision of each class that occurs, averaged over classes (THUMOS14's and ActivityNet's mAP)."""
+    positive = targets > 0
+    present = positive.any(0)
+    precision = multilabel_average_precision(
+        scores[:, present], positive[:, present].long(), num_labels=int(present.sum()), average="none"
+    )
+    return float(precision.double().mean())
+
+
+def _hits(scores: Tensor, targets: Tensor, k: int) -> Tensor:
+    return (targets.gather(1, scores.topk(k, dim=1).indices) > 0).any(1)
+
+
+def video_metrics(scores: Tensor, targets: Tensor) -> dict[str, float | None]:
+    """Return ``top1, top5, mean_class, map``.
+
+    Args:
+        scores: probabilities in [0, 1], (B, J).
+        targets: (B, J).
+    """
+    return {
+        "top1": top_k_accuracy(scores, targets, k=1),
+        "top5": top_k_accuracy(scores, targets, k=5),
+        "mean_class": mean_class_accuracy(scores, targets),
+        "map": mean_average_precision(scores, targets),
+    }
+
+
+class VideoMetrics(Metric):
+    """`video_metrics` over all batches; figures that do not apply are left out."""
+
+    full_state_update = False
+    scores: list[Tensor]
+    targets: list[Tensor]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_state("scores", [], dist_reduce_fx="cat")
+        self.add_state("targets", [], dist_reduce_fx="cat")
+
+    def update(self, scores: Tensor, targets: Tensor) -> None:
+        """Add a batch of probabilities and targets, both (B, J)."""
+        self.scores.append(scores)
+        self.targets.append(targets)
+
+    def compute(self) -> dict[str, float]:
+        """Return the metrics of everything seen since the last reset."""
+        figures = video_metrics(dim_zero_cat(self.scores), dim_zero_cat(self.targets))
+        return {name: value for name, value in figures.items() if value is not None}
