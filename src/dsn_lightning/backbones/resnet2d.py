@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock
 
@@ -57,6 +58,7 @@ class ResNet2D(nn.Module):
         for module in self.modules():  # torchvision's initialisation of ResNet
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        self.to(memory_format=torch.channels_last)
 
     def forward(self, clips: Tensor) -> Tensor:
         """Map normalised clips (B, C, T, H, W) to logits (B, J), or to features (B, D)."""

@@ -1,13 +1,14 @@
 """The embedded data set: short actions hidden in untrimmed videos, written as H.264 files from a seed.
 
-Every video shows one textured scene and one bar. Outside the action the scene is empty, or the bar does something
-that belongs to no class (it jitters, swings back and forth, or wobbles), or it makes *glimpses*: three or four frames
-of another class's motion, in each video always of the same wrong class. In ``num_spans`` short spans it performs the
-video's class: it travels right, left, up or down, or turns clockwise or counter-clockwise. Position and angle are
-uniformly distributed on a torus at every moment, so no single frame gives the class away; only the motion does.
+A video is a sequence of shots: a textured scene and a bar, both out of a small stock that all classes share. Outside
+the action the scene is empty, or the bar does something that belongs to no class (it jitters, swings back and forth,
+or wobbles), or it makes a *glimpse*: three or four frames of another class's motion, in each video always of the same
+wrong class. In two or three spans of 14 to 18 frames it performs the video's class: it travels right, left, up or
+down, or turns clockwise or counter-clockwise. Place and angle are uniformly distributed on a torus at every moment,
+so no single frame gives the class away; only the motion does.
 
-A classifier that averages over the whole video hears the glimpses more often than the action: that is what a learned
-sampler is for. `needle_everywhere` (``everywhere: true``) is the control, in which the action never stops and there
+Three clips in ten show the action; a classifier that averages over everything is misled by the rest. The difficulty was
+fixed by training the baseline alone, before a sampler was first run on it. `needle_everywhere` (``everywhere: true``) is the control, in which the action never stops and there
 is nothing to select.
 
 The spans are stored for measuring hit rates, and used for nothing else.
@@ -21,6 +22,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from fractions import Fraction
+from functools import lru_cache
 from pathlib import Path
 from typing import ClassVar
 
@@ -36,7 +38,10 @@ from dsn_lightning.keyed import keyed_rng
 
 _FORMAT = 1  # raise it when the same settings would give other videos
 _FPS = 25
-_SIDE = 48  # pixels
+_SIDE = 34  # pixels
+_NUM_SCENES = 8
+_FILLERS = {"empty": 0.525, "jitter": 0.075, "swing": 0.075, "wobble": 0.075, "glimpse": 0.25}
+_COLOURS = np.array([[235, 235, 235], [240, 220, 120], [130, 225, 235], [245, 160, 190]], np.float32)
 
 
 @dataclass(frozen=True)
@@ -55,14 +60,14 @@ class NeedleSpec:
         everywhere: let the action fill the whole video.
     """
 
-    num_train: int = 240
+    num_train: int = 320
     num_val: int = 60
     num_test: int = 200
     seed: int = 0
-    min_frames: int = 176
-    max_frames: int = 224
+    min_frames: int = 128
+    max_frames: int = 160
     num_spans: tuple[int, int] = (2, 3)
-    span_frames: tuple[int, int] = (16, 20)
+    span_frames: tuple[int, int] = (14, 18)
     everywhere: bool = False
 
 
@@ -146,11 +151,11 @@ def _write_video(path: Path, spec: NeedleSpec, subset: str, index: int) -> dict:
 
 
 def _draw_spans(rng: np.random.Generator, spec: NeedleSpec, num_frames: int) -> list[tuple[int, int]]:
-    """Place the action's spans at random, at least a span's length apart and away from both ends."""
+    """Place the action's spans at random, at least half a span apart and away from both ends."""
     lengths = rng.integers(
         spec.span_frames[0], spec.span_frames[1] + 1, size=rng.integers(spec.num_spans[0], spec.num_spans[1] + 1)
     )
-    gap = int(lengths.max())
+    gap = int(lengths.max()) // 2
     free = num_frames - int(lengths.sum()) - gap * (len(lengths) + 1)
     cuts = np.sort(rng.integers(free + 1, size=len(lengths)))
     starts = cuts + gap * np.arange(1, len(lengths) + 1) + np.concatenate([[0], np.cumsum(lengths)[:-1]])
@@ -165,7 +170,7 @@ def _draw_acts(
     frame = 0
     while frame < num_frames:  # fill everything, then lay the action over it
         length = int(rng.integers(8, 17))
-        kind = rng.choice(["empty", "jitter", "swing", "wobble", "glimpse"], p=[0.3, 0.12, 0.12, 0.12, 0.34])
+        kind = rng.choice(list(_FILLERS), p=list(_FILLERS.values()))
         segment = [str(kind)] * length
         if kind == "glimpse":
             segment = ["jitter"] * length
@@ -180,59 +185,70 @@ def _draw_acts(
 
 
 def _render(rng: np.random.Generator, acts: list[str]) -> NDArray[np.uint8]:
-    """Draw the frames, uint8 (F, H, W, 3)."""
-    num_frames = len(acts)
-    speed = rng.uniform(2.0, 3.0)  # pixels a frame
-    spin = rng.uniform(0.35, 0.5)  # radians a frame
-    velocity = {
-        "right": (speed, 0.0, 0.0),
-        "left": (-speed, 0.0, 0.0),
-        "down": (0.0, speed, 0.0),
-        "up": (0.0, -speed, 0.0),
-        "clockwise": (0.0, 0.0, spin),  # y points down
-        "counterclockwise": (0.0, 0.0, -spin),
-    }
-    state = np.array([*rng.uniform(0, _SIDE, 2), rng.uniform(0, np.pi)])
-    axis = rng.uniform(0, 2 * np.pi)
-    path = np.empty((num_frames, 3))
-    for i, act in enumerate(acts):
-        back_and_forth = 1.0 if (i // 2) % 2 else -1.0
-        if act in velocity:
-            step = np.array(velocity[act])
-        elif act == "jitter":
-            step = np.array([*rng.normal(0, 1.0, 2), rng.normal(0, 0.15)])
-        elif act == "swing":
-            step = back_and_forth * speed * np.array([np.cos(axis), np.sin(axis), 0.0])
-        elif act == "wobble":
-            step = back_and_forth * spin * np.array([0.0, 0.0, 1.0])
-        else:  # the bar is away and comes back somewhere else
-            step = np.array([*rng.uniform(0, _SIDE, 2), rng.uniform(0, np.pi)])
-        state = state + step
-        path[i] = state
-    y, x = np.mgrid[0:_SIDE, 0:_SIDE].astype(np.float32) + 0.5
-    path, half = path.astype(np.float32), _SIDE / 2
-    dx = (x - path[:, 0, None, None] + half) % _SIDE - half  # (F, H, W), shortest way round the torus
-    dy = (y - path[:, 1, None, None] + half) % _SIDE - half
-    cos, sin = np.cos(path[:, 2])[:, None, None], np.sin(path[:, 2])[:, None, None]
-    along, across = dx * cos + dy * sin, dy * cos - dx * sin
-    length, width = rng.uniform(8, 10), rng.uniform(2.5, 3.5)
-    distance = np.sqrt((along / length) ** 2 + (across / width) ** 2)
-    seen = (np.array(acts) != "empty")[:, None, None]
-    bar = (np.clip((1.15 - distance) / 0.3, 0, 1) * seen)[..., None].astype(np.float32)
-    colour = rng.uniform(170, 255, 3).astype(np.float32)
-    frames = _scene(rng).astype(np.float32) * (1 - bar) + colour * bar + 3 * rng.standard_normal((num_frames, _SIDE, _SIDE, 1), np.float32)
+    """Draw the frames, uint8 (F, H, W, 3), as a sequence of shots."""
+    shots = []
+    frame = 0
+    while frame < len(acts):
+        length = int(rng.integers(16, 41))
+        shots.append(_render_shot(rng, acts[frame : frame + length]))
+        frame += length
+    frames = np.concatenate(shots)
+    frames += 3 * rng.standard_normal((len(frames), _SIDE, _SIDE, 1), np.float32)
     return frames.clip(0, 255).astype(np.uint8)
 
 
-def _scene(rng: np.random.Generator) -> NDArray[np.float64]:
-    """Return a smooth, darkish texture that wraps around, (H, W, 3)."""
+def _render_shot(rng: np.random.Generator, acts: list[str]) -> NDArray[np.float32]:
+    """Draw one shot, (F, H, W, 3): a scene, and a bar that does what ``acts`` says."""
+    speed = rng.uniform(1.7, 2.5)  # pixels a frame
+    spin = rng.uniform(0.35, 0.5)  # radians a frame
+    axis = rng.uniform(0, 2 * np.pi)
+    velocity = {
+        "right": (speed, 0.0, 0.0),
+        "left": (-speed, 0.0, 0.0),
+        "down": (0.0, speed, 0.0),  # y points down
+        "up": (0.0, -speed, 0.0),
+        "clockwise": (0.0, 0.0, spin),
+        "counterclockwise": (0.0, 0.0, -spin),
+    }
+    poses = np.empty((len(acts), 3), np.float32)  # x, y, angle
+    pose = np.array([*rng.uniform(0, _SIDE, 2), rng.uniform(0, np.pi)])
+    for i, act in enumerate(acts):
+        back_and_forth = 1.0 if (i // 2) % 2 else -1.0
+        if act in velocity:
+            pose = pose + velocity[act]
+        elif act == "jitter":
+            pose = pose + [*rng.normal(0, 1.0, 2), rng.normal(0, 0.15)]
+        elif act == "swing":
+            pose = pose + back_and_forth * speed * np.array([np.cos(axis), np.sin(axis), 0.0])
+        elif act == "wobble":
+            pose = pose + [0.0, 0.0, back_and_forth * spin]
+        else:  # empty: the bar is away and comes back somewhere else
+            pose = np.array([*rng.uniform(0, _SIDE, 2), rng.uniform(0, np.pi)])
+        poses[i] = pose
+    y, x = np.mgrid[0:_SIDE, 0:_SIDE].astype(np.float32) + 0.5
+    half = _SIDE / 2
+    dx = (x - poses[:, 0, None, None] + half) % _SIDE - half  # (F, H, W), shortest way round the torus
+    dy = (y - poses[:, 1, None, None] + half) % _SIDE - half
+    cos, sin = np.cos(poses[:, 2, None, None]), np.sin(poses[:, 2, None, None])
+    length, width = rng.uniform(7, 8.5), rng.uniform(2.2, 3.0)
+    distance = np.hypot((dx * cos + dy * sin) / length, (dy * cos - dx * sin) / width)
+    seen = np.array([act != "empty" for act in acts])[:, None, None]
+    bar = (((1.15 - distance) / 0.3).clip(0, 1) * seen)[..., None].astype(np.float32)
+    scene = _scene(int(rng.integers(_NUM_SCENES)))
+    return scene * (1 - bar) + rng.choice(_COLOURS) * bar
+
+
+@lru_cache
+def _scene(number: int) -> NDArray[np.float32]:
+    """Return one of the scenes that all classes share: a smooth, darkish texture, (H, W, 3)."""
+    rng = keyed_rng(_FORMAT, "scene", number)
     frequency = np.fft.fftfreq(_SIDE)
     radius = np.hypot(frequency[:, None], frequency[None, :])
     amplitude = 1 / np.maximum(radius, 1 / _SIDE) ** 1.2
     noise = rng.normal(size=(_SIDE, _SIDE, 3))
     texture = np.fft.ifft2(np.fft.fft2(noise, axes=(0, 1)) * amplitude[..., None], axes=(0, 1)).real
     texture = (texture - texture.mean((0, 1))) / texture.std((0, 1))
-    return rng.uniform(60, 110, 3) + 22 * texture
+    return (rng.uniform(60, 110, 3) + 10 * texture).astype(np.float32)
 
 
 def _encode(path: Path, frames: NDArray[np.uint8]) -> None:
