@@ -63,12 +63,18 @@ def check(cfg: DictConfig) -> None:
                 "schedule.accumulate"):  # fmt: skip
         value = OmegaConf.select(cfg, key)
         for number in value if OmegaConf.is_list(value) else [value]:
-            if isinstance(number, bool) or not isinstance(number, int) or number < 1:
+            if number is not None and (isinstance(number, bool) or not isinstance(number, int) or number < 1):
                 raise UsageError(f"{key}={number}: must be a whole number of at least 1")
-    if not _is_number(cfg.gamma) or cfg.gamma < 0:
-        raise UsageError(f"gamma={cfg.gamma}: is a penalty and must be a number of at least 0")
+    gamma = cfg.get("gamma", 0)
+    if isinstance(gamma, bool) or not isinstance(gamma, int | float) or not gamma >= 0:
+        raise UsageError(f"gamma={gamma}: is a penalty and must be a number of at least 0")
     if isinstance(cfg.seed, bool) or not isinstance(cfg.seed, int) or cfg.seed < 0:
         raise UsageError(f"seed={cfg.seed}: must be a whole number of at least 0")
+    if "trainer" in cfg:
+        _check_trainer(cfg)
+
+
+def _check_trainer(cfg: DictConfig) -> None:
     for flag, remedy in _REFUSED_FLAGS.items():
         if cfg.trainer.get(flag) is not None:
             raise UsageError(f"trainer.{flag}={cfg.trainer[flag]}: does not work in manual optimisation; {remedy}")
@@ -81,10 +87,6 @@ def check(cfg: DictConfig) -> None:
             f"algorithm.warmup_epochs={warmup}: must be at least 0 and less than schedule.max_epochs="
             f"{cfg.schedule.max_epochs}, or the sampler would never be trained"
         )
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def environment(**more: Any) -> dict[str, Any]:

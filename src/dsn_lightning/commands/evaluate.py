@@ -1,0 +1,226 @@
+"""dsn-evaluate: all selection methods and all M asked for, in one pass over the test videos."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import hydra
+import numpy as np
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+from rich.progress import track
+
+from dsn_lightning.commands import build
+from dsn_lightning.commands.run import config_folder, environment, run, write_json
+from dsn_lightning.cost import count_macs
+from dsn_lightning.data.datamodule import SectionClipDataModule
+from dsn_lightning.data.decoding import write_atomically
+from dsn_lightning.dsn import DSN
+from dsn_lightning.errors import UsageError
+from dsn_lightning.evaluation.scores import ClipScores, weights_hash
+from dsn_lightning.evaluation.scoring import Networks, Stopwatch, score_videos
+from dsn_lightning.evaluation.table import Row, evaluate_rows, rich_table, to_csv
+from dsn_lightning.selection import Scheme, Selection
+from dsn_lightning.visualize import contact_sheets, cost_figure
+
+ROLES = ("checkpoint", "baseline", "dsn_fixed", "max_response")
+"""Keys that name checkpoints: of a DSN run, a baseline, a DSN-f run, and a baseline of the observation trunk."""
+
+
+def evaluate(cfg: DictConfig) -> None:
+    """Load what the keys of `ROLES` name, compare all selection methods and write results to ``cfg.run_dir``."""
+    given = {role: build.load_trained(cfg[role], role=role) for role in ROLES if cfg[role] is not None}
+    if not given:
+        raise UsageError(f"nothing to evaluate: give at least one of {', '.join(f'{role}=PATH' for role in ROLES)}")
+    if "checkpoint" in given:  # known by what it is: any run may be given as checkpoint=
+        trained = given.pop("checkpoint")
+        given = {str(trained.cfg.algorithm.name): trained, **given}
+    leader = next(iter(given.values()))
+    cfg = _complete(cfg, leader.cfg)
+    data = build.build_datamodule(cfg)
+    data.prepare_data()
+    data.setup()
+    evaluate_trained(given, cfg, data, Path(cfg.run_dir))
+
+
+def _complete(cfg: DictConfig, trained: DictConfig) -> DictConfig:
+    """Fill what `dsn-evaluate` was not told from the configuration that the first checkpoint was trained with."""
+    full = OmegaConf.merge(trained, OmegaConf.masked_copy(cfg, ["selection", "seed", "num_workers", "run_dir"]))
+    assert isinstance(full, DictConfig)
+    full.selection = cfg.selection
+    full.test = {key: trained[key] if value is None else value for key, value in cfg.test.items()}
+    if "_target_" in cfg.dataset:
+        full.dataset = cfg.dataset
+    elif cfg.dataset.root is not None:
+        full.dataset.root = cfg.dataset.root
+    return full
+
+
+def evaluate_trained(
+    given: Mapping[str, build.Trained], cfg: DictConfig, data: SectionClipDataModule, run_dir: Path
+) -> list[Row]:
+    """Compare all selection methods that the trained recognisers allow; write and print the results.
+
+    Args:
+        given: ``dsn``, ``baseline``, ``dsn_fixed``, ``max_response`` -> trained run.
+        cfg: data set, tests and selections.
+        data: set up for ``cfg``.
+        run_dir: gets ``results.json``, ``results.csv``, ``clip_scores.npz`` and ``figures/``.
+    """
+    console = Console(width=max(Console().width, 110))  # tables stay whole in files and narrow windows
+    for role, trained in given.items():
+        build.check_fits(trained, classes=list(data.classes), cfg=cfg, role=role)
+    networks = _networks(given)
+    sections = cfg.test.M if OmegaConf.is_list(cfg.test.M) else [cfg.test.M]
+    schemes = [
+        Scheme(int(m), int(cfg.test.N), data.reader.clip_span, cfg.dataset.reading.dense_clips, cfg.test.random_draws)
+        for m in sections
+    ]
+    selections: list[Selection] = [instantiate(s, _convert_="all") for s in cfg.selection.values() if s is not None]
+    for selection in selections:
+        for classifier in selection.classifiers:
+            if not networks.can(selection, classifier):
+                lacking = networks.missing(selection, classifier)
+                console.print(f"left out: {selection.name} with the {classifier} classifier (no {lacking} given)")
+    videos = data.videos("test")
+    if not videos:
+        raise UsageError(f"dataset={cfg.dataset.name}: has no test videos")
+    scores, watch = score_videos(
+        videos,
+        data.reader,
+        networks,
+        selections,
+        schemes,
+        classes=data.classes,
+        device=torch.device("cuda" if torch.cuda.is_available() else "cpu"),
+        num_workers=cfg.num_workers,
+        track=lambda loop: track(loop, f"Scoring {len(videos)} videos", len(videos), console=Console(stderr=True)),
+    )
+    run_dir.mkdir(parents=True, exist_ok=True)
+    scores.save(run_dir / "clip_scores.npz")
+    describe = _Describe(given, networks, cfg, watch, num_videos=len(videos))
+    rows = evaluate_rows(
+        scores,
+        selections,
+        schemes,
+        can=networks.can,
+        describe=describe,
+        consensus=next(iter(given.values())).cfg.algorithm.consensus,
+    )
+    if not rows:
+        raise UsageError("no selection method can be evaluated with what was given; see the lines 'left out' above")
+    write_json(run_dir / "results.json", rows)
+    write_atomically(run_dir / "results.csv", to_csv(rows))
+    if not (run_dir / "environment.json").is_file():
+        write_json(run_dir / "environment.json", environment())
+    console.print(rich_table(rows, title=f"{cfg.dataset.name}, {len(videos)} test videos (rates in %)"))
+    _figures(rows, scores, videos, data, networks, schemes[0], run_dir / "figures")
+    console.print(f"written: {run_dir}")
+    return rows
+
+
+def _networks(given: Mapping[str, build.Trained]) -> Networks:
+    classifiers = {role: given[role].recognizer for role in ("baseline", "dsn", "max_response") if role in given}
+    samplers = {}
+    for role in ("dsn", "dsn_fixed"):
+        if role in given:
+            recognizer = given[role].recognizer
+            if not isinstance(recognizer, DSN):
+                raise UsageError(f"{role}={given[role].path}: has no observation network; it is a baseline")
+            samplers[role] = recognizer
+    if "dsn_fixed" in samplers:  # DSN-f shares the baseline's classifier
+        own = samplers["dsn_fixed"]
+        shared = classifiers.setdefault("baseline", own)
+        if weights_hash(shared.classifier) != weights_hash(own.classifier):
+            raise UsageError(
+                f"dsn_fixed={given['dsn_fixed'].path}: was trained with another classifier than "
+                f"baseline={given['baseline'].path}; DSN-f keeps the baseline's"
+            )
+    return Networks(classifiers, samplers)
+
+
+class _Describe:
+    """Fills a row's fields that are no metrics."""
+
+    def __init__(
+        self, given: Mapping[str, build.Trained], networks: Networks, cfg: DictConfig, watch: Stopwatch, *, num_videos: int
+    ) -> None:
+        self.given = given
+        self.cfg = cfg
+        self.watch = watch
+        self.num_videos = num_videos
+        b = cfg.backbone
+        clip = (3, b.frames_per_clip, b.crop_size, b.crop_size)
+        self.macs = {n: count_macs(r.classifier, 1, *clip) for n, r in networks.classifiers.items()}
+        self.macs |= {
+            f"{n} sampler": count_macs(s.observation, 1, cfg.test.N, *clip) / cfg.test.N
+            for n, s in networks.samplers.items()
+        }
+
+    def __call__(self, selection: Selection, scheme: Scheme, classifier: str, num_clips: int) -> Row:
+        """Return the fields of `table.FIELDS` that `table.measure` does not."""
+        source = selection.sampler or classifier  # whose run decides what is seen
+        trained = self.given.get(source) or self.given.get(classifier) or self.given["dsn_fixed"]
+        learned = selection.sampler in ("dsn", "dsn_fixed")
+        watcher = None if selection.sampler is None else f"{source} sampler" if learned else source
+        candidates = scheme.num_sections * scheme.clips_per_section
+        oracle = selection.name.startswith("oracle")  # knows the label: its cost means nothing
+        cost = None if oracle else num_clips * self.macs[classifier] / 1e9
+        watching = None if oracle else candidates * self.macs[watcher] / 1e9 if watcher else 0.0
+        seconds = num_clips * (self.watch.per_clip(classifier) or 0.0)
+        if watcher:
+            seconds += candidates * (self.watch.per_clip(watcher) or 0.0)
+        return {
+            "dataset": self.cfg.dataset.name,
+            "split": None,
+            "modality": "rgb",
+            "selection": selection.name,
+            "classifier": classifier,
+            "algorithm": trained.cfg.algorithm.name,
+            "backbone": (self.given.get(classifier) or trained).cfg.backbone.name,
+            "observation": trained.cfg.observation.name if learned else None,
+            "estimator": trained.cfg.estimator["_target_"].rsplit(".", 1)[-1] if learned else None,
+            "seed": trained.cfg.seed,
+            "gamma": trained.cfg.gamma if learned else None,
+            "train_M": trained.cfg.M,
+            "train_N": trained.cfg.N if learned else None,
+            "M": scheme.num_sections,
+            "N": scheme.clips_per_section,
+            "crops": 1,
+            "gmacs_classifier": cost,
+            "gmacs_observation": watching,
+            "gmacs": None if cost is None or watching is None else cost + watching,
+            "videos": self.num_videos,
+            "videos_missing": 0,
+            "videos_failed": 0,
+            "seconds_per_video": None if oracle else seconds,
+        }
+
+
+def _figures(
+    rows: Sequence[Row],
+    scores: ClipScores,
+    videos: Sequence[Any],
+    data: SectionClipDataModule,
+    networks: Networks,
+    scheme: Scheme,
+    folder: Path,
+) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    cost_figure(rows, folder / "accuracy_vs_gmacs.png")
+    if networks.samplers:
+        sampler = next(iter(networks.samplers))
+        chosen = np.sort(np.random.default_rng(0).permutation(len(videos))[:6])
+        contact_sheets(scores, sampler, scheme, videos, chosen, data.reader, folder / f"clips_{sampler}.png")
+
+
+@hydra.main(version_base="1.3", config_path=config_folder(), config_name="evaluate")
+def main(cfg: DictConfig) -> None:
+    """Entry point."""
+    run(evaluate, cfg, command="dsn-evaluate")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,121 @@
+"""The clip-score file: the seam between the networks and every analysis of them.
+
+One `.npz` file holds, in columns, the classifiers' float32 logits keyed by video, first frame and classifier, and the
+samplers' logits keyed by video, M, N, section and sampler. T and the stride are the file's; networks are known by the
+hash of their weights. It is read with NumPy alone.
+"""
+
+import hashlib
+from collections import defaultdict
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from dsn_lightning.selection import VideoScores
+
+
+@dataclass(frozen=True)
+class ClipScores:
+    """Columns of the clip-score file; K clip rows, S section rows, V videos, W spans, J classes.
+
+    Attributes:
+        classes: (J,) names.
+        frames_per_clip: T.
+        frame_stride: distance of a clip's frames.
+        video_id: (V,).
+        num_frames: (V,), length of each time line.
+        fps: (V,), frames a second of each time line.
+        targets: (V, J), positive at the labels.
+        span_video: (W,), index into the videos, of known spans of the action.
+        span_seconds: (W, 2), half-open.
+        network_name: (P,), ``baseline``, ``dsn``, ``max_response``, ``dsn_fixed``.
+        network_hash: (P,), of the weights that gave the rows.
+        clip_video: (K,), index into the videos.
+        clip_start: (K,), first frame.
+        clip_network: (K,), name of the classifier.
+        clip_logits: (K, J).
+        section_video: (S,), index into the videos.
+        section_scheme: (S, 3): M, N, section.
+        section_network: (S,), name of the sampler.
+        section_logits: (S, N), padded with NaN where N differs.
+    """
+
+    classes: NDArray[np.str_]
+    frames_per_clip: int
+    frame_stride: int
+    video_id: NDArray[np.str_]
+    num_frames: NDArray[np.int64]
+    fps: NDArray[np.float64]
+    targets: NDArray[np.float32]
+    span_video: NDArray[np.int64]
+    span_seconds: NDArray[np.float64]
+    network_name: NDArray[np.str_]
+    network_hash: NDArray[np.str_]
+    clip_video: NDArray[np.int64]
+    clip_start: NDArray[np.int64]
+    clip_network: NDArray[np.str_]
+    clip_logits: NDArray[np.float32]
+    section_video: NDArray[np.int64]
+    section_scheme: NDArray[np.int64]
+    section_network: NDArray[np.str_]
+    section_logits: NDArray[np.float32]
+
+    @property
+    def clip_span(self) -> int:
+        """Frames of the time line that a clip covers."""
+        return int(self.frames_per_clip * self.frame_stride)
+
+    def save(self, path: Path) -> None:
+        """Write the file; it appears whole or not at all."""
+        partial = path.with_name(f".{path.stem}.partial.npz")
+        np.savez_compressed(partial, **{f.name: getattr(self, f.name) for f in fields(self)})
+        partial.replace(path)
+
+    @classmethod
+    def load(cls, path: Path) -> "ClipScores":
+        """Read the file."""
+        with np.load(path, allow_pickle=False) as file:
+            columns = {f.name: file[f.name] for f in fields(cls)}
+        for name in ("frames_per_clip", "frame_stride"):
+            columns[name] = int(columns[name])
+        return cls(**columns)
+
+    def videos(self) -> list[VideoScores]:
+        """Return the rows video by video, as selection methods want them."""
+        logits: list[dict] = [defaultdict(dict) for _ in self.video_id]
+        for video, start, network, row in zip(
+            self.clip_video, self.clip_start, self.clip_network, self.clip_logits, strict=True
+        ):
+            logits[video][str(network)][int(start)] = row
+        policies: list[dict] = [defaultdict(dict) for _ in self.video_id]
+        for video, (m, n, section), network, row in zip(
+            self.section_video, self.section_scheme, self.section_network, self.section_logits, strict=True
+        ):
+            grid = policies[video][str(network)].setdefault((int(m), int(n)), np.empty((m, n), np.float32))
+            grid[section] = row[:n]
+        return [
+            VideoScores(str(self.video_id[v]), int(self.num_frames[v]), self.targets[v], logits[v], policies[v])
+            for v in range(len(self.video_id))
+        ]
+
+    def shows_action(self, video: int, starts: NDArray[np.int64]) -> NDArray[np.bool_] | None:
+        """Whether at least half of each clip lies in a span of the action; None where no span is known."""
+        spans = self.span_seconds[self.span_video == video] * self.fps[video]  # (W', 2) in frames
+        if not len(spans):
+            return None
+        first, last = starts[..., None], starts[..., None] + self.clip_span
+        overlap = np.minimum(last, spans[:, 1]) - np.maximum(first, spans[:, 0])
+        return overlap.clip(min=0).sum(-1) >= self.clip_span / 2 - 1e-6
+
+
+def weights_hash(network: nn.Module) -> str:
+    """Return a hash of a network's parameters and buffers, 16 hex digits."""
+    digest = hashlib.blake2b(digest_size=8)
+    for name, value in network.state_dict().items():
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,190 @@
+"""One pass of the networks over the test videos."""
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+from dsn_lightning.data.clips import ClipReader, Video, label_vector
+from dsn_lightning.data.sections import IntArray
+from dsn_lightning.dsn import DSN
+from dsn_lightning.evaluation.scores import ClipScores, weights_hash
+from dsn_lightning.recognizer import Recognizer
+from dsn_lightning.selection import Scheme, Selection
+
+_CLIPS_AT_ONCE = 64
+
+
+@dataclass(frozen=True)
+class Networks:
+    """What answers in an evaluation.
+
+    Attributes:
+        classifiers: ``baseline``, ``dsn``, ``max_response`` -> recogniser whose classifier it is.
+        samplers: ``dsn``, ``dsn_fixed`` -> DSN whose observation network it is.
+    """
+
+    classifiers: Mapping[str, Recognizer]
+    samplers: Mapping[str, DSN]
+
+    def can(self, selection: Selection, classifier: str) -> bool:
+        """Whether everything is there for a row of results."""
+        have = {*self.classifiers, *self.samplers}
+        return classifier in self.classifiers and (selection.sampler is None or selection.sampler in have)
+
+    def missing(self, selection: Selection, classifier: str) -> str:
+        """Return what is not there for a row of results."""
+        return classifier if classifier not in self.classifiers else str(selection.sampler)
+
+
+class CandidateClips(Dataset[tuple[int, IntArray, Tensor]]):
+    """Videos with all the clips that any method asks for, each read once."""
+
+    def __init__(self, videos: Sequence[Video], wanted: Sequence[IntArray], reader: ClipReader) -> None:
+        self.videos = videos
+        self.wanted = wanted
+        self.reader = reader
+
+    def __len__(self) -> int:
+        return len(self.videos)
+
+    def __getitem__(self, index: int) -> tuple[int, IntArray, Tensor]:
+        return index, self.wanted[index], self.reader(self.videos[index], self.wanted[index])
+
+
+@dataclass
+class Stopwatch:
+    """Seconds and clips that each network took."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    clips: dict[str, int] = field(default_factory=dict)
+
+    def time(self, name: str, num_clips: int, work: Callable[[], Tensor]) -> NDArray[np.float32]:
+        """Run ``work`` and count its time for ``num_clips`` clips."""
+        started = time.perf_counter()
+        result = work().float().cpu().numpy()  # waits for the device
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - started
+        self.clips[name] = self.clips.get(name, 0) + num_clips
+        return result
+
+    def per_clip(self, name: str) -> float | None:
+        """Return the mean seconds of one clip, or None for a network that did not run."""
+        return self.seconds[name] / self.clips[name] if name in self.seconds else None
+
+
+@torch.no_grad()
+def score_videos(
+    videos: Sequence[Video],
+    reader: ClipReader,
+    networks: Networks,
+    selections: Iterable[Selection],
+    schemes: Sequence[Scheme],
+    *,
+    classes: Sequence[str],
+    device: torch.device,
+    num_workers: int = 0,
+    track: Callable[[Iterable[Any]], Iterable[Any]] = iter,
+) -> tuple[ClipScores, Stopwatch]:
+    """Run every network once over every clip that some selection method may need.
+
+    Args:
+        videos: test videos.
+        reader: reads their clips.
+        networks: what answers.
+        selections: methods that will be compared.
+        schemes: the M:N of each test.
+        classes: class names.
+        device: where the networks run.
+        num_workers: loader processes.
+        track: wraps the loop over videos, for a progress bar.
+    """
+    selections = list(selections)
+    wanted = [_wanted(video, networks, selections, schemes) for video in videos]  # name -> starts
+    union = [np.unique(np.concatenate([np.empty(0, np.int64), *w.values()])) for w in wanted]
+    modules: dict[str, nn.Module] = {n: r.classifier for n, r in networks.classifiers.items()}
+    modules |= {f"{n} sampler": s.observation for n, s in networks.samplers.items()}
+    for recognizer in {*networks.classifiers.values(), *networks.samplers.values()}:
+        recognizer.to(device).eval()
+    clip_rows: list[tuple[int, int, str, NDArray[np.float32]]] = []
+    section_rows: list[tuple[int, tuple[int, int, int], str, NDArray[np.float32]]] = []
+    watch = Stopwatch()
+    loader = DataLoader(CandidateClips(videos, union, reader), batch_size=None, num_workers=num_workers)
+    for v, starts, clips in track(loader):
+        place = {int(start): i for i, start in enumerate(starts)}
+        for name, own in wanted[v].items():
+            index = torch.tensor([place[int(s)] for s in own])
+            parts = [
+                watch.time(name, len(part), lambda p=part, n=name: networks.classifiers[n].classify(clips[p].to(device)))  # type: ignore[misc]
+                for part in index.split(_CLIPS_AT_ONCE)
+            ]
+            clip_rows += [(v, int(s), name, row) for s, row in zip(own, np.concatenate(parts), strict=True)]
+        for scheme in schemes if networks.samplers else ():
+            grid = scheme.grid(videos[v].num_frames)
+            sections = clips[torch.tensor([place[int(s)] for s in grid.ravel()])].unflatten(0, grid.shape)
+            for name, sampler in networks.samplers.items():
+                logits = watch.time(
+                    f"{name} sampler", grid.size, lambda s=sampler, c=sections: s.policy_logits(c[None].to(device))[0]
+                )  # type: ignore[misc]
+                section_rows += [(v, (*grid.shape, m), name, row) for m, row in enumerate(logits)]
+    return _columns(videos, reader, modules, clip_rows, section_rows, classes), watch
+
+
+def _wanted(
+    video: Video, networks: Networks, selections: Sequence[Selection], schemes: Sequence[Scheme]
+) -> dict[str, IntArray]:
+    """Return the positions that each classifier has to answer for."""
+    by_name: dict[str, list[IntArray]] = {}
+    for scheme in schemes:
+        for selection in selections:
+            for classifier in selection.classifiers:
+                if not networks.can(selection, classifier):
+                    continue
+                starts = selection.candidates(video.record.video_id, video.num_frames, scheme)
+                by_name.setdefault(classifier, []).append(starts)
+                if selection.sampler in networks.classifiers:  # max response ranks with class scores
+                    by_name.setdefault(str(selection.sampler), []).append(starts)
+        if networks.samplers:
+            by_name.setdefault(next(iter(networks.classifiers)), []).append(scheme.grid(video.num_frames).ravel())
+    return {name: np.unique(np.concatenate(starts)) for name, starts in by_name.items()}
+
+
+def _columns(
+    videos: Sequence[Video],
+    reader: ClipReader,
+    modules: Mapping[str, nn.Module],
+    clip_rows: list[tuple[int, int, str, NDArray[np.float32]]],
+    section_rows: list[tuple[int, tuple[int, int, int], str, NDArray[np.float32]]],
+    classes: Sequence[str],
+) -> ClipScores:
+    spans = [(v, span) for v, video in enumerate(videos) for span in video.record.spans or ()]
+    width = max((len(row) for *_, row in section_rows), default=0)
+    padded = np.full((len(section_rows), width), np.nan, np.float32)
+    for i, (*_, row) in enumerate(section_rows):
+        padded[i, : len(row)] = row
+    return ClipScores(
+        classes=np.array(list(classes)),
+        frames_per_clip=reader.frames_per_clip,
+        frame_stride=reader.frame_stride,
+        video_id=np.array([video.record.video_id for video in videos]),
+        num_frames=np.array([video.num_frames for video in videos]),
+        fps=np.array([video.fps for video in videos]),
+        targets=np.stack([label_vector(video.record.labels, len(classes)).numpy() for video in videos]),
+        span_video=np.array([v for v, _ in spans], np.int64),
+        span_seconds=np.array([span for _, span in spans], np.float64).reshape(-1, 2),
+        network_name=np.array(list(modules)),
+        network_hash=np.array([weights_hash(module) for module in modules.values()]),
+        clip_video=np.array([row[0] for row in clip_rows], np.int64),
+        clip_start=np.array([row[1] for row in clip_rows], np.int64),
+        clip_network=np.array([row[2] for row in clip_rows]),
+        clip_logits=np.stack([row[3] for row in clip_rows]),
+        section_video=np.array([row[0] for row in section_rows], np.int64),
+        section_scheme=np.array([row[1] for row in section_rows], np.int64).reshape(-1, 3),
+        section_network=np.array([row[2] for row in section_rows], str),
+        section_logits=padded,
+    )

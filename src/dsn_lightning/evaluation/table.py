@@ -1,0 +1,153 @@
+"""From clip scores to rows of results: pure functions."""
+
+import csv
+import io
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rich.table import Table
+
+from dsn_lightning.data.sections import IntArray, section_of
+from dsn_lightning.dsn import Consensus, consensus_log_probabilities
+from dsn_lightning.evaluation.scores import ClipScores
+from dsn_lightning.metrics import video_metrics
+from dsn_lightning.selection import Scheme, Selection, VideoScores
+
+Row = dict[str, Any]
+
+FIELDS = (
+    "dataset", "split", "modality", "selection", "classifier", "algorithm", "backbone", "observation", "estimator",
+    "seed", "gamma", "train_M", "train_N", "M", "N", "clips", "crops", "top1", "top5", "mean_class", "map", "hit_rate",
+    "gmacs_classifier", "gmacs_observation", "gmacs", "videos", "videos_missing", "videos_failed", "seconds_per_video",
+)  # fmt: skip
+"""The keys of a row of results.json, in order. Rates are fractions; a figure that does not apply is None."""
+
+
+def measure(
+    scores: ClipScores, selection: Selection, scheme: Scheme, classifier: str, *, consensus: Consensus
+) -> Row:
+    """Return ``clips, top1, top5, mean_class, map, hit_rate`` of one selection method.
+
+    Where the method draws at random, the metrics of each draw are averaged, not the scores.
+    """
+    videos = scores.videos()
+    starts = [selection.select(video, scheme, classifier) for video in videos]  # each (D, K)
+    targets = torch.from_numpy(scores.targets)
+    draws = []
+    for draw in range(len(starts[0])):
+        kept = [video.of(classifier, own[draw]) for video, own in zip(videos, starts, strict=True)]  # each (K, J)
+        log_probabilities = consensus_log_probabilities(torch.from_numpy(np.stack(kept)), consensus=consensus)
+        draws.append(video_metrics(log_probabilities.exp(), targets))
+    means = {
+        name: None if value is None else float(np.mean([draw[name] for draw in draws]))  # type: ignore[arg-type]
+        for name, value in draws[0].items()
+    }
+    return {"clips": starts[0].shape[1], **means, "hit_rate": hit_rate(scores, starts, scheme)}
+
+
+def hit_rate(scores: ClipScores, starts: Sequence[IntArray], scheme: Scheme) -> float | None:
+    """Share of kept clips that show the action, among those kept in a section that holds it.
+
+    A clip shows the action when at least half of it lies in an annotated span; a section holds it when one of its M:N
+    candidates shows it. None where no video has spans.
+    """
+    hits = total = 0
+    for v, own in enumerate(starts):
+        num_frames = int(scores.num_frames[v])
+        in_grid = scores.shows_action(v, scheme.grid(num_frames))
+        if in_grid is None:
+            continue
+        holds = in_grid.any(1)  # (M,)
+        shown = scores.shows_action(v, own)
+        assert shown is not None
+        for start, shows in zip(own.ravel(), shown.ravel(), strict=True):
+            section = section_of(
+                int(start), num_frames=num_frames, num_sections=len(holds), clip_span=scheme.clip_span
+            )
+            total += int(holds[section])
+            hits += int(shows and holds[section])
+    return hits / total if total else None
+
+
+def to_csv(rows: Sequence[Row]) -> str:
+    """Return rows as CSV with a header; None becomes an empty cell."""
+    out = io.StringIO()
+    writer = csv.DictWriter(out, FIELDS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return out.getvalue()
+
+
+def mean_and_spread(rows: Iterable[Row]) -> list[tuple[Row, dict[str, NDArray[np.float64]]]]:
+    """Group rows that differ in nothing but the seed and the figures.
+
+    Returns:
+        The first row of each group, and each figure's values over the group's rows.
+    """
+    groups: dict[tuple, list[Row]] = {}
+    for row in rows:
+        key = (row["dataset"], row["selection"], row["classifier"], row["M"], row["N"], row["train_M"], row["train_N"])
+        groups.setdefault(key, []).append(row)
+    figures = ("top1", "top5", "mean_class", "map", "hit_rate")
+    return [
+        (group[0], {name: np.array([row[name] for row in group], np.float64) for name in figures})
+        for group in groups.values()
+    ]
+
+
+def rich_table(rows: Sequence[Row], *, title: str) -> Table:
+    """Return the table that a person reads: a line a method, mean +- standard deviation over seeds, in percent."""
+    table = Table(title=title, title_justify="left")
+    for name in ("selection", "classifier", "M:N", "clips"):
+        table.add_column(name, no_wrap=True)
+    columns: Mapping[str, str] = {"top1": "top-1", "top5": "top-5", "mean_class": "mean class", "map": "mAP",
+                                  "hit_rate": "hit rate"}  # fmt: skip
+    for name in columns.values():
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("GMACs", justify="right", no_wrap=True)
+    for row, figures in mean_and_spread(rows):
+        cells = [_percent(figures[name]) for name in columns]
+        cost = "-" if row["gmacs"] is None else f"{row['gmacs']:.3g}"
+        scheme = f"{row['M']}:{row['N']}"
+        table.add_row(row["selection"], row["classifier"], scheme, str(row["clips"]), *cells, cost)
+    return table
+
+
+def _percent(values: NDArray[np.float64]) -> str:
+    if np.isnan(values).any():
+        return "-"
+    spread = f" ± {100 * values.std(ddof=1):.1f}" if len(values) > 1 else ""
+    return f"{100 * values.mean():.1f}{spread}"
+
+
+def evaluate_rows(
+    scores: ClipScores,
+    selections: Iterable[Selection],
+    schemes: Sequence[Scheme],
+    *,
+    can: Callable[[Selection, str], bool],
+    describe: Callable[[Selection, Scheme, str, int], Row],
+    consensus: Consensus,
+) -> list[Row]:
+    """Return a row for each scheme, selection method and classifier that ``can`` be had.
+
+    Args:
+        scores: of all test videos.
+        selections: methods to compare.
+        schemes: the M:N of each test.
+        can: whether a row's networks are there.
+        describe: the row's other fields, from its number of clips.
+        consensus: how clips are averaged (Eq. 4).
+    """
+    rows = []
+    for scheme in schemes:
+        for selection in selections:
+            for classifier in selection.classifiers:
+                if can(selection, classifier):
+                    row = measure(scores, selection, scheme, classifier, consensus=consensus)
+                    row |= describe(selection, scheme, classifier, row["clips"])
+                    rows.append({name: row[name] for name in FIELDS})
+    return rows

@@ -1,0 +1,83 @@
+"""Figures: accuracy against cost, and the clips that a sampler finds most and least probable (Fig. 5)."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from dsn_lightning.data.clips import ClipReader, Video
+from dsn_lightning.evaluation.scores import ClipScores
+from dsn_lightning.evaluation.table import Row, mean_and_spread
+from dsn_lightning.selection import Scheme, softmax
+
+mpl.use("Agg")
+
+_COLOURS = {"random": "#7f7f7f", "uniform": "#1f77b4", "max_response": "#9467bd", "dsn_fixed": "#ff7f0e",
+            "dsn": "#d62728", "dense": "#2ca02c"}  # fmt: skip
+
+
+def cost_figure(rows: Sequence[Row], path: Path) -> None:
+    """Draw top-1 against GMACs a video, a point a row (mean and standard deviation over seeds), oracles as lines.
+
+    A filled marker answers with the baseline's classifier, a hollow one with DSN's.
+    """
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    axes = figure.subplots()
+    for row, figures in mean_and_spread(rows):
+        top1 = 100 * figures["top1"]
+        hollow = row["classifier"] == "dsn"
+        label = row["selection"] + (" (DSN's classifier)" if hollow else "") + f", M={row['M']}"
+        if row["gmacs"] is None:
+            if row["selection"] == "oracle":
+                axes.axhline(top1.mean(), color="black", lw=1, ls=":" if hollow else "--", label=label)
+            continue
+        colour = _COLOURS.get(row["selection"], "#17becf")
+        spread = top1.std(ddof=1) if len(top1) > 1 else None
+        axes.errorbar(row["gmacs"], top1.mean(), yerr=spread, marker="o", ms=8, capsize=3, ls="none", color=colour,
+                      mfc="none" if hollow else colour, label=label)  # fmt: skip
+    axes.set(xlabel="GMACs a video (classifier + sampler)", ylabel="top-1 accuracy (%)", title=rows[0]["dataset"])
+    axes.set_xlim(left=0)
+    axes.grid(alpha=0.3)
+    figure.legend(loc="outside right upper", fontsize="small", frameon=False)
+    figure.savefig(path, dpi=150)
+
+
+def contact_sheets(
+    scores: ClipScores,
+    sampler: str,
+    scheme: Scheme,
+    videos: Sequence[Video],
+    chosen: NDArray[np.int64],
+    reader: ClipReader,
+    path: Path,
+) -> None:
+    """Draw, for each chosen video, the two most and the two least probable clips, three frames of each (Fig. 5).
+
+    Probability, time and, where spans are known, whether the clip shows the action are printed above each.
+    """
+    figure = Figure(figsize=(14, 1.35 * len(chosen) + 0.5), layout="constrained")
+    axes = figure.subplots(len(chosen), 4, squeeze=False)
+    known = scores.videos()
+    for line, v in enumerate(chosen):
+        grid = scheme.grid(videos[v].num_frames)
+        policy = softmax(known[v].policies[sampler][grid.shape]).ravel()
+        order = np.argsort(-policy, kind="stable")
+        picks = [*order[:2], *order[-2:]]
+        starts = grid.ravel()[picks]
+        clips = reader(videos[v], starts).permute(0, 2, 3, 4, 1).numpy()  # (4, T, H, W, C)
+        shown = scores.shows_action(int(v), starts)
+        for column, clip in enumerate(clips):
+            cell = axes[line][column]
+            middle = len(clip) // 2
+            cell.imshow(np.concatenate([clip[0], clip[middle], clip[-1]], axis=1), interpolation="nearest")
+            cell.set(xticks=[], yticks=[])
+            mark = "" if shown is None else "  action" if shown[column] else "  no action"
+            seconds = starts[column] / videos[v].fps
+            cell.set_title(f"p = {policy[picks[column]]:.3f}  at {seconds:.1f} s{mark}", fontsize=8)
+        name = scores.classes[scores.targets[v].argmax()]
+        axes[line][0].set_ylabel(f"{name}", fontsize=8)
+    figure.suptitle(f"{sampler}: two most probable clips (left), two least probable (right)", fontsize=10)
+    figure.savefig(path, dpi=110)
