@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import json
+import logging
 import os
 import platform
 import subprocess
@@ -28,6 +29,15 @@ _REFUSED_FLAGS = {
 }
 
 
+_LIGHTNINGS_ADVICE = (
+    ".*does not have many workers.*",
+    ".*treespec.*",
+    ".*smaller than the logging interval.*",
+    ".*have no `val_dataloader`.*",
+    ".*exists and is not empty.*",  # metrics.csv's folder is the run's
+)
+
+
 def config_folder() -> str:
     """Return the folder of configurations: the checkout's ``conf/``, or the copy in the installed package."""
     package = Path(__file__).resolve().parents[1]
@@ -37,9 +47,10 @@ def config_folder() -> str:
 
 def run(work: Callable[[DictConfig], Any], cfg: DictConfig, *, command: str) -> None:
     """Run ``work(cfg)``; what the user got wrong is printed as one line, exit code 2."""
-    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-    warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
-    warnings.filterwarnings("ignore", message=".*number of training batches.*smaller than the logging interval.*")
+    for advice in _LIGHTNINGS_ADVICE:
+        warnings.filterwarnings("ignore", message=advice)
+    for logger in ("pytorch_lightning", "lightning.pytorch"):
+        logging.getLogger(logger).setLevel(logging.WARNING)
     try:
         check(cfg)
         work(cfg)

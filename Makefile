@@ -1,0 +1,49 @@
+# dsn_lightning: `make help` lists the targets. Everything sets itself up in .venv from a bare Python >= 3.11.
+PYTHON ?= python3
+SEEDS ?= 0
+DATASET ?= needle
+BIN := .venv/bin
+UV_VERSION := 0.13.9
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-all lint format type lock clean
+
+help: ## show this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-9s %s\n", $$1, $$2}'
+
+.venv/.ready: pyproject.toml requirements.lock
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "dsn_lightning needs Python >= 3.11: make PYTHON=/path/to/python3.11")'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -e .
+	touch $@
+
+setup: .venv/.ready ## make .venv with the pinned dependencies; costs nothing when it is there
+
+demo: setup ## Table I on the embedded data set: SEEDS=0,1,2 for more seeds, DATASET=needle_everywhere for the control
+	$(BIN)/python experiments/demo.py --seeds $(SEEDS) --dataset $(DATASET) --output outputs/$(if $(filter needle,$(DATASET)),demo,demo_$(DATASET))
+
+test: setup ## the test suite, without the tests that take minutes
+	$(BIN)/python -m pytest -q -m "not slow"
+
+test-all: setup ## every test
+	$(BIN)/python -m pytest -q
+
+lint: setup ## ruff and mypy, changing nothing
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: setup ## let ruff format and mend the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+type: setup ## mypy alone
+	$(BIN)/mypy
+
+lock: setup ## write requirements.lock anew from pyproject.toml
+	$(BIN)/uv pip compile --quiet --python-version 3.11 --group dev --no-annotate --no-header --no-emit-index-url --no-emit-find-links pyproject.toml -o requirements.lock
+
+clean: ## remove what was made, the environment and the embedded data set included
+	rm -rf .venv outputs multirun data/needle .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist

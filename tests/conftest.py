@@ -1,0 +1,74 @@
+"""Shared fixtures: small networks, a tiny needle set, a folder of videos."""
+
+import os
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from dsn_lightning.data.needle import Needle
+
+torch.set_num_threads(1)
+
+
+def write_video(path: Path, frames: np.ndarray, *, fps: int = 25) -> None:
+    """Write (F, H, W, 3) losslessly enough to tell frames apart."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=fps, options={"crf": "1"})
+        stream.height, stream.width = frames.shape[1:3]
+        stream.pix_fmt, stream.time_base = "yuv420p", Fraction(1, fps)
+        for image in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode(None))
+
+
+def grey_ramp(num_frames: int, side: int = 34) -> np.ndarray:
+    """Frames whose brightness tells their number: 10 + 2 * i."""
+    values = (10 + 2 * np.arange(num_frames)).astype(np.uint8)
+    return np.broadcast_to(values[:, None, None, None], (num_frames, side, side, 3)).copy()
+
+
+@pytest.fixture(scope="session")
+def needle_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A needle set of 12 + 6 + 6 videos; its settings are `NEEDLE`."""
+    root = tmp_path_factory.mktemp("needle")
+    Needle(str(root), num_train=12, num_val=6, num_test=6).prepare()
+    return root
+
+
+NEEDLE = ["dataset.num_train=12", "dataset.num_val=6", "dataset.num_test=6"]
+
+
+@pytest.fixture(scope="session")
+def class_folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two classes, four persons, one video each."""
+    root = tmp_path_factory.mktemp("folders")
+    for c, name in enumerate(("walk", "run")):
+        (root / name).mkdir()
+        for p, person in enumerate(("ann", "bob", "cem", "dee")):
+            write_video(root / name / f"{person}_{name}.mp4", grey_ramp(20 + 4 * p + c))
+    return root
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """Folder of real videos, if this machine has one."""
+    place = os.environ.get("DSN_REAL_DATA")
+    if not place:
+        pytest.skip("DSN_REAL_DATA is not set: no real videos to test with")
+    return Path(place)
+
+
+class MeanClassifier(nn.Module):
+    """A real, if very small, classifier: one layer on the clip's mean colour."""
+
+    def __init__(self, num_classes: int, in_channels: int = 3) -> None:
+        super().__init__()
+        self.fc = nn.Linear(in_channels, num_classes)
+
+    def forward(self, clips: torch.Tensor) -> torch.Tensor:
+        return self.fc(clips.mean((2, 3, 4)))
