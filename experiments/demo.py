@@ -26,8 +26,8 @@ def configured(call: str, overrides: list[str]) -> None:
     from hydra import compose, initialize_config_dir
     from omegaconf import OmegaConf
 
+    from dsn_lightning.commands.cli import config_folder
     from dsn_lightning.commands.evaluate import evaluate
-    from dsn_lightning.commands.run import config_folder
     from dsn_lightning.commands.train import train
 
     with initialize_config_dir(config_folder(), version_base="1.3"):
@@ -47,11 +47,22 @@ def jobs_of(seed: int, dataset: str, output: Path) -> list[Job]:
             own.append(f"classifier.checkpoint={last['baseline']}")
             after = [f"seed {seed} baseline"]
         jobs.append(Job(f"seed {seed} {name}", configured, ("train", own), folder / name, after))
-    roles = {"checkpoint": "dsn", "baseline": "baseline", "dsn_fixed": "dsn_fixed", "max_response": "max_response"}
+    roles = {
+        "checkpoint": "dsn",
+        "baseline": "baseline",
+        "dsn_fixed": "dsn_fixed",
+        "max_response": "max_response",
+    }
     own = [f"{role}={last[name]}" for role, name in roles.items()]
     own += [f"run_dir={folder / 'evaluate'}"]
     jobs.append(
-        Job(f"seed {seed} evaluate", configured, ("evaluate", own), folder / "evaluate", [job.name for job in jobs])
+        Job(
+            f"seed {seed} evaluate",
+            configured,
+            ("evaluate", own),
+            folder / "evaluate",
+            [job.name for job in jobs],
+        )
     )
     return jobs
 
@@ -74,7 +85,8 @@ def main() -> int:
     from hydra import compose, initialize_config_dir
 
     from dsn_lightning.commands.build import build_datamodule
-    from dsn_lightning.commands.run import config_folder, environment, write_json
+    from dsn_lightning.commands.cli import config_folder
+    from dsn_lightning.commands.run import environment, write_json
     from dsn_lightning.data.decoding import write_atomically
     from dsn_lightning.evaluation.table import Row, rich_table, to_csv
     from dsn_lightning.visualize import cost_figure

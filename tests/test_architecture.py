@@ -52,9 +52,16 @@ def test_imports_point_one_way():
 
 
 def test_data_and_models_do_not_know_each_other():
-    models = ("dsn_lightning.backbones", "dsn_lightning.dsn", "dsn_lightning.baseline", "dsn_lightning.recognizer")
+    models = (
+        "dsn_lightning.backbones",
+        "dsn_lightning.dsn",
+        "dsn_lightning.baseline",
+        "dsn_lightning.recognizer",
+    )
     assert [(o, n) for o, n in imports() if o.startswith("data") and n.startswith(models)] == []
-    assert [(o, n) for o, n in imports() if o in ("dsn", "baseline", "recognizer") and n.startswith("dsn_lightning.data")] == []
+    assert [
+        (o, n) for o, n in imports() if o in ("dsn", "baseline", "recognizer") and n.startswith("dsn_lightning.data")
+    ] == []
 
 
 def test_only_commands_know_hydra():

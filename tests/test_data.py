@@ -8,8 +8,8 @@ import av
 import numpy as np
 import pytest
 import torch
-from conftest import grey_ramp, write_video
 
+from conftest import grey_ramp, write_video
 from dsn_lightning.data.clips import ClipReader, label_vector, place_on_time_line
 from dsn_lightning.data.datamodule import SectionClipDataModule
 from dsn_lightning.data.decoding import FrameCache, VideoError, VideoInfo, index_videos, probe, read_frames

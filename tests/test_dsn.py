@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 import pytorch_lightning as pl
 import torch
-from conftest import MeanClassifier
 from torch import nn
 from torch.utils.data import DataLoader
 
+from conftest import MeanClassifier
 from dsn_lightning.backbones.observation import ConcatObservation
 from dsn_lightning.dsn import (
     DSN,

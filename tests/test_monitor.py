@@ -6,11 +6,11 @@ import warnings
 import pytest
 import pytorch_lightning as pl
 import torch
-from test_dsn import fit, make_dsn
 
 from dsn_lightning.callbacks import PolicyLog
 from dsn_lightning.estimators import Estimate
 from dsn_lightning.monitor import PolicyMonitor, has_collapsed
+from test_dsn import fit, make_dsn
 
 
 def test_statistics_by_hand():

@@ -1,5 +1,7 @@
 """Section and clip positions: pure integer functions of a video's length."""
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -29,7 +31,7 @@ def test_sections_are_disjoint_and_cover_the_video(length, m):
     bounds = section_bounds(length, m)
     assert bounds[0][0] == 0
     assert bounds[-1][1] == length
-    assert all(left[1] == right[0] for left, right in zip(bounds[:-1], bounds[1:], strict=True))
+    assert all(left[1] == right[0] for left, right in itertools.pairwise(bounds))
     assert len({end - start for start, end in bounds}) == 1
 
 
@@ -68,7 +70,16 @@ def test_centred_positions_by_hand():
 def test_short_video_repeats_its_last_frame():
     starts = section_clip_starts(3, num_sections=1, clips_per_section=2, clip_span=8)
     assert starts.tolist() == [[0, 0]]
-    assert clip_frames(starts, num_frames=3, frames_per_clip=8, frame_stride=1)[0, 0].tolist() == [0, 1, 2, 2, 2, 2, 2, 2]
+    assert clip_frames(starts, num_frames=3, frames_per_clip=8, frame_stride=1)[0, 0].tolist() == [
+        0,
+        1,
+        2,
+        2,
+        2,
+        2,
+        2,
+        2,
+    ]
 
 
 def test_jitter_reaches_the_whole_sub_span():

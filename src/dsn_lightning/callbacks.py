@@ -8,7 +8,14 @@ from typing import Any
 
 import pytorch_lightning as pl
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from dsn_lightning.data.decoding import write_atomically
 from dsn_lightning.dsn import DSN
@@ -22,7 +29,9 @@ class CheckpointRecord(pl.Callback):
         self.key = key
         self.record = record
 
-    def on_save_checkpoint(self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
         """Add the record."""
         checkpoint[self.key] = self.record
 
@@ -71,7 +80,7 @@ class RunProgress(pl.Callback):
         self.started = time.monotonic()
         if self.bar and self.console.is_terminal:
             columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("batches"),
-                       TimeElapsedColumn(), TextColumn("ETA"), TimeRemainingColumn(elapsed_when_finished=False))  # fmt: skip
+                       TimeElapsedColumn(), TextColumn("ETA"), TimeRemainingColumn())  # fmt: skip
             self.progress = Progress(*columns, console=self.console)
             assert trainer.max_epochs is not None
             total = int(trainer.num_training_batches) * trainer.max_epochs

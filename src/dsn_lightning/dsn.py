@@ -79,9 +79,7 @@ def clip_reward(logits: Tensor, targets: Tensor, *, gamma: float) -> Tensor:
     return torch.where(right, score, -gamma)
 
 
-def reinforce_with_greedy_baseline(
-    log_policy: Tensor, *, uniforms: Tensor, reward: RewardFunction
-) -> Estimate:
+def reinforce_with_greedy_baseline(log_policy: Tensor, *, uniforms: Tensor, reward: RewardFunction) -> Estimate:
     """The paper's estimator: grad J = E[(R(A) - R(B)) grad log pi(A)], with B the most probable clip (Eq. 11).
 
     Where A = B the advantage is 0 and B's reward is not computed a second time. The mean over videos and sections,
@@ -205,8 +203,10 @@ class DSN(Recognizer):
 
     def uniforms(self, video_ids: Sequence[str], num_sections: int, purpose: str) -> Tensor:
         """Return the numbers that decide this epoch's actions, (B, M)."""
-        key = {"seed": self.seed, "epoch": self.current_epoch, "purpose": f"action/{purpose}"}
-        return keyed_uniforms(video_ids, num_sections, **key).to(self.device)
+        u = keyed_uniforms(
+            video_ids, num_sections, seed=self.seed, epoch=self.current_epoch, purpose=f"action/{purpose}"
+        )
+        return u.to(self.device)
 
     def predict(self, batch: dict[str, Any]) -> Tensor:
         """Return log H (B, J), keeping the most probable clip of each section."""

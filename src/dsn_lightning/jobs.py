@@ -11,7 +11,6 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from multiprocessing.forkserver import ensure_running
 from multiprocessing.process import BaseProcess
@@ -97,13 +96,17 @@ def _work(call: Callable[..., Any], arguments: tuple[Any, ...], folder: Path, th
     import torch  # here, so that starting jobs does not need it
 
     torch.set_num_threads(threads)
-    with open(folder / "log.txt", "w", buffering=1) as log, redirect_stdout(log), redirect_stderr(log):
-        try:
-            call(*arguments)
-        except BaseException:
-            traceback.print_exc()
-            log.flush()
-            sys.exit(1)
+    with open(folder / "log.txt", "w") as log:
+        os.dup2(log.fileno(), 1)  # also what native code and handlers made before the fork print
+        os.dup2(log.fileno(), 2)
+    try:
+        call(*arguments)
+    except BaseException:
+        traceback.print_exc()
+        sys.exit(1)
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
 
 
 def _collect(jobs: Sequence[Job], console: Console) -> None:

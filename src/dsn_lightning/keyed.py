@@ -23,9 +23,7 @@ def keyed_rng(*key: int | str) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(key=int.from_bytes(digest, "little")))
 
 
-def keyed_uniforms(
-    video_ids: Sequence[str], num_sections: int, *, seed: int, epoch: int, purpose: str
-) -> Tensor:
+def keyed_uniforms(video_ids: Sequence[str], num_sections: int, *, seed: int, epoch: int, purpose: str) -> Tensor:
     """Return one number in [0, 1) for each section of each video, float64 (B, M).
 
     Section m's number does not depend on ``num_sections``, so a sweep over M shares its draws.

@@ -7,7 +7,7 @@ fractions in [0, 1]. With several labels a video is right when its answer is one
 import torch
 from torch import Tensor
 from torchmetrics import Metric
-from torchmetrics.functional.classification import multilabel_average_precision
+from torchmetrics.functional.classification import binary_average_precision
 from torchmetrics.utilities import dim_zero_cat
 
 
@@ -35,11 +35,9 @@ def mean_class_accuracy(scores: Tensor, targets: Tensor) -> float:
 def mean_average_precision(scores: Tensor, targets: Tensor) -> float:
     """Average precision of each class that occurs, averaged over classes (THUMOS14's and ActivityNet's mAP)."""
     positive = targets > 0
-    present = positive.any(0)
-    precision = multilabel_average_precision(
-        scores[:, present], positive[:, present].long(), num_labels=int(present.sum()), average="none"
-    )
-    return float(precision.double().mean())
+    present = positive.any(0).nonzero().flatten().tolist()
+    precision = [binary_average_precision(scores[:, j], positive[:, j].long()) for j in present]
+    return float(torch.stack([p.double() for p in precision]).mean())
 
 
 def _hits(scores: Tensor, targets: Tensor, k: int) -> Tensor:

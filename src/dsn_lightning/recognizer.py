@@ -39,6 +39,8 @@ class Recognizer(pl.LightningModule):
     """
 
     classifier: nn.Module
+    mean: Tensor
+    std: Tensor
 
     def __init__(
         self,

@@ -22,7 +22,9 @@ def _warm_up(epoch: float, warmup_epochs: float) -> float:
 
 @dataclass(frozen=True)
 class MultiStep:
-    """Multiply by ``decay`` at each milestone (Sec. V-B: R3D-18 at 45 and 60 of 70 epochs, R(2+1)D-34 at 90, 110 of 120).
+    """Multiply by ``decay`` at each milestone.
+
+    Sec. V-B: R3D-18 at 45 and 60 of 70 epochs, R(2+1)D-34 at 90 and 110 of 120.
 
     >>> [round(MultiStep(70, milestones=(45, 60)).factor(e), 3) for e in (0, 44.9, 45, 60)]
     [1.0, 1.0, 0.1, 0.01]

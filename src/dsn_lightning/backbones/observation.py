@@ -41,8 +41,6 @@ class ConcatObservation(nn.Module):
         return self.fc(features.reshape(*leading, -1))
 
 
-
-
 class SharedObservation(nn.Module):
     """Scores each clip by itself with one layer that all positions share; takes any N.
 

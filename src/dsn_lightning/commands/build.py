@@ -52,7 +52,10 @@ def build_recognizer(cfg: DictConfig, num_classes: int) -> Recognizer:
     """Return the recogniser that ``cfg`` (the whole configuration) describes, with fresh weights."""
     networks: dict[str, Any] = {"classifier": instantiate(cfg.backbone.network, num_classes=num_classes)}
     if cfg.algorithm.name != "baseline":
-        networks |= {"observation": instantiate(cfg.observation.network), "estimator": instantiate(cfg.estimator)}
+        networks |= {
+            "observation": instantiate(cfg.observation.network),
+            "estimator": instantiate(cfg.estimator),
+        }
     return instantiate(cfg.algorithm.module)(
         **networks,
         schedule=instantiate(cfg.schedule.rule, _convert_="all"),

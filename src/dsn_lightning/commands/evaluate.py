@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import hydra
 import numpy as np
 import torch
 from hydra.utils import instantiate
@@ -13,7 +12,7 @@ from rich.console import Console
 from rich.progress import track
 
 from dsn_lightning.commands import build
-from dsn_lightning.commands.run import config_folder, environment, run, write_json
+from dsn_lightning.commands.run import environment, keep_lightning_quiet, write_json
 from dsn_lightning.cost import count_macs
 from dsn_lightning.data.datamodule import SectionClipDataModule
 from dsn_lightning.data.decoding import write_atomically
@@ -31,6 +30,7 @@ ROLES = ("checkpoint", "baseline", "dsn_fixed", "max_response")
 
 def evaluate(cfg: DictConfig) -> None:
     """Load what the keys of `ROLES` name, compare all selection methods and write results to ``cfg.run_dir``."""
+    keep_lightning_quiet()
     given = {role: build.load_trained(cfg[role], role=role) for role in ROLES if cfg[role] is not None}
     if not given:
         raise UsageError(f"nothing to evaluate: give at least one of {', '.join(f'{role}=PATH' for role in ROLES)}")
@@ -75,7 +75,13 @@ def evaluate_trained(
     networks = _networks(given)
     sections = cfg.test.M if OmegaConf.is_list(cfg.test.M) else [cfg.test.M]
     schemes = [
-        Scheme(int(m), int(cfg.test.N), data.reader.clip_span, cfg.dataset.reading.dense_clips, cfg.test.random_draws)
+        Scheme(
+            int(m),
+            int(cfg.test.N),
+            data.reader.clip_span,
+            cfg.dataset.reading.dense_clips,
+            cfg.test.random_draws,
+        )
         for m in sections
     ]
     selections: list[Selection] = [instantiate(s, _convert_="all") for s in cfg.selection.values() if s is not None]
@@ -145,7 +151,13 @@ class _Describe:
     """Fills a row's fields that are no metrics."""
 
     def __init__(
-        self, given: Mapping[str, build.Trained], networks: Networks, cfg: DictConfig, watch: Stopwatch, *, num_videos: int
+        self,
+        given: Mapping[str, build.Trained],
+        networks: Networks,
+        cfg: DictConfig,
+        watch: Stopwatch,
+        *,
+        num_videos: int,
     ) -> None:
         self.given = given
         self.cfg = cfg
@@ -214,13 +226,3 @@ def _figures(
         sampler = next(iter(networks.samplers))
         chosen = np.sort(np.random.default_rng(0).permutation(len(videos))[:6])
         contact_sheets(scores, sampler, scheme, videos, chosen, data.reader, folder / f"clips_{sampler}.png")
-
-
-@hydra.main(version_base="1.3", config_path=config_folder(), config_name="evaluate")
-def main(cfg: DictConfig) -> None:
-    """Entry point."""
-    run(evaluate, cfg, command="dsn-evaluate")
-
-
-if __name__ == "__main__":
-    main()

@@ -3,16 +3,14 @@
 from pathlib import Path
 from typing import Any
 
-import hydra
 import pytorch_lightning as pl
-import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint
 
 from dsn_lightning.callbacks import CheckpointRecord, PolicyLog, RunProgress
 from dsn_lightning.commands import build
-from dsn_lightning.commands.run import config_folder, environment, run, write_json
+from dsn_lightning.commands.run import environment, keep_lightning_quiet, write_json
 from dsn_lightning.errors import UsageError
 
 
@@ -21,6 +19,7 @@ def train(cfg: DictConfig) -> None:
 
     One call is one training; a sweep makes it once in each of its processes.
     """
+    keep_lightning_quiet()
     run_dir = Path(cfg.run_dir)
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
     data = build.build_datamodule(cfg)
@@ -58,9 +57,7 @@ def train(cfg: DictConfig) -> None:
     if cfg.test.enabled:
         from dsn_lightning.commands.evaluate import evaluate_trained  # evaluation is not needed to train
 
-        trained = build.Trained(
-            recognizer.eval(), cfg, list(data.classes), run_dir / "checkpoints" / "last.ckpt"
-        )
+        trained = build.Trained(recognizer.eval(), cfg, list(data.classes), run_dir / "checkpoints" / "last.ckpt")
         role = "baseline" if cfg.algorithm.name == "baseline" else cfg.algorithm.name
         evaluate_trained({role: trained}, cfg, data, run_dir)
 
@@ -68,11 +65,13 @@ def train(cfg: DictConfig) -> None:
 def _callbacks(cfg: DictConfig, run_dir: Path, classes: list[str], *, has_val: bool) -> list[Callback]:
     folder = run_dir / "checkpoints"
     record: dict[str, Any] = {"config": plain(cfg), "classes": classes}
-    best = {"monitor": "val/top1", "mode": "max"} if has_val else {}
+    monitor = "val/top1" if has_val else None
     return [
         CheckpointRecord(build.RECORD_KEY, record),
         PolicyLog(),
-        ModelCheckpoint(dirpath=folder, filename="best", save_last=True, enable_version_counter=False, **best),
+        ModelCheckpoint(
+            dirpath=folder, filename="best", save_last=True, enable_version_counter=False, monitor=monitor, mode="max"
+        ),
         RunProgress(bar=cfg.progress, file=run_dir / "progress.json"),
     ]
 
@@ -82,14 +81,3 @@ def plain(cfg: DictConfig) -> dict[str, Any]:
     content = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(content, dict)
     return {str(key): value for key, value in content.items()}
-
-
-@hydra.main(version_base="1.3", config_path=config_folder(), config_name="train")
-def main(cfg: DictConfig) -> None:
-    """Entry point."""
-    run(train, cfg, command="dsn-train")
-
-
-if __name__ == "__main__":
-    torch.multiprocessing.freeze_support()
-    main()

@@ -16,7 +16,10 @@ from dsn_lightning.data.transforms import Crop
 
 
 class SectionClipDataModule(pl.LightningDataModule):
-    """Emits batches ``clips`` uint8 (B, M, N, C, T, H, W), ``targets`` float (B, J), ``video_id``, ``start_frame`` (B, M, N).
+    """Emits batches of section clips.
+
+    A batch holds ``clips`` uint8 (B, M, N, C, T, H, W), ``targets`` float (B, J), ``video_id`` and ``start_frame``
+    (B, M, N).
 
     Args:
         source: the data set.
@@ -129,7 +132,7 @@ class SectionClipDataModule(pl.LightningDataModule):
         return DataLoader(
             clips,
             batch_size=self.batch_size,
-            sampler=EpochSampler(len(clips), seed=clips.seed),  # type: ignore[arg-type]
+            sampler=EpochSampler(len(clips), seed=clips.seed),
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
         )

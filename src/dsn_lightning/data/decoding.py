@@ -141,9 +141,7 @@ class FrameCache:
         self._num_frames = num_frames
         self._frames: dict[tuple[Path, tuple[int, int]], Frames] = {}
 
-    def __call__(
-        self, path: Path, indices: Sequence[int] | NDArray[np.int64], size: tuple[int, int]
-    ) -> Frames:
+    def __call__(self, path: Path, indices: Sequence[int] | NDArray[np.int64], size: tuple[int, int]) -> Frames:
         """Return the frames ``indices``, uint8 (F, H, W, 3); see `read_frames`."""
         key = (path, size)
         if key not in self._frames:
@@ -175,9 +173,7 @@ def index_videos(paths: Sequence[Path], index_file: Path, *, num_threads: int) -
     if stale:
         with ThreadPoolExecutor(num_threads) as pool:  # FFmpeg releases the interpreter's lock
             infos = pool.map(probe, stale)
-            for path, info in zip(
-                stale, track(infos, f"Indexing {len(stale)} videos", len(stale)), strict=True
-            ):
+            for path, info in zip(stale, track(infos, f"Indexing {len(stale)} videos", len(stale)), strict=True):
                 known[str(path)] = [_fingerprint(path), asdict(info)]
         write_atomically(index_file, json.dumps(known))
     return {path: VideoInfo(**known[str(path)][1]) for path in paths}

@@ -13,6 +13,7 @@ Clips may overlap in short videos and are shifted inwards at both ends, so every
 shorter than a clip repeats its last frame (see `clip_frames`).
 """
 
+import itertools
 from fractions import Fraction
 
 import numpy as np
@@ -30,7 +31,7 @@ def section_bounds(num_frames: int, num_sections: int) -> list[tuple[Fraction, F
     (Fraction(5, 2), Fraction(5, 1))
     """
     edges = [Fraction(num_frames * m, num_sections) for m in range(num_sections + 1)]
-    return list(zip(edges[:-1], edges[1:], strict=True))
+    return list(itertools.pairwise(edges))
 
 
 def section_of(start_frame: int, *, num_frames: int, num_sections: int, clip_span: int) -> int:
@@ -86,9 +87,7 @@ def uniform_clip_starts(num_frames: int, *, num_clips: int, clip_span: int) -> I
     return grid[:, 0]
 
 
-def random_clip_starts(
-    num_frames: int, *, num_clips: int, clip_span: int, rng: np.random.Generator
-) -> IntArray:
+def random_clip_starts(num_frames: int, *, num_clips: int, clip_span: int, rng: np.random.Generator) -> IntArray:
     """Return the first frames of clips drawn from the whole video with replacement, (num_clips,)."""
     return rng.integers(max(0, num_frames - clip_span) + 1, size=num_clips, dtype=np.int64)
 

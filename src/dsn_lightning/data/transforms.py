@@ -50,7 +50,7 @@ class Crop:
             side, flip = self.crop_size, False
             top, left = (height - side) // 2, (width - side) // 2
         else:
-            side = round(self.crop_size * self.scales[rng.integers(len(self.scales))])
+            side = round(self.crop_size * self.scales[int(rng.integers(len(self.scales)))])
             top, left = int(rng.integers(height - side + 1)), int(rng.integers(width - side + 1))
             flip = bool(rng.random() < self.flip)
         window = frames[:, top : top + side, left : left + side]

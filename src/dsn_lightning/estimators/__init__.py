@@ -7,7 +7,6 @@ An estimator is a callable ``(log_policy, *, uniforms, reward) -> Estimate``. Th
 from collections.abc import Callable
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
 RewardFunction = Callable[..., Tensor]
@@ -37,6 +36,7 @@ def sample_actions(log_policy: Tensor, uniforms: Tensor) -> Tensor:
         log_policy: log p, (B, M, N).
         uniforms: a number in [0, 1) for each section, (B, M).
 
+    >>> import torch
     >>> sample_actions(torch.tensor([[[0.2, 0.5, 0.3]]]).log(), torch.tensor([[0.6]]))
     tensor([[1]])
     """

@@ -65,10 +65,10 @@ class Stopwatch:
     seconds: dict[str, float] = field(default_factory=dict)
     clips: dict[str, int] = field(default_factory=dict)
 
-    def time(self, name: str, num_clips: int, work: Callable[[], Tensor]) -> NDArray[np.float32]:
-        """Run ``work`` and count its time for ``num_clips`` clips."""
+    def time(self, name: str, num_clips: int, network: Callable[[Tensor], Tensor], clips: Tensor) -> Any:
+        """Return ``network(clips)`` as an array and count its time for ``num_clips`` clips."""
         started = time.perf_counter()
-        result = work().float().cpu().numpy()  # waits for the device
+        result = network(clips).float().cpu().numpy()  # waits for the device
         self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - started
         self.clips[name] = self.clips.get(name, 0) + num_clips
         return result
@@ -119,19 +119,17 @@ def score_videos(
         place = {int(start): i for i, start in enumerate(starts)}
         for name, own in wanted[v].items():
             index = torch.tensor([place[int(s)] for s in own])
-            parts = [
-                watch.time(name, len(part), lambda p=part, n=name: networks.classifiers[n].classify(clips[p].to(device)))  # type: ignore[misc]
-                for part in index.split(_CLIPS_AT_ONCE)
-            ]
+            classify = networks.classifiers[name].classify
+            parts = [watch.time(name, len(p), classify, clips[p].to(device)) for p in index.split(_CLIPS_AT_ONCE)]
             clip_rows += [(v, int(s), name, row) for s, row in zip(own, np.concatenate(parts), strict=True)]
         for scheme in schemes if networks.samplers else ():
             grid = scheme.grid(videos[v].num_frames)
             sections = clips[torch.tensor([place[int(s)] for s in grid.ravel()])].unflatten(0, grid.shape)
             for name, sampler in networks.samplers.items():
-                logits = watch.time(
-                    f"{name} sampler", grid.size, lambda s=sampler, c=sections: s.policy_logits(c[None].to(device))[0]
-                )  # type: ignore[misc]
-                section_rows += [(v, (*grid.shape, m), name, row) for m, row in enumerate(logits)]
+                batch = sections[None].to(device)  # (1, M, N, C, T, H, W)
+                logits = watch.time(f"{name} sampler", grid.size, sampler.policy_logits, batch)[0]
+                m, n = grid.shape
+                section_rows += [(v, (m, n, section), name, row) for section, row in enumerate(logits)]
     return _columns(videos, reader, modules, clip_rows, section_rows, classes), watch
 
 

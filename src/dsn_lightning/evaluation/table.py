@@ -14,7 +14,7 @@ from dsn_lightning.data.sections import IntArray, section_of
 from dsn_lightning.dsn import Consensus, consensus_log_probabilities
 from dsn_lightning.evaluation.scores import ClipScores
 from dsn_lightning.metrics import video_metrics
-from dsn_lightning.selection import Scheme, Selection, VideoScores
+from dsn_lightning.selection import Scheme, Selection
 
 Row = dict[str, Any]
 
@@ -26,9 +26,7 @@ FIELDS = (
 """The keys of a row of results.json, in order. Rates are fractions; a figure that does not apply is None."""
 
 
-def measure(
-    scores: ClipScores, selection: Selection, scheme: Scheme, classifier: str, *, consensus: Consensus
-) -> Row:
+def measure(scores: ClipScores, selection: Selection, scheme: Scheme, classifier: str, *, consensus: Consensus) -> Row:
     """Return ``clips, top1, top5, mean_class, map, hit_rate`` of one selection method.
 
     Where the method draws at random, the metrics of each draw are averaged, not the scores.
@@ -42,7 +40,7 @@ def measure(
         log_probabilities = consensus_log_probabilities(torch.from_numpy(np.stack(kept)), consensus=consensus)
         draws.append(video_metrics(log_probabilities.exp(), targets))
     means = {
-        name: None if value is None else float(np.mean([draw[name] for draw in draws]))  # type: ignore[arg-type]
+        name: None if value is None else float(np.mean([draw[name] for draw in draws]))
         for name, value in draws[0].items()
     }
     return {"clips": starts[0].shape[1], **means, "hit_rate": hit_rate(scores, starts, scheme)}
@@ -60,13 +58,11 @@ def hit_rate(scores: ClipScores, starts: Sequence[IntArray], scheme: Scheme) -> 
         in_grid = scores.shows_action(v, scheme.grid(num_frames))
         if in_grid is None:
             continue
-        holds = in_grid.any(1)  # (M,)
+        holds: NDArray[np.bool_] = np.asarray(in_grid.any(1))  # (M,)
         shown = scores.shows_action(v, own)
         assert shown is not None
         for start, shows in zip(own.ravel(), shown.ravel(), strict=True):
-            section = section_of(
-                int(start), num_frames=num_frames, num_sections=len(holds), clip_span=scheme.clip_span
-            )
+            section = section_of(int(start), num_frames=num_frames, num_sections=len(holds), clip_span=scheme.clip_span)
             total += int(holds[section])
             hits += int(shows and holds[section])
     return hits / total if total else None
@@ -89,7 +85,15 @@ def mean_and_spread(rows: Iterable[Row]) -> list[tuple[Row, dict[str, NDArray[np
     """
     groups: dict[tuple, list[Row]] = {}
     for row in rows:
-        key = (row["dataset"], row["selection"], row["classifier"], row["M"], row["N"], row["train_M"], row["train_N"])
+        key = (
+            row["dataset"],
+            row["selection"],
+            row["classifier"],
+            row["M"],
+            row["N"],
+            row["train_M"],
+            row["train_N"],
+        )
         groups.setdefault(key, []).append(row)
     figures = ("top1", "top5", "mean_class", "map", "hit_rate")
     return [

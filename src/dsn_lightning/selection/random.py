@@ -15,9 +15,7 @@ class Random:
     def _draw(self, video_id: str, num_frames: int, scheme: Scheme) -> IntArray:
         rng = keyed_rng(scheme.seed, video_id, scheme.num_sections, "random selection")
         shape = (scheme.random_draws, scheme.num_sections)
-        starts = random_clip_starts(
-            num_frames, num_clips=shape[0] * shape[1], clip_span=scheme.clip_span, rng=rng
-        )
+        starts = random_clip_starts(num_frames, num_clips=shape[0] * shape[1], clip_span=scheme.clip_span, rng=rng)
         return starts.reshape(shape)
 
     def candidates(self, video_id: str, num_frames: int, scheme: Scheme) -> IntArray:

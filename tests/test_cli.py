@@ -1,0 +1,254 @@
+"""The commands as a user types them, in processes of their own."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import binom
+
+from conftest import NEEDLE
+from dsn_lightning.commands.build import RECORD_KEY
+from dsn_lightning.evaluation.scores import ClipScores
+from dsn_lightning.evaluation.table import FIELDS
+
+BIN = Path(sys.executable).parent
+TINY = [
+    "schedule.max_epochs=2", "schedule.batch_size=4", "M=2", "N=2", "trainer.check_val_every_n_epoch=1",
+    "trainer.accelerator=cpu", "test.random_draws=3",
+]  # fmt: skip
+
+
+def call(command: str, *arguments: str, cwd: Path, expect: int | None = 0) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([BIN / command, *arguments], cwd=cwd, env=environment, capture_output=True, text=True)
+    assert expect is None or done.returncode == expect, done.stdout + done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def runs(needle_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The four trainings that Table I needs, two epochs each."""
+    root = tmp_path_factory.mktemp("runs")
+    common = [f"dataset.root={needle_root}", *NEEDLE, *TINY]
+    call("dsn-train", *common, "algorithm=baseline", "hydra.run.dir=baseline", cwd=root)
+    base = "baseline/checkpoints/last.ckpt"
+    call("dsn-train", *common, "algorithm.warmup_epochs=1", "hydra.run.dir=dsn", "test.enabled=false", cwd=root)
+    call("dsn-train", *common, "algorithm=dsn_fixed", f"classifier.checkpoint={base}", "hydra.run.dir=dsn_fixed",
+         "test.enabled=false", cwd=root)  # fmt: skip
+    call("dsn-train", *common, "algorithm=baseline", "backbone=r2d_tiny", "hydra.run.dir=max_response",
+         "test.enabled=false", cwd=root)  # fmt: skip
+    return root
+
+
+ROLES = {
+    "checkpoint": "dsn",
+    "baseline": "baseline",
+    "dsn_fixed": "dsn_fixed",
+    "max_response": "max_response",
+}
+
+
+@pytest.fixture(scope="module")
+def evaluated(runs: Path) -> Path:
+    keys = [f"{role}={name}/checkpoints/last.ckpt" for role, name in ROLES.items()]
+    call("dsn-evaluate", *keys, "test.M=[1,2]", "test.random_draws=3", "hydra.run.dir=evaluated", cwd=runs)
+    return runs / "evaluated"
+
+
+def test_training_leaves_what_it_promises(runs):
+    for name in ("baseline", "dsn", "dsn_fixed", "max_response"):
+        for file in (
+            "checkpoints/best.ckpt",
+            "checkpoints/last.ckpt",
+            "metrics.csv",
+            "environment.json",
+            ".hydra/config.yaml",
+        ):
+            assert (runs / name / file).is_file(), (name, file)
+    rows = list(csv.DictReader((runs / "dsn" / "metrics.csv").open()))
+    assert any(row.get("train/policy_entropy") for row in rows)
+    assert any(row.get("val/top1") for row in rows)
+    found = json.loads((runs / "dsn" / "environment.json").read_text())
+    assert found["effective_batch_size"] == 4
+    assert found["videos"] == {"train": 12, "val": 6, "test": 6}
+
+
+def test_checkpoints_hold_plain_data_only(runs):
+    content = torch.load(runs / "dsn" / "checkpoints" / "last.ckpt", weights_only=True)
+    assert content[RECORD_KEY]["config"]["N"] == 2
+    assert content[RECORD_KEY]["classes"][0] == "right"
+
+
+def test_training_evaluates_itself(runs):
+    rows = json.loads((runs / "baseline" / "results.json").read_text())
+    assert {row["selection"] for row in rows} == {"random", "uniform", "dense", "oracle", "oracle_video"}
+
+
+def test_table_one_has_its_rows(evaluated):
+    rows = json.loads((evaluated / "results.json").read_text())
+    assert all(tuple(row) == FIELDS for row in rows)
+    expected = {
+        ("random", "baseline"), ("uniform", "baseline"), ("uniform", "dsn"), ("max_response", "baseline"),
+        ("dsn_fixed", "baseline"), ("dsn", "dsn"), ("dsn", "baseline"), ("dense", "baseline"), ("oracle", "baseline"),
+        ("oracle", "dsn"), ("oracle_video", "baseline"),
+    }  # fmt: skip
+    for m in (1, 2):
+        assert {(row["selection"], row["classifier"]) for row in rows if row["M"] == m} == expected
+    for row in rows:
+        assert 0 <= row["top1"] <= 1
+        assert 0 <= row["hit_rate"] <= 1
+        assert row["videos"] == 6
+    table = list(csv.DictReader((evaluated / "results.csv").open()))
+    assert [float(line["top1"]) for line in table] == pytest.approx([row["top1"] for row in rows])
+
+
+def test_costs_are_composed_of_clips(evaluated):
+    rows = json.loads((evaluated / "results.json").read_text())
+    by = {(r["selection"], r["classifier"], r["M"]): r for r in rows}
+    clip = by["uniform", "baseline", 1]["gmacs"]
+    assert by["uniform", "baseline", 2]["gmacs"] == pytest.approx(2 * clip)
+    assert by["uniform", "dsn", 2]["gmacs_observation"] == 0
+    assert by["dense", "baseline", 1]["gmacs"] == pytest.approx(20 * clip)
+    dsn = by["dsn", "dsn", 2]
+    assert dsn["gmacs_classifier"] == pytest.approx(2 * clip)
+    assert dsn["gmacs"] == pytest.approx(dsn["gmacs_classifier"] + dsn["gmacs_observation"])
+    assert dsn["gmacs_observation"] == pytest.approx(2 * by["dsn", "dsn", 1]["gmacs_observation"])
+    assert by["oracle", "dsn", 2]["gmacs"] is None
+
+
+def test_scores_are_stored_once_for_all_methods(evaluated):
+    scores = ClipScores.load(evaluated / "clip_scores.npz")
+    keys = list(zip(scores.clip_video, scores.clip_start, scores.clip_network, strict=True))
+    assert len(set(keys)) == len(keys)
+    assert set(scores.network_name) == {"baseline", "dsn", "max_response", "dsn sampler", "dsn_fixed sampler"}
+    assert {len(h) for h in scores.network_hash} == {16}
+
+
+def test_figures_are_pictures(evaluated):
+    for name in ("accuracy_vs_gmacs.png", "clips_dsn.png"):
+        assert (evaluated / "figures" / name).read_bytes()[:4] == b"\x89PNG"
+
+
+def test_fixed_classifier_equals_the_baselines(runs):
+    base, fixed = (
+        torch.load(runs / name / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+        for name in ("baseline", "dsn_fixed")
+    )
+    own = {k: v for k, v in base.items() if k.startswith("classifier.")}
+    assert own
+    assert all(torch.equal(value, fixed[name]) for name, value in own.items())
+
+
+def test_rows_without_a_model_are_left_out_and_named(runs):
+    done = call("dsn-evaluate", "baseline=baseline/checkpoints/last.ckpt", "hydra.run.dir=part", cwd=runs)
+    assert "left out: max_response with the baseline classifier (no max_response given)" in done.stdout
+    assert "left out: dsn with the dsn classifier (no dsn given)" in done.stdout
+
+
+BAD_TRAIN = [
+    (["dataset=folder", "dataset.root=/nowhere/at/all"], "dataset.root=/nowhere/at/all: no such folder"),
+    (["dataset=folder"], "dataset.root is not set"),
+    (["M=0"], "M=0: must be a whole number of at least 1"),
+    (["N=-1"], "N=-1: must be"),
+    (["gamma=-0.5"], "gamma=-0.5: is a penalty"),
+    (["test.M=[1,0]"], "test.M=0: must be"),
+    (["algorithm.warmup_epochs=99"], "algorithm.warmup_epochs=99"),
+    (["+trainer.gradient_clip_val=1"], "use schedule.gradient_clip"),
+    (["+trainer.accumulate_grad_batches=2"], "use schedule.accumulate"),
+    (["+trainer.max_steps=10"], "use schedule.max_epochs"),
+    (["trainer.devices=2"], "trainer.devices=2"),
+    (["algorithm=dsn_fixed"], "classifier.checkpoint"),
+    (["classifier.checkpoint=nothing.ckpt"], "classifier.checkpoint=nothing.ckpt: no such checkpoint file"),
+]
+
+
+def one_line(done: subprocess.CompletedProcess[str], command: str, message: str) -> None:
+    errors = [line for line in done.stderr.splitlines() if "error" in line.lower()]
+    assert done.returncode == 2, done.stderr
+    assert len(errors) == 1
+    assert errors[0].startswith(f"{command}: error: ")
+    assert message in errors[0]
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(("arguments", "message"), BAD_TRAIN, ids=[" ".join(a) for a, _ in BAD_TRAIN])
+def test_bad_training_input_gets_one_line(arguments, message, needle_root, tmp_path):
+    base = [f"dataset.root={needle_root}", *NEEDLE] if "dataset=folder" not in arguments else []
+    one_line(call("dsn-train", *base, *arguments, cwd=tmp_path, expect=None), "dsn-train", message)
+
+
+def test_bad_evaluation_input_gets_one_line(runs, needle_root, class_folders, tmp_path):
+    (tmp_path / "junk.ckpt").write_bytes(b"junk")
+    torch.save({"state_dict": {}}, tmp_path / "other.ckpt")
+    last = "dsn/checkpoints/last.ckpt"
+    cases = [
+        ([], "nothing to evaluate"),
+        (["checkpoint=no.ckpt"], "checkpoint=no.ckpt: no such checkpoint file"),
+        ([f"checkpoint={tmp_path}/junk.ckpt"], "cannot be read as a checkpoint"),
+        ([f"checkpoint={tmp_path}/other.ckpt"], "not a checkpoint of dsn-train"),
+        ([f"checkpoint={last}", "test.N=3"], "N=3: this observation network was made for N=2"),
+        (
+            [f"checkpoint={last}", "dataset=folder", f"dataset.root={class_folders}"],
+            "was trained for 6 classes",
+        ),
+        (
+            ["dsn_fixed=dsn_fixed/checkpoints/last.ckpt", "baseline=dsn/checkpoints/last.ckpt"],
+            "another classifier",
+        ),
+    ]
+    for arguments, message in cases:
+        one_line(call("dsn-evaluate", *arguments, cwd=runs, expect=None), "dsn-evaluate", message)
+
+
+def test_foreign_code_in_a_checkpoint_is_refused(runs, tmp_path):
+    content = torch.load(runs / "dsn" / "checkpoints" / "last.ckpt", weights_only=True)
+    content[RECORD_KEY]["config"]["backbone"]["network"]["_target_"] = "os.system"
+    torch.save(content, tmp_path / "evil.ckpt")
+    done = call("dsn-evaluate", f"checkpoint={tmp_path}/evil.ckpt", cwd=tmp_path, expect=None)
+    one_line(done, "dsn-evaluate", "would run os.system")
+
+
+def test_own_folder_trains_and_evaluates(class_folders, tmp_path):
+    call("dsn-train", "dataset=folder", f"dataset.root={class_folders}", "dataset.group=^[a-z]+", *TINY,
+         "algorithm.warmup_epochs=1", "hydra.run.dir=run", cwd=tmp_path)  # fmt: skip
+    rows = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert {row["selection"] for row in rows} == {"uniform", "dsn", "oracle"}
+    assert all(row["hit_rate"] is None for row in rows)
+    assert all(row["top5"] is None for row in rows)  # two classes
+
+
+def test_same_seed_gives_the_same_weights(needle_root, tmp_path):
+    states = []
+    for name in ("a", "b"):
+        call("dsn-train", f"dataset.root={needle_root}", *NEEDLE, *TINY, "algorithm.warmup_epochs=1",
+             "test.enabled=false", f"hydra.run.dir={name}", cwd=tmp_path)  # fmt: skip
+        states.append(torch.load(tmp_path / name / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"])
+    assert all(torch.equal(value, states[1][key]) for key, value in states[0].items())
+
+
+@pytest.mark.slow
+def test_shuffled_labels_give_chance(tmp_path):
+    """With labels drawn at random, accuracy lies inside the 99% interval of guessing."""
+    from dsn_lightning.data.needle import Needle
+
+    source = Needle(str(tmp_path / "data"), num_train=60, num_val=0, num_test=120)
+    source.prepare()
+    manifest = source.folder / "videos.json"
+    rows = json.loads(manifest.read_text())
+    labels = np.random.default_rng(0).permutation([row["label"] for row in rows])
+    for row, label in zip(rows, labels, strict=True):
+        row["label"] = int(label)
+    manifest.write_text(json.dumps(rows))
+    call("dsn-train", f"dataset.root={tmp_path / 'data'}", "dataset.num_train=60", "dataset.num_val=0",
+         "dataset.num_test=120", *TINY, "schedule.max_epochs=6", "algorithm.warmup_epochs=2", "hydra.run.dir=run",
+         cwd=tmp_path)  # fmt: skip
+    found = {row["selection"]: row["top1"] for row in json.loads((tmp_path / "run" / "results.json").read_text())}
+    low, high = binom.interval(0.99, 120, 1 / 6)
+    assert low <= 120 * found["dsn"] <= high
+    assert low <= 120 * found["uniform"] <= high
