@@ -18,7 +18,7 @@ from rich.console import Console
 
 from dsn_lightning.jobs import Job, run_jobs, start_server
 
-NETWORKS = ("baseline", "max_response", "dsn", "dsn_fixed")
+NETWORKS = ("max_response", "baseline", "dsn", "dsn_fixed")
 
 
 def configured(call: str, overrides: list[str]) -> None:
@@ -43,9 +43,12 @@ def jobs_of(seed: int, dataset: str, output: Path) -> list[Job]:
     for name in NETWORKS:
         own = [f"experiment=demo/{name}", f"dataset={dataset}", f"seed={seed}", f"run_dir={folder / name}"]
         after = []
+        if name in ("dsn", "dsn_fixed"):  # the sampler starts from a trained clip network, as the paper's (Sec. V-B)
+            own.append(f"observation.checkpoint={last['max_response']}")
+            after.append(f"seed {seed} max_response")
         if name == "dsn_fixed":
             own.append(f"classifier.checkpoint={last['baseline']}")
-            after = [f"seed {seed} baseline"]
+            after.append(f"seed {seed} baseline")
         jobs.append(Job(f"seed {seed} {name}", configured, ("train", own), folder / name, after))
     roles = {
         "checkpoint": "dsn",

@@ -2,9 +2,7 @@
 
 import csv
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,19 +14,12 @@ from conftest import NEEDLE
 from dsn_lightning.commands.build import RECORD_KEY
 from dsn_lightning.evaluation.scores import ClipScores
 from dsn_lightning.evaluation.table import FIELDS
+from processes import call
 
-BIN = Path(sys.executable).parent
 TINY = [
     "schedule.max_epochs=2", "schedule.batch_size=4", "M=2", "N=2", "trainer.check_val_every_n_epoch=1",
     "trainer.accelerator=cpu", "test.random_draws=3",
 ]  # fmt: skip
-
-
-def call(command: str, *arguments: str, cwd: Path, expect: int | None = 0) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([BIN / command, *arguments], cwd=cwd, env=environment, capture_output=True, text=True)
-    assert expect is None or done.returncode == expect, done.stdout + done.stderr
-    return done
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +62,7 @@ def test_training_leaves_what_it_promises(runs):
             ".hydra/config.yaml",
         ):
             assert (runs / name / file).is_file(), (name, file)
-    rows = list(csv.DictReader((runs / "dsn" / "metrics.csv").open()))
+    rows = list(csv.DictReader((runs / "dsn" / "metrics.csv").read_text().splitlines()))
     assert any(row.get("train/policy_entropy") for row in rows)
     assert any(row.get("val/top1") for row in rows)
     found = json.loads((runs / "dsn" / "environment.json").read_text())
@@ -104,7 +95,7 @@ def test_table_one_has_its_rows(evaluated):
         assert 0 <= row["top1"] <= 1
         assert 0 <= row["hit_rate"] <= 1
         assert row["videos"] == 6
-    table = list(csv.DictReader((evaluated / "results.csv").open()))
+    table = list(csv.DictReader((evaluated / "results.csv").read_text().splitlines()))
     assert [float(line["top1"]) for line in table] == pytest.approx([row["top1"] for row in rows])
 
 

@@ -1,6 +1,5 @@
 """From a configuration to objects, and from a checkpoint back to them."""
 
-import pickle
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -99,7 +98,7 @@ def load_trained(path: str | Path, *, role: str) -> Trained:
         raise UsageError(f"{role}={path}: no such checkpoint file")
     try:
         content = torch.load(file, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+    except Exception as error:  # garbage makes the unpickler raise anything
         raise UsageError(f"{role}={path}: cannot be read as a checkpoint of weights") from error
     if not isinstance(content, dict) or RECORD_KEY not in content:
         raise UsageError(f"{role}={path}: not a checkpoint of dsn-train")
@@ -160,3 +159,19 @@ def take_classifier(target: nn.Module, trained: Trained, *, cfg: DictConfig) -> 
             f"backbone={cfg.backbone.name}"
         )
     target.load_state_dict(trained.recognizer.classifier.state_dict())
+
+
+def take_trunk(trunk: nn.Module, trained: Trained) -> None:
+    """Copy a clip network trained as a baseline, without its classification layer, into an observation network's trunk.
+
+    Raises:
+        UsageError: it is another network.
+    """
+    own = {k: v for k, v in trained.recognizer.classifier.state_dict().items() if not k.startswith("fc.")}
+    wanted = {k: v.shape for k, v in trunk.state_dict().items()}
+    if {k: v.shape for k, v in own.items()} != wanted:
+        raise UsageError(
+            f"observation.checkpoint={trained.path}: holds a {trained.cfg.backbone.name}, which is not the trunk of this "
+            "observation network"
+        )
+    trunk.load_state_dict(own)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import hydra
+from hydra.errors import InstantiationException
 from omegaconf import DictConfig, OmegaConf
 
 from dsn_lightning.errors import UsageError
@@ -35,6 +36,23 @@ def run(work: Callable[[DictConfig], None], cfg: DictConfig, *, command: str) ->
         work(cfg)
     except UsageError as error:
         stop(command, str(error))
+    except InstantiationException as error:  # Hydra wraps what a constructor raises
+        if not isinstance(error.__cause__, UsageError):
+            raise
+        stop(command, str(error.__cause__))
+
+
+def quote_pattern(arguments: list[str]) -> list[str]:
+    """Put quotes around a regular expression, which Hydra's grammar would otherwise try to read.
+
+    >>> quote_pattern(["dataset.group=^[a-z]+", "M=3"])
+    ["dataset.group='^[a-z]+'", 'M=3']
+    """
+    key = "dataset.group="
+    return [
+        f"{key}'{value}'" if a.startswith(key) and (value := a.removeprefix(key))[:1] not in ("", "'", '"') else a
+        for a in arguments
+    ]
 
 
 def stop(command: str, message: str) -> NoReturn:
@@ -80,8 +98,8 @@ def _check_trainer(cfg: DictConfig) -> None:
 
 
 @hydra.main(version_base="1.3", config_path=config_folder(), config_name="train")
-def train(cfg: DictConfig) -> None:
-    """dsn-train."""
+def _train(cfg: DictConfig) -> None:
+    """The work of dsn-train."""
 
     def work(cfg: DictConfig) -> None:
         from dsn_lightning.commands.train import train
@@ -92,8 +110,8 @@ def train(cfg: DictConfig) -> None:
 
 
 @hydra.main(version_base="1.3", config_path=config_folder(), config_name="evaluate")
-def evaluate(cfg: DictConfig) -> None:
-    """dsn-evaluate."""
+def _evaluate(cfg: DictConfig) -> None:
+    """The work of dsn-evaluate."""
 
     def work(cfg: DictConfig) -> None:
         from dsn_lightning.commands.evaluate import evaluate
@@ -101,3 +119,15 @@ def evaluate(cfg: DictConfig) -> None:
         evaluate(cfg)
 
     run(work, cfg, command="dsn-evaluate")
+
+
+def train() -> None:
+    """dsn-train."""
+    sys.argv[1:] = quote_pattern(sys.argv[1:])
+    _train()
+
+
+def evaluate() -> None:
+    """dsn-evaluate."""
+    sys.argv[1:] = quote_pattern(sys.argv[1:])
+    _evaluate()
