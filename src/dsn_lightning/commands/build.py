@@ -171,7 +171,7 @@ def take_trunk(trunk: nn.Module, trained: Trained) -> None:
     wanted = {k: v.shape for k, v in trunk.state_dict().items()}
     if {k: v.shape for k, v in own.items()} != wanted:
         raise UsageError(
-            f"observation.checkpoint={trained.path}: holds a {trained.cfg.backbone.name}, which is not the trunk of this "
-            "observation network"
+            f"observation.checkpoint={trained.path}: holds a {trained.cfg.backbone.name}, "
+            "which is not the trunk of this observation network"
         )
     trunk.load_state_dict(own)
