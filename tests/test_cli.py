@@ -70,6 +70,13 @@ def test_training_leaves_what_it_promises(runs):
     assert found["videos"] == {"train": 12, "val": 6, "test": 6}
 
 
+def test_last_checkpoint_is_the_last(runs):
+    """Also where an earlier epoch was the best one: with a constant metric the first is."""
+    for name in ("baseline", "dsn", "dsn_fixed", "max_response"):
+        content = torch.load(runs / name / "checkpoints" / "last.ckpt", weights_only=True)
+        assert content["epoch"] == 1, name
+
+
 def test_checkpoints_hold_plain_data_only(runs):
     content = torch.load(runs / "dsn" / "checkpoints" / "last.ckpt", weights_only=True)
     assert content[RECORD_KEY]["config"]["N"] == 2

@@ -68,15 +68,17 @@ def train(cfg: DictConfig) -> None:
 def _callbacks(cfg: DictConfig, run_dir: Path, classes: list[str], *, has_val: bool) -> list[Callback]:
     folder = run_dir / "checkpoints"
     record: dict[str, Any] = {"config": plain(cfg), "classes": classes}
-    monitor = "val/top1" if has_val else None
-    return [
+    saved: dict[str, Any] = {"dirpath": folder, "enable_version_counter": False}
+    callbacks: list[Callback] = [
         CheckpointRecord(build.RECORD_KEY, record),
         PolicyLog(),
-        ModelCheckpoint(
-            dirpath=folder, filename="best", save_last=True, enable_version_counter=False, monitor=monitor, mode="max"
-        ),
+        # one of its own: ModelCheckpoint(save_last=True) writes last.ckpt only when the best one improves
+        ModelCheckpoint(filename="last", monitor=None, save_on_train_epoch_end=True, **saved),
         RunProgress(bar=cfg.progress, file=run_dir / "progress.json"),
     ]
+    if has_val:
+        callbacks.append(ModelCheckpoint(filename="best", monitor="val/top1", mode="max", **saved))
+    return callbacks
 
 
 def plain(cfg: DictConfig) -> dict[str, Any]:
