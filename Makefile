@@ -43,7 +43,7 @@ type: setup ## mypy alone
 	$(BIN)/mypy
 
 lock: setup ## write requirements.lock anew from pyproject.toml
-	$(BIN)/uv pip compile --quiet --python-version 3.11 --group dev --no-annotate --no-header --no-emit-index-url --no-emit-find-links pyproject.toml -o requirements.lock
+	$(BIN)/uv pip compile --quiet --python-version 3.11 --group dev --no-annotate --no-header pyproject.toml -o requirements.lock
 
 clean: ## remove what was made, the environment and the embedded data set included
 	rm -rf .venv outputs multirun data/needle .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
