@@ -4,7 +4,7 @@
 
 Trains, for each seed, the four networks that Table I needs (baseline, max-response network, DSN-f, DSN), all
 classifiers with equal numbers of updates, evaluates the seven methods and writes table, results.json, results.csv and
-figures. A run that is complete is not trained again.
+figures. The embedded data set is made once; the networks are trained anew in each call.
 """
 
 import argparse

@@ -66,7 +66,7 @@ def test_r3d_18_equals_torchvisions():
     [
         (ResNet3D(0), 20.348),
         (ResNet2D(0), 1.932),
-    ],  # DESIGN of Tables III and IV: 203.6 G = 10 clips; sampler 9.4%
+    ],  # Table III: 203.6 G for 10 clips; sampler 9.4% of one
 )
 def test_macs_are_the_papers(network, gmacs):
     assert count_macs(network, 1, 3, 8, 112, 112) / 1e9 == pytest.approx(gmacs, rel=5e-4)
