@@ -2,7 +2,11 @@
 
 import csv
 import json
+import os
 import subprocess
+import sys
+import time
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +20,7 @@ from dsn_lightning.evaluation.scores import ClipScores
 from dsn_lightning.evaluation.table import FIELDS
 from processes import call
 
+ROOT = Path(__file__).resolve().parents[1]
 TINY = [
     "schedule.max_epochs=2", "schedule.batch_size=4", "M=2", "N=2", "trainer.check_val_every_n_epoch=1",
     "trainer.accelerator=cpu", "test.random_draws=3",
@@ -145,8 +150,8 @@ def test_fixed_classifier_equals_the_baselines(runs):
 
 def test_rows_without_a_model_are_left_out_and_named(runs):
     done = call("dsn-evaluate", "baseline=baseline/checkpoints/last.ckpt", "hydra.run.dir=part", cwd=runs)
-    assert "left out: max_response with the baseline classifier (no max_response given)" in done.stdout
-    assert "left out: dsn with the dsn classifier (no dsn given)" in done.stdout
+    assert "left out (no max_response given): max_response with the baseline classifier\n" in done.stdout
+    assert "left out (no dsn given): uniform with the dsn classifier, dsn with the dsn classifier, " in done.stdout
 
 
 BAD_TRAIN = [
@@ -219,6 +224,42 @@ def test_own_folder_trains_and_evaluates(class_folders, tmp_path):
     assert {row["selection"] for row in rows} == {"uniform", "dsn", "oracle"}
     assert all(row["hit_rate"] is None for row in rows)
     assert all(row["top5"] is None for row in rows)  # two classes
+
+
+@pytest.fixture(scope="module")
+def unpacked_wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a wheel installs, built from this checkout."""
+    folder = tmp_path_factory.mktemp("wheel")
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", folder], cwd=ROOT, check=True,
+        capture_output=True,
+    )  # fmt: skip
+    with zipfile.ZipFile(next(folder.glob("*.whl"))) as wheel:
+        wheel.extractall(folder / "site")
+    return folder / "site"
+
+
+def test_an_installed_wheel_finds_its_configurations(unpacked_wheel, tmp_path):
+    program = "import sys; from dsn_lightning.commands import cli; print(cli.__file__); "
+    program += "sys.argv = ['dsn-train', '--cfg', 'job']; cli.train()"
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", program], cwd=tmp_path, capture_output=True, text=True,
+        env={**os.environ, "PYTHONPATH": str(unpacked_wheel)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(str(unpacked_wheel))
+    assert "name: r3d_tiny" in done.stdout
+    configurations = {p.relative_to(ROOT / "conf") for p in (ROOT / "conf").rglob("*.yaml")}
+    installed = unpacked_wheel / "dsn_lightning" / "conf"
+    assert {p.relative_to(installed) for p in installed.rglob("*.yaml")} == configurations
+
+
+def test_repeated_set_up_costs_nothing():
+    if not (ROOT / ".venv" / ".ready").is_file():
+        pytest.skip("this environment was not made by make setup")
+    started = time.monotonic()
+    subprocess.run(["make", "setup"], cwd=ROOT, check=True, capture_output=True)
+    assert time.monotonic() - started < 1
 
 
 def test_same_seed_gives_the_same_weights(needle_root, tmp_path):

@@ -301,6 +301,10 @@ def test_learning_rate_follows_the_epoch():
 
     fit(make_dsn(schedule=MultiStep(2, milestones=(1,))), epochs=2, callbacks=[Watch()])
     assert seen == [pytest.approx([lr, lr]) for lr in (0.1, 0.1, 0.01, 0.01)]
+    seen.clear()
+    sampler = MultiStep(2, milestones=(1,), decay=0.5)
+    fit(make_dsn(schedule=MultiStep(2, milestones=()), sampler_schedule=sampler), epochs=2, callbacks=[Watch()])
+    assert seen == [pytest.approx(rates) for rates in ([0.1, 0.1], [0.1, 0.1], [0.05, 0.1], [0.05, 0.1])]
 
 
 def test_bf16_trains_and_rewards_from_updated_weights():

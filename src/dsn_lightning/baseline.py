@@ -23,6 +23,8 @@ class Baseline(Recognizer):
         **shared: arguments of `Recognizer`.
     """
 
+    optimizer_names = ("classifier",)
+
     def __init__(
         self,
         classifier: nn.Module,

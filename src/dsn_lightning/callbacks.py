@@ -55,7 +55,7 @@ class PolicyLog(pl.Callback):
                 f"epoch {trainer.current_epoch}: the policy has collapsed. It keeps clip {position} in "
                 f"{float(statistics['position_share'][position]):.1%} of the sections with an entropy of "
                 f"{float(statistics['entropy']):.4f}, so A = B, Eq. 11 has no gradient and the sampler has stopped "
-                "learning. Remedy: start again with algorithm.exploration=0.01 or a smaller schedule.sampler_lr",
+                "learning. Remedy: start again with algorithm.exploration=0.1 or a smaller schedule.sampler_lr",
                 stacklevel=2,
             )
 

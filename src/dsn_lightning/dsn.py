@@ -8,7 +8,7 @@ Shapes: B videos, M sections, N clips a section, C channels, T frames, H W pixel
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, Literal
 
@@ -16,22 +16,17 @@ import torch
 from torch import Tensor, nn
 
 from dsn_lightning.estimators import Estimate, RewardFunction, log_probability, sample_actions
-from dsn_lightning.keyed import keyed_uniforms
 from dsn_lightning.monitor import PolicyMonitor
 from dsn_lightning.recognizer import Recognizer, evaluating
+from dsn_lightning.schedules import Schedule
 
 Consensus = Literal["probabilities", "logits"]
 
 
 def keep(clips: Tensor, action: Tensor) -> Tensor:
-    """G: the clip that the action keeps in each section (Eq. 1).
-
-    Args:
-        clips: (B, M, N, ...).
-        action: index of the kept clip, (B, M).
-    """
+    """G: of clips (B, M, N, ...) the one that the action (B, M) keeps in each section: (B, M, ...) (Eq. 1)."""
     index = action.reshape(*action.shape, *[1] * (clips.dim() - 2)).expand(*action.shape, 1, *clips.shape[3:])
-    return clips.gather(2, index).squeeze(2)  # (B, M, ...)
+    return clips.gather(2, index).squeeze(2)
 
 
 def consensus_log_probabilities(logits: Tensor, *, consensus: Consensus = "probabilities") -> Tensor:
@@ -51,12 +46,7 @@ def consensus_log_probabilities(logits: Tensor, *, consensus: Consensus = "proba
 
 
 def video_cross_entropy(log_probabilities: Tensor, targets: Tensor) -> Tensor:
-    """Cross-entropy of the video-level scores, mean over videos (Eq. 5; its sign is minus, lambda is weight decay).
-
-    Args:
-        log_probabilities: log H, (B, J).
-        targets: one-hot or normalised multi-hot, (B, J).
-    """
+    """Cross-entropy of log H (B, J) with targets (B, J) of sum 1 (Eq. 5; its sign is minus, lambda is weight decay)."""
     return -(targets * log_probabilities).sum(-1).mean()
 
 
@@ -107,6 +97,7 @@ class DSN(Recognizer):
         observation: theta, normalised section clips (..., N, C, T, H, W) -> policy logits (..., N) (Eq. 3).
         sampler_optimizer: makes theta's optimiser from its parameters.
         classifier_optimizer: makes phi's; None fixes the classifier, bit for bit (the paper's DSN-f).
+        sampler_schedule: of theta's learning rate; None takes phi's.
         estimator: of the policy gradient; see `dsn_lightning.estimators`.
         gamma: the penalty of Eq. 6, >= 0.
         consensus: see `consensus_log_probabilities`.
@@ -123,6 +114,7 @@ class DSN(Recognizer):
         *,
         sampler_optimizer: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer],
         classifier_optimizer: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer] | None,
+        sampler_schedule: Schedule | None = None,
         estimator: Callable[..., Estimate] = reinforce_with_greedy_baseline,
         gamma: float,
         consensus: Consensus = "probabilities",
@@ -139,6 +131,8 @@ class DSN(Recognizer):
         self.gamma = gamma
         self.consensus: Consensus = consensus
         self.warmup_epochs = warmup_epochs
+        self.schedules["sampler"] = sampler_schedule or self.schedules["classifier"]
+        self.optimizer_names = ["sampler"] if classifier_optimizer is None else ["sampler", "classifier"]
         self.exploration = exploration
         self.monitor = PolicyMonitor()
 
@@ -166,7 +160,7 @@ class DSN(Recognizer):
         else:
             log_policy = self.policy_logits(clips).log_softmax(-1)  # (B, M, N): Eq. 3, lines 6 and 11
         if classifier:  # line 5
-            action = sample_actions(log_policy, self.uniforms(batch["video_id"], clips.shape[1], "classifier"))
+            action = sample_actions(log_policy, self.uniforms(batch["video_id"], clips.shape[1], "action/classifier"))
             log_probabilities = self.classify_video(keep(clips, action))  # lines 6, 7
             loss = video_cross_entropy(log_probabilities, targets)
             self.update(classifier[0], loss, batch_idx, name="classifier")  # line 8
@@ -174,7 +168,7 @@ class DSN(Recognizer):
             return
         estimate = self.estimator(  # lines 12, 13; a fresh A: phi has just been trained on line 6's
             log_policy,
-            uniforms=self.uniforms(batch["video_id"], clips.shape[1], "sampler"),
+            uniforms=self.uniforms(batch["video_id"], clips.shape[1], "action/sampler"),
             reward=partial(self.reward, clips, targets),
         )
         entropy = -(log_policy.exp() * log_policy).sum(-1).mean()
@@ -200,13 +194,6 @@ class DSN(Recognizer):
                 logits = self.classify(clips[video, section, action[where]])  # (K, J)
             rewards[where] = clip_reward(logits, targets[video], gamma=self.gamma)
         return rewards
-
-    def uniforms(self, video_ids: Sequence[str], num_sections: int, purpose: str) -> Tensor:
-        """Return the numbers that decide this epoch's actions, (B, M)."""
-        u = keyed_uniforms(
-            video_ids, num_sections, seed=self.seed, epoch=self.current_epoch, purpose=f"action/{purpose}"
-        )
-        return u.to(self.device)
 
     def predict(self, batch: dict[str, Any]) -> Tensor:
         """Return log H (B, J), keeping the most probable clip of each section."""

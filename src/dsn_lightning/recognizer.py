@@ -9,6 +9,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
+from dsn_lightning.keyed import keyed_uniforms
 from dsn_lightning.metrics import VideoMetrics
 from dsn_lightning.schedules import Schedule
 
@@ -39,6 +40,7 @@ class Recognizer(pl.LightningModule):
     """
 
     classifier: nn.Module
+    optimizer_names: Sequence[str]  # in the order of `configure_optimizers`
     mean: Tensor
     std: Tensor
 
@@ -54,7 +56,7 @@ class Recognizer(pl.LightningModule):
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
-        self.schedule = schedule
+        self.schedules = {"classifier": schedule, "sampler": schedule}
         self.seed = seed
         self.gradient_clip = gradient_clip
         self.accumulate = accumulate
@@ -97,11 +99,16 @@ class Recognizer(pl.LightningModule):
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Set the learning rates for this point of the training."""
         epoch = self.current_epoch + batch_idx / int(self.trainer.num_training_batches)
-        factor = self.schedule.factor(epoch)
-        for optimizer in self.optimizer_list():
+        for name, optimizer in zip(self.optimizer_names, self.optimizer_list(), strict=True):
+            factor = self.schedules[name].factor(epoch)
             for group in optimizer.param_groups:
                 group["lr"] = group.setdefault("initial_lr", group["lr"]) * factor
-        self.log("train/lr_factor", factor, on_step=False, on_epoch=True, batch_size=1)
+            self.log(f"train/{name}_lr", group["lr"], on_step=False, on_epoch=True, batch_size=1)
+
+    def uniforms(self, video_ids: Sequence[str], count: int, purpose: str) -> Tensor:
+        """Return numbers in [0, 1), (B, count), that depend on seed, epoch, video and purpose alone."""
+        u = keyed_uniforms(video_ids, count, seed=self.seed, epoch=self.current_epoch, purpose=purpose)
+        return u.to(self.device)
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         """Collect the scores of a batch of validation videos."""

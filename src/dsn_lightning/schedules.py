@@ -42,18 +42,22 @@ class MultiStep:
 
 @dataclass(frozen=True)
 class Cosine:
-    """Fall from 1 to ``final`` along half a cosine, after a linear warm-up.
+    """Fall from 1 to ``final`` along half a cosine, after a linear warm-up; both begin at ``start_epoch``.
 
     >>> round(Cosine(10).factor(5), 3)
+    0.5
+    >>> round(Cosine(12, start_epoch=2).factor(7), 3)
     0.5
     """
 
     max_epochs: int
     warmup_epochs: float = 0.0
     final: float = 0.0
+    start_epoch: float = 0.0
 
     def factor(self, epoch: float) -> float:
         """Return the factor at ``epoch``."""
-        progress = min(1.0, epoch / self.max_epochs)
+        epoch = max(0.0, epoch - self.start_epoch)
+        progress = min(1.0, epoch / (self.max_epochs - self.start_epoch))
         cosine = self.final + (1 - self.final) * (1 + math.cos(math.pi * progress)) / 2
         return _warm_up(epoch, self.warmup_epochs) * cosine

@@ -66,7 +66,7 @@ class ResNet2D(nn.Module):
         if first < 0:
             raise ValueError(f"clips of {clips.shape[2]} frames are too short: this network needs {self.num_frames}")
         frames = clips[:, :, first : first + self.num_frames]
-        x = frames.transpose(1, 2).flatten(1, 2)  # (B, T*C, H, W): frame by frame
+        x = frames.permute(0, 3, 4, 2, 1).flatten(3).permute(0, 3, 1, 2)  # (B, T*C, H, W), laid out channels last
         x = self.relu(self.bn1(self.conv1(x)))
         for i in range(self.num_stages):
             x = self.get_submodule(f"layer{i + 1}")(x)

@@ -85,11 +85,14 @@ def evaluate_trained(
         for m in sections
     ]
     selections: list[Selection] = [instantiate(s, _convert_="all") for s in cfg.selection.values() if s is not None]
+    left_out: dict[str, list[str]] = {}  # what is lacking -> rows
     for selection in selections:
         for classifier in selection.classifiers:
             if not networks.can(selection, classifier):
-                lacking = networks.missing(selection, classifier)
-                console.print(f"left out: {selection.name} with the {classifier} classifier (no {lacking} given)")
+                row = f"{selection.name} with the {classifier} classifier"
+                left_out.setdefault(str(networks.missing(selection, classifier)), []).append(row)
+    for lacking, rows_left in left_out.items():
+        console.print(f"left out (no {lacking} given): {', '.join(rows_left)}", soft_wrap=True)
     videos = data.videos("test")
     if not videos:
         raise UsageError(f"dataset={cfg.dataset.name}: has no test videos")

@@ -1,17 +1,23 @@
 """The embedded data set: short actions hidden in untrimmed videos, written as H.264 files from a seed.
 
-A video is a sequence of shots: a textured scene and a bar, both out of a small stock that all classes share. Outside
-the action the scene is empty, or the bar does something that belongs to no class (it jitters, swings back and forth,
-or turns to and fro), or it makes a *glimpse*: three or four frames of another class's motion, in each video always of
-the same wrong class. In two or three spans of 14 to 18 frames it performs the video's class: it travels in one of six
-directions, 60 degrees apart. Place and angle are uniformly distributed on a torus at every moment, so no single frame
-gives the class away; only the motion does.
+A video is a sequence of shots: a textured scene and a bar, both out of a small stock that all classes share. In two
+spans of 20 to 24 frames the bar performs the video's class: it travels to one of the four sides. Place and angle are
+uniformly distributed on a torus at every moment, so no single frame gives the class away; only the motion does.
 
-Three clips in ten show the action; a classifier that averages over everything is misled by the rest. The difficulty
-was set by training the baseline alone. It was changed after a sampler had first been run: looking into the clips that
-it missed showed two of the classes, turns to either side, at chance in the classifier's confusion matrix on the test
-videos, which the baseline alone confirmed; they gave way to two more directions. The share of glimpses was then raised,
-since the baseline's dense sampling came out at 96%. No sampler was run in between.
+Between the spans the bar makes *glimpses* most of the time: every 10 to 12 frames, three frames of a class's motion,
+with jitter around them. All glimpses of a video show the same class, in half of the videos its own and in half another
+one. A glimpse is therefore evidence as far as it goes (right in half of the videos, where chance is a quarter), and a
+well-trained classifier answers it with a probability of about a half; but there are more of them than clips that show
+the action, and averaging over everything is misled wherever they show another class. The rest is empty scenes and
+movement that belongs to no class: jitter, swinging back and forth, turning to and fro.
+
+How the difficulty came about: earlier forms had six classes and glimpses of wrong classes only. A well-trained
+classifier took those for evidence against the class shown, so that dense sampling came out at 93% with nothing to gain,
+and learning to tell six directions took most of a training. The present form was chosen on a development set
+(``seed: 1``), by the baseline's figures and the oracle's hit rate; samplers were then tuned on that set, and run on it
+while the glimpses were shortened from three or four frames to three, cuts within a movement were taken out, and spans
+were let reach the ends of a video (kept away from them, they had missed the places where uniform sampling looks). The
+set of ``seed: 0``, from which the demo's figures come, was first written after all of that.
 `needle_everywhere` (``everywhere: true``) is the control, in which the action never stops and there is nothing to
 select.
 
@@ -38,13 +44,17 @@ from numpy.typing import NDArray
 from rich.progress import track
 
 from dsn_lightning.data.records import Subset, VideoRecord
+from dsn_lightning.errors import UsageError
 from dsn_lightning.keyed import keyed_rng
 
-_FORMAT = 5  # raise it when the same settings would give other videos
+_FORMAT = 6  # raise it when the same settings would give other videos
 _FPS = 25
 _SIDE = 34  # pixels
 _NUM_SCENES = 8
-_FILLERS = {"empty": 0.395, "jitter": 0.075, "swing": 0.075, "wobble": 0.075, "glimpse": 0.38}
+_FILLERS = {"empty": 0.08, "jitter": 0.04, "swing": 0.04, "wobble": 0.04, "glimpse": 0.8}
+_GLIMPSE_FRAMES = 3
+_GLIMPSES_RIGHT = 0.5  # share of videos whose glimpses show their own class
+_LONGEST_SHOT = 64
 _COLOURS = np.array([[235, 235, 235], [240, 220, 120], [130, 225, 235], [245, 160, 190]], np.float32)
 
 
@@ -68,10 +78,10 @@ class NeedleSpec:
     num_val: int = 60
     num_test: int = 200
     seed: int = 0
-    min_frames: int = 128
-    max_frames: int = 160
-    num_spans: tuple[int, int] = (2, 3)
-    span_frames: tuple[int, int] = (14, 18)
+    min_frames: int = 144
+    max_frames: int = 176
+    num_spans: tuple[int, int] = (2, 2)
+    span_frames: tuple[int, int] = (20, 24)
     everywhere: bool = False
 
 
@@ -84,9 +94,7 @@ class Needle:
         **spec: fields of `NeedleSpec`.
     """
 
-    CLASSES: ClassVar[tuple[str, ...]] = (
-        "right", "upper_right", "upper_left", "left", "lower_left", "lower_right",
-    )  # fmt: skip
+    CLASSES: ClassVar[tuple[str, ...]] = ("right", "up", "left", "down")
 
     def __init__(self, root: str, *, name: str = "needle", num_threads: int | None = None, **spec: object):
         values = {k: tuple(v) if isinstance(v, Sequence) else v for k, v in spec.items()}
@@ -98,7 +106,7 @@ class Needle:
 
     @property
     def classes(self) -> Sequence[str]:
-        """Names of the six directions."""
+        """Names of the four directions."""
         return self.CLASSES
 
     def prepare(self) -> None:
@@ -148,43 +156,45 @@ class Needle:
 def _write_video(path: Path, spec: NeedleSpec, subset: str, index: int) -> dict:
     rng = keyed_rng(_FORMAT, spec.seed, subset, index, spec.everywhere)
     label = index % len(Needle.CLASSES)
-    decoy = (label + int(rng.integers(1, len(Needle.CLASSES)))) % len(Needle.CLASSES)
+    other = (label + int(rng.integers(1, len(Needle.CLASSES)))) % len(Needle.CLASSES)
+    glimpsed = label if rng.random() < _GLIMPSES_RIGHT else other
     num_frames = int(rng.integers(spec.min_frames, spec.max_frames + 1))
     spans = [(0, num_frames)] if spec.everywhere else _draw_spans(rng, spec, num_frames)
-    acts = _draw_acts(rng, num_frames, spans, label, decoy)
+    acts = _draw_acts(rng, num_frames, spans, label, glimpsed)
     _encode(path, _render(rng, acts))
-    return {"video_id": path.stem, "subset": subset, "label": label, "decoy": decoy, "spans": spans}
+    return {"video_id": path.stem, "subset": subset, "label": label, "glimpsed": glimpsed, "spans": spans}
 
 
 def _draw_spans(rng: np.random.Generator, spec: NeedleSpec, num_frames: int) -> list[tuple[int, int]]:
-    """Place the action's spans at random, at least half a span apart and away from both ends."""
+    """Place the action's spans at random, at least a span apart."""
     lengths = rng.integers(
         spec.span_frames[0],
         spec.span_frames[1] + 1,
         size=rng.integers(spec.num_spans[0], spec.num_spans[1] + 1),
     )
-    gap = int(lengths.max()) // 2
-    free = num_frames - int(lengths.sum()) - gap * (len(lengths) + 1)
+    gap = int(lengths.max())
+    free = num_frames - int(lengths.sum()) - gap * (len(lengths) - 1)
+    if free < 0:
+        raise UsageError(f"{len(lengths)} spans of {lengths.max()} frames do not fit into a video of {num_frames}")
     cuts = np.sort(rng.integers(free + 1, size=len(lengths)))
-    starts = cuts + gap * np.arange(1, len(lengths) + 1) + np.concatenate([[0], np.cumsum(lengths)[:-1]])
+    starts = cuts + gap * np.arange(len(lengths)) + np.concatenate([[0], np.cumsum(lengths)[:-1]])
     return [(int(s), int(s + n)) for s, n in zip(starts, lengths, strict=True)]
 
 
 def _draw_acts(
-    rng: np.random.Generator, num_frames: int, spans: list[tuple[int, int]], label: int, decoy: int
+    rng: np.random.Generator, num_frames: int, spans: list[tuple[int, int]], label: int, glimpsed: int
 ) -> list[str]:
     """Return what happens in each frame: a class's name, a class-less movement's name, or ``empty``."""
     acts = ["empty"] * num_frames
     frame = 0
     while frame < num_frames:  # fill everything, then lay the action over it
-        length = int(rng.integers(8, 17))
+        length = int(rng.integers(10, 13))
         kind = rng.choice(list(_FILLERS), p=list(_FILLERS.values()))
         segment = [str(kind)] * length
         if kind == "glimpse":
             segment = ["jitter"] * length
-            seen = int(rng.integers(3, 5))
-            at = int(rng.integers(length - seen + 1))
-            segment[at : at + seen] = [Needle.CLASSES[decoy]] * seen
+            at = int(rng.integers(3, length - _GLIMPSE_FRAMES - 2))  # two of them never come close together
+            segment[at : at + _GLIMPSE_FRAMES] = [Needle.CLASSES[glimpsed]] * _GLIMPSE_FRAMES
         acts[frame : frame + length] = segment[: num_frames - frame]
         frame += length
     for start, end in spans:
@@ -197,9 +207,11 @@ def _render(rng: np.random.Generator, acts: list[str]) -> NDArray[np.uint8]:
     shots = []
     frame = 0
     while frame < len(acts):
-        length = int(rng.integers(16, 41))
-        shots.append(_render_shot(rng, acts[frame : frame + length]))
-        frame += length
+        end = frame + int(rng.integers(16, 41))
+        while end < min(len(acts), frame + _LONGEST_SHOT) and acts[end] == acts[end - 1] in Needle.CLASSES:
+            end += 1  # no cut within a movement, unless it goes on and on
+        shots.append(_render_shot(rng, acts[frame:end]))
+        frame = end
     frames = np.concatenate(shots)
     frames += 3 * rng.standard_normal((len(frames), _SIDE, _SIDE, 1), np.float32)
     return frames.clip(0, 255).astype(np.uint8)
@@ -235,7 +247,7 @@ def _render_shot(rng: np.random.Generator, acts: list[str]) -> NDArray[np.float3
     dx = (x - poses[:, 0, None, None] + half) % _SIDE - half  # (F, H, W), shortest way round the torus
     dy = (y - poses[:, 1, None, None] + half) % _SIDE - half
     cos, sin = np.cos(poses[:, 2, None, None]), np.sin(poses[:, 2, None, None])
-    length, width = rng.uniform(7, 8.5), rng.uniform(2.2, 3.0)
+    length, width = rng.uniform(5, 6), rng.uniform(3.0, 3.6)
     distance = np.hypot((dx * cos + dy * sin) / length, (dy * cos - dx * sin) / width)
     seen = np.array([act != "empty" for act in acts])[:, None, None]
     bar = (((1.15 - distance) / 0.3).clip(0, 1) * seen)[..., None].astype(np.float32)
@@ -253,7 +265,7 @@ def _scene(number: int) -> NDArray[np.float32]:
     noise = rng.normal(size=(_SIDE, _SIDE, 3))
     texture = np.fft.ifft2(np.fft.fft2(noise, axes=(0, 1)) * amplitude[..., None], axes=(0, 1)).real
     texture = (texture - texture.mean((0, 1))) / texture.std((0, 1))
-    return (rng.uniform(60, 110, 3) + 10 * texture).astype(np.float32)
+    return (rng.uniform(60, 110, 3) + 5 * texture).astype(np.float32)
 
 
 def _encode(path: Path, frames: NDArray[np.uint8]) -> None:
