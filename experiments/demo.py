@@ -77,7 +77,7 @@ def main() -> int:
     parser.add_argument("--output", type=Path, default=Path("outputs/demo"))
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="trainings at the same time")
     arguments = parser.parse_args()
-    console = Console(width=None if sys.stdout.isatty() else 110)
+    console = Console(width=None if sys.stdout.isatty() else 130)
     try:
         seeds = [int(seed) for seed in arguments.seeds.split(",")]
     except ValueError:

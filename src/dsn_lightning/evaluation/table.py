@@ -109,6 +109,7 @@ def rich_table(rows: Sequence[Row], *, title: str) -> Table:
         table.add_column(name, no_wrap=True)
     columns: Mapping[str, str] = {"top1": "top-1", "top5": "top-5", "mean_class": "mean class", "map": "mAP",
                                   "hit_rate": "hit rate"}  # fmt: skip
+    columns = {k: v for k, v in columns.items() if any(row[k] is not None for row in rows)}
     for name in columns.values():
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("GMACs", justify="right", no_wrap=True)
