@@ -198,7 +198,7 @@ def test_bad_evaluation_input_gets_one_line(runs, needle_root, class_folders, tm
         ([f"checkpoint={last}", "test.N=3"], "N=3: this observation network was made for N=2"),
         (
             [f"checkpoint={last}", "dataset=folder", f"dataset.root={class_folders}"],
-            "was trained for 6 classes",
+            "was trained for 4 classes",
         ),
         (
             ["dsn_fixed=dsn_fixed/checkpoints/last.ckpt", "baseline=dsn/checkpoints/last.ckpt"],

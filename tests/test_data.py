@@ -143,7 +143,7 @@ def test_batches_are_typed_as_promised(needle_root, tmp_path):
     batch = epoch_of(make_data(small_needle(needle_root), tmp_path), 0)[0]
     assert batch["clips"].shape == (4, 2, 3, 3, 4, 32, 32)
     assert batch["clips"].dtype == torch.uint8
-    assert batch["targets"].shape == (4, 6)
+    assert batch["targets"].shape == (4, 4)
     assert batch["targets"].sum(1).tolist() == [1] * 4
     assert batch["start_frame"].shape == (4, 2, 3)
     assert len(batch["video_id"]) == 4
@@ -196,9 +196,18 @@ def test_needle_is_h264_and_its_spans_fit(needle_root):
         with av.open(str(entry.path)) as container:
             assert container.streams.video[0].codec_context.name == "h264"
         info = probe(entry.path)
-        assert 128 <= info.num_frames <= 160
+        assert 144 <= info.num_frames <= 176
         assert entry.spans
         assert all(0 <= start < end <= info.duration + 1e-6 for start, end in entry.spans)
+
+
+def test_needles_glimpses_mislead_in_half_of_the_videos(needle_root):
+    rows = json.loads((small_needle(needle_root).folder / "videos.json").read_text())
+    right = [row["glimpsed"] == row["label"] for row in rows]
+    assert 4 <= sum(right) <= 20  # of 24: binomial with p = 0.5
+    for row in rows:
+        (_, end), (start, _) = row["spans"]
+        assert start - end >= 20
 
 
 def test_needle_everywhere_shows_the_action_all_the_time(tmp_path):
