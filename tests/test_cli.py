@@ -162,6 +162,9 @@ BAD_TRAIN = [
     (["gamma=-0.5"], "gamma=-0.5: is a penalty"),
     (["test.M=[1,0]"], "test.M=0: must be"),
     (["algorithm.warmup_epochs=99"], "algorithm.warmup_epochs=99"),
+    (["schedule.lr=-1"], "schedule.lr=-1: must be a number above 0"),
+    (["schedule.sampler_lr=fast"], "schedule.sampler_lr=fast: must be a number above 0"),
+    (["algorithm.exploration=-1"], "algorithm.exploration=-1: must be a number at least 0"),
     (["+trainer.gradient_clip_val=1"], "use schedule.gradient_clip"),
     (["+trainer.accumulate_grad_batches=2"], "use schedule.accumulate"),
     (["+trainer.max_steps=10"], "use schedule.max_epochs"),
@@ -196,15 +199,24 @@ def test_bad_evaluation_input_gets_one_line(runs, needle_root, class_folders, tm
         ([f"checkpoint={tmp_path}/junk.ckpt"], "cannot be read as a checkpoint"),
         ([f"checkpoint={tmp_path}/other.ckpt"], "not a checkpoint of dsn-train"),
         ([f"checkpoint={last}", "test.N=3"], "N=3: this observation network was made for N=2"),
+        ([f"baseline={last}"], "is a run of algorithm=dsn, wanted is baseline"),
+        (
+            ["checkpoint=baseline/checkpoints/last.ckpt", "baseline=baseline/checkpoints/last.ckpt"],
+            "and baseline= is given as well",
+        ),
         (
             [f"checkpoint={last}", "dataset=folder", f"dataset.root={class_folders}"],
             "was trained for 4 classes",
         ),
         (
-            ["dsn_fixed=dsn_fixed/checkpoints/last.ckpt", "baseline=dsn/checkpoints/last.ckpt"],
+            ["dsn_fixed=dsn_fixed/checkpoints/last.ckpt", "baseline=other/checkpoints/last.ckpt"],
             "another classifier",
         ),
     ]
+    content = torch.load(runs / "baseline" / "checkpoints" / "last.ckpt", weights_only=True)
+    content["state_dict"]["classifier.fc.bias"] += 1
+    (runs / "other" / "checkpoints").mkdir(parents=True)
+    torch.save(content, runs / "other" / "checkpoints" / "last.ckpt")
     for arguments, message in cases:
         one_line(call("dsn-evaluate", *arguments, cwd=runs, expect=None), "dsn-evaluate", message)
 

@@ -29,7 +29,7 @@ def cost_figure(rows: Sequence[Row], path: Path) -> None:
     for row, figures in mean_and_spread(rows):
         top1 = 100 * figures["top1"]
         hollow = row["classifier"] == "dsn"
-        label = row["selection"] + (" (DSN's classifier)" if hollow else "") + f", M={row['M']}"
+        label = row["selection"] + (" (DSN's classifier)" if hollow else "") + f", {row['clips']} clips"
         if row["gmacs"] is None:
             if row["selection"] == "oracle":
                 axes.axhline(top1.mean(), color="black", lw=1, ls=":" if hollow else "--", label=label)

@@ -142,6 +142,14 @@ def check_fits(trained: Trained, *, classes: list[str], cfg: DictConfig, role: s
         if own != asked:
             raise UsageError(f"{where}: was trained with backbone.{key}={own}, asked for is {asked}")
 
+    head = getattr(trained.recognizer, "observation", None)
+    wanted = getattr(head, "clips_per_section", None)
+    if role in ("dsn", "dsn_fixed") and wanted is not None and wanted != cfg.test.N:
+        raise UsageError(
+            f"{where}: test.N={cfg.test.N}: this observation network was made for N={wanted} clips a section; "
+            f"use test.N={wanted} or train one with N={cfg.test.N}"
+        )
+
 
 def _some(classes: list[str]) -> str:
     return ", ".join(classes[:3]) + (", ..." if len(classes) > 3 else "")

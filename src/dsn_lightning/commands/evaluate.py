@@ -34,9 +34,18 @@ def evaluate(cfg: DictConfig) -> None:
     given = {role: build.load_trained(cfg[role], role=role) for role in ROLES if cfg[role] is not None}
     if not given:
         raise UsageError(f"nothing to evaluate: give at least one of {', '.join(f'{role}=PATH' for role in ROLES)}")
+    for role, trained in given.items():
+        algorithm = {"max_response": "baseline", "checkpoint": trained.cfg.algorithm.name}.get(role, role)
+        if trained.cfg.algorithm.name != algorithm:
+            raise UsageError(
+                f"{role}={trained.path}: is a run of algorithm={trained.cfg.algorithm.name}, wanted is {algorithm}"
+            )
     if "checkpoint" in given:  # known by what it is: any run may be given as checkpoint=
         trained = given.pop("checkpoint")
-        given = {str(trained.cfg.algorithm.name): trained, **given}
+        role = str(trained.cfg.algorithm.name)
+        if role in given:
+            raise UsageError(f"checkpoint={trained.path}: is a run of algorithm={role}, and {role}= is given as well")
+        given = {role: trained, **given}
     leader = next(iter(given.values()))
     cfg = _complete(cfg, leader.cfg)
     data = build.build_datamodule(cfg)
@@ -59,7 +68,12 @@ def _complete(cfg: DictConfig, trained: DictConfig) -> DictConfig:
 
 
 def evaluate_trained(
-    given: Mapping[str, build.Trained], cfg: DictConfig, data: SectionClipDataModule, run_dir: Path
+    given: Mapping[str, build.Trained],
+    cfg: DictConfig,
+    data: SectionClipDataModule,
+    run_dir: Path,
+    *,
+    announce: bool = True,
 ) -> list[Row]:
     """Compare all selection methods that the trained recognisers allow; write and print the results.
 
@@ -68,6 +82,7 @@ def evaluate_trained(
         cfg: data set, tests and selections.
         data: set up for ``cfg``.
         run_dir: gets ``results.json``, ``results.csv``, ``clip_scores.npz`` and ``figures/``.
+        announce: name each row that is left out and what is lacking for it.
     """
     console = Console(width=max(Console().width, 110))  # tables stay whole in files and narrow windows
     for role, trained in given.items():
@@ -92,7 +107,10 @@ def evaluate_trained(
                 row = f"{selection.name} with the {classifier} classifier"
                 left_out.setdefault(str(networks.missing(selection, classifier)), []).append(row)
     for lacking, rows_left in left_out.items():
-        console.print(f"left out (no {lacking} given): {', '.join(rows_left)}", soft_wrap=True)
+        if announce:
+            console.print(f"left out (no {lacking} given): {', '.join(rows_left)}", soft_wrap=True)
+    if left_out and not announce:
+        console.print("these are the rows that this run gives by itself; dsn-evaluate compares several runs")
     videos = data.videos("test")
     if not videos:
         raise UsageError(f"dataset={cfg.dataset.name}: has no test videos")

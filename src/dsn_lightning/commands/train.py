@@ -62,7 +62,7 @@ def train(cfg: DictConfig) -> None:
 
         trained = build.Trained(recognizer.eval(), cfg, list(data.classes), run_dir / "checkpoints" / "last.ckpt")
         role = "baseline" if cfg.algorithm.name == "baseline" else cfg.algorithm.name
-        evaluate_trained({role: trained}, cfg, data, run_dir)
+        evaluate_trained({role: trained}, cfg, data, run_dir, announce=False)
 
 
 def _callbacks(cfg: DictConfig, run_dir: Path, classes: list[str], *, has_val: bool) -> list[Callback]:
