@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 
@@ -25,6 +26,15 @@ def enter(command: str, arguments: tuple[str, ...], cwd: str, out: str, err: str
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
+
+
+def start(command: str, *arguments: str, cwd: Path) -> BaseProcess:
+    """Start ``command`` in ``cwd`` and return its process; what it prints goes to files there."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["dsn_lightning.commands.train", "dsn_lightning.commands.evaluate"])
+    process = context.Process(target=enter, args=(command, arguments, str(cwd), str(cwd / "out"), str(cwd / "err")))
+    process.start()
+    return process
 
 
 def call(command: str, *arguments: str, cwd: Path, expect: int | None = 0) -> subprocess.CompletedProcess[str]:

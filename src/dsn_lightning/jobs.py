@@ -12,9 +12,11 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from multiprocessing.connection import wait
 from multiprocessing.forkserver import ensure_running
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 from rich.console import Console
@@ -42,6 +44,7 @@ class Job:
     folder: Path
     after: Sequence[str] = ()
     state: str = "waiting"
+    exit_code: int | None = None
     process: BaseProcess | None = field(default=None, repr=False)
     started: float = 0.0
     seconds: float = 0.0
@@ -56,10 +59,19 @@ def start_server(*, at_once: int) -> int:
     return threads
 
 
-def run_jobs(jobs: Sequence[Job], *, at_once: int, console: Console) -> list[Job]:
+def run_jobs(
+    jobs: Sequence[Job], *, at_once: int, console: Console, on_change: Callable[[], None] = lambda: None
+) -> list[Job]:
     """Run the jobs, ``at_once`` at a time with the cores divided among them, and return those that failed.
 
-    A failed job does not stop the others, only those that come after it. Ctrl-C ends all of them.
+    A failed job does not stop the others, only those that come after it. Ctrl-C ends all of them, and so does the end
+    of this process, whatever its cause. A job whose state is ``done`` is not run again.
+
+    Args:
+        jobs: in the order in which they are started.
+        at_once: how many run at the same time.
+        console: where the table goes.
+        on_change: called whenever a job's state has changed.
     """
     context = multiprocessing.get_context("forkserver")
     threads = start_server(at_once=at_once)
@@ -67,6 +79,7 @@ def run_jobs(jobs: Sequence[Job], *, at_once: int, console: Console) -> list[Job
     with Live(_table(jobs), console=console, refresh_per_second=2, transient=not console.is_terminal) as live:
         try:
             while any(job.state in ("waiting", "running") for job in jobs):
+                before_states = [job.state for job in jobs]
                 _collect(jobs, console)
                 for job in jobs:
                     before = [by_name[name].state for name in job.after]
@@ -75,6 +88,8 @@ def run_jobs(jobs: Sequence[Job], *, at_once: int, console: Console) -> list[Job
                     running = sum(other.state == "running" for other in jobs)
                     if job.state == "waiting" and running < at_once and all(s == "done" for s in before):
                         _start(job, context, threads)
+                if [job.state for job in jobs] != before_states:
+                    on_change()
                 live.update(_table(jobs))
                 time.sleep(0.2)
         finally:
@@ -96,11 +111,16 @@ def _work(call: Callable[..., Any], arguments: tuple[Any, ...], folder: Path, th
     import torch  # here, so that starting jobs does not need it
 
     torch.set_num_threads(threads)
-    with open(folder / "log.txt", "w") as log:
+    with open(folder / "log.txt", "a") as log:
         os.dup2(log.fileno(), 1)  # also what native code and handlers made before the fork print
         os.dup2(log.fileno(), 2)
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
     try:
         call(*arguments)
+    except SystemExit:
+        raise
     except BaseException:
         traceback.print_exc()
         sys.exit(1)
@@ -109,29 +129,35 @@ def _work(call: Callable[..., Any], arguments: tuple[Any, ...], folder: Path, th
         sys.stderr.flush()
 
 
+def _end_with(sentinel: int) -> None:
+    """End this process when that of the sentinel has ended: a killed sweep leaves no job behind."""
+    wait([sentinel])
+    os._exit(1)
+
+
 def _collect(jobs: Sequence[Job], console: Console) -> None:
     for job in jobs:
         if job.state != "running" or job.process is None or job.process.is_alive():
             continue
         job.seconds = time.monotonic() - job.started
-        job.state = "done" if job.process.exitcode == 0 else "failed"
+        job.exit_code = job.process.exitcode
+        job.state = "done" if job.exit_code == 0 else "failed"
         if job.state == "failed":
-            console.print(f"{job.name}: failed with exit code {job.process.exitcode}; see {job.folder / 'log.txt'}")
+            console.print(f"{job.name}: failed with exit code {job.exit_code}; see {job.folder / 'log.txt'}")
         elif not console.is_terminal:
             console.print(f"{job.name}: done in {job.seconds:.0f} s")
 
 
 def _table(jobs: Sequence[Job]) -> Table:
-    table = Table("job", "state", "epoch", "validation top-1", "time", "ETA")
+    table = Table("job", "state", "epoch", "best top-1", "time", "ETA")
     for job in jobs:
         progress = _progress(job) if job.state in ("running", "done") else {}
         epoch = f"{progress['epoch']}/{progress['max_epochs']}" if progress else ""
-        top1 = progress.get("metrics", {}).get("val/top1")
+        top1 = progress.get("best_top1")
         seconds = job.seconds or (time.monotonic() - job.started if job.state == "running" else 0)
         left = ""
         if progress and job.state == "running":
-            rate = progress["seconds"] / progress["epoch"]
-            left = f"{rate * (progress['max_epochs'] - progress['epoch']):.0f} s"
+            left = f"{progress['seconds_per_epoch'] * (progress['max_epochs'] - progress['epoch']):.0f} s"
         table.add_row(job.name, job.state, epoch, "" if top1 is None else f"{top1:.3f}",
                       f"{seconds:.0f} s" if seconds else "", left)  # fmt: skip
     return table

@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from dsn_lightning.errors import UsageError
 
+_FREE_IN_RESUME = ("progress=", "num_workers=", "test.")  # what may change when a run is resumed
 _REFUSED_FLAGS = {
     "gradient_clip_val": "use schedule.gradient_clip, which clips each optimiser by itself",
     "gradient_clip_algorithm": "use schedule.gradient_clip, the 2-norm of each optimiser's gradient",
@@ -132,8 +133,50 @@ def _evaluate(cfg: DictConfig) -> None:
 
 def train() -> None:
     """dsn-train."""
-    sys.argv[1:] = quote_pattern(sys.argv[1:])
-    _train()
+    try:
+        sys.argv[1:] = continue_sweep(continue_run(quote_pattern(sys.argv[1:])))
+    except UsageError as error:
+        stop("dsn-train", str(error))
+    try:
+        _train()
+    except KeyboardInterrupt:
+        print("dsn-train: stopped; resume=RUN_DIR goes on from its last epoch", file=sys.stderr)
+        sys.exit(130)
+
+
+def continue_run(arguments: list[str]) -> list[str]:
+    """Turn ``resume=RUN_DIR`` into the arguments that give that run's own configuration.
+
+    Raises:
+        UsageError: there is no run, or other keys than those that leave its result alone are given.
+    """
+    given = [a for a in arguments if a.startswith("resume=") and a not in ("resume=", "resume=null")]
+    if not given:
+        return arguments
+    folder = Path(given[-1].removeprefix("resume=")).expanduser().absolute()
+    others = [a for a in arguments if a not in given and not a.startswith(_FREE_IN_RESUME)]
+    if others:
+        raise UsageError(f"{' '.join(others)}: a run is resumed with its own configuration; give resume=RUN_DIR alone")
+    if not (folder / ".hydra" / "config.yaml").is_file():
+        raise UsageError(f"resume={folder}: there is no run in this folder (no .hydra/config.yaml)")
+    free = [a for a in arguments if a not in given]
+    return ["--config-path", str(folder / ".hydra"), "--config-name", "config", "hydra.output_subdir=null",
+            f"hydra.run.dir='{folder}'", "resume=true", *free]  # fmt: skip
+
+
+def continue_sweep(arguments: list[str]) -> list[str]:
+    """Complete ``sweep.resume=DIR`` to the arguments of a sweep in that folder."""
+    given = [a for a in arguments if a.startswith("sweep.resume=") and a != "sweep.resume=null"]
+    if not given:
+        return arguments
+    folder = Path(given[-1].removeprefix("sweep.resume=")).expanduser().absolute()
+    if not (folder / "sweep.json").is_file():
+        raise UsageError(f"sweep.resume={folder}: there is no sweep in this folder (no sweep.json)")
+    others = [a for a in arguments if a not in given and not a.startswith(("sweep.jobs=", "-m", "--multirun"))]
+    if others:
+        raise UsageError(f"{' '.join(others)}: a sweep is resumed as it was; give sweep.resume=DIR alone")
+    free = [a for a in arguments if a.startswith("sweep.jobs=")]
+    return ["-m", f"hydra.sweep.dir='{folder}'", f"sweep.resume='{folder}'", *free]
 
 
 def evaluate() -> None:

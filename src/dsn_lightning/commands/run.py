@@ -7,19 +7,23 @@ import os
 import platform
 import subprocess
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock, Timeout
 
 from dsn_lightning.data.decoding import write_atomically
+from dsn_lightning.errors import UsageError
 
 _LIGHTNINGS_ADVICE = (
     ".*does not have many workers.*",
     ".*treespec.*",
     ".*smaller than the logging interval.*",
     ".*have no `val_dataloader`.*",
-    ".*exists and is not empty.*",  # metrics.csv's folder is the run's
+    ".*exists and is not empty.*",  # the run's folder, when a run is resumed
 )
 
 
@@ -29,6 +33,24 @@ def keep_lightning_quiet() -> None:
         warnings.filterwarnings("ignore", message=advice)
     for logger in ("pytorch_lightning", "lightning.pytorch"):
         logging.getLogger(logger).setLevel(logging.WARNING)
+
+
+@contextmanager
+def only_run_in(folder: Path) -> Iterator[None]:
+    """Hold a folder for this process; released by the system when the process ends, however it ends.
+
+    Raises:
+        UsageError: another process works in it.
+    """
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise UsageError(f"{folder}: another process is working in this folder") from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def environment(**more: Any) -> dict[str, Any]:

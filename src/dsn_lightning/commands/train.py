@@ -8,9 +8,9 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint
 
-from dsn_lightning.callbacks import CheckpointRecord, PolicyLog, RunProgress
+from dsn_lightning.callbacks import AtomicCheckpointIO, CheckpointRecord, MetricsFile, PolicyLog, RunProgress
 from dsn_lightning.commands import build
-from dsn_lightning.commands.run import environment, keep_lightning_quiet, write_json
+from dsn_lightning.commands.run import environment, keep_lightning_quiet, only_run_in, write_json
 from dsn_lightning.errors import UsageError
 
 
@@ -21,6 +21,12 @@ def train(cfg: DictConfig) -> None:
     """
     keep_lightning_quiet()
     run_dir = Path(cfg.run_dir)
+    run_dir.mkdir(parents=True, exist_ok=True)
+    with only_run_in(run_dir):
+        _train(cfg, run_dir)
+
+
+def _train(cfg: DictConfig, run_dir: Path) -> None:
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
     data = build.build_datamodule(cfg)
     data.prepare_data()
@@ -49,12 +55,14 @@ def train(cfg: DictConfig) -> None:
         max_epochs=cfg.schedule.max_epochs,
         default_root_dir=str(run_dir),
         logger=[instantiate(logger) for logger in cfg.logger.values()],
+        plugins=[AtomicCheckpointIO()],
         callbacks=_callbacks(cfg, run_dir, list(data.classes), has_val=has_val),
         enable_progress_bar=False,
         log_every_n_steps=1,
         _convert_="all",
     )
-    trainer.fit(recognizer, datamodule=data)
+    last = run_dir / "checkpoints" / "last.ckpt"
+    trainer.fit(recognizer, datamodule=data, ckpt_path=last if cfg.resume and last.is_file() else None)
     if trainer.interrupted:
         raise KeyboardInterrupt
     if cfg.test.enabled:
@@ -72,6 +80,7 @@ def _callbacks(cfg: DictConfig, run_dir: Path, classes: list[str], *, has_val: b
     callbacks: list[Callback] = [
         CheckpointRecord(build.RECORD_KEY, record),
         PolicyLog(),
+        MetricsFile(run_dir / "metrics.csv"),
         # one of its own: ModelCheckpoint(save_last=True) writes last.ckpt only when the best one improves
         ModelCheckpoint(filename="last", monitor=None, save_on_train_epoch_end=True, **saved),
         RunProgress(bar=cfg.progress, file=run_dir / "progress.json"),

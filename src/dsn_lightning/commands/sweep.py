@@ -1,0 +1,82 @@
+"""A sweep: many runs of dsn-train, each in a process of its own."""
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from dsn_lightning.commands.cli import stop
+from dsn_lightning.commands.run import only_run_in, write_json
+from dsn_lightning.errors import UsageError
+from dsn_lightning.jobs import Job, run_jobs
+
+
+def run_sweep(folder: Path, jobs: Sequence[dict[str, Any]], *, at_once: int, resume: bool) -> None:
+    """Run the jobs of a sweep; what it did stands in ``folder/sweep.json`` at every moment.
+
+    Args:
+        folder: the sweep's.
+        jobs: each with its ``overrides`` and its ``folder`` in the sweep's. Those of ``sweep.json``, if resuming.
+        at_once: how many run at the same time.
+        resume: run what is missing or failed, and continue what was interrupted.
+
+    Raises:
+        SystemExit: code 1, when a job has failed; 2, when the settings make no sense; 130, after Ctrl-C.
+    """
+    if isinstance(at_once, bool) or not isinstance(at_once, int) or at_once < 1:
+        stop("dsn-train", f"sweep.jobs={at_once}: must be a whole number of at least 1")
+    console = Console(width=None if sys.stdout.isatty() else 110)
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with only_run_in(folder):
+            failed = _run(folder, jobs, at_once, resume, console)
+    except UsageError as error:
+        stop("dsn-train", str(error))
+    except KeyboardInterrupt:
+        console.print(f"stopped; sweep.resume={folder} goes on with it", soft_wrap=True)
+        sys.exit(130)
+    if failed:
+        console.print(
+            f"{len(failed)} of the jobs did not end well; sweep.resume={folder} runs them again", soft_wrap=True
+        )
+        for job in failed:
+            console.print(f"  {job.name}: {job.state}, see {job.folder / 'log.txt'}", soft_wrap=True)
+        sys.exit(1)
+
+
+def _run(folder: Path, wanted: Sequence[dict[str, Any]], at_once: int, resume: bool, console: Console) -> list[Job]:
+    record = folder / "sweep.json"
+    if resume:
+        wanted = json.loads(record.read_text())
+    common = set.intersection(*(set(entry["overrides"]) for entry in wanted)) if len(wanted) > 1 else set()
+    jobs = []
+    for index, entry in enumerate(wanted):
+        place = folder / entry["folder"]
+        name = " ".join([str(index), *(o for o in entry["overrides"] if o not in common)])
+        job = Job(name, run_alone, (entry["overrides"], str(place)), place)
+        if entry.get("state") == "done":
+            job.state = "done"
+        jobs.append(job)
+
+    def note() -> None:
+        write_json(record, [
+            {"overrides": list(entry["overrides"]), "folder": entry["folder"], "state": job.state,
+             "exit_code": job.exit_code} for entry, job in zip(wanted, jobs, strict=True)
+        ])  # fmt: skip
+
+    note()
+    return run_jobs(jobs, at_once=min(at_once, len(jobs)), console=console, on_change=note)
+
+
+def run_alone(overrides: Sequence[str], folder: str) -> None:
+    """Be ``dsn-train`` with these overrides; a run that was interrupted in ``folder`` goes on."""
+    from dsn_lightning.commands import cli
+
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # the log is for whoever looks into a failure
+    started = (Path(folder) / "checkpoints" / "last.ckpt").is_file()
+    sys.argv = ["dsn-train", *([f"resume={folder}"] if started else [*overrides, f"hydra.run.dir='{folder}'"])]
+    cli.train()

@@ -1,0 +1,101 @@
+"""dsn-train -m: every job in a process of its own; failures are named; a stopped sweep is brought to its end."""
+
+import itertools
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+from conftest import NEEDLE
+from processes import call, start
+
+SMALL = [
+    "schedule.max_epochs=2", "schedule.batch_size=4", "M=2", "N=2", "trainer.check_val_every_n_epoch=1",
+    "algorithm.warmup_epochs=1", "test.enabled=false", "trainer.accelerator=cpu",
+]  # fmt: skip
+
+
+def states(sweep: Path) -> list[str]:
+    return [job["state"] for job in json.loads((sweep / "sweep.json").read_text())]
+
+
+def test_a_failed_job_is_named_and_the_others_end_well(needle_root, tmp_path):
+    sweep = tmp_path / "sweep"
+    done = call("dsn-train", "-m", f"dataset.root={needle_root}", *NEEDLE, *SMALL, "gamma=0,-1,0.5", "sweep.jobs=2",
+                "hydra.sweep.dir=sweep", cwd=tmp_path, expect=1)  # fmt: skip
+    assert states(sweep) == ["done", "failed", "done"]
+    assert "1 gamma=-1: failed" in done.stdout
+    assert "gamma=-1: is a penalty" in (sweep / "1" / "log.txt").read_text()
+    record = json.loads((sweep / "sweep.json").read_text())
+    assert [job["exit_code"] for job in record] == [0, 2, 0]
+    written = (sweep / "0" / "checkpoints" / "last.ckpt").stat().st_mtime_ns
+    call("dsn-train", "sweep.resume=sweep", cwd=tmp_path, expect=1)
+    assert states(sweep) == ["done", "failed", "done"]
+    assert (sweep / "0" / "checkpoints" / "last.ckpt").stat().st_mtime_ns == written
+
+
+def test_a_killed_sweep_leaves_no_process_and_is_resumed(needle_root, tmp_path):
+    sweep = tmp_path / "sweep"
+    process = start("dsn-train", "-m", f"dataset.root={needle_root}", *NEEDLE, *SMALL, "seed=0,1,2",
+                    "hydra.sweep.dir=sweep", cwd=tmp_path)  # fmt: skip
+    progress = sweep / "1" / "progress.json"
+    while process.is_alive() and not progress.is_file():
+        time.sleep(0.01)
+    assert process.pid is not None
+    os.kill(process.pid, signal.SIGKILL)
+    process.join()
+    assert states(sweep) == ["done", "running", "waiting"]
+    deadline = time.monotonic() + 10
+    while processes_in(sweep) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert processes_in(sweep) == []
+    call("dsn-train", "sweep.resume=sweep", cwd=tmp_path)
+    assert states(sweep) == ["done", "done", "done"]
+    for job in range(3):
+        assert (sweep / str(job) / "metrics.csv").read_text().count("\n") == 3
+
+
+def test_ctrl_c_stops_cleanly(needle_root, tmp_path):
+    process = start("dsn-train", "-m", f"dataset.root={needle_root}", *NEEDLE, *SMALL, "schedule.max_epochs=500",
+                    "gamma=0,1", "hydra.sweep.dir=sweep", cwd=tmp_path)  # fmt: skip
+    while process.is_alive() and not (tmp_path / "sweep" / "0" / "progress.json").is_file():
+        time.sleep(0.05)
+    assert process.pid is not None
+    os.kill(process.pid, signal.SIGINT)
+    process.join(20)
+    assert process.exitcode == 130
+    assert "stopped; sweep.resume=" in (tmp_path / "out").read_text()
+    assert "Traceback" not in (tmp_path / "err").read_text()
+    assert processes_in(tmp_path / "sweep") == []
+    assert states(tmp_path / "sweep") == ["running", "waiting"]
+
+
+def processes_in(folder: Path) -> list[int]:
+    """Processes that hold a file below ``folder`` open."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            files = [os.readlink(fd) for fd in (process / "fd").iterdir()]
+        except OSError:
+            continue
+        if any(file.startswith(str(folder)) for file in files):
+            found.append(int(process.name))
+    return found
+
+
+def test_a_job_is_the_run_that_its_command_gives(needle_root, tmp_path):
+    arguments = (f"dataset.root={needle_root}", *NEEDLE, *SMALL)
+    call("dsn-train", "-m", *arguments, "gamma=0.25,0.5", "sweep.jobs=2", "hydra.sweep.dir=sweep", cwd=tmp_path)
+    call("dsn-train", *arguments, "gamma=0.25", "hydra.run.dir=alone", cwd=tmp_path)
+    in_sweep, alone = (tmp_path / name / "metrics.csv" for name in ("sweep/0", "alone"))
+    assert in_sweep.read_text() == alone.read_text()  # with a thread each
+
+
+def test_the_grid_is_as_typed(tmp_path):
+    call("dsn-train", "-m", "dataset=folder", f"dataset.root={tmp_path / 'no'}", "M=1,3", "N=3,6", "gamma=0,0.5",
+         "sweep.jobs=2", "hydra.sweep.dir=sweep", cwd=tmp_path, expect=1)  # fmt: skip
+    jobs = json.loads((tmp_path / "sweep" / "sweep.json").read_text())
+    grid = itertools.product(("M=1", "M=3"), ("N=3", "N=6"), ("gamma=0", "gamma=0.5"))
+    assert [tuple(job["overrides"][-3:]) for job in jobs] == list(grid)  # the last key turns fastest
+    assert all(job["exit_code"] == 2 for job in jobs)
