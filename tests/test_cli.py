@@ -164,7 +164,8 @@ BAD_TRAIN = [
     (["algorithm.warmup_epochs=99"], "algorithm.warmup_epochs=99"),
     (["schedule.lr=-1"], "schedule.lr=-1: must be a number above 0"),
     (["schedule.sampler_lr=fast"], "schedule.sampler_lr=fast: must be a number above 0"),
-    (["algorithm.exploration=-1"], "algorithm.exploration=-1: must be a number at least 0"),
+    (["algorithm.exploration=-1"], "algorithm.exploration=-1: must be a number of at least 0"),
+    (["num_workers=0.5"], "num_workers=0.5: must be a whole number of at least 0"),
     (["+trainer.gradient_clip_val=1"], "use schedule.gradient_clip"),
     (["+trainer.accumulate_grad_batches=2"], "use schedule.accumulate"),
     (["+trainer.max_steps=10"], "use schedule.max_epochs"),
@@ -300,6 +301,6 @@ def test_shuffled_labels_give_chance(tmp_path):
          "dataset.num_test=120", *TINY, "schedule.max_epochs=6", "algorithm.warmup_epochs=2", "hydra.run.dir=run",
          cwd=tmp_path)  # fmt: skip
     found = {row["selection"]: row["top1"] for row in json.loads((tmp_path / "run" / "results.json").read_text())}
-    low, high = binom.interval(0.99, 120, 1 / 6)
+    low, high = binom.interval(0.99, 120, 1 / len(source.classes))
     assert low <= 120 * found["dsn"] <= high
     assert low <= 120 * found["uniform"] <= high

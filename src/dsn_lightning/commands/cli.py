@@ -79,15 +79,14 @@ def check(cfg: DictConfig) -> None:
         raise UsageError(f"gamma={gamma}: is a penalty and must be a number of at least 0")
     if isinstance(cfg.seed, bool) or not isinstance(cfg.seed, int) or cfg.seed < 0:
         raise UsageError(f"seed={cfg.seed}: must be a whole number of at least 0")
-    for key, least, remark in (
-        ("schedule.lr", 0, "above"), ("schedule.sampler_lr", 0, "above"), ("schedule.gradient_clip", 0, "above"),
-        ("schedule.momentum", 0, "at least"), ("schedule.weight_decay", 0, "at least"),
-        ("algorithm.exploration", 0, "at least"), ("num_workers", 0, "at least"),
-    ):  # fmt: skip
+    if isinstance(cfg.num_workers, bool) or not isinstance(cfg.num_workers, int) or cfg.num_workers < 0:
+        raise UsageError(f"num_workers={cfg.num_workers}: must be a whole number of at least 0")
+    positive = ("schedule.lr", "schedule.sampler_lr", "schedule.gradient_clip")
+    for key in (*positive, "schedule.momentum", "schedule.weight_decay", "algorithm.exploration"):
         value = OmegaConf.select(cfg, key)
         number = isinstance(value, int | float) and not isinstance(value, bool)
-        if value is not None and not (number and (value > least if remark == "above" else value >= least)):
-            raise UsageError(f"{key}={value}: must be a number {remark} {least}")
+        if value is not None and not (number and (value > 0 if key in positive else value >= 0)):
+            raise UsageError(f"{key}={value}: must be a number {'above' if key in positive else 'of at least'} 0")
     if "trainer" in cfg:
         _check_trainer(cfg)
 

@@ -1,4 +1,4 @@
-"""What a run does besides its work: the record of its environment, and a quiet Lightning."""
+"""What a run does besides its work: a lock on its folder, the record of its environment, a quiet Lightning."""
 
 import importlib.metadata
 import json
