@@ -9,8 +9,11 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 
-def enter(command: str, arguments: tuple[str, ...], cwd: str, out: str, err: str) -> None:
-    """Be the command: its working folder, arguments, output and exit code."""
+def enter(
+    command: str, arguments: tuple[str, ...], cwd: str, out: str, err: str, environment: dict[str, str] | None = None
+) -> None:
+    """Be the command: its working folder, arguments, environment, output and exit code."""
+    os.environ.update(environment or {})
     for number, name in ((1, out), (2, err)):
         with open(name, "w") as file:
             os.dup2(file.fileno(), number)
@@ -28,11 +31,15 @@ def enter(command: str, arguments: tuple[str, ...], cwd: str, out: str, err: str
         sys.stderr.flush()
 
 
-def start(command: str, *arguments: str, cwd: Path) -> BaseProcess:
-    """Start ``command`` in ``cwd`` and return its process; what it prints goes to files there."""
+def start(
+    command: str, *arguments: str, cwd: Path, environment: dict[str, str] | None = None, output: Path | None = None
+) -> BaseProcess:
+    """Start ``command`` in ``cwd`` and return its process; what it prints goes to files there or in ``output``."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["dsn_lightning.commands.train", "dsn_lightning.commands.evaluate"])
-    process = context.Process(target=enter, args=(command, arguments, str(cwd), str(cwd / "out"), str(cwd / "err")))
+    place = output or cwd
+    arguments_of_enter = (command, arguments, str(cwd), str(place / "out"), str(place / "err"), environment)
+    process = context.Process(target=enter, args=arguments_of_enter)
     process.start()
     return process
 

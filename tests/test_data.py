@@ -135,7 +135,7 @@ def small_needle(root: Path) -> Needle:
 
 def epoch_of(data: SectionClipDataModule, epoch: int) -> list[dict]:
     loader = data.train_dataloader()
-    loader.sampler.set_epoch(epoch)
+    loader.batch_sampler.sampler.set_epoch(epoch)
     return list(loader)
 
 

@@ -6,7 +6,7 @@ import warnings
 import pytest
 import torch
 
-from dsn_lightning.callbacks import PolicyLog
+from dsn_lightning.callbacks import EpochLog
 from dsn_lightning.estimators import Estimate
 from dsn_lightning.monitor import PolicyMonitor, has_collapsed
 from test_dsn import fit, make_dsn
@@ -40,10 +40,10 @@ def test_collapse_is_warned_about_with_the_remedy():
     torch.nn.init.constant_(model.observation.fc.bias, 0.0)
     model.observation.fc.bias.data[2] = 50.0  # always position 2, and sure of it
     with pytest.warns(UserWarning, match=r"collapsed.*keeps clip 2.*algorithm\.exploration"):
-        fit(model, epochs=1, callbacks=[PolicyLog()])
+        fit(model, epochs=1, callbacks=[EpochLog()])
 
 
 def test_a_learning_policy_is_not_warned_about():
     with warnings.catch_warnings():
         warnings.filterwarnings("error", message=".*collapsed.*")
-        fit(make_dsn(), epochs=1, callbacks=[PolicyLog()])
+        fit(make_dsn(), epochs=1, callbacks=[EpochLog()])

@@ -1,9 +1,11 @@
-"""Lightning callbacks: what a checkpoint records, the progress of the whole run, the warning about a collapse."""
+"""Lightning callbacks: what is saved and when, what is logged, and the progress of the whole run."""
 
 import csv
 import io
 import json
 import os
+import signal
+import threading
 import time
 import warnings
 from pathlib import Path
@@ -11,7 +13,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.callbacks import Checkpoint, ModelCheckpoint
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 from rich.console import Console
 from rich.progress import (
@@ -26,6 +28,7 @@ from rich.progress import (
 from dsn_lightning.data.decoding import write_atomically
 from dsn_lightning.dsn import DSN
 from dsn_lightning.monitor import has_collapsed
+from dsn_lightning.recognizer import Recognizer
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -62,12 +65,16 @@ class CheckpointRecord(pl.Callback):
         checkpoint[self.key] = self.record
 
 
-class PolicyLog(pl.Callback):
-    """Logs the policy's statistics at the end of each epoch, and warns when it has collapsed."""
+class EpochLog(pl.Callback):
+    """Logs the epoch's means and the policy's statistics, and warns when the policy has collapsed."""
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Log ``train/policy_*`` and ``train/position_share_*``."""
-        if not isinstance(pl_module, DSN) or not pl_module.monitor.update_called:
+        """Log ``train/*``: losses, learning rates, gradient norms, ``policy_*`` and ``position_share_*``."""
+        if not isinstance(pl_module, Recognizer):
+            return
+        pl_module.log_dict(pl_module.means.compute())
+        pl_module.means.reset()
+        if not isinstance(pl_module, DSN) or trainer.current_epoch < pl_module.warmup_epochs:
             return
         statistics = pl_module.monitor.compute()
         pl_module.monitor.reset()
@@ -75,7 +82,7 @@ class PolicyLog(pl.Callback):
             pl_module.log(f"train/position_share_{position}", share)
         for name in ("entropy", "reward", "right", "baseline", "advantage_std", "agreement"):
             pl_module.log(f"train/policy_{name}", statistics[name])
-        if has_collapsed(statistics):
+        if has_collapsed(statistics) and trainer.is_global_zero:
             position = int(statistics["position_share"].argmax())
             warnings.warn(
                 f"epoch {trainer.current_epoch}: the policy has collapsed. It keeps clip {position} in "
@@ -86,8 +93,108 @@ class PolicyLog(pl.Callback):
             )
 
 
+class Throughput(pl.Callback):
+    """Logs ``time/videos_per_second``, over all processes, and ``time/loader_wait``, the share of time without data."""
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Start the clock."""
+        self._start()
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Start the clock; an epoch that is resumed in its middle has no start."""
+        self._start()
+
+    def _start(self) -> None:
+        self.started = self.waiting_since = time.perf_counter()
+        self.waited, self.videos = 0.0, 0
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Note how long the batch was waited for."""
+        self.waited += time.perf_counter() - self.waiting_since
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Count the batch's videos."""
+        self.videos += len(batch["targets"])
+        self.waiting_since = time.perf_counter()
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Log both; the clock stopped with the last batch, before the validation."""
+        seconds = self.waiting_since - self.started
+        pl_module.log("time/videos_per_second", self.videos * trainer.world_size / seconds)
+        pl_module.log("time/loader_wait", self.waited / seconds)
+
+
+class Stopped(Exception):  # noqa: N818 - nothing has gone wrong
+    """The training has been saved and is not to go on."""
+
+
+class LastCheckpoint(Checkpoint):
+    """Writes ``last.ckpt``: after each epoch, every so many batches, and before a training is stopped.
+
+    SIGTERM and ``max_time`` stop it, with `Stopped`, as soon as the batches of a step are complete. In several
+    processes all stop after the same batch. (Lightning has its own ``max_time``, which would treat the rest of an epoch
+    as if it had been run, and its handler of SIGTERM saves nothing and broadcasts in the middle of other collectives.)
+
+    Args:
+        file: where to write it.
+        every_n_batches: None writes only after epochs.
+        max_time: seconds from the start of this process's training; None has no limit.
+    """
+
+    def __init__(self, file: Path, *, every_n_batches: int | None = None, max_time: float | None = None) -> None:
+        self.file = file
+        self.every_n_batches = every_n_batches
+        self.max_time = max_time
+        self.received_sigterm = False
+        self.started = 0.0
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Start the clock and take SIGTERM over from Lightning, which gives it back after the training."""
+        self.started = time.monotonic()
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, self._on_sigterm)
+
+    def _on_sigterm(self, *_: Any) -> None:
+        self.received_sigterm = True
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Save if it is time to, and stop if it was asked for."""
+        assert isinstance(pl_module, Recognizer)
+        done = batch_idx + 1
+        if not pl_module.ends_group(batch_idx) or done == int(trainer.num_training_batches):
+            return  # the epoch's end saves as well
+        stop = self._is_to_stop(trainer)
+        if stop or (self.every_n_batches and self._passed(done, pl_module.accumulate)):
+            trainer.save_checkpoint(self.file)
+        if stop:
+            raise Stopped
+
+    def _passed(self, done: int, group: int) -> bool:
+        """Whether a multiple of ``every_n_batches`` lies in the last ``group`` batches."""
+        assert self.every_n_batches is not None
+        return done // self.every_n_batches > (done - group) // self.every_n_batches
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Save, and stop if it was asked for and there is more to train."""
+        trainer.save_checkpoint(self.file)
+        if self._is_to_stop(trainer) and trainer.current_epoch + 1 < (trainer.max_epochs or 0):
+            raise Stopped
+
+    def _is_to_stop(self, trainer: pl.Trainer) -> bool:
+        late = self.max_time is not None and time.monotonic() - self.started > self.max_time
+        return bool(trainer.strategy.reduce_boolean_decision(late or self.received_sigterm, all=False))
+
+
 class MetricsFile(pl.Callback):
     """Writes ``metrics.csv``: one row an epoch, with everything that was logged in it.
+
+    Times (``time/*``) are of the machine, everything else of the run: it comes out the same when it is repeated.
 
     The rows are part of every checkpoint, so a resumed run has each epoch once, wherever it was stopped. (Lightning's
     CSVLogger deletes the file when a run is resumed.)

@@ -123,7 +123,7 @@ class DSN(Recognizer):
         **shared: Any,
     ) -> None:
         super().__init__(**shared)
-        self.classifier = classifier
+        self.classifier = classifier.requires_grad_(classifier_optimizer is not None)
         self.observation = observation
         self.make_sampler_optimizer = sampler_optimizer
         self.make_classifier_optimizer = classifier_optimizer
@@ -173,7 +173,7 @@ class DSN(Recognizer):
         )
         entropy = -(log_policy.exp() * log_policy).sum(-1).mean()
         self.update(sampler, estimate.loss - self.exploration * entropy, batch_idx, name="sampler")  # line 14
-        self.monitor.update(log_policy.detach(), estimate)
+        self.monitor.update(log_policy.detach(), estimate, self.num_videos)
 
     def policy_logits(self, clips: Tensor) -> Tensor:
         """Return Eq. 3 before its softmax for uint8 section clips (B, M, N, C, T, H, W): (B, M, N)."""

@@ -1,12 +1,14 @@
-"""Runs trainings in fresh processes, several at a time, with one live table.
+"""Runs trainings in fresh processes: several at a time with one live table, or one that needs several.
 
-The processes are forked from a server that has imported the package once, so a job starts in a fraction of a second
-and yet shares nothing with the one before: no memory, no random state, no CUDA context, no signal handlers.
+The processes of `run_jobs` are forked from a server that has imported the package once, so a job starts in a fraction
+of a second and yet shares nothing with the one before: no memory, no random state, no CUDA context, no signal handlers.
 """
 
 import json
 import multiprocessing
 import os
+import signal
+import socket
 import sys
 import time
 import traceback
@@ -93,10 +95,7 @@ def run_jobs(
                 live.update(_table(jobs))
                 time.sleep(0.2)
         finally:
-            for job in jobs:
-                if job.process is not None and job.process.is_alive():
-                    job.process.terminate()
-                    job.process.join(10)
+            _end([job.process for job in jobs if job.process is not None], within=20)
     return [job for job in jobs if job.state != "done"]
 
 
@@ -133,6 +132,131 @@ def _end_with(sentinel: int) -> None:
     """End this process when that of the sentinel has ended: a killed sweep leaves no job behind."""
     wait([sentinel])
     os._exit(1)
+
+
+def run_processes(
+    call: Callable[..., Any], arguments: tuple[Any, ...], *, count: int, folder: Path, num_nodes: int = 1
+) -> int:
+    """Run on this machine ``count`` processes that work together, as do others on each node; return the exit code.
+
+    Each finds its place in the environment, under the names that Lightning and torch know. The first one writes to this
+    process's output, the others to ``folder/process_1.txt`` and so on. When one of them fails, its error is printed and
+    the others are ended, within ten seconds. SIGTERM is handed on to all of them, and so is Ctrl-C, as SIGTERM; both
+    let them save what they have.
+
+    They are forked: this process has imported what they need, and must not have used torch before.
+    """
+    context = multiprocessing.get_context("fork")
+    environment = {
+        "MASTER_ADDR": os.environ.get("MASTER_ADDR", "127.0.0.1"),
+        "MASTER_PORT": os.environ.get("MASTER_PORT") or str(_free_port()),
+        "NODE_RANK": os.environ.get("NODE_RANK", "0"),
+        "WORLD_SIZE": str(count * num_nodes),
+        "OMP_NUM_THREADS": str(_threads_here() // count or 1),
+    }
+    errors = context.SimpleQueue()
+    processes = [
+        context.Process(target=_be_process, args=(call, arguments, environment, rank, count, folder, errors))
+        for rank in range(count)
+    ]
+    asked = {signal.SIGINT: 0, signal.SIGTERM: 0}
+
+    def hand_on(number: int, _: Any) -> None:
+        asked[signal.Signals(number)] += 1
+        for process in processes:
+            if process.is_alive():
+                process.kill() if asked[signal.SIGINT] > 1 else process.terminate()
+
+    for process in processes:
+        process.start()
+    before = {number: signal.signal(number, hand_on) for number in asked}
+    failed: BaseProcess | None = None
+    try:
+        while alive := [process for process in processes if process.is_alive()]:
+            wait([process.sentinel for process in alive], timeout=1)
+            failed = failed or next((p for p in processes if p.exitcode), None)
+            if failed is not None:
+                _end(processes, within=10)
+    finally:
+        _end(processes, within=10)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if asked[signal.SIGINT]:
+        return 130
+    if failed is None:
+        return 0
+    code = failed.exitcode or 1
+    place = [process.pid for process in processes].index(failed.pid)
+    if code < 0:  # the others have failed because it was gone
+        print(f"process {place} of {count} ended with exit code {code}", file=sys.stderr)
+    elif not errors.empty():
+        first, said = errors.get()  # the others fail because this one did
+        print(f"process {first} of {count} failed:\n{said}", file=sys.stderr)
+    elif place or code not in (2, 143):  # the first one has said why itself
+        log = folder / f"process_{place}.txt"
+        said = "".join(log.read_text().splitlines(keepends=True)[-3:]) if place and log.is_file() else ""
+        print(f"process {place} of {count} ended with exit code {code}\n{said}".rstrip(), file=sys.stderr)
+    return 128 - code if code < 0 else code
+
+
+def _end(processes: Sequence[BaseProcess], *, within: float) -> None:
+    """Ask the processes to end, and kill those that have not after ``within`` seconds."""
+    deadline = time.monotonic() + within
+    for process in processes:
+        if process.is_alive():
+            process.terminate()
+    for process in processes:
+        process.join(max(0.0, deadline - time.monotonic()))
+        if process.is_alive():
+            process.kill()
+            process.join()
+
+
+def _be_process(
+    call: Callable[..., Any],
+    arguments: tuple[Any, ...],
+    environment: dict[str, str],
+    rank: int,
+    count: int,
+    folder: Path,
+    errors: Any,
+) -> None:
+    import torch
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hands Ctrl-C on
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    node = int(environment["NODE_RANK"])
+    os.environ.update(environment | {"LOCAL_RANK": str(rank), "RANK": str(node * count + rank)})
+    torch.set_num_threads(int(environment["OMP_NUM_THREADS"]))
+    if rank:
+        with open(folder / f"process_{rank}.txt", "a") as log:
+            os.dup2(log.fileno(), 1)
+            os.dup2(log.fileno(), 2)
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
+    try:
+        call(*arguments)
+    except SystemExit:
+        raise
+    except BaseException:
+        errors.put((rank, traceback.format_exc()[-4000:]))
+        sys.exit(1)
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+
+
+def _threads_here() -> int:
+    """Cores that this process may use: those a sweep has given it, or all."""
+    given = os.environ.get("OMP_NUM_THREADS", "")
+    return int(given) if given.isdigit() else os.cpu_count() or 1
+
+
+def _free_port() -> int:
+    with socket.socket() as place:
+        place.bind(("127.0.0.1", 0))
+        return int(place.getsockname()[1])
 
 
 def _collect(jobs: Sequence[Job], console: Console) -> None:

@@ -23,6 +23,15 @@ def keyed_rng(*key: int | str) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(key=int.from_bytes(digest, "little")))
 
 
+def keyed_seed(*key: int | str) -> int:
+    """Return a seed for `torch.manual_seed` that depends on ``key`` alone.
+
+    >>> keyed_seed(0, "dropout") == keyed_seed(0, "dropout") != keyed_seed(1, "dropout")
+    True
+    """
+    return int(keyed_rng(*key).integers(2**63))
+
+
 def keyed_uniforms(video_ids: Sequence[str], num_sections: int, *, seed: int, epoch: int, purpose: str) -> Tensor:
     """Return one number in [0, 1) for each section of each video, float64 (B, M).
 

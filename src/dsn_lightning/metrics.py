@@ -4,6 +4,8 @@ All take scores (B, J), larger is better, and targets (B, J), positive where the
 fractions in [0, 1]. With several labels a video is right when its answer is one of them.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torchmetrics import Metric
@@ -57,6 +59,51 @@ def video_metrics(scores: Tensor, targets: Tensor) -> dict[str, float | None]:
         "mean_class": mean_class_accuracy(scores, targets),
         "map": mean_average_precision(scores, targets),
     }
+
+
+class EpochMeans(Metric):
+    """Weighted means of named numbers, over all processes.
+
+    Args:
+        names: of the numbers.
+    """
+
+    full_state_update = False
+    sums: Tensor
+    weights: Tensor
+
+    def __init__(self, names: Sequence[str]) -> None:
+        super().__init__()
+        self.names = list(names)
+        self.add_state("sums", torch.zeros(len(self.names)), dist_reduce_fx="sum")
+        self.add_state("weights", torch.zeros(len(self.names)), dist_reduce_fx="sum")
+
+    def update(self, name: str, value: Tensor | float, weight: float = 1.0) -> None:
+        """Add a number."""
+        place = self.names.index(name)
+        self.sums[place] += value * weight
+        self.weights[place] += weight
+
+    def compute(self) -> dict[str, Tensor]:
+        """Return the mean of each name that was given since the last reset."""
+        return {
+            name: total / weight for name, total, weight in zip(self.names, self.sums, self.weights, strict=True)
+            if weight > 0
+        }  # fmt: skip
+
+
+def shared_state(metric: Metric) -> dict[str, Tensor]:
+    """Return a metric's state over all processes, for a checkpoint; every process has to call it."""
+    available = torch.distributed.is_available() and torch.distributed.is_initialized()
+    with metric.sync_context(should_sync=available):
+        return {name: torch.as_tensor(value).detach().clone().cpu() for name, value in metric.metric_state.items()}
+
+
+def take_state(metric: Metric, state: dict[str, Tensor]) -> None:
+    """Give a metric the state that `shared_state` returned; one process takes it, the others begin with nothing."""
+    for name, value in state.items():
+        setattr(metric, name, value.clone().to(metric.device))
+    metric._update_count = 1  # or `compute` warns that it comes too early
 
 
 class VideoMetrics(Metric):

@@ -28,8 +28,10 @@ class PolicyMonitor(Metric):
         self.add_state("sums", torch.zeros(7), dist_reduce_fx="sum")
         self.add_state("positions", torch.zeros(0), dist_reduce_fx="sum")
 
-    def update(self, log_policy: Tensor, estimate: Estimate) -> None:
-        """Add one step: the policy (B, M, N) and what the estimator made of it."""
+    def update(self, log_policy: Tensor, estimate: Estimate, num_videos: int | None = None) -> None:
+        """Add one step: the policy (B, M, N) and what the estimator made of it; the first ``num_videos`` count."""
+        log_policy = log_policy[:num_videos]
+        estimate = Estimate(estimate.loss, *(part[:num_videos] for part in estimate[1:]))
         greedy = log_policy.argmax(-1)
         advantage = estimate.reward - estimate.baseline
         entropy = -(log_policy.exp() * log_policy).sum(-1)

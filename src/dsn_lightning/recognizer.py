@@ -9,8 +9,8 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
-from dsn_lightning.keyed import keyed_uniforms
-from dsn_lightning.metrics import VideoMetrics
+from dsn_lightning.keyed import keyed_seed, keyed_uniforms
+from dsn_lightning.metrics import EpochMeans, VideoMetrics, shared_state, take_state
 from dsn_lightning.schedules import Schedule
 
 
@@ -37,6 +37,8 @@ class Recognizer(pl.LightningModule):
         gradient_clip: largest 2-norm of an optimiser's gradient; None leaves it alone. (Lightning's own flag does
             not work in manual optimisation.)
         accumulate: batches whose gradients are averaged before a step, >= 1.
+
+    A step's gradient is the mean over its videos, however they are spread over processes and accumulated batches.
     """
 
     classifier: nn.Module
@@ -63,6 +65,10 @@ class Recognizer(pl.LightningModule):
         self.register_buffer("mean", 255 * torch.tensor(mean).view(-1, 1, 1, 1), persistent=False)
         self.register_buffer("std", 255 * torch.tensor(std).view(-1, 1, 1, 1), persistent=False)
         self.validation_metrics = VideoMetrics()
+        quantities = ("loss", "gradient_norm", "lr")
+        self.means = EpochMeans([f"train/{name}_{q}" for name in ("classifier", "sampler") for q in quantities])
+        self.num_videos = 0  # of this process in the present batch
+        self.videos_in_step = {"classifier": 0, "sampler": 0}  # of this process since the optimiser's last step
 
     @abstractmethod
     def predict(self, batch: dict[str, Any]) -> Tensor:
@@ -83,27 +89,61 @@ class Recognizer(pl.LightningModule):
         return optimizers if isinstance(optimizers, list) else [optimizers]
 
     def update(self, optimizer: Any, loss: Tensor, batch_idx: int, *, name: str) -> None:
-        """Add the gradient of ``loss`` and, when a group of ``accumulate`` batches is complete, make a step."""
-        num_batches = int(self.trainer.num_training_batches)
-        group = batch_idx // self.accumulate * self.accumulate
-        size = min(self.accumulate, num_batches - group)  # an epoch's last group may be smaller
-        self.manual_backward(loss / size)
-        self.log(f"train/{name}_loss", loss.detach(), on_step=False, on_epoch=True, batch_size=1)
-        if batch_idx + 1 < group + size:
-            return
-        if self.gradient_clip is not None:
-            self.clip_gradients(optimizer, self.gradient_clip, "norm")
-        optimizer.step()
-        optimizer.zero_grad()
+        """Add the gradient of ``loss`` and, when a group of ``accumulate`` batches is complete, make a step.
+
+        Args:
+            optimizer: of the network ``name``.
+            loss: mean over this process's videos.
+            batch_idx: number of the batch in its epoch.
+            name: ``classifier`` or ``sampler``.
+        """
+        self.means.update(f"train/{name}_loss", loss.detach(), self.num_videos)
+        self.videos_in_step[name] += self.num_videos
+        processes = self.trainer.world_size  # which DDP averages over
+        self.manual_backward(loss * (self.num_videos * processes))
+        if self.ends_group(batch_idx):
+            optimizer.step()
+            optimizer.zero_grad()
+
+    def ends_group(self, batch_idx: int) -> bool:
+        """Whether the optimisers make a step after this batch; an epoch's last group may be smaller."""
+        return (batch_idx + 1) % self.accumulate == 0 or batch_idx + 1 == int(self.trainer.num_training_batches)
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Turn the sum over the step's videos into their mean, and clip it; under fp16 it is unscaled by now."""
+        owners = [o.optimizer for o in self.optimizer_list()]
+        name = self.optimizer_names[owners.index(optimizer)]
+        parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+        count = torch.tensor(float(self.videos_in_step[name]), device=self.device)
+        count = self.trainer.strategy.reduce(count, reduce_op="sum")
+        self.videos_in_step[name] = 0
+        torch._foreach_div_([p.grad for p in parameters], count)
+        limit = float("inf") if self.gradient_clip is None else self.gradient_clip
+        self.means.update(f"train/{name}_gradient_norm", nn.utils.clip_grad_norm_(parameters, limit))
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        """Set the learning rates for this point of the training."""
+        """Set the learning rates for this point of the training, and the seed of what draws from torch's own stream."""
+        self.num_videos = batch.get("num_videos", len(batch["targets"]))
+        torch.manual_seed(keyed_seed(self.seed, self.current_epoch, batch_idx, self.global_rank, "dropout"))
         epoch = self.current_epoch + batch_idx / int(self.trainer.num_training_batches)
         for name, optimizer in zip(self.optimizer_names, self.optimizer_list(), strict=True):
             factor = self.schedules[name].factor(epoch)
             for group in optimizer.param_groups:
                 group["lr"] = group.setdefault("initial_lr", group["lr"]) * factor
-            self.log(f"train/{name}_lr", group["lr"], on_step=False, on_epoch=True, batch_size=1)
+            self.means.update(f"train/{name}_lr", group["lr"])
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add the sums of the epoch so far; a checkpoint may be made in the middle of an epoch."""
+        checkpoint["epoch_sums"] = {name: shared_state(metric) for name, metric in self._epoch_sums().items()}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take them over."""
+        if self.trainer.is_global_zero:
+            for name, metric in self._epoch_sums().items():
+                take_state(metric, checkpoint["epoch_sums"][name])
+
+    def _epoch_sums(self) -> dict[str, Any]:
+        return {name: child for name, child in self.named_children() if name in ("means", "monitor")}
 
     def uniforms(self, video_ids: Sequence[str], count: int, purpose: str) -> Tensor:
         """Return numbers in [0, 1), (B, count), that depend on seed, epoch, video and purpose alone."""
@@ -112,7 +152,8 @@ class Recognizer(pl.LightningModule):
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         """Collect the scores of a batch of validation videos."""
-        self.validation_metrics.update(self.predict(batch).exp(), batch["targets"])
+        count = batch.get("num_videos")
+        self.validation_metrics.update(self.predict(batch).exp()[:count], batch["targets"][:count])
 
     def on_validation_epoch_end(self) -> None:
         """Log ``val/top1, val/top5, val/mean_class, val/map``."""

@@ -1,7 +1,8 @@
 """The entry points: checks that cost nothing come before the imports that take seconds; errors are one line."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
@@ -9,9 +10,11 @@ import hydra
 from hydra.errors import InstantiationException
 from omegaconf import DictConfig, OmegaConf
 
+from dsn_lightning.commands.processes import process_rank, without_a_folder
 from dsn_lightning.errors import UsageError
 
-_FREE_IN_RESUME = ("progress=", "num_workers=", "test.")  # what may change when a run is resumed
+# what may change when a run is resumed
+_FREE_IN_RESUME = ("progress=", "num_workers=", "test.", "checkpoint.every_n_batches=", "trainer.max_time=")
 _REFUSED_FLAGS = {
     "gradient_clip_val": "use schedule.gradient_clip, which clips each optimiser by itself",
     "gradient_clip_algorithm": "use schedule.gradient_clip, the 2-norm of each optimiser's gradient",
@@ -31,10 +34,17 @@ def config_folder() -> str:
 
 
 def run(work: Callable[[DictConfig], None], cfg: DictConfig, *, command: str) -> None:
-    """Run ``work(cfg)``; what the user got wrong is printed as one line, exit code 2."""
-    try:
+    """Run ``work(cfg)`` in `one_line_errors`."""
+    with one_line_errors(command):
         check(cfg)
         work(cfg)
+
+
+@contextmanager
+def one_line_errors(command: str) -> Iterator[None]:
+    """Print what the user got wrong as one line, and exit with code 2."""
+    try:
+        yield
     except UsageError as error:
         stop(command, str(error))
     except InstantiationException as error:  # Hydra wraps what a constructor raises
@@ -69,7 +79,7 @@ def check(cfg: DictConfig) -> None:
         UsageError: names the key, its value and the remedy.
     """
     for key in ("M", "N", "test.M", "test.N", "test.random_draws", "schedule.max_epochs", "schedule.batch_size",
-                "schedule.accumulate"):  # fmt: skip
+                "schedule.accumulate", "checkpoint.every_n_batches", "devices"):  # fmt: skip
         value = OmegaConf.select(cfg, key)
         for number in value if OmegaConf.is_list(value) else [value]:
             if number is not None and (isinstance(number, bool) or not isinstance(number, int) or number < 1):
@@ -95,9 +105,9 @@ def _check_trainer(cfg: DictConfig) -> None:
     for flag, remedy in _REFUSED_FLAGS.items():
         if cfg.trainer.get(flag) is not None:
             raise UsageError(f"trainer.{flag}={cfg.trainer[flag]}: does not work in manual optimisation; {remedy}")
-    devices = cfg.trainer.get("devices", 1)
-    if devices not in (1, "1", "auto", [0]) or cfg.trainer.get("num_nodes", 1) != 1:
-        raise UsageError(f"trainer.devices={devices}: training in several processes is not available; use devices=1")
+    nodes = cfg.trainer.get("num_nodes", 1)
+    if isinstance(nodes, bool) or not isinstance(nodes, int) or nodes < 1:
+        raise UsageError(f"trainer.num_nodes={nodes}: must be a whole number of at least 1")
     warmup = cfg.algorithm.get("warmup_epochs", 0)
     if not isinstance(warmup, int) or warmup < 0 or (warmup and warmup >= cfg.schedule.max_epochs):
         raise UsageError(
@@ -136,6 +146,8 @@ def train() -> None:
         sys.argv[1:] = continue_sweep(continue_run(quote_pattern(sys.argv[1:])))
     except UsageError as error:
         stop("dsn-train", str(error))
+    if process_rank():
+        sys.argv[1:] = without_a_folder(sys.argv[1:])
     try:
         _train()
     except KeyboardInterrupt:
@@ -181,4 +193,6 @@ def continue_sweep(arguments: list[str]) -> list[str]:
 def evaluate() -> None:
     """dsn-evaluate."""
     sys.argv[1:] = quote_pattern(sys.argv[1:])
+    if process_rank():
+        sys.argv[1:] = without_a_folder(sys.argv[1:])
     _evaluate()

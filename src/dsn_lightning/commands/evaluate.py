@@ -1,5 +1,7 @@
 """dsn-evaluate: all selection methods and all M asked for, in one pass over the test videos."""
 
+import os
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,8 @@ from rich.console import Console
 from rich.progress import track
 
 from dsn_lightning.commands import build
+from dsn_lightning.commands.cli import one_line_errors
+from dsn_lightning.commands.processes import process_rank, started_as_one_of_many
 from dsn_lightning.commands.run import environment, keep_lightning_quiet, write_json
 from dsn_lightning.cost import count_macs
 from dsn_lightning.data.datamodule import SectionClipDataModule
@@ -21,6 +25,7 @@ from dsn_lightning.errors import UsageError
 from dsn_lightning.evaluation.scores import ClipScores, weights_hash
 from dsn_lightning.evaluation.scoring import Networks, Stopwatch, score_videos
 from dsn_lightning.evaluation.table import Row, evaluate_rows, rich_table, to_csv
+from dsn_lightning.jobs import run_processes
 from dsn_lightning.selection import Scheme, Selection
 from dsn_lightning.visualize import contact_sheets, cost_figure
 
@@ -29,7 +34,39 @@ ROLES = ("checkpoint", "baseline", "dsn_fixed", "max_response")
 
 
 def evaluate(cfg: DictConfig) -> None:
-    """Load what the keys of `ROLES` name, compare all selection methods and write results to ``cfg.run_dir``."""
+    """Load what the keys of `ROLES` name, compare all selection methods and write results to ``cfg.run_dir``.
+
+    With ``cfg.devices`` > 1 the videos are shared by so many processes.
+
+    Raises:
+        SystemExit: with the exit code of the process that failed.
+    """
+    if cfg.devices > 1 and not started_as_one_of_many():
+        run_dir = Path(cfg.run_dir)
+        run_dir.mkdir(parents=True, exist_ok=True)
+        content = OmegaConf.to_container(cfg, resolve=True)
+        code = run_processes(_be_one_of_many, (content,), count=cfg.devices, folder=run_dir)
+        if code:
+            sys.exit(code)
+        return
+    several = int(os.environ.get("WORLD_SIZE", 1)) > 1 and started_as_one_of_many()
+    if several:
+        torch.distributed.init_process_group("nccl" if torch.cuda.device_count() else "gloo")
+    try:
+        _evaluate(cfg)
+    finally:
+        if several:
+            torch.distributed.destroy_process_group()
+
+
+def _be_one_of_many(content: dict[str, Any]) -> None:
+    with one_line_errors("dsn-evaluate"):
+        cfg = OmegaConf.create(content)
+        assert isinstance(cfg, DictConfig)
+        evaluate(cfg)
+
+
+def _evaluate(cfg: DictConfig) -> None:
     keep_lightning_quiet()
     given = {role: build.load_trained(cfg[role], role=role) for role in ROLES if cfg[role] is not None}
     if not given:
@@ -51,7 +88,11 @@ def evaluate(cfg: DictConfig) -> None:
     data = build.build_datamodule(cfg)
     data.prepare_data()
     data.setup()
-    evaluate_trained(given, cfg, data, Path(cfg.run_dir))
+    here = int(os.environ.get("LOCAL_RANK", 0))
+    device = torch.device("cuda", here) if torch.cuda.device_count() else torch.device("cpu")
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    evaluate_trained(given, cfg, data, Path(cfg.run_dir), device=device)
 
 
 def _complete(cfg: DictConfig, trained: DictConfig) -> DictConfig:
@@ -73,6 +114,7 @@ def evaluate_trained(
     data: SectionClipDataModule,
     run_dir: Path,
     *,
+    device: torch.device,
     announce: bool = True,
 ) -> list[Row]:
     """Compare all selection methods that the trained recognisers allow; write and print the results.
@@ -82,9 +124,11 @@ def evaluate_trained(
         cfg: data set, tests and selections.
         data: set up for ``cfg``.
         run_dir: gets ``results.json``, ``results.csv``, ``clip_scores.npz`` and ``figures/``.
+        device: where the networks run. In several processes the first one writes and prints.
         announce: name each row that is left out and what is lacking for it.
     """
-    console = Console(width=max(Console().width, 110))  # tables stay whole in files and narrow windows
+    first = process_rank() == 0
+    console = Console(width=max(Console().width, 110), quiet=not first)  # tables stay whole in files and narrow windows
     for role, trained in given.items():
         build.check_fits(trained, classes=list(data.classes), cfg=cfg, role=role)
     networks = _networks(given)
@@ -121,10 +165,14 @@ def evaluate_trained(
         selections,
         schemes,
         classes=data.classes,
-        device=torch.device("cuda" if torch.cuda.is_available() else "cpu"),
+        device=device,
         num_workers=cfg.num_workers,
-        track=lambda loop: track(loop, f"Scoring {len(videos)} videos", len(videos), console=Console(stderr=True)),
+        track=lambda loop: track(
+            loop, f"Scoring {len(videos)} videos", len(loop), console=Console(stderr=True, quiet=not first)
+        ),
     )
+    if not first:
+        return []
     run_dir.mkdir(parents=True, exist_ok=True)
     scores.save(run_dir / "clip_scores.npz")
     describe = _Describe(given, networks, cfg, watch, num_videos=len(videos))

@@ -5,10 +5,12 @@ import json
 import logging
 import os
 import platform
+import signal
 import subprocess
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +26,69 @@ _LIGHTNINGS_ADVICE = (
     ".*smaller than the logging interval.*",
     ".*have no `val_dataloader`.*",
     ".*exists and is not empty.*",  # the run's folder, when a run is resumed
+    ".*your dataloader is not resumable.*",  # it is; Lightning looks for another way to do it
+    ".*use `.*sync_dist=True.*",  # what is logged at an epoch's end is the same in all processes
 )
+
+STOPPED_BY_SIGTERM = 128 + signal.SIGTERM
+"""Exit code."""
 
 
 def keep_lightning_quiet() -> None:
     """Leave out advice that does not apply here; warnings about anything else stay."""
     for advice in _LIGHTNINGS_ADVICE:
         warnings.filterwarnings("ignore", message=advice)
-    for logger in ("pytorch_lightning", "lightning.pytorch"):
+    for logger in ("pytorch_lightning", "lightning_fabric", "lightning.pytorch"):
         logging.getLogger(logger).setLevel(logging.WARNING)
+
+
+class RunStatus:
+    """``status.json`` in a run's folder: ``state`` (running, finished, failed, stopped), ``exit_code``, ``error``,
+    ``started``, ``ended`` (ISO times), ``seconds``.
+
+    A killed run stays ``running``, with nobody holding the folder's ``.lock``.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.file = folder / "status.json"
+        self.started = datetime.now(UTC)
+        self._write("running", None, None)
+
+    def end(self, state: str, exit_code: int, error: str | None = None) -> None:
+        """Write how it ended."""
+        self._write(state, exit_code, error)
+
+    def _write(self, state: str, exit_code: int | None, error: str | None) -> None:
+        ended = None if exit_code is None else datetime.now(UTC)
+        write_json(self.file, {
+            "state": state,
+            "exit_code": exit_code,
+            "error": error,
+            "started": self.started.isoformat(timespec="seconds"),
+            "ended": ended and ended.isoformat(timespec="seconds"),
+            "seconds": ended and round((ended - self.started).total_seconds(), 1),
+        })  # fmt: skip
+
+
+@contextmanager
+def recorded(folder: Path) -> Iterator[None]:
+    """Write `RunStatus` for what runs inside, whatever its end."""
+    status = RunStatus(folder)
+    try:
+        yield
+    except SystemExit as error:
+        code = error.code if isinstance(error.code, int) else 1
+        status.end("stopped" if code == STOPPED_BY_SIGTERM else "failed", code, str(error.__cause__ or "") or None)
+        raise
+    except KeyboardInterrupt:
+        status.end("stopped", 130)
+        raise
+    except BaseException as error:
+        message = f"{type(error).__name__}: {error}".splitlines()[0]
+        usage = isinstance(error, UsageError) or isinstance(error.__cause__, UsageError)
+        status.end("failed", 2 if usage else 1, message)
+        raise
+    status.end("finished", 0)
 
 
 @contextmanager

@@ -1,32 +1,119 @@
 """dsn-train: train one recogniser."""
 
+import re
+import signal
+import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint
+from pytorch_lightning.strategies import DDPStrategy
 
-from dsn_lightning.callbacks import AtomicCheckpointIO, CheckpointRecord, MetricsFile, PolicyLog, RunProgress
+from dsn_lightning.callbacks import (
+    AtomicCheckpointIO,
+    CheckpointRecord,
+    EpochLog,
+    LastCheckpoint,
+    MetricsFile,
+    RunProgress,
+    Stopped,
+    Throughput,
+)
 from dsn_lightning.commands import build
-from dsn_lightning.commands.run import environment, keep_lightning_quiet, only_run_in, write_json
+from dsn_lightning.commands.cli import one_line_errors
+from dsn_lightning.commands.processes import process_rank, started_as_one_of_many
+from dsn_lightning.commands.run import (
+    STOPPED_BY_SIGTERM,
+    environment,
+    keep_lightning_quiet,
+    only_run_in,
+    recorded,
+    write_json,
+)
 from dsn_lightning.errors import UsageError
+from dsn_lightning.jobs import run_processes
 
 
 def train(cfg: DictConfig) -> None:
     """Train what ``cfg`` describes, write its checkpoints and metrics to ``cfg.run_dir`` and evaluate it.
 
-    One call is one training; a sweep makes it once in each of its processes.
+    One call is one training: here, or in as many processes as ``cfg.trainer`` asks for.
+
+    Raises:
+        SystemExit: with the exit code of the process that failed, or 143 after SIGTERM.
     """
     keep_lightning_quiet()
     run_dir = Path(cfg.run_dir)
-    run_dir.mkdir(parents=True, exist_ok=True)
-    with only_run_in(run_dir):
-        _train(cfg, run_dir)
+    on_gpus = cfg.trainer.get("accelerator") != "cpu" and torch.cuda.device_count() > 0
+    if cfg.trainer.get("sync_batchnorm") and not on_gpus:
+        raise UsageError("trainer.sync_batchnorm=true: works on GPUs only; on the CPU each process has its own")
+    here = local_processes(cfg.trainer)
+    nodes = int(cfg.trainer.get("num_nodes", 1))
+    if cfg.schedule.batch_size < here * nodes:
+        raise UsageError(
+            f"schedule.batch_size={cfg.schedule.batch_size}: is shared by all processes, and there are {here * nodes}; "
+            "use a larger batch or fewer trainer.devices"
+        )
+    if here * nodes > 1 and not started_as_one_of_many():
+        run_dir.mkdir(parents=True, exist_ok=True)
+        resolved = OmegaConf.create(plain(cfg))
+        code = run_processes(_be_one_of_many, (resolved,), count=here, folder=run_dir, num_nodes=nodes)
+        if code:
+            sys.exit(code)
+        return
+    _train_as_one(cfg)
+
+
+def local_processes(trainer: DictConfig) -> int:
+    """Return how many processes ``trainer.devices`` asks for on this machine.
+
+    Raises:
+        UsageError: more GPUs are asked for than there are, or the value means nothing.
+    """
+    devices, accelerator = trainer.get("devices", "auto"), trainer.get("accelerator", "auto")
+    gpus = torch.cuda.device_count() if accelerator in ("auto", "gpu", "cuda") else 0
+    if devices in ("auto", -1, "-1"):
+        return max(1, gpus)
+    if OmegaConf.is_list(devices) or (isinstance(devices, str) and "," in devices):
+        return len([d for d in (devices.split(",") if isinstance(devices, str) else devices) if str(d).strip()])
+    if not re.fullmatch(r"[1-9][0-9]*", str(devices)):
+        raise UsageError(f"trainer.devices={devices}: must be a number of at least 1, a list of GPUs, or auto")
+    if gpus and int(devices) > gpus:
+        raise UsageError(f"trainer.devices={devices}: this machine has {gpus} GPUs")
+    return int(devices)
+
+
+def _be_one_of_many(cfg: DictConfig) -> None:
+    with one_line_errors("dsn-train"):
+        _train_as_one(cfg)
+
+
+def _train_as_one(cfg: DictConfig) -> None:
+    """Be one of the processes of a training, or the only one. The first one holds the run's folder."""
+    keep_lightning_quiet()
+    run_dir = Path(cfg.run_dir)
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(STOPPED_BY_SIGTERM))
+    try:
+        if process_rank():
+            _train(cfg, run_dir)
+            return
+        run_dir.mkdir(parents=True, exist_ok=True)
+        with only_run_in(run_dir), recorded(run_dir):
+            write_json(run_dir / "config.json", plain(cfg))
+            _train(cfg, run_dir)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        if torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
 
 
 def _train(cfg: DictConfig, run_dir: Path) -> None:
+    first = process_rank() == 0
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
     data = build.build_datamodule(cfg)
     data.prepare_data()
@@ -44,50 +131,113 @@ def _train(cfg: DictConfig, run_dir: Path) -> None:
     num_train, has_val = len(data.section_clips("train")), len(data.section_clips("val")) > 0
     if num_train == 0:
         raise UsageError(f"dataset={cfg.dataset.name}: has no training videos")
-    write_json(run_dir / "environment.json", environment(
-        effective_batch_size=cfg.schedule.batch_size * cfg.schedule.accumulate,
-        fps=cfg.dataset.fps or "native",
-        frame_stride=cfg.backbone.frame_stride,
-        videos={subset: len(data.videos(subset)) for subset in ("train", "val", "test")},
-    ))  # fmt: skip
+    last = run_dir / "checkpoints" / "last.ckpt"
+    trainer = _trainer(cfg, run_dir, last, classes=list(data.classes), has_val=has_val, recognizer=recognizer)
+    if first:
+        write_json(run_dir / "environment.json", environment(
+            effective_batch_size=cfg.schedule.batch_size * cfg.schedule.accumulate,
+            processes=trainer.world_size,
+            fps=cfg.dataset.fps or "native",
+            frame_stride=cfg.backbone.frame_stride,
+            videos={subset: len(data.videos(subset)) for subset in ("train", "val", "test")},
+        ))  # fmt: skip
+        if cfg.progress:
+            print(_announcement(cfg, trainer, num_train))
+    try:
+        trainer.fit(recognizer, datamodule=data, ckpt_path=last if cfg.resume and last.is_file() else None)
+    except Stopped:
+        _say_stopped(cfg, trainer, run_dir, first)
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+    if any(c.received_sigterm for c in trainer.callbacks if isinstance(c, LastCheckpoint)):  # type: ignore[attr-defined]
+        sys.exit(STOPPED_BY_SIGTERM)
+    if cfg.test.enabled:
+        from dsn_lightning.commands.evaluate import evaluate_trained  # evaluation is not needed to train
+
+        trained = build.Trained(recognizer.eval(), cfg, list(data.classes), last)
+        role = "baseline" if cfg.algorithm.name == "baseline" else cfg.algorithm.name
+        evaluate_trained({role: trained}, cfg, data, run_dir, device=trainer.strategy.root_device, announce=False)
+
+
+def _trainer(
+    cfg: DictConfig, run_dir: Path, last: Path, *, classes: list[str], has_val: bool, recognizer: pl.LightningModule
+) -> pl.Trainer:
+    several = local_processes(cfg.trainer) * int(cfg.trainer.get("num_nodes", 1)) > 1
+    own = {key: value for key, value in cfg.trainer.items() if key != "max_time"}
+    if several and own.get("strategy", "auto") in ("auto", "ddp"):
+        # with two optimisers a backward pass reaches only one network's parameters
+        own["strategy"] = DDPStrategy(find_unused_parameters=len(recognizer.optimizer_names) > 1)  # type: ignore[arg-type]
+    target = own.pop("_target_")
     trainer = instantiate(
-        cfg.trainer,
+        {"_target_": target},
+        **{key: OmegaConf.to_container(v) if OmegaConf.is_config(v) else v for key, v in own.items()},
         max_epochs=cfg.schedule.max_epochs,
         default_root_dir=str(run_dir),
         logger=[instantiate(logger) for logger in cfg.logger.values()],
         plugins=[AtomicCheckpointIO()],
-        callbacks=_callbacks(cfg, run_dir, list(data.classes), has_val=has_val),
+        callbacks=_callbacks(cfg, run_dir, last, classes, has_val=has_val),
+        use_distributed_sampler=False,  # the data module shares the batches out
         enable_progress_bar=False,
         log_every_n_steps=1,
-        _convert_="all",
     )
-    last = run_dir / "checkpoints" / "last.ckpt"
-    trainer.fit(recognizer, datamodule=data, ckpt_path=last if cfg.resume and last.is_file() else None)
-    if trainer.interrupted:
-        raise KeyboardInterrupt
-    if cfg.test.enabled:
-        from dsn_lightning.commands.evaluate import evaluate_trained  # evaluation is not needed to train
-
-        trained = build.Trained(recognizer.eval(), cfg, list(data.classes), run_dir / "checkpoints" / "last.ckpt")
-        role = "baseline" if cfg.algorithm.name == "baseline" else cfg.algorithm.name
-        evaluate_trained({role: trained}, cfg, data, run_dir, announce=False)
+    assert isinstance(trainer, pl.Trainer)
+    return trainer
 
 
-def _callbacks(cfg: DictConfig, run_dir: Path, classes: list[str], *, has_val: bool) -> list[Callback]:
-    folder = run_dir / "checkpoints"
+def _callbacks(cfg: DictConfig, run_dir: Path, last: Path, classes: list[str], *, has_val: bool) -> list[Callback]:
     record: dict[str, Any] = {"config": plain(cfg), "classes": classes}
-    saved: dict[str, Any] = {"dirpath": folder, "enable_version_counter": False}
     callbacks: list[Callback] = [
         CheckpointRecord(build.RECORD_KEY, record),
-        PolicyLog(),
+        EpochLog(),
+        Throughput(),
         MetricsFile(run_dir / "metrics.csv"),
-        # one of its own: ModelCheckpoint(save_last=True) writes last.ckpt only when the best one improves
-        ModelCheckpoint(filename="last", monitor=None, save_on_train_epoch_end=True, **saved),
-        RunProgress(bar=cfg.progress, file=run_dir / "progress.json"),
+        RunProgress(bar=cfg.progress and process_rank() == 0, file=run_dir / "progress.json"),
     ]
     if has_val:
-        callbacks.append(ModelCheckpoint(filename="best", monitor="val/top1", mode="max", **saved))
+        best = ModelCheckpoint(last.parent, filename="best", monitor="val/top1", mode="max",
+                               enable_version_counter=False)  # fmt: skip
+        callbacks.append(best)
+    # behind the other, whose state it holds. ModelCheckpoint(save_last=True) writes only when the best one improves
+    limit = seconds_of(cfg.trainer.get("max_time"))
+    callbacks.append(LastCheckpoint(last, every_n_batches=cfg.checkpoint.every_n_batches, max_time=limit))
     return callbacks
+
+
+def seconds_of(duration: Any) -> float | None:
+    """Return ``trainer.max_time`` in seconds: "DD:HH:MM:SS" or a mapping like {hours: 2}, as Lightning has it.
+
+    Raises:
+        UsageError: it is neither.
+
+    >>> seconds_of("00:01:30:00")
+    5400.0
+    """
+    if duration is None:
+        return None
+    if match := re.fullmatch(r"(\d+):(\d\d):(\d\d):(\d\d)", str(duration)):
+        days, hours, minutes, seconds = map(int, match.groups())
+        return timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds).total_seconds()
+    try:
+        return timedelta(**{str(key): float(value) for key, value in dict(duration).items()}).total_seconds()
+    except (TypeError, ValueError):
+        raise UsageError(
+            f"trainer.max_time={duration}: must be DD:HH:MM:SS, such as 00:11:30:00, or {{hours: 11, minutes: 30}}"
+        ) from None
+
+
+def _announcement(cfg: DictConfig, trainer: pl.Trainer, num_train: int) -> str:
+    rates = f"learning rate {cfg.schedule.lr}"
+    if cfg.algorithm.name != "baseline":
+        rates += f", the sampler's {cfg.schedule.sampler_lr}"
+    shares = f" over {trainer.world_size} processes" if trainer.world_size > 1 else ""
+    groups = f" x {cfg.schedule.accumulate} accumulated" if cfg.schedule.accumulate > 1 else ""
+    return f"{num_train} training videos; {cfg.schedule.batch_size}{groups} a step{shares}; {rates} (not scaled)"
+
+
+def _say_stopped(cfg: DictConfig, trainer: pl.Trainer, run_dir: Path, first: bool) -> None:
+    if first:
+        done = f"{trainer.current_epoch} of {cfg.schedule.max_epochs} epochs"
+        print(f"stopped and saved after {done}; resume={run_dir} goes on", file=sys.stderr, flush=True)
 
 
 def plain(cfg: DictConfig) -> dict[str, Any]:

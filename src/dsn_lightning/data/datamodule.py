@@ -9,7 +9,15 @@ from typing import Any
 import pytorch_lightning as pl
 from torch.utils.data import DataLoader
 
-from dsn_lightning.data.clips import ClipReader, EpochSampler, SectionClips, Video, place_on_time_line
+from dsn_lightning.data.clips import (
+    BatchShares,
+    ClipReader,
+    EpochOrder,
+    SectionClips,
+    Video,
+    collate,
+    place_on_time_line,
+)
 from dsn_lightning.data.decoding import FrameCache, VideoInfo, index_videos, read_frames
 from dsn_lightning.data.records import Subset, VideoRecord, VideoSource
 from dsn_lightning.data.transforms import Crop
@@ -18,8 +26,9 @@ from dsn_lightning.data.transforms import Crop
 class SectionClipDataModule(pl.LightningDataModule):
     """Emits batches of section clips.
 
-    A batch holds ``clips`` uint8 (B, M, N, C, T, H, W), ``targets`` float (B, J), ``video_id`` and ``start_frame``
-    (B, M, N).
+    A batch holds ``clips`` uint8 (B, M, N, C, T, H, W), ``targets`` float (B, J), ``video_id``, ``start_frame``
+    (B, M, N) and ``num_videos``, how many of its videos count: all of them or, for a process without a share in the
+    last batch, none.
 
     Args:
         source: the data set.
@@ -120,19 +129,27 @@ class SectionClipDataModule(pl.LightningDataModule):
         )
 
     def train_dataloader(self) -> DataLoader[dict[str, Any]]:
-        """Return shuffled, jittered batches."""
-        return self._loader(self.section_clips("train"))
+        """Return this process's share of shuffled, jittered batches, from where the training stands."""
+        epoch = skip = 0
+        if self.trainer is not None:  # a checkpoint has been read before Lightning asks for batches
+            loop = self.trainer.fit_loop
+            epoch = loop.epoch_progress.current.processed  # type: ignore[attr-defined]
+            batches = loop.epoch_loop.batch_progress
+            skip = 0 if batches.is_last_batch else batches.current.processed  # type: ignore[attr-defined]
+        return self._loader(self.section_clips("train"), epoch=epoch, skip=skip)
 
     def val_dataloader(self) -> DataLoader[dict[str, Any]] | list[Any]:
         """Return centred batches of the videos held out of training; nothing where there are none."""
         clips = self.section_clips("val")
         return self._loader(clips) if len(clips) else []
 
-    def _loader(self, clips: SectionClips) -> DataLoader[dict[str, Any]]:
+    def _loader(self, clips: SectionClips, *, epoch: int = 0, skip: int = 0) -> DataLoader[dict[str, Any]]:
+        rank, processes = (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
+        order = EpochOrder(len(clips), seed=clips.seed, epoch=epoch)
         return DataLoader(
             clips,
-            batch_size=self.batch_size,
-            sampler=EpochSampler(len(clips), seed=clips.seed),
+            batch_sampler=BatchShares(order, self.batch_size, rank=rank, num_processes=processes, skip=skip),
+            collate_fn=collate,
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
         )

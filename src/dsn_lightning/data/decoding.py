@@ -17,6 +17,7 @@ import av
 import numpy as np
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
+from filelock import FileLock
 from numpy.typing import NDArray
 from rich.progress import track
 
@@ -160,6 +161,12 @@ def index_videos(paths: Sequence[Path], index_file: Path, *, num_threads: int) -
     Raises:
         VideoError: for the first file that cannot be used.
     """
+    index_file.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(index_file.with_suffix(".lock")):  # of several processes one decodes, the others read what it found
+        return _index_videos(paths, index_file, num_threads=num_threads)
+
+
+def _index_videos(paths: Sequence[Path], index_file: Path, *, num_threads: int) -> dict[Path, VideoInfo]:
     known: dict[str, list] = {}
     if index_file.is_file():
         try:

@@ -73,6 +73,16 @@ class Stopwatch:
         self.clips[name] = self.clips.get(name, 0) + num_clips
         return result
 
+    @classmethod
+    def sum(cls, parts: Iterable["Stopwatch"]) -> "Stopwatch":
+        """Return what several processes have measured together."""
+        total = cls()
+        for part in parts:
+            for name, seconds in part.seconds.items():
+                total.seconds[name] = total.seconds.get(name, 0.0) + seconds
+                total.clips[name] = total.clips.get(name, 0) + part.clips[name]
+        return total
+
     def per_clip(self, name: str) -> float | None:
         """Return the mean seconds of one clip, or None for a network that did not run."""
         return self.seconds[name] / self.clips[name] if name in self.seconds else None
@@ -89,9 +99,12 @@ def score_videos(
     classes: Sequence[str],
     device: torch.device,
     num_workers: int = 0,
-    track: Callable[[Iterable[Any]], Iterable[Any]] = iter,
+    track: Callable[[Any], Iterable[Any]] = iter,
 ) -> tuple[ClipScores, Stopwatch]:
     """Run every network once over every clip that some selection method may need.
+
+    In several processes (torch.distributed) each takes its share of the videos, every one of which counts once; all
+    return the scores of all videos.
 
     Args:
         videos: test videos.
@@ -114,7 +127,11 @@ def score_videos(
     clip_rows: list[tuple[int, int, str, NDArray[np.float32]]] = []
     section_rows: list[tuple[int, tuple[int, int, int], str, NDArray[np.float32]]] = []
     watch = Stopwatch()
-    loader = DataLoader(CandidateClips(videos, union, reader), batch_size=None, num_workers=num_workers)
+    several = torch.distributed.is_available() and torch.distributed.is_initialized()
+    rank, processes = (torch.distributed.get_rank(), torch.distributed.get_world_size()) if several else (0, 1)
+    candidates = CandidateClips(videos, union, reader)
+    share = range(rank, len(videos), processes)
+    loader = DataLoader(candidates, batch_size=None, sampler=share, num_workers=num_workers)
     for v, starts, clips in track(loader):
         place = {int(start): i for i, start in enumerate(starts)}
         for name, own in wanted[v].items():
@@ -130,6 +147,12 @@ def score_videos(
                 logits = watch.time(f"{name} sampler", grid.size, sampler.policy_logits, batch)[0]
                 m, n = grid.shape
                 section_rows += [(v, (m, n, section), name, row) for section, row in enumerate(logits)]
+    if several:
+        gathered: list[Any] = [None] * processes
+        torch.distributed.all_gather_object(gathered, (clip_rows, section_rows, watch))
+        clip_rows = sorted((row for part in gathered for row in part[0]), key=lambda row: row[0])  # by video; stable
+        section_rows = sorted((row for part in gathered for row in part[1]), key=lambda row: row[0])
+        watch = Stopwatch.sum(part[2] for part in gathered)
     return _columns(videos, reader, modules, clip_rows, section_rows, classes), watch
 
 
