@@ -7,26 +7,39 @@ import os
 import random
 import signal
 import time
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
 import torch
 
-from conftest import NEEDLE
+from conftest import MeanClassifier
+from dsn_lightning.data.needle import Needle
 from dsn_lightning.errors import UsageError
 from processes import call, start
 
 SMALL = [
-    "schedule.max_epochs=4", "schedule.batch_size=4", "M=2", "N=2", "trainer.check_val_every_n_epoch=2",
-    "algorithm.warmup_epochs=1", "test.enabled=false", "trainer.accelerator=cpu",
+    "schedule.max_epochs=4", "schedule.batch_size=2", "M=2", "N=2", "trainer.check_val_every_n_epoch=2",
+    "algorithm.warmup_epochs=1", "test.enabled=false", "trainer.accelerator=cpu", "checkpoint.every_n_batches=1",
+    "schedule.accumulate=2", "dataset.num_train=11", "dataset.num_val=6", "dataset.num_test=6",
 ]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
-def never_stopped(needle_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def eleven(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A needle set whose epochs are six batches, the last of one video, in three groups."""
+    root = tmp_path_factory.mktemp("eleven")
+    Needle(str(root), num_train=11, num_val=6, num_test=6).prepare()
+    return root
+
+
+@pytest.fixture(scope="module", params=[1, 2], ids=["one process", "two processes"])
+def never_stopped(request, eleven: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+    """A run and the arguments that gave it."""
     root = tmp_path_factory.mktemp("whole")
-    call("dsn-train", f"dataset.root={needle_root}", *NEEDLE, *SMALL, "hydra.run.dir=run", cwd=root)
-    return root / "run"
+    arguments = [f"dataset.root={eleven}", *SMALL, f"trainer.devices={request.param}", "hydra.run.dir=run"]
+    call("dsn-train", *arguments, cwd=root)
+    return root / "run", arguments
 
 
 def state_of(run: Path) -> dict:
@@ -51,38 +64,96 @@ def assert_same(a, b, where=""):
 
 def assert_same_run(resumed: Path, whole: Path) -> None:
     ours, theirs = state_of(resumed), state_of(whole)
-    for part in ("state_dict", "optimizer_states", "epoch", "global_step"):
+    for part in ("state_dict", "optimizer_states", "epoch", "global_step", "epoch_sums"):
         assert_same(ours[part], theirs[part], part)
-    assert (resumed / "metrics.csv").read_text() == (whole / "metrics.csv").read_text()
+    assert metrics_of(resumed) == metrics_of(whole)
+
+
+def metrics_of(run: Path) -> list[dict[str, str]]:
+    """The rows of metrics.csv, without the times that they took."""
+    rows = csv.DictReader((run / "metrics.csv").read_text().splitlines())
+    return [{name: value for name, value in row.items() if not name.startswith("time/")} for row in rows]
 
 
 def test_metrics_have_one_row_an_epoch(never_stopped):
-    rows = list(csv.DictReader((never_stopped / "metrics.csv").read_text().splitlines()))
+    rows = metrics_of(never_stopped[0])
     assert [row["epoch"] for row in rows] == ["0", "1", "2", "3"]
     assert [bool(row["val/top1"]) for row in rows] == [False, True, False, True]
     assert [bool(row["train/policy_entropy"]) for row in rows] == [False, True, True, True]
     assert all(row["train/classifier_loss"] for row in rows)
 
 
+inside_an_epoch = []
+
+
 @pytest.mark.parametrize("moment", range(10))
-def test_killed_and_resumed_is_as_never_stopped(moment, never_stopped, needle_root, tmp_path):
+def test_killed_and_resumed_is_as_never_stopped(moment, never_stopped, tmp_path):
+    whole, arguments = never_stopped
     rng = random.Random(moment)
     run = tmp_path / "run"
-    arguments = (f"dataset.root={needle_root}", *NEEDLE, *SMALL, "hydra.run.dir=run")
     process = start("dsn-train", *arguments, cwd=tmp_path)
     wanted = rng.randrange(4)  # epochs that are to be over
     while process.is_alive() and epochs_done(run) < wanted:
         time.sleep(0.002)
-    time.sleep(rng.uniform(0, 0.3))
+    if not wanted:
+        wait_for(run / "checkpoints" / "last.ckpt", process)
+    time.sleep(rng.uniform(0, 0.2))
     assert process.pid is not None
     os.kill(process.pid, signal.SIGKILL)
     process.join()
-    if not (run / ".hydra" / "config.yaml").is_file():
-        call("dsn-train", *arguments, cwd=tmp_path)  # it had not even begun
-    else:
-        call("dsn-train", "resume=run", cwd=tmp_path)
-    assert_same_run(run, never_stopped)
+    progress = state_of(run)["loops"]["fit_loop"]["epoch_loop.batch_progress"]
+    inside_an_epoch.append(not progress["is_last_batch"])
+    call("dsn-train", "resume=run", cwd=tmp_path)
+    assert_same_run(run, whole)
     assert list(run.rglob("*.partial")) == []
+
+
+def test_most_of_those_were_killed_inside_an_epoch():
+    assert sum(inside_an_epoch) >= len(inside_an_epoch) / 2
+
+
+def test_killed_before_its_first_checkpoint(never_stopped, tmp_path):
+    whole, arguments = never_stopped
+    process = start("dsn-train", *arguments, cwd=tmp_path)
+    wait_for(tmp_path / "run" / "environment.json", process)
+    os.kill(process.pid, signal.SIGKILL)
+    process.join()
+    call("dsn-train", "resume=run", cwd=tmp_path)
+    assert_same_run(tmp_path / "run", whole)
+
+
+def test_sigterm_saves_first(never_stopped, tmp_path):
+    """With no other checkpoint inside an epoch."""
+    whole, arguments = never_stopped
+    arguments = [a for a in arguments if not a.startswith("checkpoint.")]
+    process = start("dsn-train", *arguments, cwd=tmp_path)
+    run = tmp_path / "run"
+    while process.is_alive() and epochs_done(run) < 1:
+        time.sleep(0.002)
+    process.terminate()
+    process.join()
+    assert process.exitcode == 143
+    assert "stopped and saved after 1 of 4 epochs; resume=" in (tmp_path / "err").read_text()
+    assert json.loads((run / "status.json").read_text())["state"] == "stopped"
+    assert not state_of(run)["loops"]["fit_loop"]["epoch_loop.batch_progress"]["is_last_batch"]
+    call("dsn-train", "resume=run", cwd=tmp_path)
+    assert_same_run(run, whole)
+
+
+def test_max_time_stops_and_evaluates(never_stopped, tmp_path):
+    _, arguments = never_stopped
+    arguments = [a for a in arguments if not a.startswith(("checkpoint.", "test.", "schedule.max_epochs"))]
+    done = call("dsn-train", *arguments, "schedule.max_epochs=2000", "trainer.max_time=00:00:00:02", cwd=tmp_path)
+    run = tmp_path / "run"
+    assert "stopped and saved after" in done.stderr
+    assert 0 < state_of(run)["epoch"] < 1000
+    assert json.loads((run / "status.json").read_text())["state"] == "finished"
+    assert (run / "results.json").is_file()
+
+
+def wait_for(file: Path, process: BaseProcess) -> None:
+    while process.is_alive() and not file.is_file():
+        time.sleep(0.002)
 
 
 def epochs_done(run: Path) -> int:
@@ -92,10 +163,30 @@ def epochs_done(run: Path) -> int:
         return 0
 
 
+def test_dropout_is_resumed_too(eleven, tmp_path):
+    """Networks that draw from torch's own stream are seeded for each batch."""
+    arguments = [f"dataset.root={eleven}", *SMALL, "~backbone.network",
+                 "+backbone.network={_target_: test_resume.WithDropout}"]  # fmt: skip
+    call("dsn-train", *arguments, "hydra.run.dir=whole", cwd=tmp_path)
+    process = start("dsn-train", *arguments, "hydra.run.dir=run", cwd=tmp_path)
+    while process.is_alive() and epochs_done(tmp_path / "run") < 2:
+        time.sleep(0.002)
+    os.kill(process.pid, signal.SIGKILL)
+    process.join()
+    call("dsn-train", "resume=run", cwd=tmp_path)
+    assert_same_run(tmp_path / "run", tmp_path / "whole")
+
+
+class WithDropout(MeanClassifier):
+    def forward(self, clips: torch.Tensor) -> torch.Tensor:
+        return self.fc(torch.dropout(clips.mean((2, 3, 4)), 0.5, self.training))
+
+
 def test_a_finished_run_stays_as_it_is(never_stopped):
-    before = state_of(never_stopped)
-    call("dsn-train", f"resume={never_stopped}", cwd=never_stopped)
-    assert_same(state_of(never_stopped)["state_dict"], before["state_dict"])
+    run, _ = never_stopped
+    before = state_of(run)
+    call("dsn-train", f"resume={run}", cwd=run)
+    assert_same(state_of(run)["state_dict"], before["state_dict"])
 
 
 @pytest.mark.parametrize(
@@ -108,7 +199,7 @@ def test_a_finished_run_stays_as_it_is(never_stopped):
     ],
 )
 def test_bad_resume_gets_one_line(arguments, message, never_stopped, tmp_path):
-    arguments = [a.replace("RUN", str(never_stopped)) for a in arguments]
+    arguments = [a.replace("RUN", str(never_stopped[0])) for a in arguments]
     done = call("dsn-train", *arguments, cwd=tmp_path, expect=2)
     assert message in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1

@@ -8,6 +8,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
 
 from dsn_lightning.keyed import keyed_seed, keyed_uniforms
 from dsn_lightning.metrics import EpochMeans, VideoMetrics, shared_state, take_state
@@ -42,6 +43,7 @@ class Recognizer(pl.LightningModule):
     """
 
     classifier: nn.Module
+    observation: nn.Module  # DSN's
     optimizer_names: Sequence[str]  # in the order of `configure_optimizers`
     mean: Tensor
     std: Tensor
@@ -101,9 +103,26 @@ class Recognizer(pl.LightningModule):
         self.videos_in_step[name] += self.num_videos
         processes = self.trainer.world_size  # which DDP averages over
         self.manual_backward(loss * (self.num_videos * processes))
+        self._share_statistics(self.observation if name == "sampler" else self.classifier)
         if self.ends_group(batch_idx):
             optimizer.step()
             optimizer.zero_grad()
+
+    def _share_statistics(self, network: nn.Module) -> None:
+        """Give all processes the mean of their running batch statistics, each weighted by its videos in this batch.
+
+        DDP would give them the first one's before each forward pass, but not in Lightning's manual optimisation, where
+        it takes every pass for one without gradient synchronisation.
+        """
+        norms = [part for part in network.modules() if isinstance(part, _NormBase) and part.training]
+        buffers = [b for part in norms for b in (part.running_mean, part.running_var) if b is not None]
+        if self.trainer.world_size == 1 or not buffers:
+            return
+        flat = torch.cat([*(b.flatten() for b in buffers), buffers[0].new_ones(1)]) * self.num_videos
+        flat = self.trainer.strategy.reduce(flat, reduce_op="sum")
+        parts = (flat[:-1] / flat[-1]).split([b.numel() for b in buffers])
+        for buffer, part in zip(buffers, parts, strict=True):
+            buffer.copy_(part.view_as(buffer))
 
     def ends_group(self, batch_idx: int) -> bool:
         """Whether the optimisers make a step after this batch; an epoch's last group may be smaller."""

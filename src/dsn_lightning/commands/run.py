@@ -100,7 +100,7 @@ def only_run_in(folder: Path) -> Iterator[None]:
     """
     lock = FileLock(folder / ".lock")
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=3)  # a run that was just killed may take a moment to end
     except Timeout:
         raise UsageError(f"{folder}: another process is working in this folder") from None
     try:

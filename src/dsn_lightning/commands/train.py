@@ -127,7 +127,7 @@ def _train(cfg: DictConfig, run_dir: Path) -> None:
         raise UsageError("algorithm=dsn_fixed keeps a trained classifier: give it with classifier.checkpoint=PATH")
     if cfg.algorithm.name != "baseline" and cfg.observation.checkpoint is not None:
         source = build.load_trained(cfg.observation.checkpoint, role="observation.checkpoint")
-        build.take_trunk(recognizer.observation.trunk, source)  # type: ignore[union-attr,arg-type]
+        build.take_trunk(recognizer.observation.trunk, source)  # type: ignore[arg-type]
     num_train, has_val = len(data.section_clips("train")), len(data.section_clips("val")) > 0
     if num_train == 0:
         raise UsageError(f"dataset={cfg.dataset.name}: has no training videos")
@@ -147,8 +147,9 @@ def _train(cfg: DictConfig, run_dir: Path) -> None:
         trainer.fit(recognizer, datamodule=data, ckpt_path=last if cfg.resume and last.is_file() else None)
     except Stopped:
         _say_stopped(cfg, trainer, run_dir, first)
-    if trainer.interrupted:
-        raise KeyboardInterrupt
+    else:
+        if trainer.interrupted:
+            raise KeyboardInterrupt
     if any(c.received_sigterm for c in trainer.callbacks if isinstance(c, LastCheckpoint)):  # type: ignore[attr-defined]
         sys.exit(STOPPED_BY_SIGTERM)
     if cfg.test.enabled:
@@ -166,7 +167,8 @@ def _trainer(
     own = {key: value for key, value in cfg.trainer.items() if key != "max_time"}
     if several and own.get("strategy", "auto") in ("auto", "ddp"):
         # with two optimisers a backward pass reaches only one network's parameters
-        own["strategy"] = DDPStrategy(find_unused_parameters=len(recognizer.optimizer_names) > 1)  # type: ignore[arg-type]
+        unused = len(recognizer.optimizer_names) > 1  # type: ignore[arg-type]
+        own["strategy"] = DDPStrategy(find_unused_parameters=unused, broadcast_buffers=False)
     target = own.pop("_target_")
     trainer = instantiate(
         {"_target_": target},
