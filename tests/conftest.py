@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from dsn_lightning.data.needle import Needle
+from processes import call
 
 torch.set_num_threads(1)
 
@@ -41,6 +42,17 @@ def needle_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 NEEDLE = ["dataset.num_train=12", "dataset.num_val=6", "dataset.num_test=6"]
+
+
+@pytest.fixture(scope="session")
+def small_sweep(needle_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A sweep of four jobs: two seeds that end well with results, and two that fail on gamma=-1."""
+    root = tmp_path_factory.mktemp("small_sweep")
+    call("dsn-train", "-m", f"dataset.root={needle_root}", *NEEDLE, "schedule.max_epochs=2", "schedule.batch_size=4",
+         "algorithm.warmup_epochs=0", "trainer.check_val_every_n_epoch=1", "trainer.accelerator=cpu",
+         "test.random_draws=2", "M=2", "N=2", "gamma=0.5,-1", "seed=0,1", "sweep.jobs=2", "hydra.sweep.dir=sweep",
+         cwd=root, expect=1)  # fmt: skip
+    return root / "sweep"
 
 
 @pytest.fixture(scope="session")

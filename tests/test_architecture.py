@@ -8,7 +8,9 @@ import pytest
 SOURCE = Path(__file__).resolve().parents[1] / "src" / "dsn_lightning"
 
 LAYERS = (  # what a part may import: itself and everything above it in this list
-    {"errors", "keyed", "metrics", "schedules", "cost", "data.sections", "data.records"},
+    {"errors"},
+    {"runs"},
+    {"keyed", "metrics", "schedules", "cost", "data.sections", "data.records"},
     {"data"},
     {"backbones", "estimators", "selection"},
     {"monitor", "recognizer"},
