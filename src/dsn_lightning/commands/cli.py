@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from dsn_lightning.errors import UsageError
 
-_FREE_IN_RESUME = ("progress=", "num_workers=", "test.")  # what may change when a run is resumed
+_FREE_IN_RESUME = ("progress=", "num_workers=", "test.", "logger.")  # what may change when a run is resumed
 _REFUSED_FLAGS = {
     "gradient_clip_val": "use schedule.gradient_clip, which clips each optimiser by itself",
     "gradient_clip_algorithm": "use schedule.gradient_clip, the 2-norm of each optimiser's gradient",

@@ -13,6 +13,7 @@ from rich.progress import track
 
 from dsn_lightning.commands import build
 from dsn_lightning.commands.run import environment, keep_lightning_quiet, write_json
+from dsn_lightning.commands.tracked import tracked
 from dsn_lightning.cost import count_macs
 from dsn_lightning.data.datamodule import SectionClipDataModule
 from dsn_lightning.data.decoding import write_atomically
@@ -22,6 +23,7 @@ from dsn_lightning.evaluation.scores import ClipScores, weights_hash
 from dsn_lightning.evaluation.scoring import Networks, Stopwatch, score_videos
 from dsn_lightning.evaluation.table import Row, evaluate_rows, rich_table, to_csv
 from dsn_lightning.selection import Scheme, Selection
+from dsn_lightning.tracking import Evaluation, Tracker
 from dsn_lightning.visualize import contact_sheets, cost_figure
 
 ROLES = ("checkpoint", "baseline", "dsn_fixed", "max_response")
@@ -48,10 +50,13 @@ def evaluate(cfg: DictConfig) -> None:
         given = {role: trained, **given}
     leader = next(iter(given.values()))
     cfg = _complete(cfg, leader.cfg)
-    data = build.build_datamodule(cfg)
-    data.prepare_data()
-    data.setup()
-    evaluate_trained(given, cfg, data, Path(cfg.run_dir))
+    run_dir = Path(cfg.run_dir)
+    run_dir.mkdir(parents=True, exist_ok=True)
+    with tracked(cfg, run_dir, job_type="evaluate") as tracker:
+        data = build.build_datamodule(cfg)
+        data.prepare_data()
+        data.setup()
+        evaluate_trained(given, cfg, data, run_dir, tracker=tracker)
 
 
 def _complete(cfg: DictConfig, trained: DictConfig) -> DictConfig:
@@ -59,6 +64,7 @@ def _complete(cfg: DictConfig, trained: DictConfig) -> DictConfig:
     full = OmegaConf.merge(trained, OmegaConf.masked_copy(cfg, ["selection", "seed", "num_workers", "run_dir"]))
     assert isinstance(full, DictConfig)
     full.selection = cfg.selection
+    full.logger = cfg.logger
     full.test = {key: trained[key] if value is None else value for key, value in cfg.test.items()}
     if "_target_" in cfg.dataset:
         full.dataset = cfg.dataset
@@ -74,6 +80,7 @@ def evaluate_trained(
     run_dir: Path,
     *,
     announce: bool = True,
+    tracker: Tracker | None = None,
 ) -> list[Row]:
     """Compare all selection methods that the trained recognisers allow; write and print the results.
 
@@ -83,6 +90,7 @@ def evaluate_trained(
         data: set up for ``cfg``.
         run_dir: gets ``results.json``, ``results.csv``, ``clip_scores.npz`` and ``figures/``.
         announce: name each row that is left out and what is lacking for it.
+        tracker: gets the results as well.
     """
     console = Console(width=max(Console().width, 110))  # tables stay whole in files and narrow windows
     for role, trained in given.items():
@@ -128,13 +136,14 @@ def evaluate_trained(
     run_dir.mkdir(parents=True, exist_ok=True)
     scores.save(run_dir / "clip_scores.npz")
     describe = _Describe(given, networks, cfg, watch, num_videos=len(videos))
+    consensus = next(iter(given.values())).cfg.algorithm.consensus
     rows = evaluate_rows(
         scores,
         selections,
         schemes,
         can=networks.can,
         describe=describe,
-        consensus=next(iter(given.values())).cfg.algorithm.consensus,
+        consensus=consensus,
     )
     if not rows:
         raise UsageError("no selection method can be evaluated with what was given; see the lines 'left out' above")
@@ -144,6 +153,12 @@ def evaluate_trained(
         write_json(run_dir / "environment.json", environment())
     console.print(rich_table(rows, title=f"{cfg.dataset.name}, {len(videos)} test videos (rates in %)"))
     _figures(rows, scores, videos, data, networks, schemes[0], run_dir / "figures")
+    if tracker is not None and tracker.loggers:
+        role, leader = next(iter(given.items()))
+        step = leader.recognizer.global_step
+        tracker.log_evaluation(
+            Evaluation(rows, scores, selections, schemes, consensus, videos, data.reader, role, step)
+        )
     console.print(f"written: {run_dir}")
     return rows
 

@@ -65,7 +65,7 @@ def environment(**more: Any) -> dict[str, Any]:
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "threads": torch.get_num_threads(),
         "gpus": gpus,
-        "git_commit": _git_commit(),
+        "git_commit": git_commit(),
         **more,
     }
 
@@ -81,7 +81,7 @@ def _cpu_name() -> str:
     return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
 
 
-def _git_commit() -> str | None:
+def git_commit() -> str | None:
     """Return the checkout's commit, with ``-dirty`` behind it if files differ; None outside a checkout."""
     here = Path(__file__).resolve().parent
     command = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]

@@ -11,7 +11,9 @@ from pytorch_lightning.callbacks import Callback, ModelCheckpoint
 from dsn_lightning.callbacks import AtomicCheckpointIO, CheckpointRecord, MetricsFile, PolicyLog, RunProgress
 from dsn_lightning.commands import build
 from dsn_lightning.commands.run import environment, keep_lightning_quiet, only_run_in, write_json
+from dsn_lightning.commands.tracked import tracked
 from dsn_lightning.errors import UsageError
+from dsn_lightning.tracking import Tracker
 
 
 def train(cfg: DictConfig) -> None:
@@ -22,11 +24,11 @@ def train(cfg: DictConfig) -> None:
     keep_lightning_quiet()
     run_dir = Path(cfg.run_dir)
     run_dir.mkdir(parents=True, exist_ok=True)
-    with only_run_in(run_dir):
-        _train(cfg, run_dir)
+    with only_run_in(run_dir), tracked(cfg, run_dir, job_type="train") as tracker:
+        _train(cfg, run_dir, tracker)
 
 
-def _train(cfg: DictConfig, run_dir: Path) -> None:
+def _train(cfg: DictConfig, run_dir: Path, tracker: Tracker) -> None:
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
     data = build.build_datamodule(cfg)
     data.prepare_data()
@@ -54,7 +56,7 @@ def _train(cfg: DictConfig, run_dir: Path) -> None:
         cfg.trainer,
         max_epochs=cfg.schedule.max_epochs,
         default_root_dir=str(run_dir),
-        logger=[instantiate(logger) for logger in cfg.logger.values()],
+        logger=tracker.loggers,
         plugins=[AtomicCheckpointIO()],
         callbacks=_callbacks(cfg, run_dir, list(data.classes), has_val=has_val),
         enable_progress_bar=False,
@@ -62,15 +64,18 @@ def _train(cfg: DictConfig, run_dir: Path) -> None:
         _convert_="all",
     )
     last = run_dir / "checkpoints" / "last.ckpt"
-    trainer.fit(recognizer, datamodule=data, ckpt_path=last if cfg.resume and last.is_file() else None)
-    if trainer.interrupted:
-        raise KeyboardInterrupt
+    try:
+        trainer.fit(recognizer, datamodule=data, ckpt_path=last if cfg.resume and last.is_file() else None)
+    except SystemExit as end:
+        if isinstance(end.__context__, KeyboardInterrupt):  # Lightning makes exit code 1 of Ctrl-C
+            raise end.__context__ from None
+        raise
     if cfg.test.enabled:
         from dsn_lightning.commands.evaluate import evaluate_trained  # evaluation is not needed to train
 
         trained = build.Trained(recognizer.eval(), cfg, list(data.classes), run_dir / "checkpoints" / "last.ckpt")
         role = "baseline" if cfg.algorithm.name == "baseline" else cfg.algorithm.name
-        evaluate_trained({role: trained}, cfg, data, run_dir, announce=False)
+        evaluate_trained({role: trained}, cfg, data, run_dir, announce=False, tracker=tracker)
 
 
 def _callbacks(cfg: DictConfig, run_dir: Path, classes: list[str], *, has_val: bool) -> list[Callback]:
