@@ -5,6 +5,8 @@ import json
 import os
 import signal
 import socket
+import subprocess
+import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -55,8 +57,11 @@ def good(needle_root: Path, nobody, tmp_path_factory: pytest.TempPathFactory) ->
                 "logger.wandb.tags=[mine]", "hydra.run.dir=run", cwd=root, env=nobody[0])  # fmt: skip
     assert "wandb sync" in done.stderr
     assert done.stderr.count("wandb:") == 0
-    call("dsn-evaluate", "checkpoint=run/checkpoints/last.ckpt", "test.M=[1,2]", "logger=wandb",
-         "hydra.run.dir=evaluated", cwd=root, env=nobody[0])  # fmt: skip
+    # a process from nothing: what W&B does when its interpreter ends is left out in a forked one
+    program = "import sys; from dsn_lightning.commands import cli; sys.argv[0] = 'dsn-evaluate'; cli.evaluate()"
+    arguments = ["checkpoint=run/checkpoints/last.ckpt", "test.M=[1,2]", "logger=wandb", "hydra.run.dir=evaluated"]
+    env = {name: value for name, value in {**os.environ, **nobody[0]}.items() if value is not None}
+    subprocess.run([sys.executable, "-c", program, *arguments], cwd=root, check=True, capture_output=True, env=env)
     return root
 
 
@@ -153,7 +158,7 @@ def test_evaluations_have_their_job_type(evaluated):
     assert evaluated.exit_code == 0
 
 
-def test_without_an_account_nothing_is_contacted(trained, nobody):
+def test_without_an_account_nothing_is_contacted(evaluated, nobody):
     with pytest.raises(BlockingIOError):
         nobody[1].accept()
 

@@ -8,7 +8,7 @@ import sys
 import threading
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -276,6 +276,10 @@ class WandbRun(WandbLogger):
         self._experiment = None
         offline, folder = run.offline, Path(run.dir).parent
         run.finish(exit_code=exit_code)
+        import wandb
+
+        with suppress(SystemExit):
+            wandb.teardown()  # W&B's own process ends here and not some time after this one
         if offline and folder.is_dir():
             print(f"W&B: off-line run; to upload it: wandb sync {folder}", file=sys.stderr)
 
