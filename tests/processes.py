@@ -5,15 +5,23 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+PRELOAD = ["dsn_lightning.commands.train", "dsn_lightning.commands.evaluate",
+           "wandb", "wandb.sdk.launch", "pandas", "torch.utils.tensorboard"]  # fmt: skip
+Environment = Mapping[str, str | None]  # None: not set
+_AS_IT_IS: Environment = {}
 
-def enter(
-    command: str, arguments: tuple[str, ...], cwd: str, out: str, err: str, environment: dict[str, str] | None = None
-) -> None:
+
+def enter(command: str, arguments: tuple[str, ...], cwd: str, out: str, err: str, env: Environment) -> None:
     """Be the command: its working folder, arguments, environment, output and exit code."""
-    os.environ.update(environment or {})
+    for name, value in env.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
     for number, name in ((1, out), (2, err)):
         with open(name, "w") as file:
             os.dup2(file.fileno(), number)
@@ -32,25 +40,26 @@ def enter(
 
 
 def start(
-    command: str, *arguments: str, cwd: Path, environment: dict[str, str] | None = None, output: Path | None = None
+    command: str, *arguments: str, cwd: Path, env: Environment = _AS_IT_IS, output: Path | None = None
 ) -> BaseProcess:
     """Start ``command`` in ``cwd`` and return its process; what it prints goes to files there or in ``output``."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["dsn_lightning.commands.train", "dsn_lightning.commands.evaluate"])
-    place = output or cwd
-    arguments_of_enter = (command, arguments, str(cwd), str(place / "out"), str(place / "err"), environment)
-    process = context.Process(target=enter, args=arguments_of_enter)
+    context.set_forkserver_preload(PRELOAD)
+    files = str((output or cwd) / "out"), str((output or cwd) / "err")
+    process = context.Process(target=enter, args=(command, arguments, str(cwd), *files, env))
     process.start()
     return process
 
 
-def call(command: str, *arguments: str, cwd: Path, expect: int | None = 0) -> subprocess.CompletedProcess[str]:
+def call(
+    command: str, *arguments: str, cwd: Path, expect: int | None = 0, env: Environment = _AS_IT_IS
+) -> subprocess.CompletedProcess[str]:
     """Run ``command`` in ``cwd``; fail unless it exits with ``expect`` (None: whatever it likes)."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["dsn_lightning.commands.train", "dsn_lightning.commands.evaluate"])
+    context.set_forkserver_preload(PRELOAD)
     with tempfile.TemporaryDirectory() as folder:
         out, err = Path(folder, "out"), Path(folder, "err")
-        process = context.Process(target=enter, args=(command, arguments, str(cwd), str(out), str(err)))
+        process = context.Process(target=enter, args=(command, arguments, str(cwd), str(out), str(err), env))
         process.start()
         process.join()
         done = subprocess.CompletedProcess(arguments, process.exitcode or 0, out.read_text(), err.read_text())

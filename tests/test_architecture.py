@@ -16,7 +16,7 @@ LAYERS = (  # what a part may import: itself and everything above it in this lis
     {"monitor", "recognizer"},
     {"dsn"},
     {"baseline"},
-    {"evaluation", "callbacks", "visualize"},
+    {"evaluation", "callbacks", "visualize", "tracking"},
     {"jobs"},
     {"commands"},
 )

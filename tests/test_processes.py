@@ -308,7 +308,7 @@ def in_environments(environments: list[dict[str, str]], *arguments: str, cwd: Pa
     for i in range(len(environments)):
         (cwd / str(i)).mkdir()
     started = [
-        start("dsn-train", *arguments, cwd=cwd, environment=e, output=cwd / str(i)) for i, e in enumerate(environments)
+        start("dsn-train", *arguments, cwd=cwd, env=env, output=cwd / str(i)) for i, env in enumerate(environments)
     ]
     for i, process in enumerate(started):
         process.join()

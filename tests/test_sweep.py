@@ -9,6 +9,7 @@ from pathlib import Path
 
 from conftest import NEEDLE
 from processes import call, start
+from wandb_files import read_all
 
 SMALL = [
     "schedule.max_epochs=2", "schedule.batch_size=4", "M=2", "N=2", "trainer.check_val_every_n_epoch=1",
@@ -23,12 +24,17 @@ def states(sweep: Path) -> list[str]:
 def test_a_failed_job_is_named_and_the_others_end_well(needle_root, tmp_path):
     sweep = tmp_path / "sweep"
     done = call("dsn-train", "-m", f"dataset.root={needle_root}", *NEEDLE, *SMALL, "gamma=0,-1,0.5", "sweep.jobs=2",
-                "hydra.sweep.dir=sweep", cwd=tmp_path, expect=1)  # fmt: skip
+                "logger=wandb", "logger.wandb.mode=offline", "hydra.sweep.dir=sweep", cwd=tmp_path,
+                expect=1)  # fmt: skip
     assert states(sweep) == ["done", "failed", "done"]
     assert "1 gamma=-1: failed" in done.stdout
     assert "gamma=-1: is a penalty" in (sweep / "1" / "log.txt").read_text()
     record = json.loads((sweep / "sweep.json").read_text())
     assert [job["exit_code"] for job in record] == [0, 2, 0]
+    runs = [read_all(sweep / str(job)) for job in range(3)]  # W&B: a run of its own for each job that began
+    assert [len(found) for found in runs] == [1, 0, 1]
+    assert [(runs[job][0].run.run_group, runs[job][0].exit_code) for job in (0, 2)] == [("sweep", 0)] * 2
+    assert runs[0][0].run.run_id != runs[2][0].run.run_id
     written = (sweep / "0" / "checkpoints" / "last.ckpt").stat().st_mtime_ns
     call("dsn-train", "sweep.resume=sweep", cwd=tmp_path, expect=1)
     assert states(sweep) == ["done", "failed", "done"]

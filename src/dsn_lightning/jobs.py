@@ -176,7 +176,8 @@ def run_processes(
             wait([process.sentinel for process in alive], timeout=1)
             failed = failed or next((p for p in processes if p.exitcode), None)
             if failed is not None:
-                _end(processes, within=10)
+                told = signal.SIGTERM if any(asked.values()) else signal.SIGUSR2
+                _end(processes, within=60 if any(asked.values()) else 10, signal_number=told)
     finally:
         _end(processes, within=10)
         for number, handler in before.items():
@@ -199,12 +200,12 @@ def run_processes(
     return 128 - code if code < 0 else code
 
 
-def _end(processes: Sequence[BaseProcess], *, within: float) -> None:
+def _end(processes: Sequence[BaseProcess], *, within: float, signal_number: int = signal.SIGTERM) -> None:
     """Ask the processes to end, and kill those that have not after ``within`` seconds."""
     deadline = time.monotonic() + within
     for process in processes:
-        if process.is_alive():
-            process.terminate()
+        if process.is_alive() and process.pid is not None:
+            os.kill(process.pid, signal_number)
     for process in processes:
         process.join(max(0.0, deadline - time.monotonic()))
         if process.is_alive():
@@ -225,6 +226,7 @@ def _be_process(
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hands Ctrl-C on
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGUSR2, _fail)
     node = int(environment["NODE_RANK"])
     os.environ.update(environment | {"LOCAL_RANK": str(rank), "RANK": str(node * count + rank)})
     torch.set_num_threads(int(environment["OMP_NUM_THREADS"]))
@@ -245,6 +247,10 @@ def _be_process(
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
+
+
+def _fail(*_: Any) -> None:
+    raise RuntimeError("another process of this training has failed")
 
 
 def _threads_here() -> int:

@@ -14,7 +14,7 @@ from dsn_lightning.commands.processes import process_rank, without_a_folder
 from dsn_lightning.errors import UsageError
 
 # what may change when a run is resumed
-_FREE_IN_RESUME = ("progress=", "num_workers=", "test.", "checkpoint.every_n_batches=", "trainer.max_time=")
+_FREE_IN_RESUME = ("progress=", "num_workers=", "test.", "checkpoint.every_n_batches=", "trainer.max_time=", "logger.")
 _REFUSED_FLAGS = {
     "gradient_clip_val": "use schedule.gradient_clip, which clips each optimiser by itself",
     "gradient_clip_algorithm": "use schedule.gradient_clip, the 2-norm of each optimiser's gradient",

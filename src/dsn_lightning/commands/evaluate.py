@@ -17,6 +17,7 @@ from dsn_lightning.commands import build
 from dsn_lightning.commands.cli import one_line_errors
 from dsn_lightning.commands.processes import process_rank, started_as_one_of_many
 from dsn_lightning.commands.run import environment, keep_lightning_quiet, write_json
+from dsn_lightning.commands.tracked import tracked
 from dsn_lightning.cost import count_macs
 from dsn_lightning.data.datamodule import SectionClipDataModule
 from dsn_lightning.data.decoding import write_atomically
@@ -27,6 +28,7 @@ from dsn_lightning.evaluation.scoring import Networks, Stopwatch, score_videos
 from dsn_lightning.evaluation.table import Row, evaluate_rows, rich_table, to_csv
 from dsn_lightning.jobs import run_processes
 from dsn_lightning.selection import Scheme, Selection
+from dsn_lightning.tracking import Evaluation, Tracker
 from dsn_lightning.visualize import contact_sheets, cost_figure
 
 ROLES = ("checkpoint", "baseline", "dsn_fixed", "max_response")
@@ -85,14 +87,17 @@ def _evaluate(cfg: DictConfig) -> None:
         given = {role: trained, **given}
     leader = next(iter(given.values()))
     cfg = _complete(cfg, leader.cfg)
-    data = build.build_datamodule(cfg)
-    data.prepare_data()
-    data.setup()
-    here = int(os.environ.get("LOCAL_RANK", 0))
-    device = torch.device("cuda", here) if torch.cuda.device_count() else torch.device("cpu")
-    if device.type == "cuda":
+    run_dir = Path(cfg.run_dir)
+    run_dir.mkdir(parents=True, exist_ok=True)
+    device = torch.device("cpu")
+    if torch.cuda.device_count():
+        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
         torch.cuda.set_device(device)
-    evaluate_trained(given, cfg, data, Path(cfg.run_dir), device=device)
+    with tracked(cfg, run_dir, job_type="evaluate") as tracker:
+        data = build.build_datamodule(cfg)
+        data.prepare_data()
+        data.setup()
+        evaluate_trained(given, cfg, data, run_dir, device=device, tracker=tracker)
 
 
 def _complete(cfg: DictConfig, trained: DictConfig) -> DictConfig:
@@ -100,6 +105,7 @@ def _complete(cfg: DictConfig, trained: DictConfig) -> DictConfig:
     full = OmegaConf.merge(trained, OmegaConf.masked_copy(cfg, ["selection", "seed", "num_workers", "run_dir"]))
     assert isinstance(full, DictConfig)
     full.selection = cfg.selection
+    full.logger = cfg.logger
     full.test = {key: trained[key] if value is None else value for key, value in cfg.test.items()}
     if "_target_" in cfg.dataset:
         full.dataset = cfg.dataset
@@ -116,6 +122,7 @@ def evaluate_trained(
     *,
     device: torch.device,
     announce: bool = True,
+    tracker: Tracker | None = None,
 ) -> list[Row]:
     """Compare all selection methods that the trained recognisers allow; write and print the results.
 
@@ -126,6 +133,7 @@ def evaluate_trained(
         run_dir: gets ``results.json``, ``results.csv``, ``clip_scores.npz`` and ``figures/``.
         device: where the networks run. In several processes the first one writes and prints.
         announce: name each row that is left out and what is lacking for it.
+        tracker: gets the results as well.
     """
     first = process_rank() == 0
     console = Console(width=max(Console().width, 110), quiet=not first)  # tables stay whole in files and narrow windows
@@ -176,13 +184,14 @@ def evaluate_trained(
     run_dir.mkdir(parents=True, exist_ok=True)
     scores.save(run_dir / "clip_scores.npz")
     describe = _Describe(given, networks, cfg, watch, num_videos=len(videos))
+    consensus = next(iter(given.values())).cfg.algorithm.consensus
     rows = evaluate_rows(
         scores,
         selections,
         schemes,
         can=networks.can,
         describe=describe,
-        consensus=next(iter(given.values())).cfg.algorithm.consensus,
+        consensus=consensus,
     )
     if not rows:
         raise UsageError("no selection method can be evaluated with what was given; see the lines 'left out' above")
@@ -192,6 +201,12 @@ def evaluate_trained(
         write_json(run_dir / "environment.json", environment())
     console.print(rich_table(rows, title=f"{cfg.dataset.name}, {len(videos)} test videos (rates in %)"))
     _figures(rows, scores, videos, data, networks, schemes[0], run_dir / "figures")
+    if tracker is not None and tracker.loggers:
+        role, leader = next(iter(given.items()))
+        step = leader.recognizer.global_step
+        tracker.log_evaluation(
+            Evaluation(rows, scores, selections, schemes, consensus, videos, data.reader, role, step)
+        )
     console.print(f"written: {run_dir}")
     return rows
 

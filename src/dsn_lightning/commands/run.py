@@ -5,7 +5,6 @@ import json
 import logging
 import os
 import platform
-import signal
 import subprocess
 import warnings
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from filelock import FileLock, Timeout
 
 from dsn_lightning.data.decoding import write_atomically
 from dsn_lightning.errors import UsageError
+from dsn_lightning.tracking import STOPPED_BY_SIGTERM, exit_code_of
 
 _LIGHTNINGS_ADVICE = (
     ".*does not have many workers.*",
@@ -29,9 +29,6 @@ _LIGHTNINGS_ADVICE = (
     ".*your dataloader is not resumable.*",  # it is; Lightning looks for another way to do it
     ".*use `.*sync_dist=True.*",  # what is logged at an epoch's end is the same in all processes
 )
-
-STOPPED_BY_SIGTERM = 128 + signal.SIGTERM
-"""Exit code."""
 
 
 def keep_lightning_quiet() -> None:
@@ -76,19 +73,25 @@ def recorded(folder: Path) -> Iterator[None]:
     status = RunStatus(folder)
     try:
         yield
-    except SystemExit as error:
-        code = error.code if isinstance(error.code, int) else 1
-        status.end("stopped" if code == STOPPED_BY_SIGTERM else "failed", code, str(error.__cause__ or "") or None)
-        raise
-    except KeyboardInterrupt:
-        status.end("stopped", 130)
-        raise
     except BaseException as error:
-        message = f"{type(error).__name__}: {error}".splitlines()[0]
-        usage = isinstance(error, UsageError) or isinstance(error.__cause__, UsageError)
-        status.end("failed", 2 if usage else 1, message)
+        code = exit_code_of(error)
+        usage = error if isinstance(error, UsageError) else error.__cause__
+        message: str | None = str(usage) if isinstance(usage, UsageError) else f"{type(error).__name__}: {error}"
+        if isinstance(error, SystemExit | KeyboardInterrupt):
+            message = None
+        state = "stopped" if code in (130, STOPPED_BY_SIGTERM) else "failed"
+        status.end(state, code, message and message.splitlines()[0])
         raise
     status.end("finished", 0)
+
+
+def correct_status(folder: Path, code: int) -> None:
+    """Give ``status.json`` the exit code of the whole run, where another process's failure ended the first one."""
+    file = folder / "status.json"
+    content = json.loads(file.read_text()) if file.is_file() else {}
+    if content and content["exit_code"] != code:
+        state = "stopped" if code in (130, STOPPED_BY_SIGTERM) else "failed"
+        write_json(file, content | {"state": state, "exit_code": code})
 
 
 @contextmanager
@@ -121,7 +124,7 @@ def environment(**more: Any) -> dict[str, Any]:
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "threads": torch.get_num_threads(),
         "gpus": gpus,
-        "git_commit": _git_commit(),
+        "git_commit": git_commit(),
         **more,
     }
 
@@ -137,7 +140,7 @@ def _cpu_name() -> str:
     return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
 
 
-def _git_commit() -> str | None:
+def git_commit() -> str | None:
     """Return the checkout's commit, with ``-dirty`` behind it if files differ; None outside a checkout."""
     here = Path(__file__).resolve().parent
     command = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]

@@ -57,7 +57,7 @@ def _run(folder: Path, wanted: Sequence[dict[str, Any]], at_once: int, resume: b
     for index, entry in enumerate(wanted):
         place = folder / entry["folder"]
         name = " ".join([str(index), *(o for o in entry["overrides"] if o not in common)])
-        job = Job(name, run_alone, (entry["overrides"], str(place)), place)
+        job = Job(name, run_alone, (entry["overrides"], str(place), folder.name), place)
         if entry.get("state") == "done":
             job.state = "done"
         jobs.append(job)
@@ -72,11 +72,12 @@ def _run(folder: Path, wanted: Sequence[dict[str, Any]], at_once: int, resume: b
     return run_jobs(jobs, at_once=min(at_once, len(jobs)), console=console, on_change=note)
 
 
-def run_alone(overrides: Sequence[str], folder: str) -> None:
-    """Be ``dsn-train`` with these overrides; a run that was interrupted in ``folder`` goes on."""
+def run_alone(overrides: Sequence[str], folder: str, group: str) -> None:
+    """Be ``dsn-train`` with these overrides, in the sweep ``group``; what was interrupted in ``folder`` goes on."""
     from dsn_lightning.commands import cli
 
     os.environ["HYDRA_FULL_ERROR"] = "1"  # the log is for whoever looks into a failure
     started = (Path(folder) / "checkpoints" / "last.ckpt").is_file()
-    sys.argv = ["dsn-train", *([f"resume={folder}"] if started else [*overrides, f"hydra.run.dir='{folder}'"])]
+    fresh = [*overrides, f"sweep.group='{group}'", f"hydra.run.dir='{folder}'"]
+    sys.argv = ["dsn-train", *([f"resume={folder}"] if started else fresh)]
     cli.train()

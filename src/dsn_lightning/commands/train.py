@@ -1,7 +1,6 @@
 """dsn-train: train one recogniser."""
 
 import re
-import signal
 import sys
 from datetime import timedelta
 from pathlib import Path
@@ -13,6 +12,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint
 from pytorch_lightning.strategies import DDPStrategy
+from pytorch_lightning.utilities import rank_zero_only
 
 from dsn_lightning.callbacks import (
     AtomicCheckpointIO,
@@ -28,15 +28,18 @@ from dsn_lightning.commands import build
 from dsn_lightning.commands.cli import one_line_errors
 from dsn_lightning.commands.processes import process_rank, started_as_one_of_many
 from dsn_lightning.commands.run import (
-    STOPPED_BY_SIGTERM,
+    correct_status,
     environment,
     keep_lightning_quiet,
     only_run_in,
     recorded,
     write_json,
 )
+from dsn_lightning.commands.tracked import tracked
 from dsn_lightning.errors import UsageError
 from dsn_lightning.jobs import run_processes
+from dsn_lightning.recognizer import Recognizer
+from dsn_lightning.tracking import STOPPED_BY_SIGTERM, Tracker
 
 
 def train(cfg: DictConfig) -> None:
@@ -64,6 +67,7 @@ def train(cfg: DictConfig) -> None:
         resolved = OmegaConf.create(plain(cfg))
         code = run_processes(_be_one_of_many, (resolved,), count=here, folder=run_dir, num_nodes=nodes)
         if code:
+            correct_status(run_dir, code)
             sys.exit(code)
         return
     _train_as_one(cfg)
@@ -97,22 +101,22 @@ def _train_as_one(cfg: DictConfig) -> None:
     """Be one of the processes of a training, or the only one. The first one holds the run's folder."""
     keep_lightning_quiet()
     run_dir = Path(cfg.run_dir)
-    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(STOPPED_BY_SIGTERM))
+    rank_zero_only.rank = process_rank()  # type: ignore[attr-defined]
     try:
         if process_rank():
-            _train(cfg, run_dir)
+            with tracked(cfg, run_dir, job_type="train") as tracker:
+                _train(cfg, run_dir, tracker)
             return
         run_dir.mkdir(parents=True, exist_ok=True)
-        with only_run_in(run_dir), recorded(run_dir):
+        with only_run_in(run_dir), recorded(run_dir), tracked(cfg, run_dir, job_type="train") as tracker:
             write_json(run_dir / "config.json", plain(cfg))
-            _train(cfg, run_dir)
+            _train(cfg, run_dir, tracker)
     finally:
-        signal.signal(signal.SIGTERM, before)
         if torch.distributed.is_initialized():
             torch.distributed.destroy_process_group()
 
 
-def _train(cfg: DictConfig, run_dir: Path) -> None:
+def _train(cfg: DictConfig, run_dir: Path, tracker: Tracker) -> None:
     first = process_rank() == 0
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
     data = build.build_datamodule(cfg)
@@ -132,7 +136,8 @@ def _train(cfg: DictConfig, run_dir: Path) -> None:
     if num_train == 0:
         raise UsageError(f"dataset={cfg.dataset.name}: has no training videos")
     last = run_dir / "checkpoints" / "last.ckpt"
-    trainer = _trainer(cfg, run_dir, last, classes=list(data.classes), has_val=has_val, recognizer=recognizer)
+    callbacks = _callbacks(cfg, run_dir, last, list(data.classes), has_val=has_val)
+    trainer = _trainer(cfg, run_dir, recognizer, callbacks, tracker)
     if first:
         write_json(run_dir / "environment.json", environment(
             effective_batch_size=cfg.schedule.batch_size * cfg.schedule.accumulate,
@@ -147,27 +152,29 @@ def _train(cfg: DictConfig, run_dir: Path) -> None:
         trainer.fit(recognizer, datamodule=data, ckpt_path=last if cfg.resume and last.is_file() else None)
     except Stopped:
         _say_stopped(cfg, trainer, run_dir, first)
-    else:
-        if trainer.interrupted:
-            raise KeyboardInterrupt
-    if any(c.received_sigterm for c in trainer.callbacks if isinstance(c, LastCheckpoint)):  # type: ignore[attr-defined]
+    except SystemExit as end:
+        if isinstance(end.__context__, KeyboardInterrupt):  # Lightning makes exit code 1 of Ctrl-C
+            raise end.__context__ from None
+        raise
+    if any(isinstance(c, LastCheckpoint) and c.received_sigterm for c in callbacks):
         sys.exit(STOPPED_BY_SIGTERM)
     if cfg.test.enabled:
         from dsn_lightning.commands.evaluate import evaluate_trained  # evaluation is not needed to train
 
         trained = build.Trained(recognizer.eval(), cfg, list(data.classes), last)
         role = "baseline" if cfg.algorithm.name == "baseline" else cfg.algorithm.name
-        evaluate_trained({role: trained}, cfg, data, run_dir, device=trainer.strategy.root_device, announce=False)
+        device = trainer.strategy.root_device
+        evaluate_trained({role: trained}, cfg, data, run_dir, device=device, announce=False, tracker=tracker)
 
 
 def _trainer(
-    cfg: DictConfig, run_dir: Path, last: Path, *, classes: list[str], has_val: bool, recognizer: pl.LightningModule
+    cfg: DictConfig, run_dir: Path, recognizer: Recognizer, callbacks: list[Callback], tracker: Tracker
 ) -> pl.Trainer:
     several = local_processes(cfg.trainer) * int(cfg.trainer.get("num_nodes", 1)) > 1
     own = {key: value for key, value in cfg.trainer.items() if key != "max_time"}
     if several and own.get("strategy", "auto") in ("auto", "ddp"):
         # with two optimisers a backward pass reaches only one network's parameters
-        unused = len(recognizer.optimizer_names) > 1  # type: ignore[arg-type]
+        unused = len(recognizer.optimizer_names) > 1
         own["strategy"] = DDPStrategy(find_unused_parameters=unused, broadcast_buffers=False)
     target = own.pop("_target_")
     trainer = instantiate(
@@ -175,9 +182,9 @@ def _trainer(
         **{key: OmegaConf.to_container(v) if OmegaConf.is_config(v) else v for key, v in own.items()},
         max_epochs=cfg.schedule.max_epochs,
         default_root_dir=str(run_dir),
-        logger=[instantiate(logger) for logger in cfg.logger.values()],
+        logger=tracker.loggers,
         plugins=[AtomicCheckpointIO()],
-        callbacks=_callbacks(cfg, run_dir, last, classes, has_val=has_val),
+        callbacks=callbacks,
         use_distributed_sampler=False,  # the data module shares the batches out
         enable_progress_bar=False,
         log_every_n_steps=1,

@@ -1,0 +1,109 @@
+"""What one selection method keeps and answers, video by video: pure functions of the clip scores."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from dsn_lightning.data.sections import IntArray, section_of
+from dsn_lightning.dsn import Consensus, consensus_log_probabilities
+from dsn_lightning.evaluation.scores import ClipScores
+from dsn_lightning.evaluation.table import Row
+from dsn_lightning.selection import Scheme, Selection, VideoScores, softmax
+
+
+@dataclass(frozen=True)
+class KeptClip:
+    """A clip that a selection method keeps.
+
+    Attributes:
+        section: in [0, M).
+        start_frame: on the video's time line.
+        start_seconds: likewise.
+        policy: (N,), the sampler's probabilities of the section's clips; None for a method without a policy.
+        clip: which of them it is, in [0, N); None likewise.
+    """
+
+    section: int
+    start_frame: int
+    start_seconds: float
+    policy: NDArray[np.float64] | None
+    clip: int | None
+
+    @property
+    def probability(self) -> float | None:
+        """The sampler's probability of this clip."""
+        return None if self.policy is None or self.clip is None else float(self.policy[self.clip])
+
+
+def answers(
+    scores: ClipScores, selection: Selection, scheme: Scheme, classifier: str, *, consensus: Consensus
+) -> NDArray[np.int64]:
+    """Return the class that each video is taken for, (V,); of a random method, by its first draw."""
+    kept = [video.of(classifier, selection.select(video, scheme, classifier)[0]) for video in scores.videos()]
+    logits = torch.from_numpy(np.stack(kept))  # (V, K, J)
+    return np.asarray(consensus_log_probabilities(logits, consensus=consensus).argmax(-1).numpy(), np.int64)
+
+
+def kept_clips(
+    scores: ClipScores, selection: Selection, scheme: Scheme, classifier: str, chosen: Iterable[int]
+) -> list[list[KeptClip]]:
+    """Return the clips that are kept of each chosen video, in the order of time."""
+    videos = scores.videos()
+    return [_kept(videos[v], float(scores.fps[v]), selection, scheme, classifier) for v in chosen]
+
+
+def _kept(video: VideoScores, fps: float, selection: Selection, scheme: Scheme, classifier: str) -> list[KeptClip]:
+    grid: IntArray = scheme.grid(video.num_frames)  # (M, N)
+    known = video.policies.get(str(selection.sampler), {}).get((scheme.num_sections, scheme.clips_per_section))
+    policy = None if known is None else softmax(known)
+    clips = []
+    for start in sorted(int(s) for s in selection.select(video, scheme, classifier)[0]):
+        section = section_of(
+            start, num_frames=video.num_frames, num_sections=scheme.num_sections, clip_span=scheme.clip_span
+        )
+        own = None if policy is None else policy[section]
+        place = None if own is None else int((grid[section] == start).argmax())
+        clips.append(KeptClip(section, start, start / fps, own, place))
+    return clips
+
+
+def confusion(targets: NDArray[np.float32], answered: NDArray[np.int64]) -> NDArray[np.int64] | None:
+    """Count the videos of each class (row) that are taken for each class (column), (J, J).
+
+    None where some video has several labels.
+
+    >>> confusion(np.eye(2, dtype=np.float32)[[0, 0, 1]], np.array([0, 1, 1]))
+    array([[1, 1],
+           [0, 1]])
+    """
+    if ((targets > 0).sum(1) != 1).any():
+        return None
+    counts = np.zeros((targets.shape[1],) * 2, np.int64)
+    np.add.at(counts, (targets.argmax(1), answered), 1)
+    return counts
+
+
+def row_figures(rows: Iterable[Row], own: dict[str, str]) -> dict[str, float]:
+    """Return the figures of all rows under names such as ``test/dsn/M3/top1``.
+
+    Args:
+        rows: of the results.
+        own: the classifier that each selection method has of its own; another one's is named,
+            ``test/uniform+dsn/M3/top1``.
+
+    >>> row = {"selection": "uniform", "classifier": "dsn", "M": 3, "top1": 0.5}
+    >>> row_figures([row], {"uniform": "baseline"})
+    {'test/uniform+dsn/M3/top1': 0.5}
+    """
+    figures = {}
+    for row in rows:
+        name = row["selection"]
+        if row["classifier"] != own[name]:
+            name += f"+{row['classifier']}"
+        for figure in ("top1", "top5", "mean_class", "map", "hit_rate", "gmacs"):
+            if row.get(figure) is not None:
+                figures[f"test/{name}/M{row['M']}/{figure}"] = float(row[figure])
+    return figures

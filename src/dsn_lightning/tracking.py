@@ -1,0 +1,426 @@
+"""Experiment tracking: W&B runs that need no account and always end with their true exit code; TensorBoard."""
+
+import configparser
+import netrc
+import os
+import signal
+import sys
+import threading
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+from urllib.parse import urlsplit
+
+import numpy as np
+from pytorch_lightning.loggers import Logger, TensorBoardLogger, WandbLogger
+from pytorch_lightning.utilities import rank_zero_only
+from pytorch_lightning.utilities.exceptions import SIGTERMException
+
+from dsn_lightning.data.clips import ClipReader, Video
+from dsn_lightning.data.decoding import write_atomically
+from dsn_lightning.errors import UsageError
+from dsn_lightning.evaluation.answers import answers, confusion, kept_clips, row_figures
+from dsn_lightning.evaluation.scores import ClipScores
+from dsn_lightning.evaluation.table import FIELDS, Row
+from dsn_lightning.selection import Scheme, Selection
+
+STOPPED_BY_SIGTERM = 128 + signal.SIGTERM
+"""Exit code."""
+
+_PROJECT = "dsn_lightning"
+_MOST_CLASSES = 100  # W&B draws no more cells of a confusion matrix
+_SHOWN_VIDEOS = 6
+_SHARE = "train/position_share_"
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """What every logger is told of a run.
+
+    Attributes:
+        folder: the run's.
+        config: resolved, as plain dicts and lists.
+        job_type: ``train`` or ``evaluate``.
+        name: readable, made of the settings that a sweep varies.
+        tags: what it is made of.
+        commit: of the package's checkout, ``-dirty`` behind it if files differ; None outside a checkout.
+    """
+
+    folder: Path
+    config: dict[str, Any]
+    job_type: str
+    name: str
+    tags: Sequence[str]
+    commit: str | None
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What came out of an evaluation, with all that it came from.
+
+    Attributes:
+        rows: of the results.
+        scores: of all test videos.
+        selections: the methods.
+        schemes: the M:N of each test; clips are shown and confusions counted for the first.
+        consensus: how clips were averaged (Eq. 4).
+        videos: the test videos.
+        reader: reads their clips.
+        role: ``dsn``, ``baseline`` or ``dsn_fixed``, whose own selection is shown in detail.
+        step: of the training, for the axes.
+    """
+
+    rows: Sequence[Row]
+    scores: ClipScores
+    selections: Sequence[Selection]
+    schemes: Sequence[Scheme]
+    consensus: Any
+    videos: Sequence[Video]
+    reader: ClipReader
+    role: str
+    step: int
+
+    def figures(self) -> dict[str, float]:
+        """Return the rows' figures by name; see `row_figures`."""
+        return row_figures(self.rows, {selection.name: selection.classifiers[0] for selection in self.selections})
+
+    def main(self) -> tuple[Selection, str]:
+        """Return the method, and its classifier, that the run stands for: its sampler's, or uniform clips."""
+        found = {(row["selection"], row["classifier"]) for row in self.rows}
+        by_name = {selection.name: selection for selection in self.selections}
+        for name in (self.role, "uniform", *by_name):
+            for classifier in by_name[name].classifiers if name in by_name else ():
+                if (name, classifier) in found:
+                    return by_name[name], classifier
+        raise AssertionError("an evaluation has rows")
+
+
+class Tracker:
+    """The loggers of a run besides metrics.csv; there may be none."""
+
+    def __init__(self, loggers: Sequence[Logger] = ()) -> None:
+        self.loggers = list(loggers)
+
+    @rank_zero_only
+    def log_evaluation(self, evaluation: Evaluation) -> None:
+        """Log the test figures everywhere, and tables, clips and confusions to W&B."""
+        figures = evaluation.figures()
+        for logger in self.loggers:
+            logger.log_metrics(figures, evaluation.step)
+            if isinstance(logger, WandbRun):
+                logger.log_evaluation(evaluation)
+
+    def finish(self, exit_code: int) -> None:
+        """End all loggers; none of them may hide what ended the run."""
+        for logger in self.loggers:
+            try:
+                if isinstance(logger, WandbRun):
+                    logger.finish(exit_code)
+                else:
+                    logger.finalize("success" if exit_code == 0 else "failed")
+            except Exception as error:
+                print(f"{type(logger).__name__}: could not be ended: {error}", file=sys.stderr)
+
+
+@contextmanager
+def finishing(tracker: Tracker) -> Iterator[Tracker]:
+    """End the tracker's loggers with the exit code that the process will have, however the block ends."""
+    code = 0
+    try:
+        yield tracker
+    except BaseException as error:
+        code = exit_code_of(error)
+        raise
+    finally:
+        tracker.finish(code)
+
+
+def exit_code_of(error: BaseException) -> int:
+    """Return the exit code of a command that ``error`` ends: 2 for the user's error, 130 for Ctrl-C, 143 for SIGTERM.
+
+    >>> [exit_code_of(e) for e in (ValueError(), UsageError(), KeyboardInterrupt(), SystemExit(3), SystemExit())]
+    [1, 2, 130, 3, 0]
+    """
+    if isinstance(error, UsageError) or isinstance(
+        error.__cause__, UsageError
+    ):  # Hydra wraps what a constructor raises
+        return 2
+    if isinstance(error, KeyboardInterrupt):
+        return 130
+    if isinstance(error, SIGTERMException):
+        return STOPPED_BY_SIGTERM
+    if isinstance(error, SystemExit):
+        return error.code if isinstance(error.code, int) else 0 if error.code is None else 1
+    return 1
+
+
+@contextmanager
+def sigterm_as_exit() -> Iterator[None]:
+    """Let SIGTERM end the process through its ``finally`` clauses, with exit code 143."""
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, _leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _leave(signum: int, frame: Any) -> NoReturn:
+    signal.signal(signum, signal.SIG_IGN)  # a second one must not disturb the end
+    raise SystemExit(128 + signum)
+
+
+class WandbRun(WandbLogger):
+    """One W&B run; its files lie in ``<run folder>/wandb``.
+
+    A run that is resumed goes on under its id, which stands in ``wandb_id.txt``. Only global rank 0 logs.
+
+    Args:
+        info: what the run is.
+        project: None takes ``WANDB_PROJECT``, or else ``dsn_lightning``.
+        entity: user or team; None takes the account's.
+        group: the sweep.
+        name: None makes one of the configuration.
+        tags: besides those made of the configuration.
+        notes: a text.
+        mode: ``auto`` is on-line where an account is set up, unless the user's W&B settings say otherwise, and
+            off-line elsewhere; ``online``, ``offline``, ``disabled``.
+
+    Raises:
+        UsageError: ``online`` is asked for and cannot be had.
+    """
+
+    def __init__(
+        self,
+        info: RunInfo,
+        *,
+        project: str | None = None,
+        entity: str | None = None,
+        group: str | None = None,
+        name: str | None = None,
+        tags: Sequence[str] = (),
+        notes: str | None = None,
+        mode: str = "auto",
+    ) -> None:
+        project = project or setting("project") or _PROJECT
+        super().__init__(project=project, save_dir=info.folder, group=group, job_type=info.job_type, entity=entity,
+                         name=name or info.name, tags=[*info.tags, *tags], notes=notes)  # fmt: skip
+        self._wandb_init.pop("anonymous", None)  # W&B warns of it
+        self._process = os.getpid()
+        if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
+            self._id = self._wandb_init["id"] = _kept_id(info.folder)
+            self._experiment = self._start(info, wanted=mode)
+
+    def _start(self, info: RunInfo, *, wanted: str) -> Any:
+        mode = choose_mode(wanted)
+        folder = info.folder.absolute()
+        os.environ.setdefault("WANDB_DATA_DIR", str(folder / "wandb"))  # tables that wait for their upload
+        if mode != "online":
+            os.environ["WANDB_ERROR_REPORTING"] = "false"  # or W&B calls home even off-line
+        import wandb  # seconds, and only where it is wanted
+
+        init = {**self._wandb_init, "dir": str(folder), "config": {**info.config, "git_commit": info.commit}}
+        settings = wandb.Settings(
+            silent=True,
+            console="off",  # the terminal belongs to the progress bar
+            disable_git=True,  # it would look at the working folder's checkout
+            git_commit=None if info.commit is None else info.commit.removesuffix("-dirty"),
+            init_timeout=60,
+            finish_timeout=300,
+        )
+        try:
+            run = wandb.init(**init, mode=mode, settings=settings)  # type: ignore[arg-type]
+        except (wandb.errors.Error, ValueError) as error:  # the second is of settings that are none
+            reason = " ".join(str(error).split())
+            if mode != "online" or wanted == "online":
+                raise UsageError(f"logger.wandb.mode={wanted}: W&B cannot start: {reason}") from error
+            print(f"W&B cannot be reached, so this run is off-line ({reason})", file=sys.stderr)
+            wandb.teardown(0)  # what could not start still holds the id
+            os.environ["WANDB_ERROR_REPORTING"] = "false"
+            run = wandb.init(**init, mode="offline", settings=settings)
+        run.define_metric("trainer/global_step")
+        run.define_metric("*", step_metric="trainer/global_step", step_sync=True)
+        if not run.offline and run.url:
+            print(f"W&B: {run.url}", file=sys.stderr)
+        return run
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
+        """Log figures, and a histogram of selected positions where their shares are among them.
+
+        W&B's own step follows the training's, so that off-line parts of a resumed run continue each other.
+        """
+        run = self.experiment
+        row = {**metrics, **_position_histogram(metrics)}
+        if step is not None:
+            row["trainer/global_step"] = step
+        run.log(row, step=max(step or 0, run.step))
+
+    @rank_zero_only
+    def log_evaluation(self, evaluation: Evaluation) -> None:
+        """Log the test rows, the confusion matrix and the clips that are kept of some videos."""
+        import wandb
+
+        rows = wandb.Table(columns=list(FIELDS), data=[list(row.values()) for row in evaluation.rows])
+        content = {"test/rows": rows, "test/selected_clips": _clip_table(evaluation)}
+        self.log_metrics({**content, **_confusion_plot(evaluation)}, evaluation.step)
+
+    @rank_zero_only
+    def finish(self, exit_code: int) -> None:
+        """End the run with the process's exit code."""
+        run = self._experiment
+        if run is None or os.getpid() != self._process:
+            return
+        self._experiment = None
+        offline, folder = run.offline, Path(run.dir).parent
+        run.finish(exit_code=exit_code)
+        import wandb
+
+        with suppress(SystemExit):
+            wandb.teardown()  # W&B's own process ends here and not some time after this one
+        if offline and folder.is_dir():
+            print(f"W&B: off-line run; to upload it: wandb sync {folder}", file=sys.stderr)
+
+
+class TensorBoardRun(TensorBoardLogger):
+    """Event files in ``<run folder>/tensorboard``.
+
+    Args:
+        info: what the run is.
+
+    Raises:
+        UsageError: TensorBoard is not installed.
+    """
+
+    def __init__(self, info: RunInfo) -> None:
+        try:
+            super().__init__(info.folder, name="tensorboard", version="", default_hp_metric=False)
+        except ModuleNotFoundError as error:
+            raise UsageError(
+                "logger=tensorboard: TensorBoard is not installed; pip install 'dsn-lightning[tensorboard]'"
+            ) from error
+        self.log_hyperparams({**info.config, "git_commit": info.commit})
+
+
+def choose_mode(wanted: str) -> str:
+    """Return W&B's mode: off-line where nothing else is asked for and no account is set up.
+
+    Raises:
+        UsageError: there is no such mode, or ``online`` is asked for without an account (W&B would prompt for one).
+    """
+    if wanted not in ("auto", "online", "offline", "disabled"):
+        raise UsageError(f"logger.wandb.mode={wanted}: must be auto, online, offline or disabled")
+    mode = (setting("mode") if wanted == "auto" else wanted) or ("online" if has_account() else "offline")
+    mode = {"dryrun": "offline", "run": "online"}.get(mode, mode)  # W&B's former names
+    if mode == "online" and not has_account():
+        source = "logger.wandb.mode" if wanted == "online" else "WANDB_MODE"
+        raise UsageError(f"{source}=online: no W&B account is set up; run `wandb login`, or choose offline")
+    return mode
+
+
+def has_account() -> bool:
+    """Whether W&B would find a key for its server without asking."""
+    if setting("api_key") or setting("identity_token_file"):
+        return True
+    given = os.environ.get("NETRC")
+    host = urlsplit(setting("base_url") or "https://api.wandb.ai").netloc
+    for path in [Path(given).expanduser()] if given else [Path.home() / ".netrc", Path.home() / "_netrc"]:
+        try:
+            entry = netrc.netrc(path).authenticators(host)
+        except (OSError, netrc.NetrcParseError):
+            continue
+        if entry and entry[2]:
+            return True
+    return False
+
+
+def setting(name: str) -> str | None:
+    """Return a W&B setting of the user's: from ``WANDB_<NAME>``, or from the files that W&B's own commands write."""
+    value = os.environ.get(f"WANDB_{name.upper()}")
+    folder = os.environ.get("WANDB_CONFIG_DIR") or Path.home() / ".config" / "wandb"
+    for file in (Path("wandb", "settings"), Path(folder, "settings")):
+        parser = configparser.ConfigParser(interpolation=None)
+        try:
+            parser.read(file)
+        except (configparser.Error, UnicodeDecodeError):
+            continue
+        value = value or parser.get("default", name, fallback=None)
+    return value or None
+
+
+def _kept_id(folder: Path) -> str:
+    file = folder / "wandb_id.txt"
+    if file.is_file():
+        return file.read_text().strip()
+    run_id = uuid.uuid4().hex[:12]
+    write_atomically(file, run_id + "\n")
+    return run_id
+
+
+def _position_histogram(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a histogram of the positions in a section that the policy prefers, from their shares."""
+    shares = [metrics[f"{_SHARE}{n}"] for n in range(sum(name.startswith(_SHARE) for name in metrics))]
+    if not shares:
+        return {}
+    import wandb
+
+    edges = np.arange(len(shares) + 1) - 0.5
+    return {"train/selected_positions": wandb.Histogram(np_histogram=(np.array(shares, float), edges))}
+
+
+def _clip_table(evaluation: Evaluation) -> Any:
+    import wandb
+
+    selection, classifier = evaluation.main()
+    scheme, scores = evaluation.schemes[0], evaluation.scores
+    chosen = np.sort(np.random.default_rng(0).permutation(len(evaluation.videos))[:_SHOWN_VIDEOS])
+    answered = answers(scores, selection, scheme, classifier, consensus=evaluation.consensus)
+    table = wandb.Table(
+        columns=["video", "label", "answer", "section", "clip", "start_frame", "start_seconds", "probability",
+                 "probabilities", "shows_action", "frames"]
+    )  # fmt: skip
+    for v, clips in zip(chosen, kept_clips(scores, selection, scheme, classifier, chosen), strict=True):
+        labels = ", ".join(str(scores.classes[j]) for j in np.flatnonzero(scores.targets[v] > 0))
+        starts = np.array([clip.start_frame for clip in clips], np.int64)
+        frames = evaluation.reader(evaluation.videos[v], starts).permute(0, 2, 3, 4, 1).numpy()  # (K, T, H, W, C)
+        shown = scores.shows_action(int(v), starts)
+        for k, clip in enumerate(clips):
+            strip = np.concatenate([frames[k][0], frames[k][len(frames[k]) // 2], frames[k][-1]], axis=1)
+            table.add_data(
+                str(scores.video_id[v]),
+                labels,
+                str(scores.classes[answered[v]]),
+                clip.section,
+                clip.clip,
+                clip.start_frame,
+                clip.start_seconds,
+                clip.probability,
+                None if clip.policy is None else " ".join(f"{p:.4f}" for p in clip.policy),
+                None if shown is None else bool(shown[k]),
+                wandb.Image(strip),
+            )
+    return table
+
+
+def _confusion_plot(evaluation: Evaluation) -> dict[str, Any]:
+    selection, classifier = evaluation.main()
+    scores = evaluation.scores
+    answered = answers(scores, selection, evaluation.schemes[0], classifier, consensus=evaluation.consensus)
+    counts = confusion(scores.targets, answered)
+    if counts is None:
+        return {}
+    import wandb
+
+    classes = [str(name) for name in scores.classes]
+    if len(classes) <= _MOST_CLASSES:
+        plot = wandb.plot.confusion_matrix(
+            y_true=scores.targets.argmax(1).tolist(), preds=answered.tolist(), class_names=classes
+        )
+        return {"test/confusion_matrix": plot}
+    cells: list[Any] = [[classes[i], classes[j], int(counts[i, j])] for i, j in np.argwhere(counts)]
+    return {"test/confusion_matrix_table": wandb.Table(columns=["Actual", "Predicted", "nPredictions"], data=cells)}
