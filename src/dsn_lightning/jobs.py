@@ -47,6 +47,7 @@ class Job:
     after: Sequence[str] = ()
     state: str = "waiting"
     exit_code: int | None = None
+    slot: int = 0
     process: BaseProcess | None = field(default=None, repr=False)
     started: float = 0.0
     seconds: float = 0.0
@@ -64,10 +65,11 @@ def start_server(*, at_once: int) -> int:
 def run_jobs(
     jobs: Sequence[Job], *, at_once: int, console: Console, on_change: Callable[[], None] = lambda: None
 ) -> list[Job]:
-    """Run the jobs, ``at_once`` at a time with the cores divided among them, and return those that failed.
+    """Run the jobs, ``at_once`` at a time, and return those that failed.
 
-    A failed job does not stop the others, only those that come after it. Ctrl-C ends all of them, and so does the end
-    of this process, whatever its cause. A job whose state is ``done`` is not run again.
+    The cores and the GPUs are divided among them. A failed job does not stop the others, only those that come after it.
+    Ctrl-C ends all of them, and so does the end of this process, whatever its cause. A job whose state is ``done`` is
+    not run again.
 
     Args:
         jobs: in the order in which they are started.
@@ -89,7 +91,9 @@ def run_jobs(
                         job.state = "skipped"
                     running = sum(other.state == "running" for other in jobs)
                     if job.state == "waiting" and running < at_once and all(s == "done" for s in before):
-                        _start(job, context, threads)
+                        taken = {other.slot for other in jobs if other.state == "running"}
+                        job.slot = min(set(range(at_once)) - taken)
+                        _start(job, context, threads, at_once)
                 if [job.state for job in jobs] != before_states:
                     on_change()
                 live.update(_table(jobs))
@@ -99,17 +103,34 @@ def run_jobs(
     return [job for job in jobs if job.state != "done"]
 
 
-def _start(job: Job, context: Any, threads: int) -> None:
+def _start(job: Job, context: Any, threads: int, at_once: int) -> None:
     job.folder.mkdir(parents=True, exist_ok=True)
-    job.process = context.Process(target=_work, args=(job.call, job.arguments, job.folder, threads), name=job.name)
+    arguments = (job.call, job.arguments, job.folder, threads, job.slot, at_once)
+    job.process = context.Process(target=_work, args=arguments, name=job.name)
     job.process.start()
     job.state, job.started = "running", time.monotonic()
 
 
-def _work(call: Callable[..., Any], arguments: tuple[Any, ...], folder: Path, threads: int) -> None:
+def share_of(devices: Sequence[str], slot: int, at_once: int) -> list[str]:
+    """Return the GPUs of one of ``at_once`` jobs that run together; with fewer GPUs than jobs, one that it shares.
+
+    >>> [share_of(["0", "1", "2", "3"], slot, 2) for slot in (0, 1)]
+    [['0', '2'], ['1', '3']]
+    >>> share_of(["0", "1"], 2, 3)
+    ['0']
+    """
+    return list(devices[slot::at_once]) or [devices[slot % len(devices)]]
+
+
+def _work(
+    call: Callable[..., Any], arguments: tuple[Any, ...], folder: Path, threads: int, slot: int, at_once: int
+) -> None:
     import torch  # here, so that starting jobs does not need it
 
     torch.set_num_threads(threads)
+    if at_once > 1 and torch.cuda.device_count():
+        seen = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(torch.cuda.device_count())))
+        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(share_of(seen.split(","), slot, at_once))
     with open(folder / "log.txt", "a") as log:
         os.dup2(log.fileno(), 1)  # also what native code and handlers made before the fork print
         os.dup2(log.fileno(), 2)

@@ -5,6 +5,7 @@ fractions in [0, 1]. With several labels a video is right when its answer is one
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -92,16 +93,19 @@ class EpochMeans(Metric):
         }  # fmt: skip
 
 
-def shared_state(metric: Metric) -> dict[str, Tensor]:
-    """Return a metric's state over all processes, for a checkpoint; every process has to call it."""
-    available = torch.distributed.is_available() and torch.distributed.is_initialized()
-    with metric.sync_context(should_sync=available):
-        return {name: torch.as_tensor(value).detach().clone().cpu() for name, value in metric.metric_state.items()}
+def states_of_all(metric: Metric) -> list[dict[str, Tensor]]:
+    """Return a metric's state in each process, for a checkpoint; every process has to call it."""
+    own = {name: torch.as_tensor(value).detach().cpu().clone() for name, value in metric.metric_state.items()}
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return [own]
+    states: list[Any] = [None] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(states, own)
+    return states
 
 
-def take_state(metric: Metric, state: dict[str, Tensor]) -> None:
-    """Give a metric the state that `shared_state` returned; one process takes it, the others begin with nothing."""
-    for name, value in state.items():
+def take_state(metric: Metric, states: Sequence[dict[str, Tensor]], *, rank: int) -> None:
+    """Give a metric its process's part of what `states_of_all` returned."""
+    for name, value in states[rank].items():
         setattr(metric, name, value.clone().to(metric.device))
     metric._update_count = 1  # or `compute` warns that it comes too early
 

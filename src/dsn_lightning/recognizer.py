@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from dsn_lightning.keyed import keyed_seed, keyed_uniforms
-from dsn_lightning.metrics import EpochMeans, VideoMetrics, shared_state, take_state
+from dsn_lightning.metrics import EpochMeans, VideoMetrics, states_of_all, take_state
 from dsn_lightning.schedules import Schedule
 
 
@@ -153,13 +153,14 @@ class Recognizer(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the sums of the epoch so far; a checkpoint may be made in the middle of an epoch."""
-        checkpoint["epoch_sums"] = {name: shared_state(metric) for name, metric in self._epoch_sums().items()}
+        checkpoint["epoch_sums"] = {name: states_of_all(metric) for name, metric in self._epoch_sums().items()}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take them over."""
-        if self.trainer.is_global_zero:
-            for name, metric in self._epoch_sums().items():
-                take_state(metric, checkpoint["epoch_sums"][name])
+        """Take them over; a run that goes on in another number of processes begins this epoch's anew."""
+        for name, metric in self._epoch_sums().items():
+            states = checkpoint["epoch_sums"][name]
+            if len(states) == self.trainer.world_size:
+                take_state(metric, states, rank=self.trainer.global_rank)
 
     def _epoch_sums(self) -> dict[str, Any]:
         return {name: child for name, child in self.named_children() if name in ("means", "monitor")}

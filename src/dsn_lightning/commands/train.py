@@ -24,7 +24,7 @@ from dsn_lightning.callbacks import (
     Stopped,
     Throughput,
 )
-from dsn_lightning.commands import build
+from dsn_lightning.commands import build, shared
 from dsn_lightning.commands.cli import one_line_errors
 from dsn_lightning.commands.processes import process_rank, started_as_one_of_many
 from dsn_lightning.commands.run import (
@@ -62,6 +62,10 @@ def train(cfg: DictConfig) -> None:
             f"schedule.batch_size={cfg.schedule.batch_size}: is shared by all processes, and there are {here * nodes}; "
             "use a larger batch or fewer trainer.devices"
         )
+    if not started_as_one_of_many():
+        shared.fill_in(cfg, train)
+    elif any(OmegaConf.select(cfg, key) == "auto" for key in shared.AUTO):
+        raise UsageError("auto: a process started by another program cannot train what is missing; give the PATH")
     if here * nodes > 1 and not started_as_one_of_many():
         run_dir.mkdir(parents=True, exist_ok=True)
         resolved = OmegaConf.create(plain(cfg))
@@ -164,7 +168,11 @@ def _train(cfg: DictConfig, run_dir: Path, tracker: Tracker) -> None:
         trained = build.Trained(recognizer.eval(), cfg, list(data.classes), last)
         role = "baseline" if cfg.algorithm.name == "baseline" else cfg.algorithm.name
         device = trainer.strategy.root_device
-        evaluate_trained({role: trained}, cfg, data, run_dir, device=device, announce=False, tracker=tracker)
+        given = {role: trained}
+        for other in ("baseline", "max_response"):
+            if cfg.test[other] is not None and other != role:
+                given[other] = build.load_trained(cfg.test[other], role=f"test.{other}")
+        evaluate_trained(given, cfg, data, run_dir, device=device, announce=False, tracker=tracker)
 
 
 def _trainer(
@@ -245,7 +253,8 @@ def _announcement(cfg: DictConfig, trainer: pl.Trainer, num_train: int) -> str:
 
 def _say_stopped(cfg: DictConfig, trainer: pl.Trainer, run_dir: Path, first: bool) -> None:
     if first:
-        done = f"{trainer.current_epoch} of {cfg.schedule.max_epochs} epochs"
+        epochs = trainer.fit_loop.epoch_progress.current.processed  # type: ignore[attr-defined]
+        done = f"{epochs} of {cfg.schedule.max_epochs} epochs"
         print(f"stopped and saved after {done}; resume={run_dir} goes on", file=sys.stderr, flush=True)
 
 

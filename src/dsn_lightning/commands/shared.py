@@ -1,0 +1,85 @@
+"""Trainings that several runs need, made once: ``classifier.checkpoint=auto`` and its like.
+
+What is shared is a baseline: the classifier that DSN-f keeps and that most rows of Table I answer with, or the
+observation network's trunk as a clip classifier (max response, and what a sampler may start from). It has the run's own
+data set, schedule, M and seed. Its folder's name holds a hash of what it depends on, gamma and N not among it, so that
+the jobs of a sweep find it; whoever comes first trains it, the others wait.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable
+from copy import deepcopy
+from pathlib import Path
+
+from filelock import FileLock
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from dsn_lightning.commands.cli import config_folder
+from dsn_lightning.errors import UsageError
+
+AUTO = {
+    "classifier.checkpoint": "baseline",
+    "observation.checkpoint": "max_response",
+    "test.baseline": "baseline",
+    "test.max_response": "max_response",
+}
+"""Keys that may be ``auto``, and what they stand for."""
+
+
+def fill_in(cfg: DictConfig, train: Callable[[DictConfig], None]) -> None:
+    """Put the checkpoint's path wherever ``cfg`` says ``auto``, training what is not there yet with ``train``."""
+    made: dict[str, str] = {}
+    for key, role in AUTO.items():
+        if OmegaConf.select(cfg, key) == "auto" and not (cfg.algorithm.name == "baseline" and key.startswith("obs")):
+            made[role] = made.get(role) or str(_made_once(_configuration(cfg, role), train))
+            OmegaConf.update(cfg, key, made[role])
+
+
+def _configuration(cfg: DictConfig, role: str) -> DictConfig:
+    """Return the configuration of the baseline that ``cfg``'s run needs as ``role``."""
+    backbone = cfg.backbone.name if role == "baseline" else cfg.observation.as_classifier
+    with initialize_config_dir(config_folder(), version_base="1.3"):
+        groups = compose("train", ["algorithm=baseline", f"backbone={backbone}", "run_dir=none"])
+    own = deepcopy(cfg)
+    with open_dict(own):
+        own.algorithm = groups.algorithm
+        own.algorithm.consensus = cfg.algorithm.consensus
+        if role != "baseline":
+            own.backbone = groups.backbone
+            for key in ("frames_per_clip", "frame_stride", "frame_size", "crop_size", "mean", "std"):
+                own.backbone[key] = cfg.backbone[key]  # it sees the same clips
+        own.classifier.checkpoint = own.observation.checkpoint = own.test.baseline = own.test.max_response = None
+        own.test.enabled = own.progress = own.resume = False
+    parts = ("dataset", "backbone", "schedule", "algorithm", "M", "seed")
+    content = OmegaConf.to_container(OmegaConf.masked_copy(_resolved(own), list(parts)))
+    digest = hashlib.blake2b(json.dumps(content, sort_keys=True).encode(), digest_size=5).hexdigest()
+    folder = Path(cfg.shared.folder) / f"{cfg.dataset.name}_{own.backbone.name}_M{own.M}_seed{own.seed}_{digest}"
+    own.run_dir = str(folder.absolute())
+    return own
+
+
+def _resolved(cfg: DictConfig) -> DictConfig:
+    content = OmegaConf.create(OmegaConf.to_container(cfg, resolve=True))
+    assert isinstance(content, DictConfig)
+    return content
+
+
+def _made_once(cfg: DictConfig, train: Callable[[DictConfig], None]) -> Path:
+    folder = Path(cfg.run_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    checkpoint = folder / "checkpoints" / "last.ckpt"
+    with FileLock(folder.parent / f".{folder.name}.lock"):
+        if not (checkpoint.is_file() and _state(folder) == "finished"):
+            print(f"training what several runs share: {folder}", flush=True)
+            cfg.resume = checkpoint.is_file()  # it was interrupted
+            train(cfg)
+    if not checkpoint.is_file():
+        raise UsageError(f"{folder}: holds no checkpoint; remove the folder to train it again")
+    return checkpoint
+
+
+def _state(folder: Path) -> str:
+    file = folder / "status.json"
+    return str(json.loads(file.read_text())["state"]) if file.is_file() else ""
