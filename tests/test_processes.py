@@ -32,6 +32,7 @@ from dsn_lightning.evaluation.scores import ClipScores
 from dsn_lightning.jobs import run_processes
 from dsn_lightning.schedules import MultiStep
 from processes import call, start
+from wandb_files import read_all
 
 SMALL = [
     "schedule.max_epochs=2", "schedule.batch_size=5", "M=2", "N=2", "trainer.check_val_every_n_epoch=1",
@@ -181,7 +182,7 @@ def test_skipped_batches_are_left_out_of_one_epoch_only():
 def two_processes(needle_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("two")
     done = call("dsn-train", "trainer=ddp", "trainer.devices=2", f"dataset.root={needle_root}", *NEEDLE, *SMALL,
-                "hydra.run.dir=run", cwd=root)  # fmt: skip
+                "hydra.run.dir=run", "logger=wandb", "logger.wandb.mode=offline", cwd=root)  # fmt: skip
     assert "5 a step over 2 processes" in done.stdout
     return root / "run"
 
@@ -192,6 +193,10 @@ def test_a_run_of_two_processes_leaves_one_folder(two_processes):
     assert {row["selection"] for row in rows} == {"uniform", "dsn", "oracle"}
     assert json.loads((two_processes / "environment.json").read_text())["processes"] == 2
     assert json.loads((two_processes / "status.json").read_text())["state"] == "finished"
+    (tracked,) = read_all(two_processes)
+    assert tracked.exit_code == 0
+    assert len(tracked.history) >= 2
+    assert "test/dsn/M2/top1" in tracked.summary
 
 
 def test_each_test_video_counts_once_whatever_the_number_of_processes(two_processes, needle_root, tmp_path):
@@ -236,14 +241,16 @@ class Failing(nn.Module):
 def test_a_failing_process_ends_the_others_with_its_cause(rank, needle_root, tmp_path):
     began = time.monotonic()
     done = call("dsn-train", "trainer.devices=2", f"dataset.root={needle_root}", *NEEDLE, *SMALL, "hydra.run.dir=run",
-                "~backbone.network", f"+backbone.network={{_target_: test_processes.Failing, rank: {rank}}}",
+                "logger=wandb", "logger.wandb.mode=offline", "~backbone.network",
+                f"+backbone.network={{_target_: test_processes.Failing, rank: {rank}}}",
                 cwd=tmp_path, expect=1)  # fmt: skip
     assert time.monotonic() - began < 30
     assert f"process {rank} of 2 failed" in done.stderr
     assert "RuntimeError: this process has broken" in done.stderr
     status = json.loads((tmp_path / "run" / "status.json").read_text())
-    assert status["state"] in ("failed", "stopped")
-    assert status["exit_code"] != 0
+    assert (status["state"], status["exit_code"]) == ("failed", 1)
+    (tracked,) = read_all(tmp_path / "run")
+    assert tracked.exit_code == 1
 
 
 def test_a_killed_process_ends_the_others(needle_root, tmp_path):

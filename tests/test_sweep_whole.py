@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -80,6 +82,21 @@ def test_jobs_of_several_processes_in_a_sweep(needle_root, tmp_path):
         run = tmp_path / "sweep" / job
         assert json.loads((run / "environment.json").read_text())["processes"] == 2
         assert "Traceback" not in (run / "process_1.txt").read_text()
+    call("dsn-train", *arguments, "gamma=0.5", "hydra.run.dir=alone", cwd=tmp_path)
+    assert_same_run(tmp_path / "sweep" / "1", tmp_path / "alone")
+
+
+@pytest.mark.slow
+def test_submitits_launcher_runs_the_same_jobs(needle_root, tmp_path):
+    """Its local executor; each job is a process that imports everything anew."""
+    arguments = [f"dataset.root={needle_root}", *NEEDLE, *TINY, "test.enabled=false"]
+    program = "import torch; torch.set_num_threads(1); from dsn_lightning.commands.cli import train; train()"
+    (tmp_path / "go.py").write_text(program)
+    command = [sys.executable, "go.py", "-m", "hydra/launcher=submitit_local", "hydra.launcher.cpus_per_task=1",
+               *arguments, "gamma=0.25,0.5", "hydra.sweep.dir=sweep"]  # fmt: skip
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
     call("dsn-train", *arguments, "gamma=0.5", "hydra.run.dir=alone", cwd=tmp_path)
     assert_same_run(tmp_path / "sweep" / "1", tmp_path / "alone")
 

@@ -31,6 +31,7 @@ LOGGED = [  # in every epoch of a DSN training
     "train/sampler_lr", "train/policy_reward", "train/policy_right", "train/policy_baseline",
     "train/policy_advantage_std", "train/policy_entropy", "train/policy_agreement", "train/position_share_0",
     "train/position_share_1", "train/selected_positions", "val/top1", "val/map", "val/mean_class",
+    "train/classifier_gradient_norm", "train/sampler_gradient_norm", "time/videos_per_second", "time/loader_wait",
 ]  # fmt: skip  # (val/top5 only where there are more than five classes)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,12 +26,14 @@ def run_sweep(folder: Path, jobs: Sequence[dict[str, Any]], *, at_once: int, res
         resume: run what is missing or failed, and continue what was interrupted.
 
     Raises:
-        SystemExit: code 1, when a job has failed; 2, when the settings make no sense; 130, after Ctrl-C.
+        SystemExit: code 1, when a job has failed; 2, when the settings make no sense; 130, after Ctrl-C; 143, after
+            SIGTERM.
     """
     if isinstance(at_once, bool) or not isinstance(at_once, int) or at_once < 1:
         stop("dsn-train", f"sweep.jobs={at_once}: must be a whole number of at least 1")
     console = Console(width=None if sys.stdout.isatty() else 110)
     folder.mkdir(parents=True, exist_ok=True)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # the jobs are ended, and save, on the way
     try:
         with only_run_in(folder):
             failed = _run(folder, jobs, at_once, resume, console)

@@ -7,7 +7,9 @@ from pathlib import Path
 
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.utilities import rank_zero_only
 
+from dsn_lightning.commands.processes import process_rank
 from dsn_lightning.commands.run import git_commit
 from dsn_lightning.tracking import RunInfo, Tracker, finishing, sigterm_as_exit
 
@@ -21,6 +23,7 @@ def tracked(cfg: DictConfig, run_dir: Path, *, job_type: str) -> Iterator[Tracke
         run_dir: the run's folder.
         job_type: ``train`` or ``evaluate``.
     """
+    rank_zero_only.rank = process_rank()  # type: ignore[attr-defined]  # Lightning sets it later
     with sigterm_as_exit(), finishing(Tracker()) as tracker:
         if cfg.logger:
             info = _info(cfg, run_dir, job_type)

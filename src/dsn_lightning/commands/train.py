@@ -12,7 +12,6 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint
 from pytorch_lightning.strategies import DDPStrategy
-from pytorch_lightning.utilities import rank_zero_only
 
 from dsn_lightning.callbacks import (
     AtomicCheckpointIO,
@@ -105,7 +104,6 @@ def _train_as_one(cfg: DictConfig) -> None:
     """Be one of the processes of a training, or the only one. The first one holds the run's folder."""
     keep_lightning_quiet()
     run_dir = Path(cfg.run_dir)
-    rank_zero_only.rank = process_rank()  # type: ignore[attr-defined]
     try:
         if process_rank():
             with tracked(cfg, run_dir, job_type="train") as tracker:
