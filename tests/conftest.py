@@ -14,6 +14,7 @@ from dsn_lightning.data.needle import Needle
 from processes import call
 
 torch.set_num_threads(1)
+os.environ["OMP_NUM_THREADS"] = "1"  # of the processes that tests start, too
 
 
 def write_video(path: Path, frames: np.ndarray, *, fps: int = 25) -> None:

@@ -55,7 +55,7 @@ class Job:
 
 def start_server(*, at_once: int) -> int:
     """Start the process that jobs are forked from; it imports the package meanwhile. Returns each job's threads."""
-    threads = max(1, (os.cpu_count() or 1) // at_once)
+    threads = max(1, _threads_here() // at_once)
     os.environ["OMP_NUM_THREADS"] = str(threads)  # read when the server imports torch
     multiprocessing.get_context("forkserver").set_forkserver_preload(_PRELOAD)
     ensure_running()
@@ -275,7 +275,7 @@ def _fail(*_: Any) -> None:
 
 
 def _threads_here() -> int:
-    """Cores that this process may use: those a sweep has given it, or all."""
+    """Cores that this process may use: so many as OMP_NUM_THREADS says, as a sweep tells its jobs, or all."""
     given = os.environ.get("OMP_NUM_THREADS", "")
     return int(given) if given.isdigit() else os.cpu_count() or 1
 

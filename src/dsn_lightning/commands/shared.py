@@ -14,6 +14,8 @@ from pathlib import Path
 
 from filelock import FileLock
 from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.singleton import Singleton
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from dsn_lightning.commands.cli import config_folder
@@ -40,8 +42,13 @@ def fill_in(cfg: DictConfig, train: Callable[[DictConfig], None]) -> None:
 def _configuration(cfg: DictConfig, role: str) -> DictConfig:
     """Return the configuration of the baseline that ``cfg``'s run needs as ``role``."""
     backbone = cfg.backbone.name if role == "baseline" else cfg.observation.as_classifier
-    with initialize_config_dir(config_folder(), version_base="1.3"):
-        groups = compose("train", ["algorithm=baseline", f"backbone={backbone}", "run_dir=none"])
+    application = Singleton.get_state()  # a resumed run's Hydra knows that run's folder, not conf/
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(config_folder(), version_base="1.3"):
+            groups = compose("train", ["algorithm=baseline", f"backbone={backbone}", "run_dir=none"])
+    finally:
+        Singleton.set_state(application)
     own = deepcopy(cfg)
     with open_dict(own):
         own.algorithm = groups.algorithm

@@ -62,7 +62,7 @@ def _run(folder: Path, wanted: Sequence[dict[str, Any]], at_once: int, resume: b
         name = " ".join([str(index), *(o for o in entry["overrides"] if o not in common)])
         job = Job(name, run_alone, (entry["overrides"], str(place), folder.name), place)
         if entry.get("state") == "done":
-            job.state = "done"
+            job.state, job.exit_code = "done", entry.get("exit_code")
         jobs.append(job)
 
     def note() -> None:
