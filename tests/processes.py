@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -22,6 +23,8 @@ def enter(command: str, arguments: tuple[str, ...], cwd: str, out: str, err: str
             os.environ.pop(name, None)
         else:
             os.environ[name] = value
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # whatever the tests' own process makes of them
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     for number, name in ((1, out), (2, err)):
         with open(name, "w") as file:
             os.dup2(file.fileno(), number)

@@ -169,7 +169,8 @@ BAD_TRAIN = [
     (["+trainer.gradient_clip_val=1"], "use schedule.gradient_clip"),
     (["+trainer.accumulate_grad_batches=2"], "use schedule.accumulate"),
     (["+trainer.max_steps=10"], "use schedule.max_epochs"),
-    (["trainer.devices=2"], "trainer.devices=2"),
+    (["trainer.precision=16-mixed", "schedule.accumulate=2"], "trainer.precision=16-mixed"),
+    (["+trainer.val_check_interval=0.5"], "trainer.val_check_interval=0.5"),
     (["algorithm=dsn_fixed"], "classifier.checkpoint"),
     (["classifier.checkpoint=nothing.ckpt"], "classifier.checkpoint=nothing.ckpt: no such checkpoint file"),
 ]

@@ -291,6 +291,7 @@ def test_ctrl_c_ends_all_processes(needle_root, tmp_path):
         (["trainer.sync_batchnorm=true"], "trainer.sync_batchnorm=true: works on GPUs only"),
         (["trainer.devices=6"], "schedule.batch_size=5: is shared by all processes, and there are 6"),
         (["trainer.devices=none"], "trainer.devices=none: must be a number"),
+        (["trainer.num_nodes=2"], "trainer.num_nodes=2: NODE_RANK, MASTER_ADDR, MASTER_PORT not set"),
         (["trainer.num_nodes=0"], "trainer.num_nodes=0: must be a whole number"),
         (["trainer.max_time=soon"], "trainer.max_time=soon: must be DD:HH:MM:SS"),
         (["trainer.devices=2", "algorithm=dsn_fixed"], "algorithm=dsn_fixed keeps a trained classifier"),
@@ -359,6 +360,11 @@ def test_under_torchrun(two_processes, needle_root, tmp_path):
     assert done.returncode == 0, done.stderr
     (run,) = (tmp_path / "outputs" / "train").iterdir()
     assert_as(run, two_processes)
+
+
+def test_ddp_without_gpus_is_one_process(needle_root, tmp_path):
+    call("dsn-train", "trainer=ddp", f"dataset.root={needle_root}", *NEEDLE, *SMALL, "hydra.run.dir=run", cwd=tmp_path)
+    assert json.loads((tmp_path / "run" / "environment.json").read_text())["processes"] == 1
 
 
 def test_a_loader_in_another_process_changes_nothing(two_processes, needle_root, tmp_path):

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import random
 import re
+import shutil
 import signal
 import time
 from multiprocessing.process import BaseProcess
@@ -87,7 +88,10 @@ def test_metrics_have_one_row_an_epoch(never_stopped):
 inside_an_epoch = []
 
 
-@pytest.mark.parametrize("moment", range(10))
+MOMENTS = [*range(3), *(pytest.param(moment, marks=pytest.mark.slow) for moment in range(3, 10))]
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
 def test_killed_and_resumed_is_as_never_stopped(moment, never_stopped, tmp_path):
     whole, arguments = never_stopped
     rng = random.Random(moment)
@@ -131,13 +135,17 @@ def test_sigterm_saves_first(never_stopped, tmp_path):
     """With no other checkpoint inside an epoch."""
     whole, arguments = never_stopped
     arguments = [a for a in arguments if not a.startswith("checkpoint.")]
-    process = start("dsn-train", *arguments, cwd=tmp_path)
     run = tmp_path / "run"
-    while process.is_alive() and epochs_done(run) < 1:
-        time.sleep(0.002)
-    asked = time.time()
-    process.terminate()
-    process.join()
+    for _ in range(3):  # on a busy machine a run may be over before it is asked to stop
+        shutil.rmtree(run, ignore_errors=True)
+        process = start("dsn-train", *arguments, cwd=tmp_path)
+        while process.is_alive() and epochs_done(run) < 1:
+            time.sleep(0.002)
+        asked = time.time()
+        process.terminate()
+        process.join()
+        if process.exitcode:
+            break
     assert process.exitcode == 143
     assert re.search("stopped and saved after [123] of 4 epochs; resume=", (tmp_path / "err").read_text())
     assert (run / "checkpoints" / "last.ckpt").stat().st_mtime > asked

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from conftest import NEEDLE
 from processes import call, start
+from test_resume import metrics_of
 from wandb_files import read_all
 
 SMALL = [
@@ -94,8 +95,7 @@ def test_a_job_is_the_run_that_its_command_gives(needle_root, tmp_path):
     arguments = (f"dataset.root={needle_root}", *NEEDLE, *SMALL)
     call("dsn-train", "-m", *arguments, "gamma=0.25,0.5", "sweep.jobs=2", "hydra.sweep.dir=sweep", cwd=tmp_path)
     call("dsn-train", *arguments, "gamma=0.25", "hydra.run.dir=alone", cwd=tmp_path)
-    in_sweep, alone = (tmp_path / name / "metrics.csv" for name in ("sweep/0", "alone"))
-    assert in_sweep.read_text() == alone.read_text()  # with a thread each
+    assert metrics_of(tmp_path / "sweep" / "0") == metrics_of(tmp_path / "alone")  # with a thread each
 
 
 def test_the_grid_is_as_typed(tmp_path):

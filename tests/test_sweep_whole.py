@@ -101,6 +101,17 @@ def test_submitits_launcher_runs_the_same_jobs(needle_root, tmp_path):
     assert_same_run(tmp_path / "sweep" / "1", tmp_path / "alone")
 
 
+def test_a_sweep_goes_on_with_what_max_time_has_stopped(needle_root, tmp_path):
+    arguments = [f"dataset.root={needle_root}", *NEEDLE, *TINY, "test.enabled=false", "schedule.max_epochs=40"]
+    call("dsn-train", "-m", *arguments, "trainer.max_time=00:00:00:01", "gamma=0.5", "hydra.sweep.dir=sweep",
+         cwd=tmp_path)  # fmt: skip
+    progress = tmp_path / "sweep" / "0" / "progress.json"
+    before = json.loads(progress.read_text())["epoch"]
+    assert before < 40
+    call("dsn-train", "sweep.resume=sweep", cwd=tmp_path)
+    assert json.loads(progress.read_text())["epoch"] > before
+
+
 def test_what_several_jobs_need_is_trained_once(needle_root, tmp_path):
     """Two values of M: two baselines and two max-response networks, for four jobs."""
     arguments = [f"dataset.root={needle_root}", *NEEDLE, *TINY, "algorithm=dsn_fixed", "algorithm.warmup_epochs=0",

@@ -150,6 +150,7 @@ class LastCheckpoint(Checkpoint):
         self.every_n_batches = every_n_batches
         self.max_time = max_time
         self.received_sigterm = False
+        self.ended_by_sigterm = False  # one of the processes has received it
         self.started = 0.0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -187,8 +188,12 @@ class LastCheckpoint(Checkpoint):
             raise Stopped
 
     def _is_to_stop(self, trainer: pl.Trainer) -> bool:
-        late = self.max_time is not None and time.monotonic() - self.started > self.max_time
-        return bool(trainer.strategy.reduce_boolean_decision(late or self.received_sigterm, all=False))
+        def of_any(flag: bool) -> bool:
+            return bool(trainer.strategy.reduce_boolean_decision(flag, all=False))
+
+        self.ended_by_sigterm = of_any(self.received_sigterm)
+        late = self.max_time is not None and of_any(time.monotonic() - self.started > self.max_time)
+        return self.ended_by_sigterm or late
 
 
 class MetricsFile(pl.Callback):

@@ -25,6 +25,9 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+STARTED_HERE = "DSN_LIGHTNING_PROCESS"
+"""Environment variable of the processes that `run_processes` starts."""
+
 _PRELOAD = ["dsn_lightning.commands.train", "dsn_lightning.commands.evaluate"]
 
 
@@ -249,7 +252,7 @@ def _be_process(
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGUSR2, _fail)
     node = int(environment["NODE_RANK"])
-    os.environ.update(environment | {"LOCAL_RANK": str(rank), "RANK": str(node * count + rank)})
+    os.environ.update(environment | {"LOCAL_RANK": str(rank), "RANK": str(node * count + rank), STARTED_HERE: "1"})
     torch.set_num_threads(int(environment["OMP_NUM_THREADS"]))
     if rank:
         with open(folder / f"process_{rank}.txt", "a") as log:

@@ -79,7 +79,7 @@ class EpochMeans(Metric):
         self.add_state("sums", torch.zeros(len(self.names)), dist_reduce_fx="sum")
         self.add_state("weights", torch.zeros(len(self.names)), dist_reduce_fx="sum")
 
-    def update(self, name: str, value: Tensor | float, weight: float = 1.0) -> None:
+    def update(self, name: str, value: Tensor | float, weight: Tensor | float = 1.0) -> None:
         """Add a number."""
         place = self.names.index(name)
         self.sums[place] += value * weight

@@ -138,7 +138,9 @@ class Recognizer(pl.LightningModule):
         self.videos_in_step[name] = 0
         torch._foreach_div_([p.grad for p in parameters], count)
         limit = float("inf") if self.gradient_clip is None else self.gradient_clip
-        self.means.update(f"train/{name}_gradient_norm", nn.utils.clip_grad_norm_(parameters, limit))
+        norm = nn.utils.clip_grad_norm_(parameters, limit)
+        finite = torch.isfinite(norm)  # not where fp16 has overflowed; such a step is left out
+        self.means.update(f"train/{name}_gradient_norm", torch.where(finite, norm, 0.0), finite.float())
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Set the learning rates for this point of the training, and the seed of what draws from torch's own stream."""

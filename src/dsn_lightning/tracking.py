@@ -135,7 +135,15 @@ def finishing(tracker: Tracker) -> Iterator[Tracker]:
         code = exit_code_of(error)
         raise
     finally:
-        tracker.finish(code)
+        if threading.current_thread() is threading.main_thread():  # what asks this process to end finds it ending
+            signals = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGTERM, signal.SIGUSR2)}
+        else:
+            signals = {}
+        try:
+            tracker.finish(code)
+        finally:
+            for number, handler in signals.items():
+                signal.signal(number, handler)
 
 
 def exit_code_of(error: BaseException) -> int:

@@ -23,6 +23,7 @@ _REFUSED_FLAGS = {
     "max_steps": "it would count both optimisers' steps; use schedule.max_epochs",
     "min_steps": "it would count both optimisers' steps; use schedule.max_epochs",
     "min_epochs": "use schedule.max_epochs",
+    "val_check_interval": "use trainer.check_val_every_n_epoch",
 }
 
 
@@ -105,6 +106,11 @@ def _check_trainer(cfg: DictConfig) -> None:
     for flag, remedy in _REFUSED_FLAGS.items():
         if cfg.trainer.get(flag) is not None:
             raise UsageError(f"trainer.{flag}={cfg.trainer[flag]}: does not work in manual optimisation; {remedy}")
+    if str(cfg.trainer.get("precision")) in ("16", "16-mixed") and cfg.schedule.accumulate > 1:
+        raise UsageError(
+            f"trainer.precision={cfg.trainer.precision}: its loss scale may change between accumulated batches; use "
+            "bf16-mixed, or schedule.accumulate=1"
+        )
     nodes = cfg.trainer.get("num_nodes", 1)
     if isinstance(nodes, bool) or not isinstance(nodes, int) or nodes < 1:
         raise UsageError(f"trainer.num_nodes={nodes}: must be a whole number of at least 1")

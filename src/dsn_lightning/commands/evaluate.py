@@ -43,6 +43,8 @@ def evaluate(cfg: DictConfig) -> None:
     Raises:
         SystemExit: with the exit code of the process that failed.
     """
+    if 0 < torch.cuda.device_count() < cfg.devices:
+        raise UsageError(f"devices={cfg.devices}: this machine has {torch.cuda.device_count()} GPUs")
     if cfg.devices > 1 and not started_as_one_of_many():
         run_dir = Path(cfg.run_dir)
         run_dir.mkdir(parents=True, exist_ok=True)

@@ -85,11 +85,12 @@ def recorded(folder: Path) -> Iterator[None]:
     status.end("finished", 0)
 
 
-def correct_status(folder: Path, code: int) -> None:
+def correct_status(folder: Path, code: int, *, since: datetime) -> None:
     """Give ``status.json`` the exit code of the whole run, where another process's failure ended the first one."""
     file = folder / "status.json"
     content = json.loads(file.read_text()) if file.is_file() else {}
-    if content and content["exit_code"] != code:
+    own = bool(content) and datetime.fromisoformat(content["started"]) >= since  # and not that of a run it found there
+    if own and content["exit_code"] != code:
         state = "stopped" if code in (130, STOPPED_BY_SIGTERM) else "failed"
         write_json(file, content | {"state": state, "exit_code": code})
 

@@ -11,6 +11,7 @@ import json
 from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock
 from hydra import compose, initialize_config_dir
@@ -32,11 +33,24 @@ AUTO = {
 
 def fill_in(cfg: DictConfig, train: Callable[[DictConfig], None]) -> None:
     """Put the checkpoint's path wherever ``cfg`` says ``auto``, training what is not there yet with ``train``."""
-    made: dict[str, str] = {}
+    made: dict[str, str | None] = {}
+    record = Path(cfg.run_dir) / "config.json"
+    before = OmegaConf.create(json.loads(record.read_text()) if cfg.resume and record.is_file() else {})
     for key, role in AUTO.items():
-        if OmegaConf.select(cfg, key) == "auto" and not (cfg.algorithm.name == "baseline" and key.startswith("obs")):
+        if OmegaConf.select(cfg, key) != "auto":
+            continue
+        if (key.startswith("test.") and not cfg.test.enabled) or _is_pointless(cfg, key):
+            made[role] = None
+        elif OmegaConf.select(before, key) is not None:  # where the run found it when it began
+            made[role] = OmegaConf.select(before, key)
+        else:
             made[role] = made.get(role) or str(_made_once(_configuration(cfg, role), train))
-            OmegaConf.update(cfg, key, made[role])
+        OmegaConf.update(cfg, key, made[role])
+
+
+def _is_pointless(cfg: DictConfig, key: str) -> bool:
+    """Whether a baseline would not look at it: it has no sampler, and is what answers its own rows."""
+    return cfg.algorithm.name == "baseline" and key in ("observation.checkpoint", "test.baseline")
 
 
 def _configuration(cfg: DictConfig, role: str) -> DictConfig:
@@ -59,17 +73,26 @@ def _configuration(cfg: DictConfig, role: str) -> DictConfig:
                 own.backbone[key] = cfg.backbone[key]  # it sees the same clips
         own.classifier.checkpoint = own.observation.checkpoint = own.test.baseline = own.test.max_response = None
         own.test.enabled = own.progress = own.resume = False
-    parts = ("dataset", "backbone", "schedule", "algorithm", "M", "seed")
-    content = OmegaConf.to_container(OmegaConf.masked_copy(_resolved(own), list(parts)))
-    digest = hashlib.blake2b(json.dumps(content, sort_keys=True).encode(), digest_size=5).hexdigest()
+        own.trainer.max_time = None  # of the run itself; what is shared is trained to its end
+    digest = hashlib.blake2b(json.dumps(_what_matters(own), sort_keys=True).encode(), digest_size=5).hexdigest()
     folder = Path(cfg.shared.folder) / f"{cfg.dataset.name}_{own.backbone.name}_M{own.M}_seed{own.seed}_{digest}"
     own.run_dir = str(folder.absolute())
     return own
 
 
-def _resolved(cfg: DictConfig) -> DictConfig:
-    content = OmegaConf.create(OmegaConf.to_container(cfg, resolve=True))
-    assert isinstance(content, DictConfig)
+def _what_matters(cfg: DictConfig) -> dict[str, Any]:
+    """Return what the weights of a baseline depend on."""
+    parts = ["dataset", "backbone", "schedule", "algorithm", "trainer", "M", "seed"]
+    resolved: Any = OmegaConf.to_container(cfg, resolve=True)
+    content: dict[str, Any] = {part: resolved[part] for part in parts}
+    for group, keys in {
+        "schedule": ("sampler_lr", "sampler_rule"),
+        "trainer": ("accelerator", "num_nodes", "strategy", "max_time", "check_val_every_n_epoch"),
+    }.items():
+        content[group] = {key: value for key, value in content[group].items() if key not in keys}
+    content["dataset"]["reading"].pop("dense_clips", None)  # of the tests
+    if content["dataset"].get("root") is not None:
+        content["dataset"]["root"] = str(Path(content["dataset"]["root"]).expanduser().absolute())
     return content
 
 
@@ -78,7 +101,7 @@ def _made_once(cfg: DictConfig, train: Callable[[DictConfig], None]) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     checkpoint = folder / "checkpoints" / "last.ckpt"
     with FileLock(folder.parent / f".{folder.name}.lock"):
-        if not (checkpoint.is_file() and _state(folder) == "finished"):
+        if not (checkpoint.is_file() and _is_finished(folder)):
             print(f"training what several runs share: {folder}", flush=True)
             cfg.resume = checkpoint.is_file()  # it was interrupted
             train(cfg)
@@ -87,6 +110,6 @@ def _made_once(cfg: DictConfig, train: Callable[[DictConfig], None]) -> Path:
     return checkpoint
 
 
-def _state(folder: Path) -> str:
+def _is_finished(folder: Path) -> bool:
     file = folder / "status.json"
-    return str(json.loads(file.read_text())["state"]) if file.is_file() else ""
+    return file.is_file() and json.loads(file.read_text())["state"] == "finished"

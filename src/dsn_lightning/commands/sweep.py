@@ -61,7 +61,7 @@ def _run(folder: Path, wanted: Sequence[dict[str, Any]], at_once: int, resume: b
         place = folder / entry["folder"]
         name = " ".join([str(index), *(o for o in entry["overrides"] if o not in common)])
         job = Job(name, run_alone, (entry["overrides"], str(place), folder.name), place)
-        if entry.get("state") == "done":
+        if entry.get("state") == "done" and not _stopped_early(place):
             job.state, job.exit_code = "done", entry.get("exit_code")
         jobs.append(job)
 
@@ -73,6 +73,13 @@ def _run(folder: Path, wanted: Sequence[dict[str, Any]], at_once: int, resume: b
 
     note()
     return run_jobs(jobs, at_once=min(at_once, len(jobs)), console=console, on_change=note)
+
+
+def _stopped_early(folder: Path) -> bool:
+    """Whether a run that ended well has epochs left: trainer.max_time was over."""
+    file = folder / "progress.json"
+    progress = json.loads(file.read_text()) if file.is_file() else {"epoch": 0, "max_epochs": 0}
+    return bool(progress["epoch"] < progress["max_epochs"])
 
 
 def run_alone(overrides: Sequence[str], folder: str, group: str) -> None:

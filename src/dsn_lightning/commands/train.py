@@ -1,14 +1,16 @@
 """dsn-train: train one recogniser."""
 
+import os
 import re
 import sys
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from hydra.utils import instantiate
+from lightning_fabric.plugins.environments import LightningEnvironment  # type: ignore[attr-defined]
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint
 from pytorch_lightning.strategies import DDPStrategy
@@ -36,7 +38,7 @@ from dsn_lightning.commands.run import (
 )
 from dsn_lightning.commands.tracked import tracked
 from dsn_lightning.errors import UsageError
-from dsn_lightning.jobs import run_processes
+from dsn_lightning.jobs import STARTED_HERE, run_processes
 from dsn_lightning.recognizer import Recognizer
 from dsn_lightning.tracking import STOPPED_BY_SIGTERM, Tracker
 
@@ -50,6 +52,7 @@ def train(cfg: DictConfig) -> None:
         SystemExit: with the exit code of the process that failed, or 143 after SIGTERM.
     """
     keep_lightning_quiet()
+    began = datetime.now(UTC).replace(microsecond=0)
     run_dir = Path(cfg.run_dir)
     on_gpus = cfg.trainer.get("accelerator") != "cpu" and torch.cuda.device_count() > 0
     if cfg.trainer.get("sync_batchnorm") and not on_gpus:
@@ -61,16 +64,26 @@ def train(cfg: DictConfig) -> None:
             f"schedule.batch_size={cfg.schedule.batch_size}: is shared by all processes, and there are {here * nodes}; "
             "use a larger batch or fewer trainer.devices"
         )
-    if not started_as_one_of_many():
+    if nodes > 1 and not started_as_one_of_many():
+        lacking = [name for name in ("NODE_RANK", "MASTER_ADDR", "MASTER_PORT") if not os.environ.get(name)]
+        if lacking:
+            raise UsageError(
+                f"trainer.num_nodes={nodes}: {', '.join(lacking)} not set; start it with torchrun or srun, or once on "
+                "each node with these set"
+            )
+    if nodes == 1 and not started_as_one_of_many():
         shared.fill_in(cfg, train)
-    elif any(OmegaConf.select(cfg, key) == "auto" for key in shared.AUTO):
-        raise UsageError("auto: a process started by another program cannot train what is missing; give the PATH")
+    elif wanted := [key for key in shared.AUTO if OmegaConf.select(cfg, key) == "auto"]:
+        raise UsageError(
+            f"{wanted[0]}=auto: on several nodes, or started by another program, a run cannot train what is missing; "
+            "give the PATH"
+        )
     if here * nodes > 1 and not started_as_one_of_many():
         run_dir.mkdir(parents=True, exist_ok=True)
         resolved = OmegaConf.create(plain(cfg))
         code = run_processes(_be_one_of_many, (resolved,), count=here, folder=run_dir, num_nodes=nodes)
         if code:
-            correct_status(run_dir, code)
+            correct_status(run_dir, code, since=began)
             sys.exit(code)
         return
     _train_as_one(cfg)
@@ -158,7 +171,7 @@ def _train(cfg: DictConfig, run_dir: Path, tracker: Tracker) -> None:
         if isinstance(end.__context__, KeyboardInterrupt):  # Lightning makes exit code 1 of Ctrl-C
             raise end.__context__ from None
         raise
-    if any(isinstance(c, LastCheckpoint) and c.received_sigterm for c in callbacks):
+    if any(isinstance(c, LastCheckpoint) and (c.ended_by_sigterm or c.received_sigterm) for c in callbacks):
         sys.exit(STOPPED_BY_SIGTERM)
     if cfg.test.enabled:
         from dsn_lightning.commands.evaluate import evaluate_trained  # evaluation is not needed to train
@@ -178,10 +191,13 @@ def _trainer(
 ) -> pl.Trainer:
     several = local_processes(cfg.trainer) * int(cfg.trainer.get("num_nodes", 1)) > 1
     own = {key: value for key, value in cfg.trainer.items() if key != "max_time"}
-    if several and own.get("strategy", "auto") in ("auto", "ddp"):
+    if own.get("strategy", "auto") in ("auto", "ddp"):
         # with two optimisers a backward pass reaches only one network's parameters
         unused = len(recognizer.optimizer_names) > 1
-        own["strategy"] = DDPStrategy(find_unused_parameters=unused, broadcast_buffers=False)
+        ddp = DDPStrategy(find_unused_parameters=unused)
+        own["strategy"] = ddp if several else "auto"
+    # in a SLURM job Lightning would take SLURM's, in which our own processes do not exist
+    environment_of_ours = [LightningEnvironment()] if STARTED_HERE in os.environ else []
     target = own.pop("_target_")
     trainer = instantiate(
         {"_target_": target},
@@ -189,7 +205,7 @@ def _trainer(
         max_epochs=cfg.schedule.max_epochs,
         default_root_dir=str(run_dir),
         logger=tracker.loggers,
-        plugins=[AtomicCheckpointIO()],
+        plugins=[AtomicCheckpointIO(), *environment_of_ours],
         callbacks=callbacks,
         use_distributed_sampler=False,  # the data module shares the batches out
         enable_progress_bar=False,

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -152,4 +153,10 @@ class SectionClipDataModule(pl.LightningDataModule):
             collate_fn=collate,
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
+            worker_init_fn=_outlive_sigterm,
         )
+
+
+def _outlive_sigterm(_: int) -> None:
+    """Leave SIGTERM, which may reach all of a run's processes, to the training process, which saves before it ends."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
