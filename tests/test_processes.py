@@ -222,29 +222,31 @@ def test_each_test_video_counts_once_whatever_the_number_of_processes(two_proces
 
 
 class Failing(nn.Module):
-    """A real classifier that breaks in one process."""
+    """A real classifier that breaks in one process and writes when it did."""
 
-    def __init__(self, num_classes: int, rank: int) -> None:
+    def __init__(self, num_classes: int, rank: int, file: str) -> None:
         super().__init__()
         self.fc = nn.Linear(3, num_classes)
         self.rank = rank
+        self.file = Path(file)
         self.calls = 0
 
     def forward(self, clips: torch.Tensor) -> torch.Tensor:
         self.calls += 1
         if self.calls == 3 and int(os.environ["RANK"]) == self.rank:
+            self.file.write_text(str(time.monotonic()))
             raise RuntimeError("this process has broken")
         return self.fc(clips.mean((2, 3, 4)))
 
 
 @pytest.mark.parametrize("rank", [0, 1])
 def test_a_failing_process_ends_the_others_with_its_cause(rank, needle_root, tmp_path):
-    began = time.monotonic()
+    broken = tmp_path / "broken"
     done = call("dsn-train", "trainer.devices=2", f"dataset.root={needle_root}", *NEEDLE, *SMALL, "hydra.run.dir=run",
                 "logger=wandb", "logger.wandb.mode=offline", "~backbone.network",
-                f"+backbone.network={{_target_: test_processes.Failing, rank: {rank}}}",
+                f"+backbone.network={{_target_: test_processes.Failing, rank: {rank}, file: {broken}}}",
                 cwd=tmp_path, expect=1)  # fmt: skip
-    assert time.monotonic() - began < 30
+    assert time.monotonic() - float(broken.read_text()) < 30
     assert f"process {rank} of 2 failed" in done.stderr
     assert "RuntimeError: this process has broken" in done.stderr
     status = json.loads((tmp_path / "run" / "status.json").read_text())

@@ -118,6 +118,8 @@ def test_killed_and_resumed_is_as_never_stopped(moment, never_stopped, tmp_path)
 
 
 def test_some_of_those_were_killed_inside_an_epoch():
+    if not inside_an_epoch:
+        pytest.skip("none was killed in this session")
     assert sum(inside_an_epoch) >= len(inside_an_epoch) / 4
 
 

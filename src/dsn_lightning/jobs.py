@@ -134,9 +134,19 @@ def _work(
     if at_once > 1 and torch.cuda.device_count():
         seen = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(torch.cuda.device_count())))
         os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(share_of(seen.split(","), slot, at_once))
-    with open(folder / "log.txt", "a") as log:
-        os.dup2(log.fileno(), 1)  # also what native code and handlers made before the fork print
+    _print_to(folder / "log.txt")
+    _run_and_exit(call, arguments, on_error=traceback.print_exc)
+
+
+def _print_to(file: Path) -> None:
+    """Send all that this process prints to a file, also what native code and handlers made before the fork print."""
+    with open(file, "a") as log:
+        os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
+
+
+def _run_and_exit(call: Callable[..., Any], arguments: tuple[Any, ...], *, on_error: Callable[[], None]) -> None:
+    """Call; what it raises is told to ``on_error`` and ends this process with code 1. It also ends with its parent."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
@@ -145,7 +155,7 @@ def _work(
     except SystemExit:
         raise
     except BaseException:
-        traceback.print_exc()
+        on_error()
         sys.exit(1)
     finally:
         sys.stdout.flush()
@@ -214,10 +224,10 @@ def run_processes(
     place = [process.pid for process in processes].index(failed.pid)
     if code < 0:  # the others have failed because it was gone
         print(f"process {place} of {count} ended with exit code {code}", file=sys.stderr)
-    elif not errors.empty():
+    elif code not in (2, 143) and not errors.empty():
         first, said = errors.get()  # the others fail because this one did
         print(f"process {first} of {count} failed:\n{said}", file=sys.stderr)
-    elif place or code not in (2, 143):  # the first one has said why itself
+    elif place or code not in (2, 143):  # the first one has said why itself, also where another was stopped halfway
         log = folder / f"process_{place}.txt"
         said = "".join(log.read_text().splitlines(keepends=True)[-3:]) if place and log.is_file() else ""
         print(f"process {place} of {count} ended with exit code {code}\n{said}".rstrip(), file=sys.stderr)
@@ -255,22 +265,8 @@ def _be_process(
     os.environ.update(environment | {"LOCAL_RANK": str(rank), "RANK": str(node * count + rank), STARTED_HERE: "1"})
     torch.set_num_threads(int(environment["OMP_NUM_THREADS"]))
     if rank:
-        with open(folder / f"process_{rank}.txt", "a") as log:
-            os.dup2(log.fileno(), 1)
-            os.dup2(log.fileno(), 2)
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
-    try:
-        call(*arguments)
-    except SystemExit:
-        raise
-    except BaseException:
-        errors.put((rank, traceback.format_exc()[-4000:]))
-        sys.exit(1)
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        _print_to(folder / f"process_{rank}.txt")
+    _run_and_exit(call, arguments, on_error=lambda: errors.put((rank, traceback.format_exc()[-4000:])))
 
 
 def _fail(*_: Any) -> None:

@@ -157,7 +157,7 @@ def train() -> None:
     try:
         _train()
     except KeyboardInterrupt:
-        print("dsn-train: stopped; resume=RUN_DIR goes on from its last epoch", file=sys.stderr)
+        print("dsn-train: stopped; resume=RUN_DIR goes on from its last checkpoint", file=sys.stderr)
         sys.exit(130)
 
 
