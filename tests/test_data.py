@@ -180,14 +180,14 @@ def digest(folder: Path) -> dict[str, str]:
 def test_needle_repeats_byte_for_byte(needle_root, tmp_path):
     again = small_needle(tmp_path)
     again.prepare()
-    assert digest(again.folder) == digest(small_needle(needle_root).folder)
+    assert digest(again.root) == digest(small_needle(needle_root).root)
 
 
 def test_needle_is_reused(needle_root):
     source = small_needle(needle_root)
-    before = source.folder.stat().st_mtime_ns
+    before = source.root.stat().st_mtime_ns
     source.prepare()
-    assert source.folder.stat().st_mtime_ns == before
+    assert source.root.stat().st_mtime_ns == before
 
 
 def test_needle_is_h264_and_its_spans_fit(needle_root):
@@ -202,7 +202,7 @@ def test_needle_is_h264_and_its_spans_fit(needle_root):
 
 
 def test_needles_glimpses_mislead_in_half_of_the_videos(needle_root):
-    rows = json.loads((small_needle(needle_root).folder / "videos.json").read_text())
+    rows = json.loads((small_needle(needle_root).root / "videos.json").read_text())
     right = [row["glimpsed"] == row["label"] for row in rows]
     assert 4 <= sum(right) <= 20  # of 24: binomial with p = 0.5
     for row in rows:

@@ -23,7 +23,7 @@ _TRUSTED = ("dsn_lightning.", "torch.optim.", "torchvision.models.")
 def build_datamodule(cfg: DictConfig) -> SectionClipDataModule:
     """Return the data module that ``cfg`` (the whole configuration) describes."""
     reading, backbone = cfg.dataset.reading, cfg.backbone
-    own = {k: v for k, v in cfg.dataset.items() if k not in ("fps", "reading")}
+    own = {k: v for k, v in cfg.dataset.items() if k not in ("fps", "modality", "reading")}
     fit = [s for s in reading.scales if round(s * backbone.crop_size) <= min(backbone.frame_size)]
     return SectionClipDataModule(
         instantiate(own, _convert_="all"),

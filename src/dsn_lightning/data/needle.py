@@ -102,7 +102,7 @@ class Needle:
         self.spec = NeedleSpec(**values)  # type: ignore[arg-type]
         self.num_threads = num_threads or os.cpu_count() or 1
         settings = {"format": _FORMAT, **asdict(self.spec)}
-        self.folder = Path(root).expanduser().absolute() / f"{keyed_rng(json.dumps(settings)).integers(16**8):08x}"
+        self.root = Path(root).expanduser().absolute() / f"{keyed_rng(json.dumps(settings)).integers(16**8):08x}"
 
     @property
     def classes(self) -> Sequence[str]:
@@ -115,16 +115,16 @@ class Needle:
         They appear all at once, by one rename; a run that is killed leaves nothing half made behind, and of two runs
         that start together one writes and the other waits.
         """
-        if self.folder.is_dir():
+        if self.root.is_dir():
             return
-        self.folder.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(self.folder.with_suffix(".lock")):
-            if self.folder.is_dir():
+        self.root.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(self.root.with_suffix(".lock")):
+            if self.root.is_dir():
                 return
-            partial = Path(tempfile.mkdtemp(prefix=f".{self.folder.name}.", dir=self.folder.parent))
+            partial = Path(tempfile.mkdtemp(prefix=f".{self.root.name}.", dir=self.root.parent))
             try:
                 self._write(partial)
-                os.replace(partial, self.folder)
+                os.replace(partial, self.root)
             finally:
                 shutil.rmtree(partial, ignore_errors=True)
 
@@ -140,11 +140,11 @@ class Needle:
 
     def records(self, subset: Subset) -> list[VideoRecord]:
         """Return the videos of one subset, each with its spans in seconds."""
-        rows = json.loads((self.folder / "videos.json").read_text())
+        rows = json.loads((self.root / "videos.json").read_text())
         return [
             VideoRecord(
                 video_id=row["video_id"],
-                path=self.folder / f"{row['video_id']}.mp4",
+                path=self.root / f"{row['video_id']}.mp4",
                 labels=(row["label"],),
                 spans=tuple((start / _FPS, end / _FPS) for start, end in row["spans"]),
             )
