@@ -292,7 +292,7 @@ def test_shuffled_labels_give_chance(tmp_path):
 
     source = Needle(str(tmp_path / "data"), num_train=60, num_val=0, num_test=120)
     source.prepare()
-    manifest = source.folder / "videos.json"
+    manifest = source.root / "videos.json"
     rows = json.loads(manifest.read_text())
     labels = np.random.default_rng(0).permutation([row["label"] for row in rows])
     for row, label in zip(rows, labels, strict=True):
