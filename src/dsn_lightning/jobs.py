@@ -224,13 +224,16 @@ def run_processes(
     place = [process.pid for process in processes].index(failed.pid)
     if code < 0:  # the others have failed because it was gone
         print(f"process {place} of {count} ended with exit code {code}", file=sys.stderr)
+    elif code in (2, 143) and processes[0].exitcode == code:
+        pass  # the first one has said why itself, whoever ended before it or was stopped halfway
     elif code not in (2, 143) and not errors.empty():
         first, said = errors.get()  # the others fail because this one did
         print(f"process {first} of {count} failed:\n{said}", file=sys.stderr)
-    elif place or code not in (2, 143):  # the first one has said why itself, also where another was stopped halfway
+    else:
         log = folder / f"process_{place}.txt"
-        said = "".join(log.read_text().splitlines(keepends=True)[-3:]) if place and log.is_file() else ""
-        print(f"process {place} of {count} ended with exit code {code}\n{said}".rstrip(), file=sys.stderr)
+        said = "".join(log.read_text().splitlines(keepends=True)[-1 if code == 2 else -3 :]) if place and log.is_file() else ""
+        heading = "" if code == 2 and said else f"process {place} of {count} ended with exit code {code}\n"
+        print((heading + said).rstrip(), file=sys.stderr)
     return 128 - code if code < 0 else code
 
 
