@@ -307,6 +307,29 @@ def test_bad_settings_get_one_line(arguments, message, needle_root, tmp_path):
     assert message in lines[0]
 
 
+def refuse_in(first: int, folder: str) -> None:
+    """Be one of two processes that would refuse a setting; the one that is not first is still busy by then."""
+    if int(os.environ["RANK"]) != first:
+        time.sleep(20)
+    print("dsn-train: error: no", file=sys.stderr)
+    sys.exit(2)
+
+
+def two_of(first: int, folder: str) -> None:
+    with open(Path(folder, "err"), "w") as log:
+        os.dup2(log.fileno(), 2)
+    sys.exit(run_processes(refuse_in, (first, folder), count=2, folder=Path(folder)))
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_what_one_process_refuses_is_said_once_though_the_other_is_stopped_halfway(first, tmp_path):
+    process = multiprocessing.get_context("forkserver").Process(target=two_of, args=(first, str(tmp_path)))
+    process.start()
+    process.join()
+    assert process.exitcode == 2
+    assert (tmp_path / "err").read_text().splitlines() == ["dsn-train: error: no"]
+
+
 def free_port() -> int:
     with socket.socket() as place:
         place.bind(("127.0.0.1", 0))
