@@ -8,7 +8,7 @@ import pytest
 SOURCE = Path(__file__).resolve().parents[1] / "src" / "dsn_lightning"
 
 LAYERS = (  # what a part may import: itself and everything above it in this list
-    {"errors"},
+    {"errors", "files"},
     {"runs"},
     {"keyed", "metrics", "schedules", "cost", "data.sections", "data.records"},
     {"data"},

@@ -12,66 +12,13 @@ import torch
 from conftest import grey_ramp, write_video
 from dsn_lightning.data.clips import ClipReader, label_vector, place_on_time_line
 from dsn_lightning.data.datamodule import SectionClipDataModule
-from dsn_lightning.data.decoding import FrameCache, VideoError, VideoInfo, index_videos, probe, read_frames
+from dsn_lightning.data.decoding import PyAV, VideoInfo, pack
 from dsn_lightning.data.folder import Folder
 from dsn_lightning.data.needle import Needle
 from dsn_lightning.data.records import VideoRecord
 from dsn_lightning.data.transforms import Crop
 from dsn_lightning.errors import UsageError
 from dsn_lightning.keyed import keyed_rng
-
-
-def numbers(frames: np.ndarray) -> list[int]:
-    """Frame numbers of a grey ramp, read back from its brightness."""
-    return [round((float(f.mean()) - 10) / 2) for f in frames]
-
-
-def test_frames_are_the_ones_asked_for(tmp_path):
-    write_video(tmp_path / "v.mp4", grey_ramp(60))
-    assert probe(tmp_path / "v.mp4").num_frames == 60
-    assert numbers(read_frames(tmp_path / "v.mp4", [0, 7, 8, 31, 59], (34, 34))) == [0, 7, 8, 31, 59]
-
-
-def test_any_subset_equals_decoding_everything(class_folders):
-    path = class_folders / "walk" / "dee_walk.mp4"
-    whole = read_frames(path, range(probe(path).num_frames), (20, 24))
-    wanted = np.array([1, 2, 9, 17])
-    assert np.array_equal(read_frames(path, wanted, (20, 24)), whole[wanted])
-    assert np.array_equal(FrameCache({path: len(whole)})(path, wanted, (20, 24)), whole[wanted])
-
-
-def test_frames_equal_pyavs_own_conversion(class_folders):
-    path = class_folders / "walk" / "ann_walk.mp4"
-    with av.open(str(path)) as container:
-        theirs = np.stack([f.to_ndarray(format="rgb24") for f in container.decode(video=0)])
-    assert np.array_equal(read_frames(path, range(len(theirs)), theirs.shape[1:3]), theirs)
-
-
-@pytest.mark.parametrize("content", [b"", b"not a video at all" * 100])
-def test_damaged_file_is_named(tmp_path, content):
-    (tmp_path / "bad.mp4").write_bytes(content)
-    with pytest.raises(VideoError, match=r"bad\.mp4"):
-        probe(tmp_path / "bad.mp4")
-
-
-def test_missing_frame_is_an_error(tmp_path):
-    write_video(tmp_path / "v.mp4", grey_ramp(5))
-    with pytest.raises(VideoError, match="ends before frame 9"):
-        read_frames(tmp_path / "v.mp4", [1, 9], (34, 34))
-
-
-def test_index_is_reused_and_renewed(tmp_path):
-    path, index = tmp_path / "v.mp4", tmp_path / "index.json"
-    write_video(path, grey_ramp(5))
-    assert index_videos([path], index, num_threads=1)[path].num_frames == 5
-    content = json.loads(index.read_text())
-    content[str(path)][1]["num_frames"] = 99  # proof that the index is believed, not the file
-    index.write_text(json.dumps(content))
-    assert index_videos([path], index, num_threads=1)[path].num_frames == 99
-    write_video(path, grey_ramp(9))
-    assert index_videos([path], index, num_threads=1)[path].num_frames == 9
-    index.write_text("{")
-    assert index_videos([path], index, num_threads=1)[path].num_frames == 9
 
 
 def record(path: str = "v.mp4") -> VideoRecord:
@@ -82,14 +29,14 @@ def test_resampling_shows_the_frame_on_display():
     video = place_on_time_line(record(), VideoInfo(50, 25.0, 8, 8), 10.0)
     assert video.num_frames == 20
     assert video.source[:5].tolist() == [0, 2, 5, 7, 10]  # at 0, 0.1, 0.2, ... s
-    irregular = VideoInfo(3, 3 / 2.0, 8, 8, (0.0, 0.9, 1.0))
+    irregular = VideoInfo(3, 3 / 2.0, 8, 8, stamps=pack([0, 9, 10]), time_base=(1, 10))
     assert place_on_time_line(record(), irregular, 2.0).source.tolist() == [0, 0, 2, 2]
 
 
 def test_each_frame_is_decoded_once_for_all_clips():
     asked = []
 
-    def read(path, indices, size):
+    def read(video, indices, size):
         asked.append(list(indices))
         return np.zeros((len(indices), *size, 3), np.uint8)
 
@@ -123,7 +70,7 @@ def make_data(source, tmp_path, *, workers: int = 0, seed: int = 0, **changes) -
     arguments = {"num_sections": 2, "clips_per_section": 3, "test_num_sections": 2, "test_clips_per_section": 3,
                  "frames_per_clip": 4, "batch_size": 4}  # fmt: skip
     data = SectionClipDataModule(source, crop=Crop((34, 34), 32), num_workers=workers, seed=seed,
-                                 index_folder=tmp_path, **{**arguments, **changes})  # fmt: skip
+                                 prepared=tmp_path, **{**arguments, **changes})  # fmt: skip
     data.prepare_data()
     data.setup()
     return data
@@ -195,7 +142,7 @@ def test_needle_is_h264_and_its_spans_fit(needle_root):
     for entry in source.records("test"):
         with av.open(str(entry.path)) as container:
             assert container.streams.video[0].codec_context.name == "h264"
-        info = probe(entry.path)
+        info = PyAV().probe(entry.path)
         assert 144 <= info.num_frames <= 176
         assert entry.spans
         assert all(0 <= start < end <= info.duration + 1e-6 for start, end in entry.spans)
@@ -214,7 +161,7 @@ def test_needle_everywhere_shows_the_action_all_the_time(tmp_path):
     source = Needle(str(tmp_path), name="e", everywhere=True, num_train=6, num_val=0, num_test=2)
     source.prepare()
     for entry in source.records("test"):
-        assert entry.spans == ((0.0, pytest.approx(probe(entry.path).duration)),)
+        assert entry.spans == ((0.0, pytest.approx(PyAV().probe(entry.path).duration)),)
     assert source.records("val") == []
 
 

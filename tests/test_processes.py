@@ -82,7 +82,7 @@ def record_gradients(root: str, index: str, world: int, accumulate: int, out: st
     source = Needle(root, num_train=12, num_val=6, num_test=6)
     data = SectionClipDataModule(
         source, crop=Crop((34, 34), 32, (1.0,), 0.0), num_sections=2, clips_per_section=2, test_num_sections=2,
-        test_clips_per_section=2, frames_per_clip=8, frame_stride=1, batch_size=5, index_folder=index,
+        test_clips_per_section=2, frames_per_clip=8, frame_stride=1, batch_size=5, prepared=index,
     )  # fmt: skip
     data.setup()
     classifier = ResNet3D(num_classes=len(source.classes), stem_width=8, widths=[8, 8], blocks=[0, 1])

@@ -25,8 +25,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from dsn_lightning.data.decoding import write_atomically
 from dsn_lightning.dsn import DSN
+from dsn_lightning.files import write_atomically
 from dsn_lightning.monitor import has_collapsed
 from dsn_lightning.recognizer import Recognizer
 

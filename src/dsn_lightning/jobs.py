@@ -231,7 +231,8 @@ def run_processes(
         print(f"process {first} of {count} failed:\n{said}", file=sys.stderr)
     else:
         log = folder / f"process_{place}.txt"
-        said = "".join(log.read_text().splitlines(keepends=True)[-1 if code == 2 else -3 :]) if place and log.is_file() else ""
+        lines = log.read_text().splitlines(keepends=True) if place and log.is_file() else []
+        said = "".join(lines[-1 if code == 2 else -3 :])
         heading = "" if code == 2 and said else f"process {place} of {count} ended with exit code {code}\n"
         print((heading + said).rstrip(), file=sys.stderr)
     return 128 - code if code < 0 else code

@@ -20,11 +20,11 @@ from pytorch_lightning.utilities import rank_zero_only
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from dsn_lightning.data.clips import ClipReader, Video
-from dsn_lightning.data.decoding import write_atomically
 from dsn_lightning.errors import UsageError
 from dsn_lightning.evaluation.answers import answers, confusion, kept_clips, row_figures
 from dsn_lightning.evaluation.scores import ClipScores
 from dsn_lightning.evaluation.table import FIELDS, Row
+from dsn_lightning.files import write_atomically
 from dsn_lightning.selection import Scheme, Selection
 
 STOPPED_BY_SIGTERM = 128 + signal.SIGTERM

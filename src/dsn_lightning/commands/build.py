@@ -24,6 +24,7 @@ def build_datamodule(cfg: DictConfig) -> SectionClipDataModule:
     """Return the data module that ``cfg`` (the whole configuration) describes."""
     reading, backbone = cfg.dataset.reading, cfg.backbone
     own = {k: v for k, v in cfg.dataset.items() if k not in ("fps", "modality", "reading")}
+    decoder = instantiate(reading.decoder)
     fit = [s for s in reading.scales if round(s * backbone.crop_size) <= min(backbone.frame_size)]
     return SectionClipDataModule(
         instantiate(own, _convert_="all"),
@@ -37,8 +38,16 @@ def build_datamodule(cfg: DictConfig) -> SectionClipDataModule:
         fps=cfg.dataset.fps,
         batch_size=cfg.schedule.batch_size,
         num_workers=cfg.num_workers,
+        modality=cfg.dataset.modality,
+        start_workers=cfg.get("start_workers"),
         cache_frames=reading.cache_frames,
         seed=cfg.seed,
+        decoder=decoder,
+        on_bad_video=reading.on_bad_video,
+        max_bad=reading.max_bad,
+        max_missing=reading.max_missing,
+        prepared=reading.prepared,
+        copies=reading.copies,
     )
 
 

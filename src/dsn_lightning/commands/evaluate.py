@@ -20,12 +20,12 @@ from dsn_lightning.commands.run import environment, keep_lightning_quiet, write_
 from dsn_lightning.commands.tracked import tracked
 from dsn_lightning.cost import count_macs
 from dsn_lightning.data.datamodule import SectionClipDataModule
-from dsn_lightning.data.decoding import write_atomically
 from dsn_lightning.dsn import DSN
 from dsn_lightning.errors import UsageError
 from dsn_lightning.evaluation.scores import ClipScores, weights_hash
 from dsn_lightning.evaluation.scoring import Networks, Stopwatch, score_videos
 from dsn_lightning.evaluation.table import Row, evaluate_rows, rich_table, to_csv
+from dsn_lightning.files import write_atomically
 from dsn_lightning.jobs import run_processes
 from dsn_lightning.selection import Scheme, Selection
 from dsn_lightning.tracking import Evaluation, Tracker
@@ -168,7 +168,7 @@ def evaluate_trained(
     videos = data.videos("test")
     if not videos:
         raise UsageError(f"dataset={cfg.dataset.name}: has no test videos")
-    scores, watch = score_videos(
+    scores, watch, failed = score_videos(
         videos,
         data.reader,
         networks,
@@ -177,15 +177,27 @@ def evaluate_trained(
         classes=data.classes,
         device=device,
         num_workers=cfg.num_workers,
+        time_out=data.patience,
+        skip_bad=data.on_bad_video == "skip",
         track=lambda loop: track(
             loop, f"Scoring {len(videos)} videos", len(loop), console=Console(stderr=True, quiet=not first)
         ),
     )
     if not first:
         return []
+    videos = [video for video in videos if video.record.video_id not in failed]
+    failures = {**data.bad["test"], **failed}
+    for video_id, error in failures.items():
+        console.print(f"counted as failed: {video_id} ({error})", soft_wrap=True, markup=False)
     run_dir.mkdir(parents=True, exist_ok=True)
     scores.save(run_dir / "clip_scores.npz")
-    describe = _Describe(given, networks, cfg, watch, num_videos=len(videos))
+    stock = data.stock()
+    stock["test"]["failed"] = {video_id: str(error) for video_id, error in failures.items()}
+    write_json(run_dir / "videos.json", stock)
+    describe = _Describe(
+        given, networks, cfg, watch, num_videos=len(videos), num_missing=len(data.missing["test"]),
+        num_failed=len(failures),
+    )  # fmt: skip
     consensus = next(iter(given.values())).cfg.algorithm.consensus
     rows = evaluate_rows(
         scores,
@@ -244,11 +256,13 @@ class _Describe:
         watch: Stopwatch,
         *,
         num_videos: int,
+        num_missing: int,
+        num_failed: int,
     ) -> None:
         self.given = given
         self.cfg = cfg
         self.watch = watch
-        self.num_videos = num_videos
+        self.counts = {"videos": num_videos, "videos_missing": num_missing, "videos_failed": num_failed}
         b = cfg.backbone
         clip = (3, b.frames_per_clip, b.crop_size, b.crop_size)
         self.macs = {n: count_macs(r.classifier, 1, *clip) for n, r in networks.classifiers.items()}
@@ -290,9 +304,7 @@ class _Describe:
             "gmacs_classifier": cost,
             "gmacs_observation": watching,
             "gmacs": None if cost is None or watching is None else cost + watching,
-            "videos": self.num_videos,
-            "videos_missing": 0,
-            "videos_failed": 0,
+            **self.counts,
             "seconds_per_video": None if oracle else seconds,
         }
 

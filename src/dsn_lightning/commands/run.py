@@ -16,8 +16,8 @@ from typing import Any
 import torch
 from filelock import FileLock, Timeout
 
-from dsn_lightning.data.decoding import write_atomically
 from dsn_lightning.errors import UsageError
+from dsn_lightning.files import write_atomically
 from dsn_lightning.tracking import STOPPED_BY_SIGTERM, exit_code_of
 
 _LIGHTNINGS_ADVICE = (

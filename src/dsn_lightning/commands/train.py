@@ -37,6 +37,8 @@ from dsn_lightning.commands.run import (
     write_json,
 )
 from dsn_lightning.commands.tracked import tracked
+from dsn_lightning.data.bad_videos import BadVideos
+from dsn_lightning.data.datamodule import SUBSETS, SectionClipDataModule
 from dsn_lightning.errors import UsageError
 from dsn_lightning.jobs import STARTED_HERE, run_processes
 from dsn_lightning.recognizer import Recognizer
@@ -151,7 +153,7 @@ def _train(cfg: DictConfig, run_dir: Path, tracker: Tracker) -> None:
     if num_train == 0:
         raise UsageError(f"dataset={cfg.dataset.name}: has no training videos")
     last = run_dir / "checkpoints" / "last.ckpt"
-    callbacks = _callbacks(cfg, run_dir, last, list(data.classes), has_val=has_val)
+    callbacks = _callbacks(cfg, run_dir, last, data, has_val=has_val)
     trainer = _trainer(cfg, run_dir, recognizer, callbacks, tracker)
     if first:
         write_json(run_dir / "environment.json", environment(
@@ -159,10 +161,13 @@ def _train(cfg: DictConfig, run_dir: Path, tracker: Tracker) -> None:
             processes=trainer.world_size,
             fps=cfg.dataset.fps or "native",
             frame_stride=cfg.backbone.frame_stride,
-            videos={subset: len(data.videos(subset)) for subset in ("train", "val", "test")},
+            videos={subset: len(data.videos(subset)) for subset in SUBSETS},
         ))  # fmt: skip
+        write_json(run_dir / "videos.json", data.stock())
         if cfg.progress:
             print(_announcement(cfg, trainer, num_train))
+            for line in _what_lacks(data):
+                print(line)
     try:
         trainer.fit(recognizer, datamodule=data, ckpt_path=last if cfg.resume and last.is_file() else None)
     except Stopped:
@@ -215,13 +220,16 @@ def _trainer(
     return trainer
 
 
-def _callbacks(cfg: DictConfig, run_dir: Path, last: Path, classes: list[str], *, has_val: bool) -> list[Callback]:
-    record: dict[str, Any] = {"config": plain(cfg), "classes": classes}
+def _callbacks(
+    cfg: DictConfig, run_dir: Path, last: Path, data: SectionClipDataModule, *, has_val: bool
+) -> list[Callback]:
+    record: dict[str, Any] = {"config": plain(cfg), "classes": list(data.classes)}
     callbacks: list[Callback] = [
         CheckpointRecord(build.RECORD_KEY, record),
         EpochLog(),
         Throughput(),
         MetricsFile(run_dir / "metrics.csv"),
+        BadVideos(limit=data.max_bad, known=len(data.bad["train"]), num_videos=len(data.videos("train"))),
         RunProgress(bar=cfg.progress and process_rank() == 0, file=run_dir / "progress.json"),
     ]
     if has_val:
@@ -263,6 +271,16 @@ def _announcement(cfg: DictConfig, trainer: pl.Trainer, num_train: int) -> str:
     shares = f" over {trainer.world_size} processes" if trainer.world_size > 1 else ""
     groups = f" x {cfg.schedule.accumulate} accumulated" if cfg.schedule.accumulate > 1 else ""
     return f"{num_train} training videos; {cfg.schedule.batch_size}{groups} a step{shares}; {rates} (not scaled)"
+
+
+def _what_lacks(data: SectionClipDataModule) -> list[str]:
+    """Say how many of the listed videos are missing or bad; nothing where all are there."""
+    stock = data.stock()
+    counts = {s: (len(data.missing[s]), len(data.bad[s]), stock[s]["listed"]) for s in SUBSETS}
+    return [
+        f"{subset}: {missing} of {listed} listed videos are missing, {bad} cannot be used; videos.json names them"
+        for subset, (missing, bad, listed) in counts.items() if missing or bad
+    ]  # fmt: skip
 
 
 def _say_stopped(cfg: DictConfig, trainer: pl.Trainer, run_dir: Path, first: bool) -> None:

@@ -2,25 +2,23 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler, default_collate
 
-from dsn_lightning.data.decoding import Frames, VideoInfo
+from dsn_lightning.data.decoding import Decoder, Frames, VideoError, VideoInfo
 from dsn_lightning.data.records import VideoRecord
 from dsn_lightning.data.sections import IntArray, clip_frames, section_clip_starts
 from dsn_lightning.data.transforms import Crop
+from dsn_lightning.errors import UsageError
 from dsn_lightning.keyed import keyed_rng
 
-
-class FrameReader(Protocol):
-    """Reads frames of a file; see `decoding.read_frames`."""
-
-    def __call__(self, path: Any, indices: IntArray, size: tuple[int, int]) -> Frames:
-        """Return frames ``indices`` (strictly increasing), uint8 (F, H, W, 3)."""
+_MOST_REPLACEMENTS = 20
 
 
 @dataclass(frozen=True)
@@ -32,25 +30,104 @@ class Video:
         num_frames: L, frames on the time line.
         fps: frames a second on the time line.
         source: frame of the file shown at each place of the time line.
+        file: what is read: the record's file, or a copy of it with the same frames.
+        info: what indexing ``file`` has found.
+        offset: seconds of the file before the time line begins.
     """
 
     record: VideoRecord
     num_frames: int
     fps: float
     source: IntArray
+    file: Path
+    info: VideoInfo
+    offset: float = 0.0
 
 
-def place_on_time_line(record: VideoRecord, info: VideoInfo, fps: float | None) -> Video:
-    """Return the video at its native frame rate (``fps=None``) or resampled by time stamp.
+class FrameReader(Protocol):
+    """Reads frames of a video's file."""
+
+    def __call__(self, video: Video, indices: IntArray, size: tuple[int, int]) -> Frames:
+        """Return the file's frames ``indices`` (strictly increasing), uint8 (F, H, W, C)."""
+
+
+@dataclass(frozen=True)
+class DecodedFrames:
+    """Reads frames with a decoder each time they are asked for."""
+
+    decoder: Decoder
+
+    def __call__(self, video: Video, indices: IntArray, size: tuple[int, int]) -> Frames:
+        """Return the file's frames ``indices``, uint8 (F, H, W, 3); see `decoding.Decoder`."""
+        return self.decoder.read(video.file, indices, size, video.info)
+
+
+@dataclass(frozen=True)
+class FlowFrames:
+    """Reads precomputed optical flow: u and v, quantised to 8 bits, of frame i to frame i + 1 (see `copies`)."""
+
+    decoder: Decoder
+
+    def __call__(self, video: Video, indices: IntArray, size: tuple[int, int]) -> Frames:
+        """Return the flow of frames ``indices``, uint8 (F, H, W, 2), in pixels of the stored size."""
+        own = (video.info.height, video.info.width)
+        flow = self.decoder.read(video.file, indices, own, video.info)[..., :2]
+        if own == tuple(size):
+            return flow
+        planes = torch.from_numpy(flow.transpose(0, 3, 1, 2).copy())  # scaled apart from each other
+        scaled = F.interpolate(planes, tuple(size), mode="bilinear", antialias=True)
+        return np.asarray(scaled.permute(0, 2, 3, 1))
+
+
+class FrameCache:
+    """Keeps what another reader decoded, for small data sets that are read many times.
+
+    A video is decoded whole the first time one of its frames is asked for; memory is frames * H * W * C bytes in each
+    process that reads.
+    """
+
+    def __init__(self, read: FrameReader) -> None:
+        self._read = read
+        self._frames: dict[tuple[Path, tuple[int, int]], Frames] = {}
+
+    def __call__(self, video: Video, indices: IntArray, size: tuple[int, int]) -> Frames:
+        """Return the file's frames ``indices``, uint8 (F, H, W, C)."""
+        key = (video.file, size)
+        if key not in self._frames:
+            self._frames[key] = self._read(video, np.arange(video.info.num_frames), size)
+        return self._frames[key][indices]
+
+
+def place_on_time_line(
+    record: VideoRecord, info: VideoInfo, fps: float | None, *, copy: tuple[Path, VideoInfo] | None = None
+) -> Video:
+    """Return the video, or its segment, at its native frame rate (``fps=None``) or resampled by time stamp.
 
     The resampled frame at time t is the one on display then.
+
+    Args:
+        record: the video.
+        info: what indexing its file has found.
+        fps: frames a second of the time line.
+        copy: a file of the same frames to read instead, and what indexing that has found.
+
+    Raises:
+        VideoError: no frame lies in the segment.
     """
+    file, own = copy or (record.path, info)
+    if record.segment is None and fps is None:
+        return Video(record, info.num_frames, info.fps, np.arange(info.num_frames), file, own)
+    start, end = record.segment or (0.0, info.duration)
+    times = info.times
+    inside = np.flatnonzero((times >= start - 1e-6) & (times < end - 1e-6))
+    if not len(inside):
+        raise VideoError(record.path, f"{record.video_id}: no frame in its segment, {start:g} to {end:g} s")
+    offset = float(times[inside[0]])
     if fps is None:
-        return Video(record, info.num_frames, info.fps, np.arange(info.num_frames))
-    times = np.asarray(info.times) if info.times else np.arange(info.num_frames) / info.fps
-    length = max(1, round(info.duration * fps))
-    shown = np.searchsorted(times, np.arange(length) / fps + 1e-6, side="right") - 1
-    return Video(record, length, fps, shown.clip(0, info.num_frames - 1))
+        return Video(record, len(inside), info.fps, inside, file, own, offset)
+    length = max(1, round((min(end, info.duration) - offset) * fps))
+    shown = np.searchsorted(times, offset + np.arange(length) / fps + 1e-6, side="right") - 1
+    return Video(record, length, fps, shown.clip(inside[0], inside[-1]), file, own, offset)
 
 
 @dataclass(frozen=True)
@@ -62,12 +139,14 @@ class ClipReader:
         crop: cuts the input window.
         frames_per_clip: T.
         frame_stride: distance of a clip's frames on the time line.
+        channels: C, 3 for RGB and 2 for flow.
     """
 
     read: FrameReader
     crop: Crop
     frames_per_clip: int
     frame_stride: int
+    channels: int = 3
 
     @property
     def clip_span(self) -> int:
@@ -94,7 +173,7 @@ class ClipReader:
         """
         plan = self.plan(video, starts)
         wanted, place = np.unique(plan, return_inverse=True)
-        frames = self.read(video.record.path, wanted, self.crop.frame_size)
+        frames = self.read(video, wanted, self.crop.frame_size)
         place = place.reshape(-1, self.frames_per_clip)
         clips = torch.stack([self.crop(frames[clip], rng) for clip in place])
         return clips.unflatten(0, starts.shape)
@@ -124,6 +203,8 @@ class SectionClips(Dataset[dict[str, Any]]):
         num_sections: M.
         clips_per_section: N.
         seed: of all draws; None gives centred clips and crops (testing).
+        replace_bad: put another video in the place of one that cannot be read (training), or leave it out of the
+            count (testing); otherwise the error ends the run.
     """
 
     def __init__(
@@ -135,6 +216,7 @@ class SectionClips(Dataset[dict[str, Any]]):
         num_sections: int,
         clips_per_section: int,
         seed: int | None,
+        replace_bad: bool = False,
     ) -> None:
         self.videos = videos
         self.reader = reader
@@ -142,6 +224,7 @@ class SectionClips(Dataset[dict[str, Any]]):
         self.num_sections = num_sections
         self.clips_per_section = clips_per_section
         self.seed = seed
+        self.replace_bad = replace_bad
 
     def __len__(self) -> int:
         return len(self.videos)
@@ -159,6 +242,35 @@ class SectionClips(Dataset[dict[str, Any]]):
         )
 
     def __getitem__(self, draw: Draw) -> dict[str, Any]:
+        bad: list[tuple[str, str]] = []
+        for attempt in range(_MOST_REPLACEMENTS):
+            try:
+                return {**self._read(draw), "bad_videos": bad}
+            except VideoError as error:
+                if not self.replace_bad:
+                    raise
+                record = self.videos[draw.video].record
+                bad.append((record.video_id, str(error)))
+            if self.seed is None:
+                return {**self._blank(draw), "bad_videos": bad}
+            rng = keyed_rng(self.seed, draw.epoch, record.video_id, "replacement", attempt)
+            draw = draw._replace(video=int(rng.integers(len(self.videos))))
+        raise UsageError(f"{_MOST_REPLACEMENTS} videos one after the other cannot be read; the last one: {bad[-1][1]}")
+
+    def _blank(self, draw: Draw) -> dict[str, Any]:
+        record = self.videos[draw.video].record
+        side = self.reader.crop.crop_size
+        clip = (self.reader.channels, self.reader.frames_per_clip, side, side)
+        shape = (self.num_sections, self.clips_per_section, *clip)
+        return {
+            "clips": torch.zeros(shape, dtype=torch.uint8),
+            "targets": label_vector(record.labels, self.num_classes),
+            "video_id": record.video_id,
+            "start_frame": torch.zeros(shape[:2], dtype=torch.int64),
+            "counted": False,
+        }
+
+    def _read(self, draw: Draw) -> dict[str, Any]:
         epoch, index, counted = draw
         video = self.videos[index]
         starts = self.starts(epoch, index)
@@ -184,9 +296,15 @@ def label_vector(labels: Sequence[int], num_classes: int) -> Tensor:
 
 
 def collate(items: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Return a batch of `SectionClips` items, with ``num_videos``: how many of them count."""
-    batch: dict[str, Any] = default_collate([{k: v for k, v in item.items() if k != "counted"} for item in items])
-    return batch | {"num_videos": sum(item["counted"] for item in items)}
+    """Return a batch of `SectionClips` items, those that count first.
+
+    ``num_videos`` is how many of them count; ``bad_videos`` names those that could not be read, and why.
+    """
+    items = sorted(items, key=lambda item: not item["counted"])
+    tensors = [{k: v for k, v in item.items() if k not in ("counted", "bad_videos")} for item in items]
+    batch: dict[str, Any] = default_collate(tensors)
+    bad = [entry for item in items for entry in item["bad_videos"]]
+    return batch | {"num_videos": sum(item["counted"] for item in items), "bad_videos": bad}
 
 
 class EpochOrder(Sampler[Draw]):

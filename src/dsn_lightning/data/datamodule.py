@@ -1,11 +1,12 @@
 """The data module: any `VideoSource` as batches of section clips."""
 
-import hashlib
+import math
 import os
 import signal
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytorch_lightning as pl
 from torch.utils.data import DataLoader
@@ -13,23 +14,33 @@ from torch.utils.data import DataLoader
 from dsn_lightning.data.clips import (
     BatchShares,
     ClipReader,
+    DecodedFrames,
     EpochOrder,
+    FlowFrames,
+    FrameCache,
+    FrameReader,
     SectionClips,
     Video,
     collate,
     place_on_time_line,
 )
-from dsn_lightning.data.decoding import FrameCache, VideoInfo, index_videos, read_frames
+from dsn_lightning.data.copies import flow_copy, small_copy
+from dsn_lightning.data.decoding import Decoder, PyAV, VideoError, VideoInfo
+from dsn_lightning.data.index import index_videos, prepared_folder
 from dsn_lightning.data.records import Subset, VideoRecord, VideoSource
 from dsn_lightning.data.transforms import Crop
+from dsn_lightning.errors import UsageError
+
+SUBSETS: tuple[Subset, ...] = ("train", "val", "test")
+_TIME_OUTS = 10
 
 
 class SectionClipDataModule(pl.LightningDataModule):
     """Emits batches of section clips.
 
     A batch holds ``clips`` uint8 (B, M, N, C, T, H, W), ``targets`` float (B, J), ``video_id``, ``start_frame``
-    (B, M, N) and ``num_videos``, how many of its videos count: all of them or, for a process without a share in the
-    last batch, none.
+    (B, M, N), ``num_videos``, how many of its videos count (the first ones; all of them or, for a process without a
+    share in the last batch, none), and ``bad_videos``, (video_id, reason) of those that could not be read.
 
     Args:
         source: the data set.
@@ -41,11 +52,19 @@ class SectionClipDataModule(pl.LightningDataModule):
         frames_per_clip: T.
         frame_stride: distance of a clip's frames.
         fps: frames a second to resample to, by time stamp; None keeps each video's own.
+        modality: ``rgb``, or ``flow`` as `dsn-prepare` has computed it.
         batch_size: videos a step, over all processes.
         num_workers: loader processes; 0 reads in the training process.
+        start_workers: how: ``fork`` or ``spawn``; None leaves it to torch.
         cache_frames: keep decoded frames in memory (small data sets only).
         seed: key of clip jitter, crops and order.
-        index_folder: where the result of decoding each video once (frame counts) is kept.
+        decoder: reads the files.
+        on_bad_video: ``skip`` puts another video in the place of one that cannot be read in training, and counts it
+            as failed in testing; ``raise`` ends the run.
+        max_bad: share of the training videos that may be bad in an epoch.
+        max_missing: share of the listed videos that may be absent, in each subset.
+        prepared: the folder for the index, and where `dsn-prepare` wrote copies; None for the data set's usual one.
+        copies: read the small copies instead of the files themselves.
     """
 
     def __init__(
@@ -60,13 +79,29 @@ class SectionClipDataModule(pl.LightningDataModule):
         frames_per_clip: int,
         frame_stride: int = 1,
         fps: float | None = None,
+        modality: Literal["rgb", "flow"] = "rgb",
         batch_size: int,
         num_workers: int = 0,
+        start_workers: str | None = None,
         cache_frames: bool = False,
         seed: int = 0,
-        index_folder: str | Path = "~/.cache/dsn_lightning",
+        decoder: Decoder | None = None,
+        on_bad_video: Literal["skip", "raise"] = "raise",
+        max_bad: float = 1.0,
+        max_missing: float = 1.0,
+        prepared: str | Path | None = None,
+        copies: bool = False,
     ) -> None:
         super().__init__()
+        for key, value, allowed in (
+            ("modality", modality, ("rgb", "flow")),
+            ("reading.on_bad_video", on_bad_video, ("skip", "raise")),
+        ):
+            if value not in allowed:
+                raise UsageError(f"dataset.{key}={value}: must be one of {', '.join(allowed)}")
+        for key, share in (("max_bad", max_bad), ("max_missing", max_missing)):
+            if not 0 <= share <= 1:
+                raise UsageError(f"dataset.reading.{key}={share}: must lie between 0 and 1")
         self.source = source
         self.crop = crop
         self.train_scheme = (num_sections, clips_per_section)
@@ -74,12 +109,21 @@ class SectionClipDataModule(pl.LightningDataModule):
         self.frames_per_clip = frames_per_clip
         self.frame_stride = frame_stride
         self.fps = fps
+        self.modality = modality
         self.batch_size = batch_size
         self.num_workers = num_workers
+        self.start_workers = start_workers
         self.cache_frames = cache_frames
         self.seed = seed
-        self.index_folder = Path(index_folder).expanduser()
-        self._infos: dict[Path, VideoInfo] = {}
+        self.decoder = decoder or PyAV()
+        self.on_bad_video = on_bad_video
+        self.max_bad = max_bad
+        self.max_missing = max_missing
+        self.prepared = prepared_folder(source) if prepared is None else Path(prepared).expanduser().absolute()
+        self.copies = copies
+        self._videos: dict[Subset, list[Video]] = {}
+        self.missing: dict[Subset, list[VideoRecord]] = {}
+        self.bad: dict[Subset, dict[str, VideoError]] = {}
         self._reader: ClipReader | None = None
 
     @property
@@ -95,26 +139,122 @@ class SectionClipDataModule(pl.LightningDataModule):
     def reader(self) -> ClipReader:
         """The reader that all subsets share, and with it the cache of frames."""
         if self._reader is None:
-            counts = {path: info.num_frames for path, info in self._infos.items()}
-            read = FrameCache(counts) if self.cache_frames else read_frames
-            self._reader = ClipReader(read, self.crop, self.frames_per_clip, self.frame_stride)
+            flow = self.modality == "flow"
+            read: FrameReader = FlowFrames(PyAV()) if flow else DecodedFrames(PyAV() if self.copies else self.decoder)
+            if self.cache_frames:
+                read = FrameCache(read)
+            channels = 2 if flow else 3
+            self._reader = ClipReader(read, self.crop, self.frames_per_clip, self.frame_stride, channels)
         return self._reader
 
     def setup(self, stage: str | None = None) -> None:
-        """Index the videos; those indexed before and unchanged cost nothing."""
-        subsets: tuple[Subset, ...] = ("train", "val", "test")
-        records = [record for subset in subsets for record in self.source.records(subset)]
-        paths = sorted({record.path for record in records})
-        place = hashlib.blake2b(os.path.commonpath(paths).encode(), digest_size=6).hexdigest()
-        index_file = self.index_folder / f"{self.source.name}-{place}.json"
-        self._infos = index_videos(paths, index_file, num_threads=os.cpu_count() or 1)
+        """Look which videos are there and index them; those indexed before and unchanged cost nothing.
+
+        Afterwards ``missing`` holds each subset's records without a file, and ``bad``, by video id, why a video cannot
+        be used.
+
+        Raises:
+            UsageError: more videos are missing or bad than is allowed, or copies are asked for and there are none.
+            VideoError: a video is bad, and ``on_bad_video`` is ``raise``.
+        """
+        if self._videos:
+            return
+        listed = {subset: self.source.records(subset) for subset in SUBSETS}
+        there = {path for records in listed.values() for record in records if self._is_there(path := record.path)}
+        for subset, records in listed.items():
+            self.missing[subset] = [record for record in records if record.path not in there]
+            self._check_missing(subset, len(records))
+        found = self._index(there, self.source.root, self.prepared, self.decoder)
+        copies = self._index_copies(found)
+        for subset, records in listed.items():
+            self._videos[subset], self.bad[subset] = [], {}
+            for record in records:
+                if record.path in there:
+                    self._take(subset, record, found, copies)
+        num_bad, num_train = len(self.bad["train"]), len(self._videos["train"]) + len(self.bad["train"])
+        if num_bad > self.max_bad * num_train:
+            first = next(iter(self.bad["train"].values()))
+            raise UsageError(
+                f"{num_bad} of {num_train} training videos cannot be used, more than dataset.reading.max_bad="
+                f"{self.max_bad} allows; the first one: {first}"
+            )
+
+    def _is_there(self, path: Path) -> bool:
+        return path.exists() or self.decoder.find(path).exists()
+
+    def _check_missing(self, subset: Subset, num_listed: int) -> None:
+        absent = self.missing[subset]
+        if len(absent) > self.max_missing * num_listed:
+            raise UsageError(
+                f"{len(absent)} of {num_listed} {subset} videos are not there, more than dataset.reading.max_missing="
+                f"{self.max_missing} allows; the first one: {absent[0].path}"
+            )
+        if num_listed and len(absent) == num_listed:
+            raise UsageError(f"none of {num_listed} {subset} videos is there; the first one: {absent[0].path}")
+
+    @staticmethod
+    def _index(paths: set[Path], root: Path, folder: Path, decoder: Decoder) -> dict[Path, VideoInfo | VideoError]:
+        return index_videos(sorted(paths), folder, root=root, decoder=decoder, num_threads=os.cpu_count() or 1)
+
+    def _index_copies(self, found: dict[Path, VideoInfo | VideoError]) -> dict[Path, tuple[Path, Any]]:
+        """Return, by original, the copy to be read instead and what indexing that found."""
+        if self.modality == "rgb" and not self.copies:
+            return {}
+        step, place = ("flow", flow_copy) if self.modality == "flow" else ("transcode", small_copy)
+        copy_of = {path: place(self.prepared, self.source.root, path) for path in found}
+        there = {copy for copy in copy_of.values() if copy.is_file()}
+        if not there:
+            raise UsageError(
+                f"dataset={self.source.name}: {self.prepared} holds no {'flow' if step == 'flow' else 'small copy'}; "
+                f"make it with dsn-prepare steps=[check,{step}], or name its folder with dataset.reading.prepared=DIR"
+            )
+        folder = next(iter(copy_of.values())).relative_to(self.prepared).parts[0]
+        infos = self._index(there, self.prepared / folder, self.prepared / folder, PyAV())
+        return {
+            path: (copy, infos.get(copy, VideoError(copy, f"not there; run dsn-prepare steps=[check,{step}] again")))
+            for path, copy in copy_of.items()
+        }
+
+    def _take(
+        self,
+        subset: Subset,
+        record: VideoRecord,
+        found: dict[Path, VideoInfo | VideoError],
+        copies: dict[Path, tuple[Path, Any]],
+    ) -> None:
+        try:
+            info = found[record.path]
+            if isinstance(info, VideoError):
+                raise info
+            copy = copies.get(record.path)
+            if copy is not None:
+                if isinstance(copy[1], VideoError):
+                    raise copy[1]
+                if copy[1].num_frames != info.num_frames:
+                    raise VideoError(copy[0], f"has {copy[1].num_frames} frames, its original {info.num_frames}")
+            self._videos[subset].append(place_on_time_line(record, info, self.fps, copy=copy))
+        except VideoError as error:
+            if self.on_bad_video == "raise":
+                raise
+            self.bad[subset][record.video_id] = error
 
     def videos(self, subset: Subset) -> list[Video]:
-        """Return the videos of a subset, each on its time line."""
-        return [self._place(record) for record in self.source.records(subset)]
+        """Return the videos of a subset that can be used, each on its time line."""
+        return self._videos[subset]
 
-    def _place(self, record: VideoRecord) -> Video:
-        return place_on_time_line(record, self._infos[record.path], self.fps)
+    def stock(self) -> dict[str, dict[str, Any]]:
+        """Return, by subset, ``listed, present``, ``missing`` by class, and ``failed`` with the reasons."""
+        return {
+            subset: {
+                "listed": len(self._videos[subset]) + len(self.bad[subset]) + len(self.missing[subset]),
+                "present": len(self._videos[subset]) + len(self.bad[subset]),
+                "missing": dict(sorted(Counter(
+                    self.classes[label] for record in self.missing[subset] for label in record.labels
+                ).items())),
+                "failed": {video_id: str(error) for video_id, error in self.bad[subset].items()},
+            }
+            for subset in SUBSETS
+        }  # fmt: skip
 
     def section_clips(self, subset: Subset) -> SectionClips:
         """Return a subset as a data set of section clips: jittered for ``train``, centred otherwise."""
@@ -127,6 +267,7 @@ class SectionClipDataModule(pl.LightningDataModule):
             num_sections=num_sections,
             clips_per_section=clips_per_section,
             seed=self.seed if training else None,
+            replace_bad=self.on_bad_video == "skip",
         )
 
     def train_dataloader(self) -> DataLoader[dict[str, Any]]:
@@ -152,9 +293,17 @@ class SectionClipDataModule(pl.LightningDataModule):
             batch_sampler=BatchShares(order, self.batch_size, rank=rank, num_processes=processes, skip=skip),
             collate_fn=collate,
             num_workers=self.num_workers,
+            multiprocessing_context=self.start_workers if self.num_workers else None,
             persistent_workers=self.num_workers > 0,
+            timeout=self.patience if self.num_workers else 0,
             worker_init_fn=_outlive_sigterm,
         )
+
+    @property
+    def patience(self) -> float:
+        """Seconds without a batch after which a loader process is taken to hang; 0 waits for ever."""
+        deadline = getattr(self.decoder, "deadline", math.inf)
+        return 0 if math.isinf(deadline) else _TIME_OUTS * deadline
 
 
 def _outlive_sigterm(_: int) -> None:

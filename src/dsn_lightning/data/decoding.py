@@ -1,194 +1,417 @@
-"""Frames out of video files, with PyAV.
+"""Frames out of video files.
 
-`probe` decodes a file once and counts what really comes out of it, since frame counts in headers lie; `read_frames`
-returns any set of frames in one pass. Containers are opened and closed inside the call, so nothing is shared between
-loader workers.
+A `Decoder` returns any set of a file's frames, each decoded and converted once. Frame i is the i-th one that the
+decoder puts out, which is the order of display; time stamps are not trusted to count frames, nor are headers. `PyAV` is
+the default; `dsn_lightning.data.torchcodec` and `dsn_lightning.data.frame_folder` hold others, and the same tests.
+
+Files are opened and closed inside each call: nothing is shared between loader workers, however they are started.
 """
 
-import json
-import os
+import base64
+import hashlib
+import logging
+import math
+import time
+import zlib
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from fractions import Fraction
 from pathlib import Path
+from threading import Lock
+from typing import Any, ClassVar, Protocol
 
 import av
+import av.logging
 import numpy as np
-from av.video.frame import VideoFrame
+from av.container import InputContainer
+from av.packet import Packet
+from av.video.frame import PictureType, VideoFrame
 from av.video.reformatter import VideoReformatter
-from filelock import FileLock
+from av.video.stream import VideoStream
 from numpy.typing import NDArray
-from rich.progress import track
 
 from dsn_lightning.errors import UsageError
 
 Frames = NDArray[np.uint8]
+Indices = Sequence[int] | NDArray[np.int64]
+
+_SEEK_COST = 24
+"""Frames that could be decoded in the time of a seek (measured: experiments/decoding_speed.py)."""
 
 
 class VideoError(UsageError):
-    """A video file that cannot be used; the message names the file and what was wrong with it."""
+    """A video file that cannot be used; the message names the file and what was wrong with it.
+
+    Attributes:
+        lasting: whether the file's content is at fault, so that another try would end alike.
+    """
+
+    def __init__(self, path: Path, reason: str, *, lasting: bool = True) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.path = path
+        self.reason = reason
+        self.lasting = lasting
+
+    def __reduce__(self) -> tuple[Any, ...]:  # crosses process borders
+        return (_video_error, (self.path, self.reason, self.lasting))
+
+
+def _video_error(path: Path, reason: str, lasting: bool) -> VideoError:
+    return VideoError(path, reason, lasting=lasting)
 
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """What decoding a file from start to end showed.
+    """What decoding a file from start to end showed: all that is needed to find any of its frames again.
 
     Attributes:
         num_frames: frames that decode.
         fps: mean displayed frames a second.
-        width: pixels.
-        height: pixels.
-        times: display time of each frame in seconds from the first one, strictly increasing; empty where frame i is
-            shown at i / fps, to a millisecond.
+        width: pixels, as shown (a rotation in the file is applied).
+        height: likewise.
+        header_frames: what the container's header says; None where it says nothing.
+        codec: the decoder's name.
+        digest: hash of the video stream's packets; equal where the content is.
+        damage: what FFmpeg reported although frames came out; such a file is never read from its middle.
+        stamps: time stamps of the frames in units of ``time_base``, packed; empty where they do not increase strictly.
+        time_base: seconds of a unit, as numerator and denominator.
+        key_frames: frames from which decoding may begin.
+        open_groups: whether frames that are shown before a key frame come after it in the file.
     """
 
     num_frames: int
     fps: float
     width: int
     height: int
-    times: tuple[float, ...] = ()
+    header_frames: int | None = None
+    codec: str = ""
+    digest: str = ""
+    damage: tuple[str, ...] = ()
+    stamps: str = ""
+    time_base: tuple[int, int] = (1, 1)
+    key_frames: tuple[int, ...] = field(default=(0,), repr=False)
+    open_groups: bool = False
 
     @property
     def duration(self) -> float:
         """Seconds from the first frame's appearance to the last one's end."""
         return self.num_frames / self.fps
 
+    @property
+    def times(self) -> NDArray[np.float64]:
+        """When each frame is shown, in seconds from the first one, (num_frames,), strictly increasing."""
+        if not self.stamps:
+            return np.arange(self.num_frames) / self.fps
+        stamps = unpack(self.stamps)
+        return np.asarray((stamps - stamps[0]) * (self.time_base[0] / self.time_base[1]), np.float64)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as plain values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> "VideoInfo":
+        """Read what `to_json` returned."""
+        lists = {name: tuple(content[name]) for name in ("damage", "time_base", "key_frames")}
+        return cls(**{**content, **lists})
+
+
+def pack(numbers: Sequence[int]) -> str:
+    """Return increasing whole numbers as short text.
+
+    >>> unpack(pack([5, 8, 11, 15])).tolist()
+    [5, 8, 11, 15]
+    """
+    steps = np.diff(np.asarray(numbers, np.int64), prepend=0)
+    return base64.b64encode(zlib.compress(steps.astype("<i8").tobytes(), 9)).decode()
+
+
+def unpack(text: str) -> NDArray[np.int64]:
+    """Return the numbers that `pack` wrote."""
+    steps = np.frombuffer(zlib.decompress(base64.b64decode(text)), "<i8")
+    return np.asarray(np.cumsum(steps), np.int64)
+
+
+class Decoder(Protocol):
+    """Reads video files. All methods raise `VideoError` for a file that cannot be used.
+
+    Attributes:
+        kind: readers of one kind find the same in a file, so that an index serves all of them.
+    """
+
+    kind: ClassVar[str]
+
+    def find(self, path: Path) -> Path:
+        """Return what is read for a record's path."""
+
+    def probe(self, path: Path) -> VideoInfo:
+        """Decode ``path`` to its end and report what came out."""
+
+    def read(self, path: Path, indices: Indices, size: tuple[int, int], info: VideoInfo | None = None) -> Frames:
+        """Return the frames ``indices`` (strictly increasing), uint8 (F, H, W, 3).
+
+        Args:
+            path: the video.
+            indices: what to read; 0 is the first displayed frame.
+            size: (height, width) to scale to.
+            info: what `probe` found; with it a reader may begin in the middle.
+        """
+
+    def frames(self, path: Path, size: tuple[int, int] | None = None) -> Iterator[Frames]:
+        """Yield all frames in the order of display, upright, uint8 (H, W, 3), at their own size or scaled."""
+
+
+@dataclass(frozen=True)
+class PyAV:
+    """FFmpeg through PyAV, which brings its own.
+
+    Attributes:
+        deadline: seconds after which one call gives up, looked at between packets.
+    """
+
+    deadline: float = math.inf
+    kind: ClassVar[str] = "video"
+
+    def find(self, path: Path) -> Path:
+        """Return the path as it is."""
+        return path
+
+    def probe(self, path: Path) -> VideoInfo:
+        """Decode ``path`` to its end and report what came out.
+
+        Raises:
+            VideoError: the file is missing, truncated, damaged beyond what FFmpeg conceals, or holds no video frame.
+        """
+        stamps: list[int | None] = []
+        key_frames: list[int] = []
+        digest = hashlib.blake2b(digest_size=16)
+        with _reports() as reports, self._open(path) as (container, stream):
+            count = at_the_end = 0
+            key, open_groups = -math.inf, False
+            for packet, frames in self._packets(path, container, stream):
+                if packet.size:  # the last one, empty, only asks for the frames that are left
+                    count, at_the_end = len(reports), len(reports) - count
+                    shown = math.inf if packet.pts is None else packet.pts
+                    key = shown if packet.is_keyframe else key
+                    open_groups = open_groups or shown < key
+                digest.update(packet)
+                for frame in frames:
+                    if not stamps:
+                        width, height = _upright(frame)
+                    if frame.key_frame and frame.pict_type == PictureType.I:
+                        key_frames.append(len(stamps))
+                    stamps.append(frame.pts)
+            base = stream.time_base or Fraction(1, 25)
+            rate = stream.average_rate or stream.guessed_rate or Fraction(25)
+            header, codec = stream.frames or None, stream.codec_context.name
+            demuxer = container.format.name
+        _refuse_damaged(path, reports, demuxer)
+        if at_the_end:
+            raise VideoError(path, f"is truncated, or damaged at its end ({_told(reports[-1:])[0]})")
+        if not stamps:
+            raise VideoError(path, "holds no video frame")
+        known = [s for s in stamps if s is not None]
+        increasing = len(known) == len(stamps) and bool((np.diff(np.asarray(known, np.int64)) > 0).all())
+        fps = float(rate)
+        if increasing and len(known) > 1:
+            fps = (len(known) - 1) / float((known[-1] - known[0]) * base)
+        return VideoInfo(
+            num_frames=len(stamps),
+            fps=fps,
+            width=width,
+            height=height,
+            header_frames=header,
+            codec=codec,
+            digest=digest.hexdigest(),
+            damage=_told(reports)[:3],
+            stamps=pack(known) if increasing else "",
+            time_base=(base.numerator, base.denominator),
+            key_frames=tuple(key_frames) if increasing else (0,),
+            open_groups=open_groups,
+        )
+
+    def read(self, path: Path, indices: Indices, size: tuple[int, int], info: VideoInfo | None = None) -> Frames:
+        """Return the frames ``indices`` (strictly increasing; 0 is the first displayed one), uint8 (F, H, W, 3).
+
+        Frames in between are decoded but not converted, unless a key frame allows to jump over many of them; decoding
+        stops after the last one.
+
+        Args:
+            path: the video file.
+            indices: what to read; each frame is decoded and converted once.
+            size: (height, width) to scale to while converting.
+            info: what `probe` found; without it the file is read from its start.
+
+        Raises:
+            VideoError: the file is damaged, or ends before the last index.
+        """
+        wanted = [int(i) for i in indices]
+        out = np.empty((len(wanted), *size, 3), dtype=np.uint8)
+        convert = _Converter(size)
+        place = {index: i for i, index in enumerate(wanted)}
+        with self._open(path) as (container, stream):
+            for start, last in _runs(wanted, info):
+                try:
+                    for index, frame in self._from(path, container, stream, start, info):
+                        if index in place:
+                            out[place.pop(index)] = convert(frame)
+                        if index == last:
+                            break
+                except _LostError:
+                    return self.read(path, wanted, size)
+        if place:
+            raise VideoError(path, f"ends before frame {min(place)}; has the file changed since it was indexed?")
+        return out
+
+    def frames(self, path: Path, size: tuple[int, int] | None = None) -> Iterator[Frames]:
+        """Yield all frames in the order of display, upright, uint8 (H, W, 3), at their own size or scaled.
+
+        Raises:
+            VideoError: the file is damaged.
+        """
+        convert = None if size is None else _Converter(size)
+        with self._open(path) as (container, stream):
+            for _, frame in self._from(path, container, stream, 0, None):
+                convert = convert or _Converter(_upright(frame)[::-1])
+                yield convert(frame)
+
+    def _from(
+        self, path: Path, container: InputContainer, stream: VideoStream, start: int, info: VideoInfo | None
+    ) -> Iterator[tuple[int, VideoFrame]]:
+        """Yield each frame with its index, from the key frame ``start`` on."""
+        frames = (frame for _, frames in self._packets(path, container, stream) for frame in frames)
+        if start == 0 or info is None:
+            yield from enumerate(frames)
+            return
+        stamps = unpack(info.stamps)
+        container.seek(int(stamps[start]), stream=stream)
+        index = start
+        for frame in frames:
+            if index == start and frame.pts is not None and frame.pts < stamps[start]:
+                continue  # shown before the key frame, and made from frames before it
+            if index >= len(stamps) or frame.pts != stamps[index]:
+                raise _LostError
+            yield index, frame
+            index += 1
+
+    @contextmanager
+    def _open(self, path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
+        if not path.is_file():
+            raise VideoError(path, "is a folder" if path.is_dir() else "no such video file", lasting=False)
+        try:
+            with av.open(str(path), timeout=None if math.isinf(self.deadline) else self.deadline) as container:
+                if not container.streams.video:
+                    raise VideoError(path, "holds no video stream")
+                stream = container.streams.video[0]
+                if stream.codec_context is None:
+                    raise VideoError(path, "there is no decoder for its video stream")
+                stream.codec_context.thread_count = 1  # loader workers are the parallelism
+                yield container, stream
+        except av.error.ExitError as error:  # a read that waited too long
+            raise VideoError(path, f"took longer than {self.deadline:g} s to read", lasting=False) from error
+        except av.FFmpegError as error:
+            raise VideoError(path, f"cannot be decoded ({error.strerror})") from error
+        except OSError as error:
+            raise VideoError(path, f"cannot be read ({error.strerror or error})", lasting=False) from error
+
+    def _packets(
+        self, path: Path, container: InputContainer, stream: VideoStream
+    ) -> Iterator[tuple[Packet, list[VideoFrame]]]:
+        """Yield each packet with the frames that come out after it."""
+        until = time.monotonic() + self.deadline
+        for packet in container.demux(stream):
+            if time.monotonic() > until:
+                raise VideoError(path, f"took longer than {self.deadline:g} s to decode", lasting=False)
+            if packet.is_corrupt:
+                raise VideoError(path, "is truncated")
+            frames = stream.decode(packet)
+            if any(frame.is_corrupt for frame in frames):
+                av.logging.log(av.logging.ERROR, stream.codec_context.name, "corrupt frame")
+            yield packet, frames
+
+
+class _LostError(Exception):
+    """A seek did not lead where the index says."""
+
+
+def _runs(wanted: Sequence[int], info: VideoInfo | None) -> list[tuple[int, int]]:
+    """Divide the frames to read into runs: (key frame to begin at, last frame to read).
+
+    >>> info = VideoInfo(500, 25, 8, 8, stamps=pack(range(500)), key_frames=(0, 100, 200, 300, 400))
+    >>> _runs([3, 90, 120, 310, 320], info)
+    [(0, 90), (100, 120), (300, 320)]
+    """
+    jumps = info is not None and bool(info.stamps) and not info.damage  # concealment depends on what came before
+    keys = info.key_frames if info is not None and jumps else ()
+    runs: list[tuple[int, int]] = []
+    position = 0
+    for index in wanted:
+        before = bisect_right(keys, index)
+        key = keys[before - 1] if before else 0
+        if key - position > _SEEK_COST:
+            runs.append((key, index))
+        elif runs:
+            runs[-1] = (runs[-1][0], index)
+        else:
+            runs.append((0, index))
+        position = index + 1
+    return runs
+
+
+class _Converter:
+    """Turns decoded frames into upright RGB of one size."""
+
+    def __init__(self, size: tuple[int, int]) -> None:
+        self.height, self.width = size
+        self.reformatter = VideoReformatter()
+
+    def __call__(self, frame: VideoFrame) -> Frames:
+        """Return the frame, uint8 (height, width, 3)."""
+        turns = round(frame.rotation / 90) % 4  # counter-clockwise
+        width, height = (self.height, self.width) if turns % 2 else (self.width, self.height)
+        scaled = self.reformatter.reformat(
+            frame, width=width, height=height, format="rgb24", interpolation="BILINEAR", threads=1
+        )
+        return np.rot90(scaled.to_ndarray(), turns)
+
+
+def _upright(frame: VideoFrame) -> tuple[int, int]:
+    """Return a frame's (width, height) as it is shown."""
+    return (frame.height, frame.width) if round(frame.rotation / 90) % 2 else (frame.width, frame.height)
+
+
+def _refuse_damaged(path: Path, reports: Sequence[tuple[int, str, str]], demuxer: str) -> None:
+    """Decoders conceal what is damaged in a picture; where the container is, pictures are missing or misplaced."""
+    for _, who, what in reports:
+        if who in ("", demuxer):
+            raise VideoError(path, f"is truncated or damaged ({demuxer}: {what.strip()})")
+
+
+def _told(reports: Sequence[tuple[int, str, str]]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(f"{who}: {what.strip()}" for _, who, what in reports))
+
+
+_reporting = 0
+_reporting_lock = Lock()
+logging.getLogger("libav").addHandler(logging.NullHandler())
+
 
 @contextmanager
-def _open(path: Path) -> Iterator[Iterator[VideoFrame]]:
-    if not path.is_file():
-        raise VideoError(f"{path}: no such video file")
+def _reports() -> Iterator[list[tuple[int, str, str]]]:
+    """Collect what FFmpeg reports as an error in this thread: (level, who, message)."""
+    global _reporting
+    with _reporting_lock:
+        _reporting += 1
+        if _reporting == 1:
+            av.logging.set_level(av.logging.ERROR)
+            av.logging.set_skip_repeated(False)  # a file's first message may be the last one's of the file before
     try:
-        with av.open(str(path)) as container:
-            if not container.streams.video:
-                raise VideoError(f"{path}: holds no video stream")
-            stream = container.streams.video[0]
-            stream.codec_context.thread_count = 1  # loader workers are the parallelism
-            yield container.decode(stream)
-    except av.FFmpegError as error:
-        raise VideoError(f"{path}: cannot be decoded ({error.strerror})") from error
-
-
-def probe(path: Path) -> VideoInfo:
-    """Decode ``path`` to its end and report what came out.
-
-    Raises:
-        VideoError: the file is missing, damaged, or holds no video frame.
-    """
-    times: list[float] = []
-    width = height = 0
-    with _open(path) as frames:
-        for frame in frames:
-            width, height = frame.width, frame.height
-            times.append(frame.time if frame.time is not None else float("nan"))
-            rate = frame.time_base
-    if not times:
-        raise VideoError(f"{path}: holds no video frame")
-    seconds = np.asarray(times) - times[0]
-    steps = np.diff(seconds)
-    if np.isnan(seconds).any() or (steps <= 0).any():  # raw streams have no usable time stamps
-        fps = 1 / float(rate) if rate else 25.0
-        return VideoInfo(len(times), fps, width, height)
-    fps = len(steps) / float(seconds[-1]) if len(steps) else 25.0
-    regular = bool((np.abs(seconds - np.arange(len(times)) / fps) < 1e-3).all())
-    return VideoInfo(len(times), fps, width, height, () if regular else tuple(float(t) for t in seconds))
-
-
-def read_frames(path: Path, indices: Sequence[int] | NDArray[np.int64], size: tuple[int, int]) -> Frames:
-    """Return the frames ``indices`` (strictly increasing; 0 is the first displayed one), uint8 (F, H, W, 3).
-
-    Frames before and between the wanted ones are decoded but not converted; decoding stops after the last one.
-
-    Args:
-        path: the video file.
-        indices: what to read; each frame is decoded and converted once.
-        size: (height, width) to scale to while converting.
-
-    Raises:
-        VideoError: the file is damaged, or ends before the last index.
-    """
-    height, width = size
-    wanted = iter(indices)
-    target = next(wanted, None)
-    out = np.empty((len(indices), height, width, 3), dtype=np.uint8)
-    filled = 0
-    reformatter = VideoReformatter()
-    if target is None:
-        return out
-    with _open(path) as frames:
-        for index, frame in enumerate(frames):
-            if index != target:
-                continue
-            scaled = reformatter.reformat(
-                frame, width=width, height=height, format="rgb24", interpolation="BILINEAR", threads=1
-            )
-            out[filled] = scaled.to_ndarray()
-            filled += 1
-            target = next(wanted, None)
-            if target is None:
-                return out
-    raise VideoError(f"{path}: ends before frame {target}; has the file changed since it was indexed?")
-
-
-class FrameCache:
-    """`read_frames` that keeps what it decoded, for small data sets that are read many times.
-
-    A video is decoded whole the first time one of its frames is asked for; memory is frames * H * W * 3 bytes in each
-    process that reads.
-    """
-
-    def __init__(self, num_frames: dict[Path, int]) -> None:
-        self._num_frames = num_frames
-        self._frames: dict[tuple[Path, tuple[int, int]], Frames] = {}
-
-    def __call__(self, path: Path, indices: Sequence[int] | NDArray[np.int64], size: tuple[int, int]) -> Frames:
-        """Return the frames ``indices``, uint8 (F, H, W, 3); see `read_frames`."""
-        key = (path, size)
-        if key not in self._frames:
-            self._frames[key] = read_frames(path, range(self._num_frames[path]), size)
-        return self._frames[key][np.asarray(indices)]
-
-
-def _fingerprint(path: Path) -> list[int]:
-    status = path.stat()
-    return [status.st_size, status.st_mtime_ns]
-
-
-def index_videos(paths: Sequence[Path], index_file: Path, *, num_threads: int) -> dict[Path, VideoInfo]:
-    """Return `probe` of every file; results are kept in ``index_file`` and reused while size and date are the same.
-
-    Raises:
-        VideoError: for the first file that cannot be used.
-    """
-    index_file.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(index_file.with_suffix(".lock")):  # of several processes one decodes, the others read what it found
-        return _index_videos(paths, index_file, num_threads=num_threads)
-
-
-def _index_videos(paths: Sequence[Path], index_file: Path, *, num_threads: int) -> dict[Path, VideoInfo]:
-    known: dict[str, list] = {}
-    if index_file.is_file():
-        try:
-            known = json.loads(index_file.read_text())
-        except json.JSONDecodeError:
-            known = {}  # a damaged index is made again
-    missing = next((path for path in paths if not path.is_file()), None)
-    if missing is not None:
-        raise VideoError(f"{missing}: no such video file")
-    stale = [p for p in paths if known.get(str(p), [None])[0] != _fingerprint(p)]
-    if stale:
-        with ThreadPoolExecutor(num_threads) as pool:  # FFmpeg releases the interpreter's lock
-            infos = pool.map(probe, stale)
-            for path, info in zip(stale, track(infos, f"Indexing {len(stale)} videos", len(stale)), strict=True):
-                known[str(path)] = [_fingerprint(path), asdict(info)]
-        write_atomically(index_file, json.dumps(known))
-    return {path: VideoInfo(**known[str(path)][1]) for path in paths}
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write ``text`` so that a reader sees the old file or the new one, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_text(text)
-    os.replace(partial, path)
+        with av.logging.Capture() as reports:
+            yield reports
+    finally:
+        with _reporting_lock:
+            _reporting -= 1
+            if _reporting == 0:
+                av.logging.set_level(None)

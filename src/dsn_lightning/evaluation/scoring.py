@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from dsn_lightning.data.clips import ClipReader, Video, label_vector
+from dsn_lightning.data.decoding import VideoError
 from dsn_lightning.data.sections import IntArray
 from dsn_lightning.dsn import DSN
 from dsn_lightning.evaluation.scores import ClipScores, weights_hash
@@ -43,8 +44,8 @@ class Networks:
         return classifier if classifier not in self.classifiers else str(selection.sampler)
 
 
-class CandidateClips(Dataset[tuple[int, IntArray, Tensor]]):
-    """Videos with all the clips that any method asks for, each read once."""
+class CandidateClips(Dataset[tuple[int, IntArray, Tensor | VideoError]]):
+    """Videos with all the clips that any method asks for, each read once; the error in place of those of a bad one."""
 
     def __init__(self, videos: Sequence[Video], wanted: Sequence[IntArray], reader: ClipReader) -> None:
         self.videos = videos
@@ -54,8 +55,11 @@ class CandidateClips(Dataset[tuple[int, IntArray, Tensor]]):
     def __len__(self) -> int:
         return len(self.videos)
 
-    def __getitem__(self, index: int) -> tuple[int, IntArray, Tensor]:
-        return index, self.wanted[index], self.reader(self.videos[index], self.wanted[index])
+    def __getitem__(self, index: int) -> tuple[int, IntArray, Tensor | VideoError]:
+        try:
+            return index, self.wanted[index], self.reader(self.videos[index], self.wanted[index])
+        except VideoError as error:
+            return index, self.wanted[index], error
 
 
 @dataclass
@@ -99,8 +103,10 @@ def score_videos(
     classes: Sequence[str],
     device: torch.device,
     num_workers: int = 0,
+    time_out: float = 0,
+    skip_bad: bool = False,
     track: Callable[[Any], Iterable[Any]] = iter,
-) -> tuple[ClipScores, Stopwatch]:
+) -> tuple[ClipScores, Stopwatch, dict[str, VideoError]]:
     """Run every network once over every clip that some selection method may need.
 
     In several processes (torch.distributed) each takes its share of the videos, every one of which counts once; all
@@ -115,7 +121,15 @@ def score_videos(
         classes: class names.
         device: where the networks run.
         num_workers: loader processes.
+        time_out: seconds without a video after which a loader process is taken to hang; 0 waits for ever.
+        skip_bad: go on where a video cannot be read.
         track: wraps the loop over videos, for a progress bar.
+
+    Returns:
+        The scores of all videos that could be read, the networks' times, and, by id, why the others could not.
+
+    Raises:
+        VideoError: a video cannot be read, and bad ones are not skipped, or none can be read.
     """
     selections = list(selections)
     wanted = [_wanted(video, networks, selections, schemes) for video in videos]  # name -> starts
@@ -131,8 +145,15 @@ def score_videos(
     rank, processes = (torch.distributed.get_rank(), torch.distributed.get_world_size()) if several else (0, 1)
     candidates = CandidateClips(videos, union, reader)
     share = range(rank, len(videos), processes)
-    loader = DataLoader(candidates, batch_size=None, sampler=share, num_workers=num_workers)
+    patience = time_out if num_workers else 0
+    loader = DataLoader(candidates, batch_size=None, sampler=share, num_workers=num_workers, timeout=patience)
+    bad: dict[int, VideoError] = {}
     for v, starts, clips in track(loader):
+        if isinstance(clips, VideoError):
+            if not skip_bad:
+                raise clips
+            bad[v] = clips
+            continue
         place = {int(start): i for i, start in enumerate(starts)}
         for name, own in wanted[v].items():
             index = torch.tensor([place[int(s)] for s in own])
@@ -149,11 +170,19 @@ def score_videos(
                 section_rows += [(v, (m, n, section), name, row) for section, row in enumerate(logits)]
     if several:
         gathered: list[Any] = [None] * processes
-        torch.distributed.all_gather_object(gathered, (clip_rows, section_rows, watch))
+        torch.distributed.all_gather_object(gathered, (clip_rows, section_rows, watch, bad))
         clip_rows = sorted((row for part in gathered for row in part[0]), key=lambda row: row[0])  # by video; stable
         section_rows = sorted((row for part in gathered for row in part[1]), key=lambda row: row[0])
         watch = Stopwatch.sum(part[2] for part in gathered)
-    return _columns(videos, reader, modules, clip_rows, section_rows, classes), watch
+        bad = {v: error for part in gathered for v, error in part[3].items()}
+    if len(bad) == len(videos):
+        raise bad[0]
+    read = [v for v in range(len(videos)) if v not in bad]
+    place = {v: i for i, v in enumerate(read)}
+    clip_rows = [(place[v], start, name, row) for v, start, name, row in clip_rows]
+    section_rows = [(place[v], scheme, name, row) for v, scheme, name, row in section_rows]
+    scores = _columns([videos[v] for v in read], reader, modules, clip_rows, section_rows, classes)
+    return scores, watch, {videos[v].record.video_id: bad[v] for v in sorted(bad)}
 
 
 def _wanted(
@@ -183,7 +212,10 @@ def _columns(
     section_rows: list[tuple[int, tuple[int, int, int], str, NDArray[np.float32]]],
     classes: Sequence[str],
 ) -> ClipScores:
-    spans = [(v, span) for v, video in enumerate(videos) for span in video.record.spans or ()]
+    spans = [  # on the time line
+        (v, (start - video.offset, end - video.offset))
+        for v, video in enumerate(videos) for start, end in video.record.spans or ()
+    ]  # fmt: skip
     width = max((len(row) for *_, row in section_rows), default=0)
     padded = np.full((len(section_rows), width), np.nan, np.float32)
     for i, (*_, row) in enumerate(section_rows):

@@ -1,0 +1,90 @@
+"""Videos that were taken apart into images: a folder of ``img_00001.jpg, img_00002.jpg, ...`` each."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from dsn_lightning.data.decoding import Frames, Indices, VideoError, VideoInfo
+
+
+@dataclass(frozen=True)
+class FrameFolder:
+    """Reads folders of images, numbered without gaps from 0 or 1 on.
+
+    Attributes:
+        pattern: of the images' names.
+        fps: frames a second; images do not tell.
+    """
+
+    pattern: str = "img_*.jpg"
+    fps: float = 25.0
+    kind: ClassVar[str] = "frames"
+
+    def find(self, path: Path) -> Path:
+        """Return the folder of a video: the path itself, or the path without its ending."""
+        return path if path.is_dir() else path.with_suffix("")
+
+    def probe(self, path: Path) -> VideoInfo:
+        """Read all images and report what they are.
+
+        Raises:
+            VideoError: there is no image, a number is missing, an image is damaged or of another size.
+        """
+        files = self._files(path)
+        digest = blake2b(digest_size=16)
+        size = None
+        for file in files:
+            image = _open(path, file)
+            size = size or image.size
+            if image.size != size:
+                raise VideoError(path, f"{file.name} is {image.size[0]}x{image.size[1]}, the first {size[0]}x{size[1]}")
+            digest.update(file.read_bytes())
+        assert size is not None
+        return VideoInfo(len(files), self.fps, *size, codec=f"frames {self.pattern}", digest=digest.hexdigest())
+
+    def read(self, path: Path, indices: Indices, size: tuple[int, int], info: VideoInfo | None = None) -> Frames:
+        """Return the frames ``indices``, uint8 (F, H, W, 3), scaled to ``size``; see `decoding.Decoder`.
+
+        Raises:
+            VideoError: an image is not there or damaged.
+        """
+        files = self._files(path)
+        if len(indices) and indices[-1] >= len(files):
+            raise VideoError(path, f"ends before frame {indices[-1]}; has the folder changed since it was indexed?")
+        out = np.empty((len(indices), *size, 3), np.uint8)
+        for place, index in enumerate(indices):
+            out[place] = np.asarray(_open(path, files[index]).resize(size[::-1], Image.Resampling.BILINEAR))
+        return out
+
+    def frames(self, path: Path, size: tuple[int, int] | None = None) -> Iterator[Frames]:
+        """Yield all frames, uint8 (H, W, 3), at their own size or scaled."""
+        for file in self._files(path):
+            image = _open(path, file)
+            yield np.asarray(image if size is None else image.resize(size[::-1], Image.Resampling.BILINEAR))
+
+    def _files(self, path: Path) -> list[Path]:
+        folder = self.find(path)
+        if not folder.is_dir():
+            raise VideoError(path, f"no folder {folder.name} of images", lasting=False)
+        numbered = {int(m[1]): f for f in folder.glob(self.pattern) if (m := re.search(r"(\d+)\D*$", f.name))}
+        numbers = sorted(numbered)
+        if not numbers:
+            raise VideoError(path, f"holds no image {self.pattern}")
+        gap = next((n for n in range(numbers[0], numbers[-1]) if n not in numbered), None)
+        if numbers[0] > 1 or gap is not None:
+            raise VideoError(path, f"image number {0 if gap is None else gap} of {self.pattern} is missing")
+        return [numbered[n] for n in numbers]
+
+
+def _open(path: Path, file: Path) -> Image.Image:
+    try:
+        with Image.open(file) as image:
+            return ImageOps.exif_transpose(image).convert("RGB")
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+        raise VideoError(path, f"{file.name} cannot be read ({error})") from error
