@@ -117,7 +117,11 @@ def batches(data: SectionClipDataModule) -> list[dict]:
     return list(data.train_dataloader())
 
 
-@pytest.mark.parametrize("workers", [(0, None), (2, "fork"), (2, "spawn")], ids=["alone", "fork", "spawn"])
+@pytest.mark.parametrize(
+    "workers",
+    [(0, None), (2, "fork"), pytest.param((2, "spawn"), marks=pytest.mark.slow)],  # each imports everything
+    ids=["alone", "fork", "spawn"],
+)
 def test_what_vanishes_is_replaced_alike_whoever_reads(listed, tmp_path, workers):
     num, method = workers
     whole = batches(data_of(listed, tmp_path))
@@ -237,7 +241,8 @@ def test_a_run_says_what_was_missing_and_what_failed(class_folders, tmp_path):
     test = [r.path for r in Folder(str(root)).records("test")]
     spoil(test[0])
     call("dsn-train", "dataset=folder", f"dataset.root={root}", "algorithm=baseline", "schedule.max_epochs=1", "M=1",
-         "schedule.batch_size=4", "hydra.run.dir=run", "trainer.accelerator=cpu", "test.random_draws=2", cwd=tmp_path)  # fmt: skip
+         "schedule.batch_size=4", "hydra.run.dir=run", "trainer.accelerator=cpu", "test.random_draws=2",
+         cwd=tmp_path)  # fmt: skip
     rows = json.loads((tmp_path / "run" / "results.json").read_text())
     assert {(r["videos"], r["videos_missing"], r["videos_failed"]) for r in rows} == {(len(test) - 1, 0, 1)}
     failed = json.loads((tmp_path / "run" / "videos.json").read_text())["test"]["failed"]

@@ -127,8 +127,11 @@ def test_an_index_that_does_not_fit_is_noticed(encoded):
     assert np.array_equal(PyAV().read(path, [48], (34, 34), wrong), PyAV().read(path, [48], (34, 34)))
 
 
-@pytest.mark.parametrize("stamps", [[3 * i for i in range(40)], [i * i for i in range(2, 42)],
-                                    [i + 50 * (i > 20) for i in range(40)]], ids=["regular", "irregular", "gap"])  # fmt: skip
+@pytest.mark.parametrize(
+    "stamps",
+    [[3 * i for i in range(40)], [i * i for i in range(2, 42)], [i + 50 * (i > 20) for i in range(40)]],
+    ids=["regular", "irregular", "gap"],
+)
 @pytest.mark.parametrize("name", ["h264.mkv", "h264.mp4"])
 def test_time_stamps_are_kept(name, stamps, tmp_path, monkeypatch):
     encode(tmp_path / name, "libx264", {"bf": "2", "g": "10"}, {}, stamps=stamps)
@@ -287,8 +290,7 @@ def outcome(path: Path, original: np.ndarray) -> str:
     try:
         info = decoder.probe(path)
     except VideoError as error:
-        assert str(path) in str(error)
-        return "refused"
+        return "refused" if str(path) in str(error) else "refused without its name"
     frames = np.stack(list(decoder.frames(path)))
     assert len(frames) == info.num_frames
     assert np.array_equal(frames, np.stack(list(decoder.frames(path))))  # it repeats, whatever it is
