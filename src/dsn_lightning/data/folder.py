@@ -20,8 +20,8 @@ class Folder:
     the videos in one folder a class.
 
     *By list files*, see `dsn_lightning.data.list_files`: ``path label`` lines, or CSV with several labels and segments,
-    with paths relative to ``root``. A label is a class name or, where ``classes`` is given, its number from 0. Lists without labels take the class
-    from the folder. A listed video whose file is not there is kept in the records.
+    with paths relative to ``root``. A label is a class name or, where ``classes`` is given, its number from 0. Lists
+    without labels take the class from the folder. A listed video whose file is not there is kept in the records.
 
     Args:
         root: the folder of class folders, or the one that the lists' paths start from.
@@ -216,7 +216,7 @@ class Folder:
     def _check_sides(self) -> None:
         trained = {label for video in self._videos["train"] for label in video.labels}
         for subset in ("val", "test"):
-            for video in self._videos[subset]:  # type: ignore[index]
+            for video in self._videos[subset]:
                 for label in set(video.labels) - trained:
                     raise UsageError(
                         f"class {self._classes[label]!r} is tested on ({video.path.name}) but no training video has "

@@ -204,8 +204,8 @@ def _struct_array(file: Path, variable: str) -> list[dict[str, Any]]:
 
     try:
         content = loadmat(file, simplify_cells=True)
-    except (OSError, ValueError, TypeError, NotImplementedError) as error:  # whatever garbage makes the reader raise
-        raise UsageError(f"{file}: cannot be read as a MATLAB file ({error})") from None
+    except Exception as error:  # garbage makes the reader raise anything
+        raise UsageError(f"{file}: cannot be read as a MATLAB file ({error})") from error
     videos = content.get(variable)
     videos = [videos] if isinstance(videos, dict) else list([] if videos is None else videos)
     fields = ("video_name", "primary_action", "primary_action_index", "secondary_actions_indices", "background_video")
