@@ -77,7 +77,7 @@ def contact_sheets(
             mark = "" if shown is None else "  action" if shown[column] else "  no action"
             seconds = starts[column] / videos[v].fps
             cell.set_title(f"p = {policy[picks[column]]:.3f}  at {seconds:.1f} s{mark}", fontsize=8)
-        name = scores.classes[scores.targets[v].argmax()]
-        axes[line][0].set_ylabel(f"{name}", fontsize=8)
+        names = [str(name) for name in scores.classes[scores.targets[v] > 0]]
+        axes[line][0].set_ylabel("\n".join(names) or "background", fontsize=8)
     figure.suptitle(f"{sampler}: two most probable clips (left), two least probable (right)", fontsize=10)
     figure.savefig(path, dpi=110)

@@ -286,7 +286,7 @@ class _Describe:
             seconds += candidates * (self.watch.per_clip(watcher) or 0.0)
         return {
             "dataset": self.cfg.dataset.name,
-            "split": None,
+            "split": self.cfg.dataset.get("split"),
             "modality": "rgb",
             "selection": selection.name,
             "classifier": classifier,

@@ -15,6 +15,7 @@ from dsn_lightning.dsn import Consensus, consensus_log_probabilities
 from dsn_lightning.evaluation.scores import ClipScores
 from dsn_lightning.metrics import video_metrics
 from dsn_lightning.selection import Scheme, Selection
+from dsn_lightning.splits import group_rows
 
 Row = dict[str, Any]
 
@@ -83,22 +84,10 @@ def mean_and_spread(rows: Iterable[Row]) -> list[tuple[Row, dict[str, NDArray[np
     Returns:
         The first row of each group, and each figure's values over the group's rows.
     """
-    groups: dict[tuple, list[Row]] = {}
-    for row in rows:
-        key = (
-            row["dataset"],
-            row["selection"],
-            row["classifier"],
-            row["M"],
-            row["N"],
-            row["train_M"],
-            row["train_N"],
-        )
-        groups.setdefault(key, []).append(row)
     figures = ("top1", "top5", "mean_class", "map", "hit_rate")
     return [
         (group[0], {name: np.array([row[name] for row in group], np.float64) for name in figures})
-        for group in groups.values()
+        for group in group_rows(rows, but=("seed",))
     ]
 
 
