@@ -25,9 +25,14 @@ def build_datamodule(cfg: DictConfig) -> SectionClipDataModule:
     reading, backbone = cfg.dataset.reading, cfg.backbone
     own = {k: v for k, v in cfg.dataset.items() if k not in ("fps", "modality", "reading")}
     fit = [s for s in reading.scales if round(s * backbone.crop_size) <= min(backbone.frame_size)]
+    if not fit:
+        raise UsageError(
+            f"dataset.reading.scales={list(reading.scales)}: none of these times backbone.crop_size="
+            f"{backbone.crop_size} fits into backbone.frame_size={list(backbone.frame_size)}"
+        )
     return SectionClipDataModule(
         instantiate(own, _convert_="all"),
-        crop=Crop(tuple(backbone.frame_size), backbone.crop_size, tuple(fit), reading.flip),
+        crop=Crop(tuple(backbone.frame_size), backbone.crop_size, tuple(fit), reading.flip, reading.corners),
         num_sections=cfg.M,
         clips_per_section=cfg.algorithm.train_N,
         test_num_sections=first(cfg.test.M),
