@@ -21,6 +21,7 @@ from dsn_lightning.commands.tracked import tracked
 from dsn_lightning.cost import count_macs
 from dsn_lightning.data.datamodule import SectionClipDataModule
 from dsn_lightning.data.decoding import write_atomically
+from dsn_lightning.data.flow import CHANNELS
 from dsn_lightning.dsn import DSN
 from dsn_lightning.errors import UsageError
 from dsn_lightning.evaluation.scores import ClipScores, weights_hash
@@ -250,7 +251,7 @@ class _Describe:
         self.watch = watch
         self.num_videos = num_videos
         b = cfg.backbone
-        clip = (3, b.frames_per_clip, b.crop_size, b.crop_size)
+        clip = (CHANNELS[build.modality(cfg)], b.frames_per_clip, b.crop_size, b.crop_size)
         self.macs = {n: count_macs(r.classifier, 1, *clip) for n, r in networks.classifiers.items()}
         self.macs |= {
             f"{n} sampler": count_macs(s.observation, 1, cfg.test.N, *clip) / cfg.test.N
@@ -273,7 +274,7 @@ class _Describe:
         return {
             "dataset": self.cfg.dataset.name,
             "split": None,
-            "modality": "rgb",
+            "modality": build.modality(self.cfg),
             "selection": selection.name,
             "classifier": classifier,
             "algorithm": trained.cfg.algorithm.name,

@@ -13,7 +13,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dsn_lightning.data.flow import CHANNELS, mirror_flow
+from dsn_lightning.data.flow import is_flow, mirror_flow
+from dsn_lightning.errors import UsageError
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,10 @@ class Crop:
         if self.windows not in (1, 3):
             raise ValueError(f"windows={self.windows}: a clip is tested on 1 or 3")
         if self.windows == 3 and max(self.frame_size) < self.crop_size + 2:
-            raise ValueError(f"windows=3: frames of {self.frame_size} hold no three of {self.crop_size} pixels")
+            raise UsageError(
+                f"test.crops=3: frames of {self.frame_size} (backbone.frame_size) hold no three windows of "
+                f"{self.crop_size} pixels (backbone.crop_size); use test.crops=1"
+            )
 
     def __call__(self, frames: NDArray[np.uint8], rng: np.random.Generator | None) -> Tensor:
         """Return a clip, uint8 (C, T, crop_size, crop_size); with three windows and no rng (3, C, T, ...).
@@ -87,7 +91,7 @@ class Crop:
     def _cut(self, frames: NDArray[np.uint8], top: int, left: int, side: int, *, flip: bool = False) -> Tensor:
         window = frames[:, top : top + side, left : left + side]
         if flip:
-            window = mirror_flow(window) if frames.shape[-1] == CHANNELS["flow"] else window[:, :, ::-1]
+            window = mirror_flow(window) if is_flow(window) else window[:, :, ::-1]
         clip = torch.from_numpy(np.ascontiguousarray(window.transpose(3, 0, 1, 2)))
         if side == self.crop_size:
             return clip
