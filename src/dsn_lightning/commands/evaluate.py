@@ -25,7 +25,7 @@ from dsn_lightning.data.flow import CHANNELS
 from dsn_lightning.dsn import DSN
 from dsn_lightning.errors import UsageError
 from dsn_lightning.evaluation.scores import ClipScores, weights_hash
-from dsn_lightning.evaluation.scoring import Networks, Stopwatch, score_videos
+from dsn_lightning.evaluation.scoring import Networks, Stopwatch, crops_seen, score_videos
 from dsn_lightning.evaluation.table import Row, evaluate_rows, rich_table, to_csv
 from dsn_lightning.jobs import run_processes
 from dsn_lightning.selection import Scheme, Selection
@@ -169,6 +169,7 @@ def evaluate_trained(
     videos = data.videos("test")
     if not videos:
         raise UsageError(f"dataset={cfg.dataset.name}: has no test videos")
+    consensus = next(iter(given.values())).cfg.algorithm.consensus
     scores, watch = score_videos(
         videos,
         data.reader,
@@ -177,6 +178,8 @@ def evaluate_trained(
         schemes,
         classes=data.classes,
         device=device,
+        consensus=consensus,
+        crops=cfg.test.crops,
         num_workers=cfg.num_workers,
         track=lambda loop: track(
             loop, f"Scoring {len(videos)} videos", len(loop), console=Console(stderr=True, quiet=not first)
@@ -186,8 +189,7 @@ def evaluate_trained(
         return []
     run_dir.mkdir(parents=True, exist_ok=True)
     scores.save(run_dir / "clip_scores.npz")
-    describe = _Describe(given, networks, cfg, watch, num_videos=len(videos))
-    consensus = next(iter(given.values())).cfg.algorithm.consensus
+    describe = _Describe(given, networks, cfg, watch, selections, num_videos=len(videos))
     rows = evaluate_rows(
         scores,
         selections,
@@ -243,6 +245,7 @@ class _Describe:
         networks: Networks,
         cfg: DictConfig,
         watch: Stopwatch,
+        selections: Sequence[Selection],
         *,
         num_videos: int,
     ) -> None:
@@ -252,7 +255,10 @@ class _Describe:
         self.num_videos = num_videos
         b = cfg.backbone
         clip = (CHANNELS[build.modality(cfg)], b.frames_per_clip, b.crop_size, b.crop_size)
-        self.macs = {n: count_macs(r.classifier, 1, *clip) for n, r in networks.classifiers.items()}
+        self.macs = {  # of a clip, all the windows that are looked at
+            n: count_macs(r.classifier, 1, *clip) * crops_seen(n, selections, cfg.test.crops)
+            for n, r in networks.classifiers.items()
+        }
         self.macs |= {
             f"{n} sampler": count_macs(s.observation, 1, cfg.test.N, *clip) / cfg.test.N
             for n, s in networks.samplers.items()
@@ -287,7 +293,7 @@ class _Describe:
             "train_N": trained.cfg.N if learned else None,
             "M": scheme.num_sections,
             "N": scheme.clips_per_section,
-            "crops": 1,
+            "crops": self.cfg.test.crops,
             "gmacs_classifier": cost,
             "gmacs_observation": watching,
             "gmacs": None if cost is None or watching is None else cost + watching,

@@ -2,8 +2,9 @@
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -13,8 +14,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from dsn_lightning.data.clips import ClipReader, Video, label_vector
 from dsn_lightning.data.sections import IntArray
-from dsn_lightning.dsn import DSN
-from dsn_lightning.evaluation.scores import ClipScores, weights_hash
+from dsn_lightning.dsn import DSN, Consensus
+from dsn_lightning.evaluation.scores import ClipScores, join_crops, weights_hash
 from dsn_lightning.recognizer import Recognizer
 from dsn_lightning.selection import Scheme, Selection
 
@@ -98,6 +99,8 @@ def score_videos(
     *,
     classes: Sequence[str],
     device: torch.device,
+    consensus: Consensus,
+    crops: Literal[1, 3] = 1,
     num_workers: int = 0,
     track: Callable[[Any], Iterable[Any]] = iter,
 ) -> tuple[ClipScores, Stopwatch]:
@@ -114,6 +117,9 @@ def score_videos(
         schemes: the M:N of each test.
         classes: class names.
         device: where the networks run.
+        consensus: how clips are averaged (Eq. 4), and with them crops.
+        crops: windows of a clip that the classifiers look at; see `Crop`. Whatever only chooses clips looks at the
+            middle one.
         num_workers: loader processes.
         track: wraps the loop over videos, for a progress bar.
     """
@@ -129,19 +135,25 @@ def score_videos(
     watch = Stopwatch()
     several = torch.distributed.is_available() and torch.distributed.is_initialized()
     rank, processes = (torch.distributed.get_rank(), torch.distributed.get_world_size()) if several else (0, 1)
+    if crops > 1:
+        reader = replace(reader, crop=replace(reader.crop, windows=crops))
     candidates = CandidateClips(videos, union, reader)
     share = range(rank, len(videos), processes)
     loader = DataLoader(candidates, batch_size=None, sampler=share, num_workers=num_workers)
     for v, starts, clips in track(loader):
         place = {int(start): i for i, start in enumerate(starts)}
+        middle = clips if crops == 1 else clips[:, crops // 2]  # (K, C, T, H, W) of (K, crops, C, T, H, W)
         for name, own in wanted[v].items():
             index = torch.tensor([place[int(s)] for s in own])
-            classify = networks.classifiers[name].classify
-            parts = [watch.time(name, len(p), classify, clips[p].to(device)) for p in index.split(_CLIPS_AT_ONCE)]
+            seen = crops_seen(name, selections, crops)
+            classify, views = partial(_classify, networks.classifiers[name], consensus), middle if seen == 1 else clips
+            parts = [
+                watch.time(name, len(p), classify, views[p].to(device)) for p in index.split(_CLIPS_AT_ONCE // seen)
+            ]
             clip_rows += [(v, int(s), name, row) for s, row in zip(own, np.concatenate(parts), strict=True)]
         for scheme in schemes if networks.samplers else ():
             grid = scheme.grid(videos[v].num_frames)
-            sections = clips[torch.tensor([place[int(s)] for s in grid.ravel()])].unflatten(0, grid.shape)
+            sections = middle[torch.tensor([place[int(s)] for s in grid.ravel()])].unflatten(0, grid.shape)
             for name, sampler in networks.samplers.items():
                 batch = sections[None].to(device)  # (1, M, N, C, T, H, W)
                 logits = watch.time(f"{name} sampler", grid.size, sampler.policy_logits, batch)[0]
@@ -153,7 +165,22 @@ def score_videos(
         clip_rows = sorted((row for part in gathered for row in part[0]), key=lambda row: row[0])  # by video; stable
         section_rows = sorted((row for part in gathered for row in part[1]), key=lambda row: row[0])
         watch = Stopwatch.sum(part[2] for part in gathered)
-    return _columns(videos, reader, modules, clip_rows, section_rows, classes), watch
+    scores = _columns(videos, reader, modules, clip_rows, section_rows, classes)
+    how = next(iter(schemes))
+    return replace(
+        scores, crops=crops, consensus=consensus, dense_clips=how.dense_clips, random_draws=how.random_draws
+    ), watch
+
+
+def crops_seen(name: str, selections: Iterable[Selection], crops: int) -> int:
+    """Return how many windows of a clip a network looks at: one if it answers for no selection and only chooses."""
+    return crops if any(name in selection.classifiers for selection in selections) else 1
+
+
+def _classify(recognizer: Recognizer, consensus: Consensus, clips: Tensor) -> Tensor:
+    """Return logits (K, J) for clips (K, C, T, H, W), or for clips' crops (K, V, C, T, H, W)."""
+    logits = recognizer.classify(clips)
+    return join_crops(logits, consensus=consensus) if clips.dim() == 6 else logits
 
 
 def _wanted(
