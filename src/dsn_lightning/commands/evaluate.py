@@ -15,6 +15,7 @@ from rich.progress import track
 
 from dsn_lightning.commands import build
 from dsn_lightning.commands.cli import one_line_errors
+from dsn_lightning.commands.fuse import fuse_stored
 from dsn_lightning.commands.processes import process_rank, started_as_one_of_many
 from dsn_lightning.commands.run import environment, keep_lightning_quiet, write_json
 from dsn_lightning.commands.tracked import tracked
@@ -39,11 +40,15 @@ ROLES = ("checkpoint", "baseline", "dsn_fixed", "max_response")
 def evaluate(cfg: DictConfig) -> None:
     """Load what the keys of `ROLES` name, compare all selection methods and write results to ``cfg.run_dir``.
 
-    With ``cfg.devices`` > 1 the videos are shared by so many processes.
+    With ``cfg.devices`` > 1 the videos are shared by so many processes. With ``cfg.fusion`` no video is read and no
+    network runs; see `fuse_stored`.
 
     Raises:
         SystemExit: with the exit code of the process that failed.
     """
+    if cfg.fusion is not None:
+        fuse_stored(cfg)
+        return
     if 0 < torch.cuda.device_count() < cfg.devices:
         raise UsageError(f"devices={cfg.devices}: this machine has {torch.cuda.device_count()} GPUs")
     if cfg.devices > 1 and not started_as_one_of_many():
