@@ -14,8 +14,8 @@ from rich.table import Table
 
 from dsn_lightning.commands.cli import stop
 from dsn_lightning.commands.run import only_run_in, write_json
-from dsn_lightning.data.decoding import write_atomically
 from dsn_lightning.errors import UsageError
+from dsn_lightning.files import write_atomically
 from dsn_lightning.jobs import Job, run_jobs
 from dsn_lightning.splits import mean_over_splits, splits_of, to_csv
 
