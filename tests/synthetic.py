@@ -7,6 +7,7 @@ of the first channel.
 from copy import deepcopy
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -16,7 +17,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from dsn_lightning.commands import build
 from dsn_lightning.commands.train import plain
-from dsn_lightning.data.clips import ClipReader, Video, label_vector
+from dsn_lightning.data.clips import ClipReader, Video, label_vector, place_on_time_line
+from dsn_lightning.data.decoding import VideoInfo
+from dsn_lightning.data.flow import CHANNELS
 from dsn_lightning.data.records import VideoRecord
 from dsn_lightning.data.transforms import Crop
 from dsn_lightning.keyed import keyed_rng
@@ -60,22 +63,30 @@ class SyntheticData:
     """Test videos of 40 frames and more."""
 
     classes = CLASSES
+    patience = 0
+    on_bad_video = "raise"
+    missing = bad = MappingProxyType({"train": (), "val": (), "test": {}})
 
     def __init__(self, modality: str, cfg: DictConfig, *, num_videos: int = 8) -> None:
         self.num_videos = num_videos
         b = cfg.backbone
         self.reader = ClipReader(
-            lambda path, indices, size: frames_of(path, np.asarray(indices), size, modality),
+            lambda video, indices, size: frames_of(video.file, np.asarray(indices), size, modality),
             Crop(tuple(b.frame_size), b.crop_size),
             b.frames_per_clip,
             b.frame_stride,
+            CHANNELS[modality],
         )
 
     def videos(self, subset: str) -> list[Video]:
-        return [
-            Video(VideoRecord(f"{subset}_{i}", Path(f"{CLASSES[i % 2]}_{i}"), (i % 2,)), n, 25.0, np.arange(n))
-            for i, n in enumerate(40 + np.arange(self.num_videos))
+        records = [
+            VideoRecord(f"{subset}_{i}", Path(f"{CLASSES[i % 2]}_{i}"), (i % 2,)) for i in range(self.num_videos)
         ]
+        return [place_on_time_line(record, VideoInfo(40 + i, 25.0, 46, 34), None) for i, record in enumerate(records)]
+
+    def stock(self) -> dict:
+        """All videos are there."""
+        return {subset: {"listed": self.num_videos} for subset in ("train", "val", "test")}
 
     def batch(self, cfg: DictConfig, start: int = 0) -> dict:
         """All videos as one training batch, (B, M, N) clips of which begin behind ``start``."""
