@@ -17,6 +17,7 @@ from dsn_lightning.data.activitynet import ActivityNet
 from dsn_lightning.data.clips import label_vector
 from dsn_lightning.data.folder import Folder
 from dsn_lightning.data.hmdb51 import Hmdb51
+from dsn_lightning.data.lists import union
 from dsn_lightning.data.records import VideoRecord
 from dsn_lightning.data.thumos14 import Thumos14
 from dsn_lightning.data.ucf101 import Ucf101
@@ -226,6 +227,18 @@ def test_activitynets_classes_are_the_sorted_leaves(tmp_path):
 def test_activitynet_finds_files_with_and_without_prefix(tmp_path, file):
     touch(tmp_path / file)
     assert ActivityNet(str(write_activitynet(tmp_path))).records("test")[0].path == tmp_path / file
+
+
+def test_overlapping_segments_cover_their_time_once():
+    assert union([(1, 8), (2, 3), (8, 9), (12, 11)]) == ((1.0, 9.0),)
+
+
+def test_frames_in_a_folder_count_where_there_is_no_file(tmp_path):
+    touch(tmp_path / "videos" / "v_b.2" / "img_00001.jpg")
+    root = str(write_activitynet(tmp_path))
+    assert ActivityNet(root).records("test")[0].path == tmp_path / "videos" / "v_b.2"
+    file = touch(tmp_path / "videos" / "v_b.2.mp4")
+    assert ActivityNet(root).records("test")[0].path == file
 
 
 def test_activitynet_names_what_it_leaves_out(tmp_path):
