@@ -152,6 +152,9 @@ def test_videos_are_matched_by_id_and_those_without_a_match_counted(streams):
     assert fusion.left_out == ["test_5"]
     assert fusion.num_videos == 9
     assert [(row["videos"], row["videos_missing"]) for row in fusion.rows] == [(9, 1)] * 4
+    failed = Stream("flow", [row | {"videos": 9, "videos_failed": 1} for row in flow.rows], shorter.scores)
+    counts = [(r["videos"], r["videos_missing"], r["videos_failed"]) for r in fuse([rgb, failed], [1, 1], policy).rows]
+    assert counts == [(9, 0, 1)] * 4
     parts = [np.delete(dsn_by_hand(streams / modality, 2), 5, 0) for modality in ("rgb", "flow")]
     row = next(row for row in fusion.rows if (row["classifier"], row["M"]) == ("dsn", 2))
     right = np.mean(np.mean(parts, 0).argmax(1) == np.delete(np.arange(10) % 2, 5))

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dsn_lightning.data.flow import as_pictures, flow_colours, mirror_flow
+from dsn_lightning.data.modality import as_pictures, flow_colours, mirror_flow
 from dsn_lightning.data.transforms import Crop
 from dsn_lightning.keyed import keyed_rng
 

@@ -20,7 +20,7 @@ from pytorch_lightning.utilities import rank_zero_only
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from dsn_lightning.data.clips import ClipReader, Video
-from dsn_lightning.data.flow import FLOW_LEGEND, as_pictures, is_flow
+from dsn_lightning.data.modality import FLOW_LEGEND, as_pictures, is_flow
 from dsn_lightning.errors import UsageError
 from dsn_lightning.evaluation.answers import answers, confusion, kept_clips, row_figures
 from dsn_lightning.evaluation.scores import ClipScores

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from dsn_lightning.data.clips import ClipReader, Video
-from dsn_lightning.data.flow import FLOW_LEGEND, as_pictures, is_flow
+from dsn_lightning.data.modality import FLOW_LEGEND, as_pictures, is_flow
 from dsn_lightning.evaluation.scores import ClipScores
 from dsn_lightning.evaluation.table import Row, mean_and_spread
 from dsn_lightning.selection import Scheme, softmax

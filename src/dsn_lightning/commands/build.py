@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from dsn_lightning.data.datamodule import SectionClipDataModule
-from dsn_lightning.data.flow import CHANNELS, FLOW_MEAN, FLOW_STD
+from dsn_lightning.data.modality import CHANNELS, FLOW_MEAN, FLOW_STD
 from dsn_lightning.data.transforms import Crop
 from dsn_lightning.errors import UsageError
 from dsn_lightning.recognizer import Recognizer

@@ -21,7 +21,7 @@ from dsn_lightning.commands.run import environment, keep_lightning_quiet, write_
 from dsn_lightning.commands.tracked import tracked
 from dsn_lightning.cost import count_macs
 from dsn_lightning.data.datamodule import SectionClipDataModule
-from dsn_lightning.data.flow import CHANNELS
+from dsn_lightning.data.modality import CHANNELS
 from dsn_lightning.dsn import DSN
 from dsn_lightning.errors import UsageError
 from dsn_lightning.evaluation.scores import ClipScores, weights_hash

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dsn_lightning.data.flow import is_flow, mirror_flow
+from dsn_lightning.data.modality import is_flow, mirror_flow
 from dsn_lightning.errors import UsageError
 
 

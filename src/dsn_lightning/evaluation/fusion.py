@@ -43,7 +43,7 @@ class Fusion:
     Attributes:
         rows: of results, in the order of the first stream's.
         num_videos: that all streams have.
-        left_out: ids of videos that some stream lacks; they count in no figure but ``videos_missing``.
+        left_out: ids of videos that some stream lacks; they count in no figure but as failed or missing.
         unmatched: rows of the first stream that another lacks, or whose method is not among the selections, as
             ``selection with the X classifier, M:N``.
     """
@@ -175,8 +175,9 @@ def _row(rows: Sequence[Row], figures: Mapping[str, float | None], *, num_videos
     fused["modality"] = "+".join(row["modality"] for row in rows)
     fused["hit_rate"] = None
     fused["videos"] = num_videos
-    fused["videos_missing"] = max(row["videos_missing"] + row["videos"] for row in rows) - num_videos
-    fused["videos_failed"] = max(row["videos_failed"] for row in rows)
+    without = max(row["videos"] + row["videos_missing"] + row["videos_failed"] for row in rows) - num_videos
+    fused["videos_failed"] = min(without, sum(row["videos_failed"] for row in rows))
+    fused["videos_missing"] = without - fused["videos_failed"]
     return fused
 
 

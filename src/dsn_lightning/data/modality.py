@@ -1,4 +1,7 @@
-"""Optical flow as pixels: two channels, displacements to the right and downwards, clipped and quantised to 8 bits."""
+"""What a frame consists of: RGB, or optical flow, which has two channels; flow turned around, normalised, looked at.
+
+A flow frame holds displacements to the right and downwards, clipped and quantised to 8 bits.
+"""
 
 from typing import Literal
 
