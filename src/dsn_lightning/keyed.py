@@ -6,10 +6,12 @@ loader workers, processes or restarts.
 
 import hashlib
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def keyed_rng(*key: int | str) -> np.random.Generator:
@@ -32,10 +34,12 @@ def keyed_seed(*key: int | str) -> int:
     return int(keyed_rng(*key).integers(2**63))
 
 
-def keyed_uniforms(video_ids: Sequence[str], num_sections: int, *, seed: int, epoch: int, purpose: str) -> Tensor:
+def keyed_uniforms(video_ids: Sequence[str], num_sections: int, *, seed: int, epoch: int, purpose: str) -> "Tensor":
     """Return one number in [0, 1) for each section of each video, float64 (B, M).
 
     Section m's number does not depend on ``num_sections``, so a sweep over M shares its draws.
     """
+    import torch  # here, so that commands which only look at videos start quickly
+
     rows = [keyed_rng(seed, epoch, video, purpose).random(num_sections) for video in video_ids]
     return torch.from_numpy(np.stack(rows))

@@ -9,6 +9,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
+from dsn_lightning.commands.source import build_source
 from dsn_lightning.data.datamodule import SectionClipDataModule
 from dsn_lightning.data.modality import CHANNELS, FLOW_MEAN, FLOW_STD
 from dsn_lightning.data.transforms import Crop
@@ -25,7 +26,6 @@ _TRUSTED = ("dsn_lightning.", "torch.optim.", "torchvision.models.")
 def build_datamodule(cfg: DictConfig) -> SectionClipDataModule:
     """Return the data module that ``cfg`` (the whole configuration) describes."""
     reading, backbone = cfg.dataset.reading, cfg.backbone
-    own = {k: v for k, v in cfg.dataset.items() if k not in ("fps", "modality", "reading")}
     decoder = instantiate(reading.decoder)
     fit = [s for s in reading.scales if round(s * backbone.crop_size) <= min(backbone.frame_size)]
     if not fit:
@@ -34,7 +34,7 @@ def build_datamodule(cfg: DictConfig) -> SectionClipDataModule:
             f"{backbone.crop_size} fits into backbone.frame_size={list(backbone.frame_size)}"
         )
     return SectionClipDataModule(
-        instantiate(own, _convert_="all"),
+        build_source(cfg.dataset),
         crop=Crop(tuple(backbone.frame_size), backbone.crop_size, tuple(fit), reading.flip, reading.corners),
         num_sections=cfg.M,
         clips_per_section=cfg.algorithm.train_N,

@@ -208,3 +208,22 @@ def evaluate() -> None:
     if process_rank():
         sys.argv[1:] = without_a_folder(sys.argv[1:])
     _evaluate()
+
+
+@hydra.main(version_base="1.3", config_path=config_folder(), config_name="prepare")
+def _prepare(cfg: DictConfig) -> None:
+    """The work of dsn-prepare."""
+    with one_line_errors("dsn-prepare"):
+        from dsn_lightning.commands.prepare import prepare
+
+        prepare(cfg)
+
+
+def prepare() -> None:
+    """dsn-prepare."""
+    sys.argv[1:] = quote_pattern(sys.argv[1:])
+    try:
+        _prepare()
+    except KeyboardInterrupt:
+        print("dsn-prepare: stopped; what is finished stays, and the same call goes on from there", file=sys.stderr)
+        sys.exit(130)
