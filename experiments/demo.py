@@ -90,8 +90,8 @@ def main() -> int:
     from dsn_lightning.commands.build import build_datamodule
     from dsn_lightning.commands.cli import config_folder
     from dsn_lightning.commands.run import environment, write_json
-    from dsn_lightning.files import write_atomically
     from dsn_lightning.evaluation.table import Row, rich_table, to_csv
+    from dsn_lightning.files import write_atomically
     from dsn_lightning.visualize import cost_figure
 
     with initialize_config_dir(config_folder(), version_base="1.3"):

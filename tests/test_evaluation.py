@@ -192,3 +192,10 @@ def test_seeds_are_grouped():
     groups = mean_and_spread([base | {"seed": 0, "top1": 0.4}, base | {"seed": 1, "top1": 0.6}])
     assert len(groups) == 1
     assert groups[0][1]["top1"].tolist() == [0.4, 0.6]
+
+
+@pytest.mark.parametrize("key", ["gamma", "backbone", "split", "observation"])
+def test_runs_that_differ_in_more_than_the_seed_are_not_joined(key):
+    base = dict.fromkeys(FIELDS) | {"dataset": "d", "selection": "dsn", "classifier": "dsn"}
+    groups = mean_and_spread([base | {"seed": 0, "top1": 0.4, key: 1}, base | {"seed": 1, "top1": 0.6, key: 2}])
+    assert [figures["top1"].tolist() for _, figures in groups] == [[0.4], [0.6]]

@@ -1,13 +1,17 @@
 """dsn-train -m: every job in a process of its own; failures are named; a stopped sweep is brought to its end."""
 
+import csv
 import itertools
 import json
 import os
+import shutil
 import signal
 import time
 from pathlib import Path
 
-from conftest import NEEDLE
+import pytest
+
+from conftest import NEEDLE, grey_ramp, write_video
 from processes import call, start
 from test_resume import metrics_of
 from wandb_files import read_all
@@ -105,3 +109,32 @@ def test_the_grid_is_as_typed(tmp_path):
     grid = itertools.product(("M=1", "M=3"), ("N=3", "N=6"), ("gamma=0", "gamma=0.5"))
     assert [tuple(job["overrides"][-3:]) for job in jobs] == list(grid)  # the last key turns fastest
     assert all(job["exit_code"] == 2 for job in jobs)
+
+
+def test_a_mean_over_splits_is_one_command(tmp_path):
+    """hmdb51 with three clips a class, trained on each split for an epoch."""
+    root = tmp_path / "hmdb51"
+    (root / "splits").mkdir(parents=True)
+    for shade in range(3):
+        write_video(tmp_path / f"{shade}.mp4", grey_ramp(10 + shade))
+    for number in range(51):
+        name = f"class_{number:02}"
+        (root / "videos" / name).mkdir(parents=True)
+        clips = [f"film_{i}_{name}_f_cm_np1_le_bad_{i}.avi" for i in range(3)]
+        for i, clip in enumerate(clips):
+            shutil.copy(tmp_path / f"{i}.mp4", (root / "videos" / name / clip).with_suffix(".mp4"))
+        for split in (1, 2, 3):
+            codes = [2 if i == split - 1 else 1 for i in range(3)]
+            lines = [f"{clip} {code}\n" for clip, code in zip(clips, codes, strict=True)]
+            (root / "splits" / f"{name}_test_split{split}.txt").write_text("".join(lines))
+    done = call("dsn-train", "-m", "dataset=hmdb51", f"dataset.root={root}", "dataset.split=1,2,3",
+                "algorithm=baseline", "schedule.max_epochs=1", "schedule.batch_size=51", "M=1", "N=1",
+                "trainer.accelerator=cpu", "dataset.reading.scales=[1.0]", "selection=[uniform]",
+                "dataset.reading.dense_clips=1", "sweep.jobs=2", "hydra.sweep.dir=sweep",
+                cwd=tmp_path)  # fmt: skip
+    (mean,) = csv.DictReader((tmp_path / "sweep" / "mean_over_splits.csv").read_text().splitlines())
+    rows = [json.loads((tmp_path / "sweep" / str(job) / "results.json").read_text())[0] for job in range(3)]
+    assert [own["split"] for own in rows] == [1, 2, 3]
+    assert float(mean["top1"]) == pytest.approx(sum(own["top1"] for own in rows) / 3)
+    assert (mean["splits"], mean["videos"], mean["selection"]) == ("1 2 3", "153", "uniform")
+    assert "means over splits" in done.stdout

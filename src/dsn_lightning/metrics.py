@@ -1,7 +1,9 @@
 """Video-level metrics as pure functions of scores and labels, and as a `torchmetrics.Metric` around them.
 
 All take scores (B, J), larger is better, and targets (B, J), positive where the video has the label; all give
-fractions in [0, 1]. With several labels a video is right when its answer is one of them.
+fractions in [0, 1], or None where no video has a label. With several labels a video is right when its answer is one of
+them. A video without a label (background) is a negative of every class in mean average precision, and does not count in
+accuracies: it has no right answer.
 """
 
 from collections.abc import Sequence
@@ -15,30 +17,35 @@ from torchmetrics.utilities import dim_zero_cat
 
 
 def top_k_accuracy(scores: Tensor, targets: Tensor, *, k: int) -> float | None:
-    """Share of videos with a true class among the k highest scores; None where k >= J tells nothing.
+    """Share of labelled videos with a true class among the k highest scores; None where k >= J tells nothing.
 
     >>> scores = torch.tensor([[0.5, 0.3, 0.2], [0.5, 0.3, 0.2]])
     >>> targets = torch.tensor([[1, 0, 0], [0, 1, 0]])
     >>> top_k_accuracy(scores, targets, k=1), top_k_accuracy(scores, targets, k=2)
     (0.5, 1.0)
     """
-    if k >= scores.shape[1]:
+    labelled = (targets > 0).any(1)
+    if k >= scores.shape[1] or not labelled.any():
         return None
-    return float(_hits(scores, targets, k).double().mean())
+    return float(_hits(scores, targets, k)[labelled].double().mean())
 
 
-def mean_class_accuracy(scores: Tensor, targets: Tensor) -> float:
+def mean_class_accuracy(scores: Tensor, targets: Tensor) -> float | None:
     """Top-1 accuracy of each class that occurs, averaged over classes."""
     positive = (targets > 0).double()
+    if not positive.any():
+        return None
     hits = _hits(scores, targets, 1).double() @ positive  # (J,)
     count = positive.sum(0)
     return float((hits[count > 0] / count[count > 0]).mean())
 
 
-def mean_average_precision(scores: Tensor, targets: Tensor) -> float:
+def mean_average_precision(scores: Tensor, targets: Tensor) -> float | None:
     """Average precision of each class that occurs, averaged over classes (THUMOS14's and ActivityNet's mAP)."""
     positive = targets > 0
     present = positive.any(0).nonzero().flatten().tolist()
+    if not present:
+        return None
     precision = [binary_average_precision(scores[:, j], positive[:, j].long()) for j in present]
     return float(torch.stack([p.double() for p in precision]).mean())
 

@@ -20,6 +20,7 @@ from pytorch_lightning.utilities import rank_zero_only
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from dsn_lightning.data.clips import ClipReader, Video
+from dsn_lightning.data.modality import FLOW_LEGEND, as_pictures, is_flow
 from dsn_lightning.errors import UsageError
 from dsn_lightning.evaluation.answers import answers, confusion, kept_clips, row_figures
 from dsn_lightning.evaluation.scores import ClipScores
@@ -398,7 +399,8 @@ def _clip_table(evaluation: Evaluation) -> Any:
         frames = evaluation.reader(evaluation.videos[v], starts).permute(0, 2, 3, 4, 1).numpy()  # (K, T, H, W, C)
         shown = scores.shows_action(int(v), starts)
         for k, clip in enumerate(clips):
-            strip = np.concatenate([frames[k][0], frames[k][len(frames[k]) // 2], frames[k][-1]], axis=1)
+            shots = as_pictures(frames[k][[0, len(frames[k]) // 2, -1]])  # (3, H, W, 3)
+            strip = np.concatenate(list(shots), axis=1)
             table.add_data(
                 str(scores.video_id[v]),
                 labels,
@@ -410,7 +412,7 @@ def _clip_table(evaluation: Evaluation) -> Any:
                 clip.probability,
                 None if clip.policy is None else " ".join(f"{p:.4f}" for p in clip.policy),
                 None if shown is None else bool(shown[k]),
-                wandb.Image(strip),
+                wandb.Image(strip, caption=FLOW_LEGEND if is_flow(frames) else None),
             )
     return table
 

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from dsn_lightning.data.clips import ClipReader, Video
+from dsn_lightning.data.modality import FLOW_LEGEND, as_pictures, is_flow
 from dsn_lightning.evaluation.scores import ClipScores
 from dsn_lightning.evaluation.table import Row, mean_and_spread
 from dsn_lightning.selection import Scheme, softmax
@@ -56,11 +57,13 @@ def contact_sheets(
 ) -> None:
     """Draw, for each chosen video, the two most and the two least probable clips, three frames of each (Fig. 5).
 
-    Probability, time and, where spans are known, whether the clip shows the action are printed above each.
+    Probability, time and, where spans are known, whether the clip shows the action are printed above each. Flow is
+    drawn in colours; see `flow_colours`.
     """
     figure = Figure(figsize=(14, 1.35 * len(chosen) + 0.5), layout="constrained")
     axes = figure.subplots(len(chosen), 4, squeeze=False)
     known = scores.videos()
+    flow = False
     for line, v in enumerate(chosen):
         grid = scheme.grid(videos[v].num_frames)
         policy = softmax(known[v].policies[sampler][grid.shape]).ravel()
@@ -68,16 +71,18 @@ def contact_sheets(
         picks = [*order[:2], *order[-2:]]
         starts = grid.ravel()[picks]
         clips = reader(videos[v], starts).permute(0, 2, 3, 4, 1).numpy()  # (4, T, H, W, C)
+        flow = is_flow(clips)
         shown = scores.shows_action(int(v), starts)
         for column, clip in enumerate(clips):
             cell = axes[line][column]
-            middle = len(clip) // 2
-            cell.imshow(np.concatenate([clip[0], clip[middle], clip[-1]], axis=1), interpolation="nearest")
+            shots = as_pictures(clip[[0, len(clip) // 2, -1]])  # (3, H, W, 3)
+            cell.imshow(np.concatenate(list(shots), axis=1), interpolation="nearest")
             cell.set(xticks=[], yticks=[])
             mark = "" if shown is None else "  action" if shown[column] else "  no action"
             seconds = starts[column] / videos[v].fps
             cell.set_title(f"p = {policy[picks[column]]:.3f}  at {seconds:.1f} s{mark}", fontsize=8)
-        name = scores.classes[scores.targets[v].argmax()]
-        axes[line][0].set_ylabel(f"{name}", fontsize=8)
-    figure.suptitle(f"{sampler}: two most probable clips (left), two least probable (right)", fontsize=10)
+        names = [str(name) for name in scores.classes[scores.targets[v] > 0]]
+        axes[line][0].set_ylabel("\n".join(names) or "background", fontsize=8)
+    legend = f"\n{FLOW_LEGEND}" if flow else ""
+    figure.suptitle(f"{sampler}: two most probable clips (left), two least probable (right){legend}", fontsize=10)
     figure.savefig(path, dpi=110)

@@ -11,9 +11,11 @@ from torch import nn
 
 from dsn_lightning.commands.source import build_source
 from dsn_lightning.data.datamodule import SectionClipDataModule
+from dsn_lightning.data.modality import CHANNELS, FLOW_MEAN, FLOW_STD
 from dsn_lightning.data.transforms import Crop
 from dsn_lightning.errors import UsageError
 from dsn_lightning.recognizer import Recognizer
+from dsn_lightning.weights import fit_first_convolution
 
 RECORD_KEY = "dsn_lightning"
 """Where a checkpoint holds the run's configuration and classes, as plain dicts and lists."""
@@ -26,9 +28,14 @@ def build_datamodule(cfg: DictConfig) -> SectionClipDataModule:
     reading, backbone = cfg.dataset.reading, cfg.backbone
     decoder = instantiate(reading.decoder)
     fit = [s for s in reading.scales if round(s * backbone.crop_size) <= min(backbone.frame_size)]
+    if not fit:
+        raise UsageError(
+            f"dataset.reading.scales={list(reading.scales)}: none of these times backbone.crop_size="
+            f"{backbone.crop_size} fits into backbone.frame_size={list(backbone.frame_size)}"
+        )
     return SectionClipDataModule(
         build_source(cfg.dataset),
-        crop=Crop(tuple(backbone.frame_size), backbone.crop_size, tuple(fit), reading.flip),
+        crop=Crop(tuple(backbone.frame_size), backbone.crop_size, tuple(fit), reading.flip, reading.corners),
         num_sections=cfg.M,
         clips_per_section=cfg.algorithm.train_N,
         test_num_sections=first(cfg.test.M),
@@ -51,24 +58,35 @@ def build_datamodule(cfg: DictConfig) -> SectionClipDataModule:
     )
 
 
+def modality(cfg: DictConfig) -> str:
+    """Return what ``cfg``'s clips consist of: ``rgb`` or ``flow``."""
+    return str(cfg.dataset.get("modality", "rgb"))
+
+
 def first(value: Any) -> int:
     """Return a number, or the first of a list of numbers."""
     return int(value[0] if OmegaConf.is_list(value) else value)
 
 
 def build_recognizer(cfg: DictConfig, num_classes: int) -> Recognizer:
-    """Return the recogniser that ``cfg`` (the whole configuration) describes, with fresh weights."""
-    networks: dict[str, Any] = {"classifier": instantiate(cfg.backbone.network, num_classes=num_classes)}
+    """Return the recogniser that ``cfg`` (the whole configuration) describes, with fresh weights.
+
+    Networks are told the number of channels where it is not RGB's.
+    """
+    flow = modality(cfg) == "flow"
+    channels = {"in_channels": CHANNELS["flow"]} if flow else {}
+    networks: dict[str, Any] = {"classifier": instantiate(cfg.backbone.network, num_classes=num_classes, **channels)}
     if cfg.algorithm.name != "baseline":
+        nested = {"trunk": channels} if flow and "trunk" in cfg.observation.network else channels
         networks |= {
-            "observation": instantiate(cfg.observation.network),
+            "observation": instantiate(cfg.observation.network, **nested),
             "estimator": instantiate(cfg.estimator),
         }
     return instantiate(cfg.algorithm.module)(
         **networks,
         schedule=instantiate(cfg.schedule.rule, _convert_="all"),
-        mean=list(cfg.backbone.mean),
-        std=list(cfg.backbone.std),
+        mean=list(FLOW_MEAN if flow else cfg.backbone.mean),
+        std=list(FLOW_STD if flow else cfg.backbone.std),
         seed=cfg.seed,
         gradient_clip=cfg.schedule.gradient_clip,
         accumulate=cfg.schedule.accumulate,
@@ -137,10 +155,16 @@ def _refuse_foreign_code(cfg: DictConfig, where: str) -> None:
 def check_fits(trained: Trained, *, classes: list[str], cfg: DictConfig, role: str) -> None:
     """Refuse a checkpoint that was trained for other classes or other clips than ``cfg`` asks for.
 
+    What a training starts from (``classifier.checkpoint``) may be of RGB where ``cfg`` is of flow; see
+    `take_classifier`.
+
     Raises:
         UsageError: says what differs.
     """
     where = f"{role}={trained.path}"
+    own, asked = modality(trained.cfg), modality(cfg)
+    if own != asked and role != "classifier.checkpoint":
+        raise UsageError(f"{where}: was trained on {own}, asked for is dataset.modality={asked}")
     if trained.classes != classes:
         raise UsageError(
             f"{where}: was trained for {len(trained.classes)} classes ({_some(trained.classes)}), "
@@ -165,30 +189,54 @@ def _some(classes: list[str]) -> str:
 
 
 def take_classifier(target: nn.Module, trained: Trained, *, cfg: DictConfig) -> None:
-    """Copy a trained run's classifier into ``target``.
+    """Copy a trained run's classifier into ``target``, from RGB to flow if need be; see `weights.across_modalities`.
 
     Raises:
-        UsageError: it is another network.
+        UsageError: it is another network, or of another modality in a way that cannot be bridged.
     """
+    where = f"classifier.checkpoint={trained.path}"
     if trained.cfg.backbone.network != cfg.backbone.network:
+        raise UsageError(f"{where}: holds a {trained.cfg.backbone.name}, asked for is backbone={cfg.backbone.name}")
+    if modality(trained.cfg) != modality(cfg) and cfg.algorithm.name == "dsn_fixed":
         raise UsageError(
-            f"classifier.checkpoint={trained.path}: holds a {trained.cfg.backbone.name}, asked for is "
-            f"backbone={cfg.backbone.name}"
+            f"{where}: was trained on {modality(trained.cfg)}, and algorithm=dsn_fixed keeps the classifier as it is; "
+            f"give one that was trained with dataset.modality={modality(cfg)}"
         )
-    target.load_state_dict(trained.recognizer.classifier.state_dict())
+    target.load_state_dict(_state_for(target, trained, cfg=cfg, where=where))
 
 
-def take_trunk(trunk: nn.Module, trained: Trained) -> None:
+def take_trunk(trunk: nn.Module, trained: Trained, *, cfg: DictConfig) -> None:
     """Copy a clip network trained as a baseline, without its classification layer, into an observation network's trunk.
 
+    One of RGB is made one of flow if need be.
+
     Raises:
-        UsageError: it is another network.
+        UsageError: it is another network, or of flow where ``cfg`` is of RGB.
     """
-    own = {k: v for k, v in trained.recognizer.classifier.state_dict().items() if not k.startswith("fc.")}
+    where = f"observation.checkpoint={trained.path}"
+    state = _state_for(trunk, trained, cfg=cfg, where=where)
+    own = {k: v for k, v in state.items() if not k.startswith("fc.")}
     wanted = {k: v.shape for k, v in trunk.state_dict().items()}
     if {k: v.shape for k, v in own.items()} != wanted:
         raise UsageError(
-            f"observation.checkpoint={trained.path}: holds a {trained.cfg.backbone.name}, "
-            "which is not the trunk of this observation network"
+            f"{where}: holds a {trained.cfg.backbone.name}, which is not the trunk of this observation network"
         )
     trunk.load_state_dict(own)
+
+
+def _state_for(target: nn.Module, trained: Trained, *, cfg: DictConfig, where: str) -> dict[str, Any]:
+    """Return a trained classifier's weights, its first convolution adapted where ``cfg`` is of flow and it is not."""
+    state = trained.recognizer.classifier.state_dict()
+    own, asked = modality(trained.cfg), modality(cfg)
+    if own == asked:
+        return state
+    if (own, asked) != ("rgb", "flow"):
+        raise UsageError(f"{where}: was trained on {own}, which cannot start a run of dataset.modality={asked}")
+    wanted = {name: value.shape for name, value in target.state_dict().items()}
+    try:
+        return fit_first_convolution(state, wanted, source_channels=CHANNELS[own], channels=CHANNELS[asked])
+    except ValueError as error:
+        raise UsageError(
+            f"{where}: holds a {trained.cfg.backbone.name} of rgb, which cannot become the network of flow that is "
+            f"asked for: {error}"
+        ) from error

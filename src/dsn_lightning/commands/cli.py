@@ -92,6 +92,12 @@ def check(cfg: DictConfig) -> None:
         raise UsageError(f"seed={cfg.seed}: must be a whole number of at least 0")
     if isinstance(cfg.num_workers, bool) or not isinstance(cfg.num_workers, int) or cfg.num_workers < 0:
         raise UsageError(f"num_workers={cfg.num_workers}: must be a whole number of at least 0")
+    crops = OmegaConf.select(cfg, "test.crops")
+    if isinstance(crops, bool) or crops not in (1, 3):
+        raise UsageError(f"test.crops={crops}: must be 1 (the centre) or 3 (both ends of the longer side as well)")
+    modality = cfg.dataset.get("modality", "rgb")  # dsn-evaluate takes it from the checkpoint
+    if modality not in ("rgb", "flow"):
+        raise UsageError(f"dataset.modality={modality}: must be rgb or flow")
     positive = ("schedule.lr", "schedule.sampler_lr", "schedule.gradient_clip")
     for key in (*positive, "schedule.momentum", "schedule.weight_decay", "algorithm.exploration"):
         value = OmegaConf.select(cfg, key)

@@ -15,15 +15,17 @@ from rich.progress import track
 
 from dsn_lightning.commands import build
 from dsn_lightning.commands.cli import one_line_errors
+from dsn_lightning.commands.fuse import fuse_stored
 from dsn_lightning.commands.processes import process_rank, started_as_one_of_many
 from dsn_lightning.commands.run import environment, keep_lightning_quiet, write_json
 from dsn_lightning.commands.tracked import tracked
 from dsn_lightning.cost import count_macs
 from dsn_lightning.data.datamodule import SectionClipDataModule
+from dsn_lightning.data.modality import CHANNELS
 from dsn_lightning.dsn import DSN
 from dsn_lightning.errors import UsageError
 from dsn_lightning.evaluation.scores import ClipScores, weights_hash
-from dsn_lightning.evaluation.scoring import Networks, Stopwatch, score_videos
+from dsn_lightning.evaluation.scoring import Networks, Stopwatch, crops_seen, score_videos
 from dsn_lightning.evaluation.table import Row, evaluate_rows, rich_table, to_csv
 from dsn_lightning.files import write_atomically
 from dsn_lightning.jobs import run_processes
@@ -38,11 +40,15 @@ ROLES = ("checkpoint", "baseline", "dsn_fixed", "max_response")
 def evaluate(cfg: DictConfig) -> None:
     """Load what the keys of `ROLES` name, compare all selection methods and write results to ``cfg.run_dir``.
 
-    With ``cfg.devices`` > 1 the videos are shared by so many processes.
+    With ``cfg.devices`` > 1 the videos are shared by so many processes. With ``cfg.fusion`` no video is read and no
+    network runs; see `fuse_stored`.
 
     Raises:
         SystemExit: with the exit code of the process that failed.
     """
+    if cfg.fusion is not None:
+        fuse_stored(cfg)
+        return
     if 0 < torch.cuda.device_count() < cfg.devices:
         raise UsageError(f"devices={cfg.devices}: this machine has {torch.cuda.device_count()} GPUs")
     if cfg.devices > 1 and not started_as_one_of_many():
@@ -168,6 +174,7 @@ def evaluate_trained(
     videos = data.videos("test")
     if not videos:
         raise UsageError(f"dataset={cfg.dataset.name}: has no test videos")
+    consensus = next(iter(given.values())).cfg.algorithm.consensus
     scores, watch, failed = score_videos(
         videos,
         data.reader,
@@ -176,6 +183,8 @@ def evaluate_trained(
         schemes,
         classes=data.classes,
         device=device,
+        consensus=consensus,
+        crops=cfg.test.crops,
         num_workers=cfg.num_workers,
         time_out=data.patience,
         skip_bad=data.on_bad_video == "skip",
@@ -195,10 +204,9 @@ def evaluate_trained(
     stock["test"]["failed"] = {video_id: str(error) for video_id, error in failures.items()}
     write_json(run_dir / "videos.json", stock)
     describe = _Describe(
-        given, networks, cfg, watch, num_videos=len(videos), num_missing=len(data.missing["test"]),
+        given, networks, cfg, watch, selections, num_videos=len(videos), num_missing=len(data.missing["test"]),
         num_failed=len(failures),
     )  # fmt: skip
-    consensus = next(iter(given.values())).cfg.algorithm.consensus
     rows = evaluate_rows(
         scores,
         selections,
@@ -254,6 +262,7 @@ class _Describe:
         networks: Networks,
         cfg: DictConfig,
         watch: Stopwatch,
+        selections: Sequence[Selection],
         *,
         num_videos: int,
         num_missing: int,
@@ -264,8 +273,11 @@ class _Describe:
         self.watch = watch
         self.counts = {"videos": num_videos, "videos_missing": num_missing, "videos_failed": num_failed}
         b = cfg.backbone
-        clip = (3, b.frames_per_clip, b.crop_size, b.crop_size)
-        self.macs = {n: count_macs(r.classifier, 1, *clip) for n, r in networks.classifiers.items()}
+        clip = (CHANNELS[build.modality(cfg)], b.frames_per_clip, b.crop_size, b.crop_size)
+        self.macs = {  # of a clip, all the windows that are looked at
+            n: count_macs(r.classifier, 1, *clip) * crops_seen(n, selections, cfg.test.crops)
+            for n, r in networks.classifiers.items()
+        }
         self.macs |= {
             f"{n} sampler": count_macs(s.observation, 1, cfg.test.N, *clip) / cfg.test.N
             for n, s in networks.samplers.items()
@@ -286,8 +298,8 @@ class _Describe:
             seconds += candidates * (self.watch.per_clip(watcher) or 0.0)
         return {
             "dataset": self.cfg.dataset.name,
-            "split": None,
-            "modality": "rgb",
+            "split": self.cfg.dataset.get("split"),
+            "modality": build.modality(self.cfg),
             "selection": selection.name,
             "classifier": classifier,
             "algorithm": trained.cfg.algorithm.name,
@@ -300,7 +312,7 @@ class _Describe:
             "train_N": trained.cfg.N if learned else None,
             "M": scheme.num_sections,
             "N": scheme.clips_per_section,
-            "crops": 1,
+            "crops": self.cfg.test.crops,
             "gmacs_classifier": cost,
             "gmacs_observation": watching,
             "gmacs": None if cost is None or watching is None else cost + watching,

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import sys
 from collections.abc import Sequence
@@ -9,15 +10,21 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.table import Table
 
 from dsn_lightning.commands.cli import stop
 from dsn_lightning.commands.run import only_run_in, write_json
 from dsn_lightning.errors import UsageError
+from dsn_lightning.files import write_atomically
 from dsn_lightning.jobs import Job, run_jobs
+from dsn_lightning.splits import mean_over_splits, splits_of, to_csv
 
 
 def run_sweep(folder: Path, jobs: Sequence[dict[str, Any]], *, at_once: int, resume: bool) -> None:
     """Run the jobs of a sweep; what it did stands in ``folder/sweep.json`` at every moment.
+
+    Where they differ in ``dataset.split``, it ends with a table of the means over the splits, which is also written to
+    ``folder/mean_over_splits.csv``.
 
     Args:
         folder: the sweep's.
@@ -37,6 +44,7 @@ def run_sweep(folder: Path, jobs: Sequence[dict[str, Any]], *, at_once: int, res
     try:
         with only_run_in(folder):
             failed = _run(folder, jobs, at_once, resume, console)
+            tell_means_over_splits(folder, console)
     except UsageError as error:
         stop("dsn-train", str(error))
     except KeyboardInterrupt:
@@ -73,6 +81,55 @@ def _run(folder: Path, wanted: Sequence[dict[str, Any]], at_once: int, resume: b
 
     note()
     return run_jobs(jobs, at_once=min(at_once, len(jobs)), console=console, on_change=note)
+
+
+def tell_means_over_splits(folder: Path, console: Console) -> None:
+    """Average the results of the jobs that ended well over splits, apart for each of the other settings."""
+    jobs = json.loads((folder / "sweep.json").read_text())
+    common = set.intersection(*(set(job["overrides"]) for job in jobs))
+    rows = []
+    asked = {
+        int(o.rpartition("=")[2]) for job in jobs for o in job["overrides"] if re.fullmatch(r"dataset\.split=\d", o)
+    }
+    for job in jobs:
+        results = folder / job["folder"] / "results.json"
+        if job["state"] == "done" and results.is_file():
+            own = [o for o in job["overrides"] if o not in common and not o.startswith(("dataset.split=", "seed="))]
+            rows += [row | {"settings": " ".join(own)} for row in json.loads(results.read_text())]
+    present = splits_of(rows)
+    for dataset, settings, seed in dict.fromkeys((row["dataset"], row["settings"], row["seed"]) for row in rows):
+        found = [row for row in rows if (row["settings"], row["seed"]) == (settings, seed)]
+        lacking = sorted({*present.get(dataset, []), *asked} - set(splits_of(found).get(dataset, [])))
+        if lacking and dataset in present:
+            setting = " ".join(filter(None, [dataset, settings, f"seed={seed}"]))
+            splits = ", ".join(map(str, lacking))
+            console.print(f"left out of the means over splits (no split {splits}): {setting}", soft_wrap=True)
+    means = mean_over_splits(rows, wanted=asked)
+    if means:
+        write_atomically(folder / "mean_over_splits.csv", to_csv(means))
+        console.print(_table_of_means(means))
+        console.print(f"written: {folder / 'mean_over_splits.csv'}", soft_wrap=True)
+
+
+def _table_of_means(means: Sequence[dict[str, Any]]) -> Table:
+    """Return the table that a person reads, rates in percent, +- the standard deviation over seeds."""
+    table = Table(title="means over splits (rates in %)", title_justify="left")
+    rates = {"top1": "top-1", "top5": "top-5", "mean_class": "mean class", "map": "mAP", "hit_rate": "hit rate"}
+    rates = {name: title for name, title in rates.items() if any(mean[name] is not None for mean in means)}
+    has_settings = any(mean["settings"] for mean in means)
+    for title in ("selection", "classifier", *(["settings"] if has_settings else []), "M:N", "splits", "seeds"):
+        table.add_column(title, no_wrap=title != "settings")
+    for title in (*rates.values(), "GMACs"):
+        table.add_column(title, justify="right", no_wrap=True)
+    for mean in means:
+        cells = [mean["selection"], mean["classifier"], *([mean["settings"]] if has_settings else [])]
+        cells += [f"{mean['M']}:{mean['N']}", mean["splits"], mean["seeds"]]
+        for name in rates:
+            spread = mean[f"{name}_std"]
+            rate = "-" if mean[name] is None else f"{100 * mean[name]:.1f}"
+            cells.append(rate if spread is None else f"{rate} ± {100 * spread:.1f}")
+        table.add_row(*cells, "-" if mean["gmacs"] is None else f"{mean['gmacs']:.3g}")
+    return table
 
 
 def _stopped_early(folder: Path) -> bool:

@@ -148,7 +148,7 @@ def _train(cfg: DictConfig, run_dir: Path, tracker: Tracker) -> None:
         raise UsageError("algorithm=dsn_fixed keeps a trained classifier: give it with classifier.checkpoint=PATH")
     if cfg.algorithm.name != "baseline" and cfg.observation.checkpoint is not None:
         source = build.load_trained(cfg.observation.checkpoint, role="observation.checkpoint")
-        build.take_trunk(recognizer.observation.trunk, source)  # type: ignore[arg-type]
+        build.take_trunk(recognizer.observation.trunk, source, cfg=cfg)  # type: ignore[arg-type]
     num_train, has_val = len(data.section_clips("train")), len(data.section_clips("val")) > 0
     if num_train == 0:
         raise UsageError(f"dataset={cfg.dataset.name}: has no training videos")

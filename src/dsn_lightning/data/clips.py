@@ -287,11 +287,14 @@ class SectionClips(Dataset[dict[str, Any]]):
 def label_vector(labels: Sequence[int], num_classes: int) -> Tensor:
     """Return the training target, float (J,): one-hot, or for several labels multi-hot and normalised to sum 1.
 
+    It is zero for a background video, which has no label and is only tested on.
+
     >>> label_vector([0, 2], 3)
     tensor([0.5000, 0.0000, 0.5000])
     """
     target = torch.zeros(num_classes)
-    target[list(labels)] = 1 / len(labels)
+    if labels:
+        target[list(labels)] = 1 / len(labels)
     return target
 
 

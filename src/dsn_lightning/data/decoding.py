@@ -341,7 +341,7 @@ def _runs(wanted: Sequence[int], info: VideoInfo | None) -> list[tuple[int, int]
 
     >>> info = VideoInfo(500, 25, 8, 8, stamps=pack(range(500)), key_frames=(0, 100, 200, 300, 400))
     >>> _runs([3, 90, 120, 310, 320], info)
-    [(0, 90), (100, 120), (300, 320)]
+    [(0, 120), (300, 320)]
     """
     jumps = info is not None and bool(info.stamps) and not info.damage  # concealment depends on what came before
     keys = info.key_frames if info is not None and jumps else ()

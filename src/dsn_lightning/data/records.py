@@ -16,7 +16,7 @@ class VideoRecord:
         video_id: unique within the data set; the key of all random numbers and stored scores.
         path: the video file, or the folder of its frames, absolute. It need not exist: copies of public data sets
             are seldom whole.
-        labels: indices of its classes, at least one.
+        labels: indices of its classes. None at all only in testing: a background video, a negative of every class.
         spans: half-open ``[start, end)`` in seconds where the labelled action shows, or None where this is not
             known. Used only for measuring hit rates, never for training.
         segment: the part of the file that is this video, half-open ``[start, end)`` in seconds from the file's first

@@ -73,7 +73,7 @@ def _kept(video: VideoScores, fps: float, selection: Selection, scheme: Scheme, 
 def confusion(targets: NDArray[np.float32], answered: NDArray[np.int64]) -> NDArray[np.int64] | None:
     """Count the videos of each class (row) that are taken for each class (column), (J, J).
 
-    None where some video has several labels.
+    None where some video has several labels, or none.
 
     >>> confusion(np.eye(2, dtype=np.float32)[[0, 0, 1]], np.array([0, 1, 1]))
     array([[1, 1],

@@ -1,8 +1,8 @@
 """The clip-score file: the seam between the networks and every analysis of them.
 
 One `.npz` file holds, in columns, the classifiers' float32 logits keyed by video, first frame and classifier, and the
-samplers' logits keyed by video, M, N, section and sampler. T and the stride are the file's; networks are known by the
-hash of their weights. It is read with NumPy alone.
+samplers' logits keyed by video, M, N, section and sampler. T, the stride and how the test was made are the file's;
+networks are known by the hash of their weights. It is read with NumPy alone.
 """
 
 import hashlib
@@ -13,9 +13,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
-from dsn_lightning.selection import VideoScores
+from dsn_lightning.dsn import Consensus, consensus_log_probabilities
+from dsn_lightning.selection import Scheme, VideoScores
 
 
 @dataclass(frozen=True)
@@ -37,11 +38,15 @@ class ClipScores:
         clip_video: (K,), index into the videos.
         clip_start: (K,), first frame.
         clip_network: (K,), name of the classifier.
-        clip_logits: (K, J).
+        clip_logits: (K, J); of several crops their consensus, see `join_crops`.
         section_video: (S,), index into the videos.
         section_scheme: (S, 3): M, N, section.
         section_network: (S,), name of the sampler.
         section_logits: (S, N), padded with NaN where N differs.
+        crops: windows of each clip that the classifiers looked at.
+        consensus: how clips, and crops, are averaged (Eq. 4).
+        dense_clips: see `Scheme`.
+        random_draws: see `Scheme`.
     """
 
     classes: NDArray[np.str_]
@@ -63,6 +68,10 @@ class ClipScores:
     section_scheme: NDArray[np.int64]
     section_network: NDArray[np.str_]
     section_logits: NDArray[np.float32]
+    crops: int = 1
+    consensus: Consensus = "probabilities"
+    dense_clips: int = 10
+    random_draws: int = 10
 
     @property
     def clip_span(self) -> int:
@@ -80,9 +89,12 @@ class ClipScores:
         """Read the file."""
         with np.load(path, allow_pickle=False) as file:
             columns = {f.name: file[f.name] for f in fields(cls)}
-        for name in ("frames_per_clip", "frame_stride"):
-            columns[name] = int(columns[name])
-        return cls(**columns)
+        single = {name: column.item() for name, column in columns.items() if column.ndim == 0}
+        return cls(**{**columns, **single})
+
+    def scheme(self, num_sections: int, clips_per_section: int) -> Scheme:
+        """Return how the test of M:N was made."""
+        return Scheme(num_sections, clips_per_section, self.clip_span, self.dense_clips, self.random_draws)
 
     def videos(self) -> list[VideoScores]:
         """Return the rows video by video, as selection methods want them."""
@@ -110,6 +122,19 @@ class ClipScores:
         first, last = starts[..., None], starts[..., None] + self.clip_span
         overlap = np.minimum(last, spans[:, 1]) - np.maximum(first, spans[:, 0])
         return overlap.clip(min=0).sum(-1) >= self.clip_span / 2 - 1e-6
+
+
+def join_crops(logits: Tensor, *, consensus: Consensus) -> Tensor:
+    """Return one row of logits (..., J) for a clip's crops (..., V, J).
+
+    The consensus over clips is then that over all clips' crops: the log of the mean probabilities, or the mean logits
+    (but for a constant, which changes no probability).
+
+    >>> crops = torch.tensor([[0.9, 0.1], [0.6, 0.4], [0.6, 0.4]]).log()
+    >>> join_crops(crops, consensus="probabilities").softmax(-1)
+    tensor([0.7000, 0.3000])
+    """
+    return consensus_log_probabilities(logits, consensus=consensus)
 
 
 def weights_hash(network: nn.Module) -> str:

@@ -2,8 +2,9 @@
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -14,8 +15,8 @@ from torch.utils.data import DataLoader, Dataset
 from dsn_lightning.data.clips import ClipReader, Video, label_vector
 from dsn_lightning.data.decoding import VideoError
 from dsn_lightning.data.sections import IntArray
-from dsn_lightning.dsn import DSN
-from dsn_lightning.evaluation.scores import ClipScores, weights_hash
+from dsn_lightning.dsn import DSN, Consensus
+from dsn_lightning.evaluation.scores import ClipScores, join_crops, weights_hash
 from dsn_lightning.recognizer import Recognizer
 from dsn_lightning.selection import Scheme, Selection
 
@@ -102,6 +103,8 @@ def score_videos(
     *,
     classes: Sequence[str],
     device: torch.device,
+    consensus: Consensus,
+    crops: Literal[1, 3] = 1,
     num_workers: int = 0,
     time_out: float = 0,
     skip_bad: bool = False,
@@ -120,6 +123,9 @@ def score_videos(
         schemes: the M:N of each test.
         classes: class names.
         device: where the networks run.
+        consensus: how clips are averaged (Eq. 4), and with them crops.
+        crops: windows of a clip that the classifiers look at; see `Crop`. Whatever only chooses clips looks at the
+            middle one.
         num_workers: loader processes.
         time_out: seconds without a video after which a loader process is taken to hang; 0 waits for ever.
         skip_bad: go on where a video cannot be read.
@@ -143,6 +149,8 @@ def score_videos(
     watch = Stopwatch()
     several = torch.distributed.is_available() and torch.distributed.is_initialized()
     rank, processes = (torch.distributed.get_rank(), torch.distributed.get_world_size()) if several else (0, 1)
+    if crops > 1:
+        reader = replace(reader, crop=replace(reader.crop, windows=crops))
     candidates = CandidateClips(videos, union, reader)
     share = range(rank, len(videos), processes)
     patience = time_out if num_workers else 0
@@ -155,14 +163,18 @@ def score_videos(
             bad[v] = clips
             continue
         place = {int(start): i for i, start in enumerate(starts)}
+        middle = clips if crops == 1 else clips[:, crops // 2]  # (K, C, T, H, W) of (K, crops, C, T, H, W)
         for name, own in wanted[v].items():
             index = torch.tensor([place[int(s)] for s in own])
-            classify = networks.classifiers[name].classify
-            parts = [watch.time(name, len(p), classify, clips[p].to(device)) for p in index.split(_CLIPS_AT_ONCE)]
+            seen = crops_seen(name, selections, crops)
+            classify, views = partial(_classify, networks.classifiers[name], consensus), middle if seen == 1 else clips
+            parts = [
+                watch.time(name, len(p), classify, views[p].to(device)) for p in index.split(_CLIPS_AT_ONCE // seen)
+            ]
             clip_rows += [(v, int(s), name, row) for s, row in zip(own, np.concatenate(parts), strict=True)]
         for scheme in schemes if networks.samplers else ():
             grid = scheme.grid(videos[v].num_frames)
-            sections = clips[torch.tensor([place[int(s)] for s in grid.ravel()])].unflatten(0, grid.shape)
+            sections = middle[torch.tensor([place[int(s)] for s in grid.ravel()])].unflatten(0, grid.shape)
             for name, sampler in networks.samplers.items():
                 batch = sections[None].to(device)  # (1, M, N, C, T, H, W)
                 logits = watch.time(f"{name} sampler", grid.size, sampler.policy_logits, batch)[0]
@@ -182,7 +194,22 @@ def score_videos(
     clip_rows = [(place[v], start, name, row) for v, start, name, row in clip_rows]
     section_rows = [(place[v], scheme, name, row) for v, scheme, name, row in section_rows]
     scores = _columns([videos[v] for v in read], reader, modules, clip_rows, section_rows, classes)
+    how = next(iter(schemes))
+    scores = replace(
+        scores, crops=crops, consensus=consensus, dense_clips=how.dense_clips, random_draws=how.random_draws
+    )
     return scores, watch, {videos[v].record.video_id: bad[v] for v in sorted(bad)}
+
+
+def crops_seen(name: str, selections: Iterable[Selection], crops: int) -> int:
+    """Return how many windows of a clip a network looks at: one if it answers for no selection and only chooses."""
+    return crops if any(name in selection.classifiers for selection in selections) else 1
+
+
+def _classify(recognizer: Recognizer, consensus: Consensus, clips: Tensor) -> Tensor:
+    """Return logits (K, J) for clips (K, C, T, H, W), or for clips' crops (K, V, C, T, H, W)."""
+    logits = recognizer.classify(clips)
+    return join_crops(logits, consensus=consensus) if clips.dim() == 6 else logits
 
 
 def _wanted(

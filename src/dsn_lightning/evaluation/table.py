@@ -9,12 +9,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from rich.table import Table
+from torch import Tensor
 
 from dsn_lightning.data.sections import IntArray, section_of
 from dsn_lightning.dsn import Consensus, consensus_log_probabilities
 from dsn_lightning.evaluation.scores import ClipScores
 from dsn_lightning.metrics import video_metrics
-from dsn_lightning.selection import Scheme, Selection
+from dsn_lightning.selection import Scheme, Selection, VideoScores
+from dsn_lightning.splits import group_rows
 
 Row = dict[str, Any]
 
@@ -33,17 +35,29 @@ def measure(scores: ClipScores, selection: Selection, scheme: Scheme, classifier
     """
     videos = scores.videos()
     starts = [selection.select(video, scheme, classifier) for video in videos]  # each (D, K)
+    draws = [
+        draw_probabilities(videos, [own[draw] for own in starts], classifier, consensus=consensus)
+        for draw in range(len(starts[0]))
+    ]
     targets = torch.from_numpy(scores.targets)
-    draws = []
-    for draw in range(len(starts[0])):
-        kept = [video.of(classifier, own[draw]) for video, own in zip(videos, starts, strict=True)]  # each (K, J)
-        log_probabilities = consensus_log_probabilities(torch.from_numpy(np.stack(kept)), consensus=consensus)
-        draws.append(video_metrics(log_probabilities.exp(), targets))
-    means = {
-        name: None if value is None else float(np.mean([draw[name] for draw in draws]))
-        for name, value in draws[0].items()
+    return {"clips": starts[0].shape[1], **mean_metrics(draws, targets), "hit_rate": hit_rate(scores, starts, scheme)}
+
+
+def draw_probabilities(
+    videos: Sequence[VideoScores], starts: Sequence[IntArray], classifier: str, *, consensus: Consensus
+) -> Tensor:
+    """Return H (V, J), each video's class probabilities from its clips at ``starts``, each (K,) (Eq. 4)."""
+    kept = [video.of(classifier, own) for video, own in zip(videos, starts, strict=True)]  # each (K, J)
+    return consensus_log_probabilities(torch.from_numpy(np.stack(kept)), consensus=consensus).exp()
+
+
+def mean_metrics(draws: Sequence[Tensor], targets: Tensor) -> dict[str, float | None]:
+    """Return the metrics of each draw's probabilities (V, J), averaged over draws."""
+    figures = [video_metrics(probabilities, targets) for probabilities in draws]
+    return {
+        name: None if value is None else float(np.mean([draw[name] for draw in figures]))
+        for name, value in figures[0].items()
     }
-    return {"clips": starts[0].shape[1], **means, "hit_rate": hit_rate(scores, starts, scheme)}
 
 
 def hit_rate(scores: ClipScores, starts: Sequence[IntArray], scheme: Scheme) -> float | None:
@@ -83,22 +97,10 @@ def mean_and_spread(rows: Iterable[Row]) -> list[tuple[Row, dict[str, NDArray[np
     Returns:
         The first row of each group, and each figure's values over the group's rows.
     """
-    groups: dict[tuple, list[Row]] = {}
-    for row in rows:
-        key = (
-            row["dataset"],
-            row["selection"],
-            row["classifier"],
-            row["M"],
-            row["N"],
-            row["train_M"],
-            row["train_N"],
-        )
-        groups.setdefault(key, []).append(row)
     figures = ("top1", "top5", "mean_class", "map", "hit_rate")
     return [
         (group[0], {name: np.array([row[name] for row in group], np.float64) for name in figures})
-        for group in groups.values()
+        for group in group_rows(rows, but=("seed",))
     ]
 
 

@@ -1,0 +1,218 @@
+"""Two-stream fusion: against a computation by hand, and what it refuses."""
+
+import json
+import shutil
+from dataclasses import fields, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import average_precision_score
+
+from dsn_lightning.commands.cli import run
+from dsn_lightning.commands.evaluate import evaluate, evaluate_trained
+from dsn_lightning.data.sections import section_clip_starts
+from dsn_lightning.evaluation.fusion import Stream, fuse
+from dsn_lightning.evaluation.scores import ClipScores
+from dsn_lightning.evaluation.table import FIELDS
+from dsn_lightning.selection.policy import Policy
+from synthetic import SyntheticData, composed, fresh
+
+RATES = ("top1", "top5", "mean_class", "map")
+
+
+@pytest.fixture(scope="module")
+def streams(tmp_path_factory) -> Path:
+    """Folders ``rgb`` and ``flow``: a DSN and a baseline of each, tested on 10 videos with M = 1 and 2."""
+    root = tmp_path_factory.mktemp("streams")
+    for seed, modality in enumerate(("rgb", "flow")):
+        settings = [f"dataset.modality={modality}", "M=2", "N=2", "test.random_draws=3", "dataset.name=synthetic",
+                    "dataset.reading.dense_clips=3"]  # fmt: skip
+        cfg = composed(*settings, "test.M=[1,2]", f"seed={seed}")
+        given = {
+            "dsn": fresh(cfg, root / f"{modality}.ckpt", seed=seed),
+            "baseline": fresh(composed(*settings, "algorithm=baseline"), root / f"{modality}_b.ckpt", seed=2 + seed),
+        }
+        data = SyntheticData(modality, cfg, num_videos=10)
+        evaluate_trained(given, cfg, data, root / modality, device=torch.device("cpu"), announce=False)
+    return root
+
+
+def fused(streams: Path, output: Path, *overrides: str) -> dict[tuple, dict]:
+    evaluate(composed(f"fusion=[{streams}/rgb,{streams}/flow]", f"run_dir={output}", *overrides, name="evaluate"))
+    return by_key(output)
+
+
+def by_key(folder: Path) -> dict[tuple, dict]:
+    rows = json.loads((folder / "results.json").read_text())
+    return {(row["selection"], row["classifier"], row["M"]): row for row in rows}
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    powers = np.exp(logits.astype(np.float64))
+    return powers / powers.sum(-1, keepdims=True)
+
+
+def dsn_by_hand(folder: Path, num_sections: int) -> np.ndarray:
+    """Class probabilities (V, J) of the clips that DSN's sampler keeps, from the file's columns."""
+    file = np.load(folder / "clip_scores.npz")
+    answers = []
+    for v, num_frames in enumerate(file["num_frames"]):
+        grid = section_clip_starts(int(num_frames), num_sections=num_sections, clips_per_section=2, clip_span=8)
+        kept = []
+        for section in range(num_sections):
+            own = (file["section_video"] == v) & (file["section_scheme"] == [num_sections, 2, section]).all(1)
+            start = grid[section, file["section_logits"][own & (file["section_network"] == "dsn")][0].argmax()]
+            clip = (file["clip_video"] == v) & (file["clip_start"] == start) & (file["clip_network"] == "dsn")
+            kept.append(softmax(file["clip_logits"][clip][0]))
+        answers.append(np.mean(kept, 0))
+    return np.array(answers)
+
+
+@pytest.mark.parametrize("weights", [(1.0, 1.0), (1.0, 1.5), (0.3, 2.0)])
+def test_fused_figures_equal_those_by_hand(streams, tmp_path, weights):
+    rows = fused(streams, tmp_path, f"fusion_weights={list(weights)}")
+    labels = np.arange(10) % 2
+    for num_sections in (1, 2):
+        parts = [dsn_by_hand(streams / modality, num_sections) for modality in ("rgb", "flow")]
+        expected = (weights[0] * parts[0] + weights[1] * parts[1]) / sum(weights)
+        row = rows["dsn", "dsn", num_sections]
+        assert row["top1"] == pytest.approx(np.mean(expected.argmax(1) == labels))
+        theirs = np.mean([average_precision_score(labels == j, expected[:, j]) for j in (0, 1)])
+        assert row["map"] == pytest.approx(theirs, abs=1e-5)
+
+
+def test_the_streams_differ_and_fusion_differs_from_both(streams, tmp_path):
+    """Or the tests around this one would show nothing."""
+    rgb, flow, both = by_key(streams / "rgb"), by_key(streams / "flow"), fused(streams, tmp_path)
+    assert len({tuple(rows[key]["map"] for key in sorted(rows)) for rows in (rgb, flow, both)}) == 3
+
+
+@pytest.mark.parametrize(("weights", "only"), [("[1,0]", "rgb"), ("[0,3]", "flow")])
+def test_a_stream_alone_keeps_its_figures_exactly(streams, tmp_path, weights, only):
+    rows, own = fused(streams, tmp_path, f"fusion_weights={weights}"), by_key(streams / only)
+    assert rows.keys() == own.keys()
+    for key, row in rows.items():
+        assert [row[name] for name in RATES] == [own[key][name] for name in RATES], key
+
+
+def test_rows_say_what_was_fused(streams, tmp_path):
+    rows, rgb, flow = fused(streams, tmp_path), by_key(streams / "rgb"), by_key(streams / "flow")
+    assert {len(rows), len(rgb), len(flow)} == {2 * 9}
+    for key, row in rows.items():
+        assert tuple(row) == FIELDS
+        assert row["modality"] == "rgb+flow"
+        assert (row["videos"], row["videos_missing"], row["hit_rate"]) == (10, 0, None)
+        assert (row["dataset"], row["backbone"]) == ("synthetic", "r3d_tiny")
+        assert row["seed"] == (None if row["algorithm"] == "dsn" else 0)  # the DSNs' seeds differ
+        for cost in ("gmacs_classifier", "gmacs_observation", "gmacs", "seconds_per_video"):
+            if rgb[key][cost] is None:
+                assert row[cost] is None
+            else:
+                assert row[cost] == pytest.approx(rgb[key][cost] + flow[key][cost])
+    assert rows["dsn", "dsn", 2]["gmacs"] < 2 * rgb["dsn", "dsn", 2]["gmacs"]  # a stem of two channels is lighter
+    assert (tmp_path / "results.csv").read_text().startswith("dataset,")
+    assert (tmp_path / "figures" / "accuracy_vs_gmacs.png").read_bytes()[:4] == b"\x89PNG"
+    assert json.loads((tmp_path / "environment.json").read_text())["fusion_weights"] == [1.0, 1.0]
+
+
+def test_only_the_selections_asked_for_are_fused(streams, tmp_path, capsys):
+    rows = fused(streams, tmp_path, "selection=[dsn,uniform]")
+    assert {selection for selection, *_ in rows} == {"dsn", "uniform"}
+    assert "oracle with the dsn classifier, 2:2" in capsys.readouterr().out
+
+
+def stream(folder: Path, **changes) -> Stream:
+    rows = json.loads((folder / "results.json").read_text())
+    return Stream(folder.name, rows, replace(ClipScores.load(folder / "clip_scores.npz"), **changes))
+
+
+def without(scores: ClipScores, video: int) -> ClipScores:
+    """The scores with one video taken out, and the others in reverse order."""
+    order = [v for v in reversed(range(len(scores.video_id))) if v != video]
+    place = np.full(len(scores.video_id), -1)
+    place[order] = np.arange(len(order))
+    columns = {f.name: getattr(scores, f.name) for f in fields(scores)}
+    for name in ("video_id", "num_frames", "fps", "targets"):
+        columns[name] = columns[name][order]
+    for kind in ("clip", "section"):
+        kept = columns[f"{kind}_video"] != video
+        for name in [n for n in columns if n.startswith(f"{kind}_")]:
+            columns[name] = columns[name][kept]
+        columns[f"{kind}_video"] = place[columns[f"{kind}_video"]]
+    return ClipScores(**columns)
+
+
+def test_videos_are_matched_by_id_and_those_without_a_match_counted(streams):
+    policy = [Policy("dsn", ("dsn",))]
+    rgb, flow = stream(streams / "rgb"), stream(streams / "flow")
+    shorter = Stream("flow", [row | {"videos": 9} for row in flow.rows], without(flow.scores, 5))
+    fusion = fuse([rgb, shorter], [1.0, 1.0], policy)
+    assert fusion.left_out == ["test_5"]
+    assert fusion.num_videos == 9
+    assert [(row["videos"], row["videos_missing"]) for row in fusion.rows] == [(9, 1)] * 4
+    failed = Stream("flow", [row | {"videos": 9, "videos_failed": 1} for row in flow.rows], shorter.scores)
+    counts = [(r["videos"], r["videos_missing"], r["videos_failed"]) for r in fuse([rgb, failed], [1, 1], policy).rows]
+    assert counts == [(9, 0, 1)] * 4
+    parts = [np.delete(dsn_by_hand(streams / modality, 2), 5, 0) for modality in ("rgb", "flow")]
+    row = next(row for row in fusion.rows if (row["classifier"], row["M"]) == ("dsn", 2))
+    right = np.mean(np.mean(parts, 0).argmax(1) == np.delete(np.arange(10) % 2, 5))
+    assert row["top1"] == pytest.approx(right)
+
+
+def test_crops_and_clips_must_be_alike(streams):
+    rgb, flow = stream(streams / "rgb"), stream(streams / "flow")
+    other = replace(flow, rows=[row | {"crops": 3} for row in flow.rows])
+    with pytest.raises(ValueError, match="share no row"):
+        fuse([rgb, other], [1.0, 1.0], [Policy("dsn", ("dsn",))])
+
+
+def test_streams_of_other_data_are_refused(streams):
+    rgb, flow = stream(streams / "rgb"), stream(streams / "flow")
+    policy = [Policy("dsn", ("dsn",))]
+    wrong = {
+        "other classes": stream(streams / "flow", classes=np.array(["left", "right"])),
+        "no video in common": stream(streams / "flow", video_id=np.array([f"x{i}" for i in range(10)])),
+        "other labels for video test_0": stream(streams / "flow", targets=flow.scores.targets[:, ::-1]),
+        "of another dataset: synthetic and hmdb51": replace(flow, rows=[r | {"dataset": "hmdb51"} for r in flow.rows]),
+        "of another split: None and 2": replace(flow, rows=[r | {"split": 2} for r in flow.rows]),
+        "no scores of what selection=dsn asks for": replace(flow, scores=stream(
+            streams / "flow", frames_per_clip=9).scores),
+    }  # fmt: skip
+    for message, other in wrong.items():
+        with pytest.raises(ValueError, match=message):
+            fuse([rgb, other], [1.0, 1.0], policy)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["fusion=[rgb]"], "takes two or more evaluations, given is 1"),
+        (["fusion=rgb"], "must be lists"),
+        (["fusion=[rgb,nowhere]"], "fusion=nowhere: holds no results.json"),
+        (["fusion=[rgb,damaged]"], "fusion=damaged: cannot be read as an evaluation"),
+        (["fusion=[rgb,empty]"], "fusion=empty: cannot be read as an evaluation"),
+        (["fusion=[rgb,flow]", "fusion_weights=[1]"], "must be as many as there are evaluations, 2"),
+        (["fusion=[rgb,flow]", "fusion_weights=[1,-1]"], "must be numbers of at least 0"),
+        (["fusion=[rgb,flow]", "fusion_weights=[0,0]"], "and one above"),
+        (["fusion=[rgb,flow]", "fusion_weights=[1,a]"], "must be numbers"),
+        (["fusion=[rgb,flow]", "checkpoint=x.ckpt"], "takes no checkpoint"),
+        (["fusion=[rgb,flow]", "test.M=[1]"], "takes no test.M"),
+    ],
+)
+def test_wrong_input_gets_one_line(streams, overrides, message, monkeypatch, capsys, tmp_path):
+    for name in ("damaged", "empty"):
+        shutil.copytree(streams / "flow", streams / name, dirs_exist_ok=True)
+    (streams / "damaged" / "clip_scores.npz").write_bytes(b"not an archive")
+    np.savez(streams / "empty" / "clip_scores.npz", classes=np.array(["a"]))
+    monkeypatch.chdir(streams)
+    cfg = composed(*overrides, f"run_dir={tmp_path}/out", name="evaluate")
+    with pytest.raises(SystemExit) as end:
+        run(evaluate, cfg, command="dsn-evaluate")
+    assert end.value.code == 2
+    error = capsys.readouterr().err
+    assert error.startswith("dsn-evaluate: error: ")
+    assert error.count("\n") == 1
+    assert message in error
+    assert not (tmp_path / "out").exists()
