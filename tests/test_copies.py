@@ -221,12 +221,18 @@ def test_estimate_is_near_what_is_written(tmp_path):
         videos.append((path, PyAV().probe(path)))
     for kind in (Small(64), Flow((64, 86))):
         needed = estimate_bytes(videos, decoder=PyAV(), kind=kind)
+        assert needed is not None
         for path, info in videos:
             (write_small_copy if isinstance(kind, Small) else write_flow)(
                 path, kind.place(tmp_path / "out", tmp_path, path), info, decoder=PyAV(), **{kind.folder: kind}
             )
         written = sum(p.stat().st_size for p in (tmp_path / "out" / kind.folder).iterdir())
         assert 0.8 < needed / written < 1.5
+
+
+def test_estimate_leaves_out_what_cannot_be_read(tmp_path):
+    info = VideoInfo(20, 25.0, 64, 48)
+    assert estimate_bytes([(tmp_path / "gone.mp4", info)], decoder=PyAV(), kind=Small()) is None
 
 
 def test_file_that_may_not_grow_stops_likewise(tmp_path):

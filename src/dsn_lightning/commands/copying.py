@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from dsn_lightning.data.copies import estimate_bytes, is_current, remove_partial, write_copy
 from dsn_lightning.data.copy_kinds import Kind
-from dsn_lightning.data.decoding import Decoder, VideoError, VideoInfo
+from dsn_lightning.data.decoding import Decoder, VideoInfo
 from dsn_lightning.data.pool import run_each
 from dsn_lightning.errors import UsageError
 
@@ -69,10 +69,9 @@ def make_copies(videos: Videos, root: Path, output: Path, *, decoder: Decoder, k
 
 
 def _check_room(stale: Videos, num_videos: int, output: Path, *, decoder: Decoder, kind: Kind) -> None:
-    try:
-        needed = estimate_bytes(stale, decoder=decoder, kind=kind)
-    except VideoError:
-        return  # the files that were tried are at fault; they will be reported
+    needed = estimate_bytes(stale, decoder=decoder, kind=kind)
+    if needed is None:
+        return
     free = shutil.disk_usage(output).free
     name = _NAMES[kind.folder]
     announcement = f"{name}: {len(stale)} of {num_videos} to make, about {readable(needed)} ({readable(free)} free)"

@@ -151,33 +151,28 @@ def copy_info(copy: Path, info: VideoInfo) -> VideoInfo:
 
 def estimate_bytes(
     videos: Sequence[tuple[Path, VideoInfo]], *, decoder: Decoder, kind: Kind, num_samples: int = 6
-) -> int:
+) -> int | None:
     """Return about how many bytes the copies of ``videos`` take, with a tenth in reserve.
 
-    Made from a few frames out of the middle of a few of them.
-
-    Raises:
-        VideoError: none of those few can be read.
+    Made from a few frames out of the middle of a few of them; None where none of those few can be copied.
     """
     chosen = [videos[i] for i in np.unique(np.linspace(0, len(videos) - 1, min(num_samples, len(videos))).astype(int))]
     size = pixels = 0
-    failure: VideoError | None = None
     for path, info in chosen:
         count = min(_SAMPLE_FRAMES, info.num_frames)
         start = (info.num_frames - count) // 2
+        buffer = BytesIO()
         try:
             frames = decoder.read(path, range(start, start + count), kind.frame_size(info), info)
-        except VideoError as error:
-            failure = error
-            continue
-        buffer = BytesIO()
-        _encode(buffer, kind.pictures(frames), kind, replace(info, num_frames=count, stamps=""))
+            _encode(buffer, kind.pictures(frames), kind, replace(info, num_frames=count, stamps=""))
+        except (VideoError, av.FFmpegError):
+            continue  # it will be reported when its turn comes
         size += max(0, len(buffer.getvalue()) - _HEADER_BYTES)
         pixels += count * int(np.prod(kind.frame_size(info)))
-    if failure is not None and not pixels:
-        raise failure
+    if not pixels:
+        return None
     total = sum(info.num_frames * int(np.prod(kind.frame_size(info))) for _, info in videos)
-    return round(1.1 * total * size / max(1, pixels)) + _HEADER_BYTES * len(videos)
+    return round(1.1 * total * size / pixels) + _HEADER_BYTES * len(videos)
 
 
 def _encode(file: IO[bytes], pictures: Iterable[NDArray[np.uint8]], kind: Kind, info: VideoInfo) -> int:
