@@ -60,14 +60,17 @@ def _prepare(
 ) -> dict[str, Any]:
     for folder in (output / kind.folder for kind in (Small(), Flow())):
         remove_partial(folder)
-    decoder = _decoder(cfg, float(cfg.deadline))
+    decoder: Decoder = instantiate(cfg.dataset.reading.decoder)
     listed = {record.path: None for subset in SUBSETS for record in records[subset]}
     present = [path for path in listed if path.exists() or decoder.find(path).exists()]
     found = index_videos(present, output, root=source.root, decoder=decoder, num_threads=jobs)
     report = dataset_report(source.name, source.classes, records, found)
     _write(output / REPORT, report)
     good = [(path, info) for path, info in found.items() if isinstance(info, VideoInfo)]
-    patient = _decoder(cfg, math.inf)  # these can be decoded, and flow takes its time between frames
+    settings = cfg.dataset.reading.decoder
+    patient = instantiate(
+        settings, **({"deadline": math.inf} if "deadline" in settings else {})
+    )  # these can be decoded, and flow takes its time between frames
     for kind in kinds:
         report[kind.folder] = make_copies(good, source.root, output, decoder=patient, kind=kind, jobs=jobs)
     if kinds:
@@ -97,10 +100,9 @@ def check_settings(cfg: DictConfig) -> list[Kind]:
     whole("transcode.short_side", 16)
     whole("transcode.keyint", 1)
     whole("transcode.crf", 0, 51)
-    for key in ("flow.bound", "deadline"):
-        value = OmegaConf.select(cfg, key)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
-            raise UsageError(f"{key}={value}: must be a number above 0")
+    value = cfg.flow.bound
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+        raise UsageError(f"flow.bound={value}: must be a number above 0")
     size = list(cfg.flow.size) if OmegaConf.is_list(cfg.flow.size) else []
     if len(size) != 2 or not all(isinstance(side, int) and side >= 16 for side in size):
         raise UsageError(f"flow.size={cfg.flow.size}: must be [height, width], both at least 16 pixels")
@@ -147,13 +149,6 @@ def complaints(report: dict[str, Any]) -> list[str]:
 def cores() -> int:
     """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-
-
-def _decoder(cfg: DictConfig, deadline: float) -> Decoder:
-    settings = cfg.dataset.reading.decoder
-    own = {"deadline": deadline} if "deadline" in settings else {}
-    decoder: Decoder = instantiate(settings, **own)
-    return decoder
 
 
 @contextmanager

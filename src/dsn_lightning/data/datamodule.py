@@ -5,6 +5,7 @@ import os
 import signal
 from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,9 +25,9 @@ from dsn_lightning.data.clips import (
     collate,
     place_on_time_line,
 )
-from dsn_lightning.data.copies import flow_copy, small_copy
+from dsn_lightning.data.copies import copy_info, flow_copy, small_copy
 from dsn_lightning.data.decoding import Decoder, PyAV, VideoError, VideoInfo
-from dsn_lightning.data.index import index_videos, prepared_folder
+from dsn_lightning.data.index import good_ones, index_videos, prepared_folder
 from dsn_lightning.data.records import Subset, VideoRecord, VideoSource
 from dsn_lightning.data.transforms import Crop
 from dsn_lightning.errors import UsageError
@@ -164,7 +165,9 @@ class SectionClipDataModule(pl.LightningDataModule):
         for subset, records in listed.items():
             self.missing[subset] = [record for record in records if record.path not in there]
             self._check_missing(subset, len(records))
-        found = self._index(there, self.source.root, self.prepared, self.decoder)
+        found = index_videos(
+            sorted(there), self.prepared, root=self.source.root, decoder=self.decoder, num_threads=os.cpu_count() or 1
+        )
         copies = self._index_copies(found)
         for subset, records in listed.items():
             self._videos[subset], self.bad[subset] = [], {}
@@ -192,28 +195,20 @@ class SectionClipDataModule(pl.LightningDataModule):
         if num_listed and len(absent) == num_listed:
             raise UsageError(f"none of {num_listed} {subset} videos is there; the first one: {absent[0].path}")
 
-    @staticmethod
-    def _index(paths: set[Path], root: Path, folder: Path, decoder: Decoder) -> dict[Path, VideoInfo | VideoError]:
-        return index_videos(sorted(paths), folder, root=root, decoder=decoder, num_threads=os.cpu_count() or 1)
-
     def _index_copies(self, found: dict[Path, VideoInfo | VideoError]) -> dict[Path, tuple[Path, Any]]:
         """Return, by original, the copy to be read instead and what indexing that found."""
         if self.modality == "rgb" and not self.copies:
             return {}
         step, place = ("flow", flow_copy) if self.modality == "flow" else ("transcode", small_copy)
-        copy_of = {path: place(self.prepared, self.source.root, path) for path in found}
-        there = {copy for copy in copy_of.values() if copy.is_file()}
-        if not there:
+        copy_of = {path: place(self.prepared, self.source.root, path) for path in good_ones(found)}
+        if not any(copy.is_file() for copy in copy_of.values()):
             raise UsageError(
                 f"dataset={self.source.name}: {self.prepared} holds no {'flow' if step == 'flow' else 'small copy'}; "
                 f"make it with dsn-prepare steps=[check,{step}], or name its folder with dataset.reading.prepared=DIR"
             )
-        folder = next(iter(copy_of.values())).relative_to(self.prepared).parts[0]
-        infos = self._index(there, self.prepared / folder, self.prepared / folder, PyAV())
-        return {
-            path: (copy, infos.get(copy, VideoError(copy, f"not there; run dsn-prepare steps=[check,{step}] again")))
-            for path, copy in copy_of.items()
-        }
+        with ThreadPoolExecutor() as pool:
+            infos = pool.map(_info_of_copy, copy_of.values(), good_ones(found).values())
+            return {path: (copy_of[path], info) for path, info in zip(copy_of, infos, strict=True)}
 
     def _take(
         self,
@@ -227,11 +222,8 @@ class SectionClipDataModule(pl.LightningDataModule):
             if isinstance(info, VideoError):
                 raise info
             copy = copies.get(record.path)
-            if copy is not None:
-                if isinstance(copy[1], VideoError):
-                    raise copy[1]
-                if copy[1].num_frames != info.num_frames:
-                    raise VideoError(copy[0], f"has {copy[1].num_frames} frames, its original {info.num_frames}")
+            if copy is not None and isinstance(copy[1], VideoError):
+                raise copy[1]
             self._videos[subset].append(place_on_time_line(record, info, self.fps, copy=copy))
         except VideoError as error:
             if self.on_bad_video == "raise":
@@ -304,6 +296,13 @@ class SectionClipDataModule(pl.LightningDataModule):
         """Seconds without a batch after which a loader process is taken to hang; 0 waits for ever."""
         deadline = getattr(self.decoder, "deadline", math.inf)
         return 0 if math.isinf(deadline) else _TIME_OUTS * deadline
+
+
+def _info_of_copy(copy: Path, info: VideoInfo) -> VideoInfo | VideoError:
+    try:
+        return copy_info(copy, info)
+    except VideoError as error:
+        return error
 
 
 def _outlive_sigterm(_: int) -> None:

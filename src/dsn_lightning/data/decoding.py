@@ -168,7 +168,8 @@ class PyAV:
     """FFmpeg through PyAV, which brings its own.
 
     Attributes:
-        deadline: seconds after which one call gives up, looked at between packets.
+        deadline: seconds after which a call gives up, looked at between packets; `probe`, which decodes the whole, has
+            ten times as long.
     """
 
     deadline: float = math.inf
@@ -190,7 +191,7 @@ class PyAV:
         with _reports() as reports, self._open(path) as (container, stream):
             count = at_the_end = 0
             key, open_groups = -math.inf, False
-            for packet, frames in self._packets(path, container, stream):
+            for packet, frames in self._packets(path, container, stream, 10 * self.deadline):
                 if packet.size:  # the last one, empty, only asks for the frames that are left
                     count, at_the_end = len(reports), len(reports) - count
                     shown = math.inf if packet.pts is None else packet.pts
@@ -281,7 +282,8 @@ class PyAV:
         self, path: Path, container: InputContainer, stream: VideoStream, start: int, info: VideoInfo | None
     ) -> Iterator[tuple[int, VideoFrame]]:
         """Yield each frame with its index, from the key frame ``start`` on."""
-        frames = (frame for _, frames in self._packets(path, container, stream) for frame in frames)
+        packets = self._packets(path, container, stream, self.deadline)
+        frames = (frame for _, frames in packets for frame in frames)
         if start == 0 or info is None:
             yield from enumerate(frames)
             return
@@ -317,13 +319,13 @@ class PyAV:
             raise VideoError(path, f"cannot be read ({error.strerror or error})", lasting=False) from error
 
     def _packets(
-        self, path: Path, container: InputContainer, stream: VideoStream
+        self, path: Path, container: InputContainer, stream: VideoStream, deadline: float
     ) -> Iterator[tuple[Packet, list[VideoFrame]]]:
         """Yield each packet with the frames that come out after it."""
-        until = time.monotonic() + self.deadline
+        until = time.monotonic() + deadline
         for packet in container.demux(stream):
             if time.monotonic() > until:
-                raise VideoError(path, f"took longer than {self.deadline:g} s to decode", lasting=False)
+                raise VideoError(path, f"took longer than {deadline:g} s to decode", lasting=False)
             if packet.is_corrupt:
                 raise VideoError(path, "is truncated")
             frames = stream.decode(packet)

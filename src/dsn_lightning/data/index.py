@@ -52,6 +52,8 @@ def index_videos(
     folder.mkdir(parents=True, exist_ok=True)
     wanted = {_key(path, root): path for path in paths}
     with FileLock(folder / ".index.lock"):
+        for partial in folder.glob(f".{INDEX}.*"):  # of a call that was killed
+            partial.unlink(missing_ok=True)
         known = _read(folder)
         marks = {key: _mark(decoder, path) for key, path in wanted.items()}
         stale = [key for key, mark in marks.items() if known.get(key, {}).get("mark") != mark]
