@@ -223,7 +223,8 @@ def test_test_videos_that_cannot_be_read_are_counted_as_failed(listed, tmp_path,
         data.videos("test"), data.reader, Networks({"baseline": Bright()}, {}), [Uniform()],  # type: ignore[dict-item]
         [Scheme(2, 2, 4, 10, 1)],
     )  # fmt: skip
-    options = {"classes": data.classes, "device": torch.device("cpu"), "num_workers": workers, "time_out": 60}
+    options = {"classes": data.classes, "device": torch.device("cpu"), "num_workers": workers, "time_out": 60,
+               "consensus": "probabilities"}  # fmt: skip
     scores, _, failed = score_videos(*arguments, **options, skip_bad=True)
     assert list(failed) == ["v16", "v19"]
     assert scores.video_id.tolist() == ["v15", "v17", "v18"]

@@ -68,9 +68,8 @@ def _prepare(
     _write(output / REPORT, report)
     good = [(path, info) for path, info in found.items() if isinstance(info, VideoInfo)]
     settings = cfg.dataset.reading.decoder
-    patient = instantiate(
-        settings, **({"deadline": math.inf} if "deadline" in settings else {})
-    )  # these can be decoded, and flow takes its time between frames
+    # these can be decoded, and flow takes its time between frames
+    patient = instantiate(settings, **({"deadline": math.inf} if "deadline" in settings else {}))
     for kind in kinds:
         report[kind.folder] = make_copies(good, source.root, output, decoder=patient, kind=kind, jobs=jobs)
     if kinds:
