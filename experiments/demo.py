@@ -36,20 +36,20 @@ def configured(call: str, overrides: list[str]) -> None:
     (train if call == "train" else evaluate)(cfg)
 
 
-def jobs_of(seed: int, dataset: str, output: Path) -> list[Job]:
-    folder = output / f"seed{seed}"
+def jobs_of(title: str, seed: int, overrides: list[str], folder: Path) -> list[Job]:
+    """Return the trainings of the four networks and their common evaluation, all with these overrides."""
     last = {name: folder / name / "checkpoints" / "last.ckpt" for name in NETWORKS}
     jobs = []
     for name in NETWORKS:
-        own = [f"experiment=demo/{name}", f"dataset={dataset}", f"seed={seed}", f"run_dir={folder / name}"]
+        own = [f"experiment=demo/{name}", *overrides, f"seed={seed}", f"run_dir={folder / name}"]
         after = []
         if name in ("dsn", "dsn_fixed"):  # the sampler starts from a trained clip network, as the paper's (Sec. V-B)
             own.append(f"observation.checkpoint={last['max_response']}")
-            after.append(f"seed {seed} max_response")
+            after.append(f"{title} max_response")
         if name == "dsn_fixed":
             own.append(f"classifier.checkpoint={last['baseline']}")
-            after.append(f"seed {seed} baseline")
-        jobs.append(Job(f"seed {seed} {name}", configured, ("train", own), folder / name, after))
+            after.append(f"{title} baseline")
+        jobs.append(Job(f"{title} {name}", configured, ("train", own), folder / name, after))
     roles = {
         "checkpoint": "dsn",
         "baseline": "baseline",
@@ -60,7 +60,7 @@ def jobs_of(seed: int, dataset: str, output: Path) -> list[Job]:
     own += [f"run_dir={folder / 'evaluate'}"]
     jobs.append(
         Job(
-            f"seed {seed} evaluate",
+            f"{title} evaluate",
             configured,
             ("evaluate", own),
             folder / "evaluate",
@@ -99,7 +99,10 @@ def main() -> int:
     data = build_datamodule(cfg)
     data.prepare_data()
     data.setup()
-    jobs = [job for seed in seeds for job in jobs_of(seed, arguments.dataset, output)]
+    jobs = [
+        job for seed in seeds
+        for job in jobs_of(f"seed {seed}", seed, [f"dataset={arguments.dataset}"], output / f"seed{seed}")
+    ]  # fmt: skip
     failed = run_jobs(jobs, at_once=max(1, min(arguments.jobs, len(jobs))), console=console)
     if failed:
         console.print("not finished: " + ", ".join(f"{job.name} ({job.state})" for job in failed))
