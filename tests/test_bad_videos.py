@@ -1,13 +1,17 @@
 """Videos that are missing, damaged or vanish: what is said of them, what is refused, what goes on."""
 
 import json
+import multiprocessing
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
+from PIL import Image
 
 from conftest import grey_ramp, write_video
 from dsn_lightning.data.bad_videos import BadVideos
@@ -15,6 +19,7 @@ from dsn_lightning.data.clips import place_on_time_line
 from dsn_lightning.data.datamodule import SectionClipDataModule
 from dsn_lightning.data.decoding import PyAV, VideoError, VideoInfo, pack
 from dsn_lightning.data.folder import Folder
+from dsn_lightning.data.frame_folder import FrameFolder
 from dsn_lightning.data.index import INDEX, bad_ones, good_ones, index_videos
 from dsn_lightning.data.records import Subset, VideoRecord
 from dsn_lightning.data.transforms import Crop
@@ -76,12 +81,37 @@ def test_missing_files_are_counted_by_subset_and_class(listed, tmp_path):
         (listed.root / f"{i:02}.mp4").unlink()
     data = data_of(listed, tmp_path)
     stock = data.stock()
-    assert stock["train"] == {"listed": 12, "present": 9, "missing": {"rise": 2, "stay": 1}, "failed": {}}
-    assert stock["test"] == {"listed": 5, "present": 4, "missing": {"rise": 1}, "failed": {}}
+    rest = {"failed": {}, "shorter_than_a_clip": 0}
+    assert stock["train"] == {"listed": 12, "present": 9, "missing": {"rise": 2, "stay": 1}, **rest}
+    assert stock["test"] == {"listed": 5, "present": 4, "missing": {"rise": 1}, **rest}
     assert len(data.videos("train")) == 9
     data_of(listed, tmp_path, max_missing=0.25)
     with pytest.raises(UsageError, match=r"3 of 12 train videos are not there, more than .*max_missing=0.2"):
         data_of(listed, tmp_path, max_missing=0.2)
+
+
+def test_testing_asks_for_the_test_videos_alone(listed, tmp_path):
+    for i in listed.split["train"]:
+        (listed.root / f"{i:02}.mp4").unlink()
+    data = SectionClipDataModule(
+        listed, crop=Crop((34, 34), 32), num_sections=1, clips_per_section=1, test_num_sections=1,
+        test_clips_per_section=1, frames_per_clip=16, batch_size=5, prepared=tmp_path / "prepared", max_bad=0,
+    )  # fmt: skip
+    data.setup("test")
+    assert len(data.videos("test")) == 5
+    assert list(data.stock()) == ["test"]
+    assert data.stock()["test"]["shorter_than_a_clip"] == 0
+    assert len(json.loads((tmp_path / "prepared" / INDEX).read_text())["videos"]) == 5
+    with pytest.raises(UsageError, match="none of 12 train videos is there"):
+        data.setup("fit")
+
+
+def test_a_run_resumed_with_other_videos_says_so(listed, tmp_path):
+    state = data_of(listed, tmp_path).state_dict()
+    data_of(listed, tmp_path).load_state_dict(state)  # a warning would be an error
+    (listed.root / "03.mp4").unlink()
+    with pytest.warns(UserWarning, match="the training videos that can be used are not those"):
+        data_of(listed, tmp_path).load_state_dict(state)
 
 
 def test_a_subset_without_any_file_is_refused(listed, tmp_path):
@@ -143,15 +173,17 @@ def test_what_vanishes_is_replaced_alike_whoever_reads(listed, tmp_path, workers
     assert changed == 2
 
 
-def test_what_vanishes_ends_the_run_where_that_is_asked_for(listed, tmp_path):
-    data = data_of(listed, tmp_path, on_bad_video="raise")
+@pytest.mark.parametrize("workers", [0, 2])
+def test_what_vanishes_ends_the_run_where_that_is_asked_for(workers, listed, tmp_path):
+    data = data_of(listed, tmp_path, on_bad_video="raise", num_workers=workers)
     (listed.root / "05.mp4").unlink()
     with pytest.raises(VideoError, match=r"05\.mp4: no such video file"):
         batches(data)
 
 
-def test_when_all_have_vanished_the_run_ends(listed, tmp_path):
-    data = data_of(listed, tmp_path)
+@pytest.mark.parametrize("workers", [0, 2])
+def test_when_all_have_vanished_the_run_ends(workers, listed, tmp_path):
+    data = data_of(listed, tmp_path, num_workers=workers)
     shutil.rmtree(listed.root)
     with pytest.raises(UsageError, match="videos one after the other cannot be read"):
         batches(data)
@@ -164,6 +196,46 @@ def test_vanished_validation_videos_do_not_count(listed, tmp_path):
     assert batch["num_videos"] == 2
     assert batch["video_id"][:2] == ["v13", "v14"]
     assert [v for v, _ in batch["bad_videos"]] == ["v12"]
+
+
+def say_what_differs(rank: int, root: Path, place: Path, results: Any) -> None:
+    torch.distributed.init_process_group("gloo", init_method=f"file://{place}/meet", rank=rank, world_size=2)
+    data = data_of(Listed(root), place / str(rank))
+    if rank:
+        data._videos["test"].pop()  # a file that this process could not read at that moment
+    try:
+        data.refuse_differences()
+    except UsageError as error:
+        results.put(str(error))
+    torch.distributed.destroy_process_group()
+
+
+def test_processes_that_could_read_other_videos_stop(listed, tmp_path):
+    context = multiprocessing.get_context("fork")
+    results = context.Queue()
+    processes = [context.Process(target=say_what_differs, args=(r, listed.root, tmp_path, results)) for r in range(2)]
+    for process in processes:
+        process.start()
+    told = [results.get(timeout=60) for _ in processes]
+    for process in processes:
+        process.join()
+    assert told == ["v19 could be read by some of the processes only; start again"] * 2
+
+
+def fail_while_reading(root: Path, place: Path) -> None:
+    data = data_of(Listed(root), place, num_workers=2)
+    loader = data.train_dataloader()
+    keep = [iter(loader), loader]
+    keep.append(keep)  # a cycle, as a traceback makes one
+    next(keep[0])
+    raise RuntimeError("the training has failed")
+
+
+def test_loader_processes_end_with_a_failing_training(listed, tmp_path):
+    process = multiprocessing.get_context("fork").Process(target=fail_while_reading, args=(listed.root, tmp_path))
+    process.start()
+    process.join(60)
+    assert process.exitcode == 1
 
 
 class Looking(pl.LightningModule):
@@ -236,6 +308,23 @@ def test_test_videos_that_cannot_be_read_are_counted_as_failed(listed, tmp_path,
         score_videos(*arguments, **options, skip_bad=True)
 
 
+def test_images_are_looked_at_again_when_the_settings_or_they_change(tmp_path):
+    (tmp_path / "videos" / "v").mkdir(parents=True)
+    for i in range(3):
+        Image.new("RGB", (9, 9)).save(tmp_path / "videos" / "v" / f"frame_{i}.png")
+
+    def look(**settings):
+        (found,) = index_videos([tmp_path / "videos" / "v"], tmp_path / "index", root=tmp_path / "videos",
+                                decoder=FrameFolder(**settings), num_threads=1, show=False).values()  # fmt: skip
+        return found
+
+    assert isinstance(look(), VideoError)
+    assert look(pattern="frame_*.png").fps == 25
+    assert look(pattern="frame_*.png", fps=10).fps == 10
+    Image.new("RGB", (7, 7)).save(tmp_path / "videos" / "v" / "frame_1.png")
+    assert "is 7x7, the first 9x9" in str(look(pattern="frame_*.png", fps=10))
+
+
 def test_a_run_says_what_was_missing_and_what_failed(class_folders, tmp_path):
     root = tmp_path / "videos"
     shutil.copytree(class_folders, root)
@@ -248,6 +337,17 @@ def test_a_run_says_what_was_missing_and_what_failed(class_folders, tmp_path):
     assert {(r["videos"], r["videos_missing"], r["videos_failed"]) for r in rows} == {(len(test) - 1, 0, 1)}
     failed = json.loads((tmp_path / "run" / "videos.json").read_text())["test"]["failed"]
     assert list(failed) == [test[0].relative_to(root).as_posix()]
+    for name, arguments in {"two": ["devices=2"], "raising": ["dataset.reading.on_bad_video=raise"],
+                            "odd": ["dataset.split=2"], "fps": ["dataset.fps=5"]}.items():  # fmt: skip
+        done = call("dsn-evaluate", "checkpoint=run/checkpoints/last.ckpt", f"hydra.run.dir={name}", *arguments,
+                    "test.random_draws=2", cwd=tmp_path, expect=2 if name in ("raising", "odd") else 0)  # fmt: skip
+        said = {"raising": test[0].name, "odd": "dataset.split: dataset=folder has no such key"}.get(name, "")
+        assert said in done.stderr
+    figures = ("selection", "top1", "map", "videos", "videos_failed")
+    two = json.loads((tmp_path / "two" / "results.json").read_text())
+    assert [[r[f] for f in figures] for r in two] == [[r[f] for f in figures] for r in rows]
+    lengths = [np.load(tmp_path / name / "clip_scores.npz")["fps"][0] for name in ("run", "fps")]
+    assert lengths == [25, 5]
 
 
 def test_segments_are_videos_of_their_own():

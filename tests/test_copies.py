@@ -76,7 +76,7 @@ def test_copy_info_is_what_decoding_it_would_find(tmp_path):
     write_flow(original, tmp_path / "f.mkv", info, decoder=PyAV(), flow=Flow((32, 40)))
     for copy in (tmp_path / "a.mp4", tmp_path / "f.mkv"):
         told, found = copy_info(copy, info), PyAV().probe(copy)
-        for name in ("num_frames", "width", "height", "stamps", "time_base", "key_frames", "digest", "codec"):
+        for name in ("num_frames", "width", "height", "stamps", "time_base", "key_frames", "codec"):
             assert getattr(told, name) == getattr(found, name), name
     with pytest.raises(VideoError, match="before its original changed"):
         copy_info(tmp_path / "a.mp4", VideoInfo(22, 25.0, 64, 48))

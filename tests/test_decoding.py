@@ -106,17 +106,18 @@ def test_any_frames_are_those_of_the_whole(name, encoded, monkeypatch):
 
 def test_key_frames_are_jumped_to_where_that_saves_decoding(encoded, monkeypatch):
     info = PyAV().probe(encoded["h264.mp4"])
-    assert len(info.key_frames) >= 4
+    keys = unpack(info.key_frames).tolist()
+    assert len(keys) >= 4
     jumped = []
     real = PyAV._from
 
-    def from_(self, path, container, stream, start, info):
+    def from_(self, path, container, stream, start, info, until):
         jumped.append(start)
-        return real(self, path, container, stream, start, info)
+        return real(self, path, container, stream, start, info, until)
 
     monkeypatch.setattr(PyAV, "_from", from_)
     PyAV().read(encoded["h264.mp4"], [0, 1, 49], (34, 34), info)
-    assert jumped == [0, info.key_frames[-1]]
+    assert jumped == [0, keys[-1]]
 
 
 def test_an_index_that_does_not_fit_is_noticed(encoded):
@@ -260,16 +261,32 @@ def test_unusable_files_are_named(name, decoder, tmp_path):
         decoder.read(tmp_path / name, [3], (34, 34), info)
 
 
-def test_unreadable_files_are_named(tmp_path, monkeypatch):
+def test_what_the_system_refuses_is_no_fault_of_the_file(tmp_path, monkeypatch):
     write_video(tmp_path / "v.mp4", grey_ramp(3))
 
     def refuse(*_, **__):
-        raise PermissionError(13, "Permission denied", str(tmp_path / "v.mp4"))
+        raise av.error.PermissionError(13, "Permission denied", str(tmp_path / "v.mp4"))
 
     monkeypatch.setattr(decoding.av, "open", refuse)  # root may read anything
     with pytest.raises(VideoError, match=r"v\.mp4: .*Permission denied") as caught:
         PyAV().probe(tmp_path / "v.mp4")
     assert not caught.value.lasting
+
+
+@pytest.mark.parametrize("name", ["v.avi", "v.mp4", "v.mkv"])
+def test_tags_in_other_encodings_do_no_harm(name, tmp_path):
+    with av.open(str(tmp_path / name), "w") as out:
+        out.metadata["title"] = "Entree cafe"
+        stream = out.add_stream("mpeg4", rate=25)
+        stream.height = stream.width = 34
+        for image in grey_ramp(5):
+            out.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        out.mux(stream.encode(None))
+    content = (tmp_path / name).read_bytes()
+    assert b"Entree cafe" in content
+    (tmp_path / name).write_bytes(content.replace(b"Entree cafe", b"Entr\xe9e caf\xe9"))
+    assert PyAV().probe(tmp_path / name).num_frames == 5
+    assert PyAV().read(tmp_path / name, [4], (34, 34)).shape == (1, 34, 34, 3)
 
 
 def test_a_missing_frame_is_an_error(tmp_path):
@@ -282,6 +299,20 @@ def test_the_deadline_ends_a_long_file(encoded):
     with pytest.raises(VideoError, match="took longer than 0 s to") as caught:
         PyAV(0.0).read(encoded["h264.mp4"], [49], (34, 34))
     assert not caught.value.lasting
+
+
+def test_the_deadline_is_for_all_of_a_videos_frames(encoded, monkeypatch):
+    monkeypatch.setattr(decoding, "_SEEK_COST", 0)
+    info = PyAV().probe(encoded["h264.mp4"])
+    real = decoding._Converter.__call__
+
+    def slow(self, frame):
+        time.sleep(0.2)
+        return real(self, frame)
+
+    monkeypatch.setattr(decoding._Converter, "__call__", slow)
+    with pytest.raises(VideoError, match="to decode"):
+        PyAV(0.5).read(encoded["h264.mp4"], [0, 13, 26, 39, 49], (34, 34), info)
 
 
 def outcome(path: Path, original: np.ndarray) -> str:

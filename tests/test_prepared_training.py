@@ -40,3 +40,10 @@ def test_copies_and_flow_are_trained_on_and_fused(class_folders: Path, tmp_path:
     failed = {k: v for part in videos.values() for k, v in part["failed"].items()}
     assert list(failed) == ["walk/ann_walk.mp4"]
     assert "made before its original changed" in failed["walk/ann_walk.mp4"]
+    call("dsn-prepare", *where, "output=prepared", "steps=[check]", cwd=tmp_path)
+    flow = next((tmp_path / "prepared" / "flow").rglob("bob_walk*"))
+    flow.unlink()
+    call("dsn-prepare", *where, "output=other", "steps=[check,flow]", "flow.bound=10", cwd=tmp_path)
+    shutil.copy(next((tmp_path / "other" / "flow").rglob("bob_walk*")), flow)
+    done = call("dsn-train", *read, *SHORT, "dataset.modality=flow", cwd=tmp_path, expect=2)
+    assert "its copies were made in different ways" in done.stderr

@@ -131,16 +131,16 @@ def load_trained(path: str | Path, *, role: str) -> Trained:
         raise UsageError(f"{role}={path}: not a checkpoint of dsn-train")
     cfg = OmegaConf.create(content[RECORD_KEY]["config"])
     assert isinstance(cfg, DictConfig)
-    _refuse_foreign_code(cfg, f"{role}={path}")
+    parts = [cfg.backbone, cfg.observation, cfg.algorithm, cfg.estimator, cfg.schedule]
+    refuse_foreign_code(parts, f"{role}={path}")
     classes = list(content[RECORD_KEY]["classes"])
     recognizer = build_recognizer(cfg, len(classes))
     recognizer.load_state_dict(content["state_dict"])
     return Trained(recognizer.eval(), cfg, classes, file)
 
 
-def _refuse_foreign_code(cfg: DictConfig, where: str) -> None:
+def refuse_foreign_code(parts: list[Any], where: str) -> None:
     """A checkpoint's configuration names the classes it is built from: only known packages are imported."""
-    parts: list[Any] = [cfg.backbone, cfg.observation, cfg.algorithm, cfg.estimator, cfg.schedule]
     while parts:
         part = parts.pop()
         if OmegaConf.is_dict(part):

@@ -94,6 +94,8 @@ def _evaluate(cfg: DictConfig) -> None:
             raise UsageError(f"checkpoint={trained.path}: is a run of algorithm={role}, and {role}= is given as well")
         given = {role: trained, **given}
     leader = next(iter(given.values()))
+    if "_target_" not in cfg.dataset:
+        build.refuse_foreign_code([leader.cfg.dataset], f"{leader.path}: its data set")
     cfg = _complete(cfg, leader.cfg)
     run_dir = Path(cfg.run_dir)
     run_dir.mkdir(parents=True, exist_ok=True)
@@ -104,7 +106,8 @@ def _evaluate(cfg: DictConfig) -> None:
     with tracked(cfg, run_dir, job_type="evaluate") as tracker:
         data = build.build_datamodule(cfg)
         data.prepare_data()
-        data.setup()
+        data.setup("test")
+        data.refuse_differences()
         evaluate_trained(given, cfg, data, run_dir, device=device, tracker=tracker)
 
 
@@ -115,10 +118,16 @@ def _complete(cfg: DictConfig, trained: DictConfig) -> DictConfig:
     full.selection = cfg.selection
     full.logger = cfg.logger
     full.test = {key: trained[key] if value is None else value for key, value in cfg.test.items()}
+    asked = {key: value for key, value in cfg.dataset.items() if value is not None and key != "reading"}
+    reading = {key: value for key, value in cfg.dataset.reading.items() if value is not None}
     if "_target_" in cfg.dataset:
-        full.dataset = cfg.dataset
-    elif cfg.dataset.root is not None:
-        full.dataset.root = cfg.dataset.root
+        own = {key: value for key, value in cfg.dataset.items() if value is not None or key not in ("split", "fps")}
+        full.dataset = {"fps": trained.dataset.fps, **own}
+        return full
+    if foreign := [key for key in asked if key not in trained.dataset]:
+        raise UsageError(f"dataset.{foreign[0]}: dataset={trained.dataset.name} has no such key")
+    full.dataset.update(asked)
+    full.dataset.reading.update(reading)
     return full
 
 
@@ -186,7 +195,8 @@ def evaluate_trained(
         consensus=consensus,
         crops=cfg.test.crops,
         num_workers=cfg.num_workers,
-        time_out=data.patience,
+        time_out=data.patience(),
+        start_workers=cfg.get("start_workers"),
         skip_bad=data.on_bad_video == "skip",
         track=lambda loop: track(
             loop, f"Scoring {len(videos)} videos", len(loop), console=Console(stderr=True, quiet=not first)

@@ -161,6 +161,7 @@ def _train(cfg: DictConfig, run_dir: Path, tracker: Tracker) -> None:
             processes=trainer.world_size,
             fps=cfg.dataset.fps or "native",
             frame_stride=cfg.backbone.frame_stride,
+            copies=data.made,
             videos={subset: len(data.videos(subset)) for subset in SUBSETS},
         ))  # fmt: skip
         write_json(run_dir / "videos.json", data.stock())
@@ -170,6 +171,13 @@ def _train(cfg: DictConfig, run_dir: Path, tracker: Tracker) -> None:
                 print(line)
     try:
         trainer.fit(recognizer, datamodule=data, ckpt_path=last if cfg.resume and last.is_file() else None)
+    except RuntimeError as error:
+        if "DataLoader timed out" not in str(error):
+            raise
+        raise UsageError(
+            f"a loader process has brought nothing for a long time ({error}); dataset.reading.decoder.deadline and "
+            "num_workers say how long is waited"
+        ) from error
     except Stopped:
         _say_stopped(cfg, trainer, run_dir, first)
     except SystemExit as end:

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 from rich.console import Console
 
 from dsn_lightning.errors import UsageError
@@ -17,7 +18,7 @@ class BadVideos(pl.Callback):
         num_videos: how many were not.
 
     Raises:
-        UsageError: in a process whose videos of an epoch, with those known before, exceed the limit.
+        UsageError: as soon as one process has met too many by itself, or at the epoch's end, when all have together.
     """
 
     def __init__(self, *, limit: float, known: int, num_videos: int) -> None:
@@ -25,7 +26,7 @@ class BadVideos(pl.Callback):
         self.known = known
         self.num_videos = num_videos
         self.named: set[str] = set()
-        self.in_epoch: set[str] = set()
+        self.in_epoch: dict[str, str] = {}  # id -> reason
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Begin to count anew."""
@@ -36,13 +37,22 @@ class BadVideos(pl.Callback):
     ) -> None:
         """Count the batch's bad videos."""
         self._name(batch)
-        self.in_epoch |= {video_id for video_id, _ in batch["bad_videos"]}
-        total = self.known + self.num_videos
-        if self.in_epoch and self.known + len(self.in_epoch) > self.limit * total:
+        self.in_epoch |= dict(batch["bad_videos"])
+        self._refuse_too_many(self.in_epoch, trainer.current_epoch)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Count what all processes have met."""
+        if trainer.world_size > 1:
+            everyones: list[Any] = [None] * trainer.world_size
+            torch.distributed.all_gather_object(everyones, self.in_epoch)
+            self._refuse_too_many({k: v for own in everyones for k, v in own.items()}, trainer.current_epoch)
+
+    def _refuse_too_many(self, bad: dict[str, str], epoch: int) -> None:
+        total, count = self.known + self.num_videos, self.known + len(bad)
+        if bad and count > self.limit * total:
             raise UsageError(
-                f"epoch {trainer.current_epoch}: {self.known + len(self.in_epoch)} of {total} training videos cannot "
-                f"be used, more than dataset.reading.max_bad={self.limit} allows; the last one: "
-                f"{batch['bad_videos'][-1][1]}"
+                f"epoch {epoch}: {count} of {total} training videos cannot be used, more than dataset.reading.max_bad="
+                f"{self.limit} allows; the last one: {list(bad.values())[-1]}"
             )
 
     def on_validation_batch_start(

@@ -193,7 +193,7 @@ class Draw(NamedTuple):
     counted: bool = True
 
 
-class SectionClips(Dataset[dict[str, Any]]):
+class SectionClips(Dataset[dict[str, Any] | UsageError]):
     """Videos as section clips, addressed by `Draw`.
 
     Args:
@@ -241,21 +241,22 @@ class SectionClips(Dataset[dict[str, Any]]):
             rng=rng,
         )
 
-    def __getitem__(self, draw: Draw) -> dict[str, Any]:
+    def __getitem__(self, draw: Draw) -> dict[str, Any] | UsageError:
+        """Return an item, or the error that should end the run."""
         bad: list[tuple[str, str]] = []
         for attempt in range(_MOST_REPLACEMENTS):
             try:
                 return {**self._read(draw), "bad_videos": bad}
             except VideoError as error:
                 if not self.replace_bad:
-                    raise
+                    return error
                 record = self.videos[draw.video].record
                 bad.append((record.video_id, str(error)))
             if self.seed is None:
                 return {**self._blank(draw), "bad_videos": bad}
             rng = keyed_rng(self.seed, draw.epoch, record.video_id, "replacement", attempt)
             draw = draw._replace(video=int(rng.integers(len(self.videos))))
-        raise UsageError(f"{_MOST_REPLACEMENTS} videos one after the other cannot be read; the last one: {bad[-1][1]}")
+        return UsageError(f"{_MOST_REPLACEMENTS} videos one after the other cannot be read; the last one: {bad[-1][1]}")
 
     def _blank(self, draw: Draw) -> dict[str, Any]:
         record = self.videos[draw.video].record
@@ -298,12 +299,15 @@ def label_vector(labels: Sequence[int], num_classes: int) -> Tensor:
     return target
 
 
-def collate(items: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Return a batch of `SectionClips` items, those that count first.
+def collate(drawn: Sequence[dict[str, Any] | UsageError]) -> dict[str, Any] | UsageError:
+    """Return a batch of `SectionClips` items, those that count first, or the first error among them.
 
     ``num_videos`` is how many of them count; ``bad_videos`` names those that could not be read, and why.
     """
-    items = sorted(items, key=lambda item: not item["counted"])
+    items = [item for item in drawn if not isinstance(item, UsageError)]
+    if len(items) < len(drawn):
+        return next(item for item in drawn if isinstance(item, UsageError))
+    items.sort(key=lambda item: not item["counted"])
     tensors = [{k: v for k, v in item.items() if k not in ("counted", "bad_videos")} for item in items]
     batch: dict[str, Any] = default_collate(tensors)
     bad = [entry for item in items for entry in item["bad_videos"]]

@@ -5,15 +5,14 @@ from and how, so it can be told whether it still fits; there is no second file t
 a hidden name beside its place and moved there when it is whole and on disk.
 """
 
-import hashlib
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from fractions import Fraction
 from io import BytesIO
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import av
 import av.codec.context
@@ -115,8 +114,32 @@ def _label(container: InputContainer) -> str:
     return tags.get("comment", "")
 
 
+class CopyProber:
+    """Looks at copies without decoding them, so that an index can hold what they are.
+
+    Args:
+        originals: what is known of the video that each copy was made of.
+    """
+
+    def __init__(self, originals: Mapping[Path, VideoInfo]) -> None:
+        self.originals = originals
+
+    def find(self, path: Path) -> Path:
+        """Return the path as it is."""
+        return path
+
+    def mark(self, path: Path) -> list[Any]:
+        """Return the original's content, and the copy's size and date."""
+        status = path.stat()
+        return ["copy", origin(self.originals[path]), status.st_size, status.st_mtime_ns]
+
+    def probe(self, path: Path) -> VideoInfo:
+        """Return what the copy holds; see `copy_info`."""
+        return copy_info(path, self.originals[path])
+
+
 def copy_info(copy: Path, info: VideoInfo) -> VideoInfo:
-    """Return what `Decoder.probe` would find in a copy, without decoding it.
+    """Return what `PyAV.probe` would find in a copy, but for the hash of its content, without decoding it.
 
     Args:
         copy: of a video.
@@ -129,11 +152,8 @@ def copy_info(copy: Path, info: VideoInfo) -> VideoInfo:
         with av.open(str(copy)) as container:
             stream = container.streams.video[0]
             packets = [packet for packet in container.demux(stream) if packet.size]
-            digest = hashlib.blake2b(digest_size=16)
-            for packet in packets:
-                digest.update(packet)
             stamps = [packet.pts for packet in packets if packet.pts is not None]
-            keys = tuple(i for i, packet in enumerate(packets) if packet.is_keyframe)
+            keys = [i for i, packet in enumerate(packets) if packet.is_keyframe]
             height, width, codec = stream.height, stream.width, stream.codec_context.name
             base = stream.time_base or Fraction(1)
             label = _label(container)
@@ -144,8 +164,9 @@ def copy_info(copy: Path, info: VideoInfo) -> VideoInfo:
     if len(stamps) != info.num_frames:
         raise VideoError(copy, f"has {len(stamps)} frames, the original {info.num_frames}; call dsn-prepare again")
     return replace(
-        info, width=width, height=height, header_frames=None, codec=codec, digest=digest.hexdigest(), damage=(),
-        stamps=pack(stamps), time_base=(base.numerator, base.denominator), key_frames=keys,
+        info, width=width, height=height, header_frames=None, codec=codec, digest="", damage=(), open_groups=False,
+        made=label.rpartition(" of ")[0],
+        stamps=pack(stamps), time_base=(base.numerator, base.denominator), key_frames=pack(keys),
     )  # fmt: skip
 
 

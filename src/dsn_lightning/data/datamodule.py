@@ -1,15 +1,20 @@
 """The data module: any `VideoSource` as batches of section clips."""
 
+import hashlib
 import math
+import multiprocessing
 import os
 import signal
+import warnings
 from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.process import BaseProcess
+from multiprocessing.util import Finalize
 from pathlib import Path
 from typing import Any, Literal
 
 import pytorch_lightning as pl
+import torch
 from torch.utils.data import DataLoader
 
 from dsn_lightning.data.clips import (
@@ -25,7 +30,7 @@ from dsn_lightning.data.clips import (
     collate,
     place_on_time_line,
 )
-from dsn_lightning.data.copies import copy_info, flow_copy, small_copy
+from dsn_lightning.data.copies import CopyProber, flow_copy, small_copy
 from dsn_lightning.data.decoding import Decoder, PyAV, VideoError, VideoInfo
 from dsn_lightning.data.index import good_ones, index_videos, prepared_folder
 from dsn_lightning.data.records import Subset, VideoRecord, VideoSource
@@ -100,6 +105,8 @@ class SectionClipDataModule(pl.LightningDataModule):
         ):
             if value not in allowed:
                 raise UsageError(f"dataset.{key}={value}: must be one of {', '.join(allowed)}")
+        if start_workers not in (None, *multiprocessing.get_all_start_methods()):
+            raise UsageError(f"start_workers={start_workers}: must be fork or spawn")
         for key, share in (("max_bad", max_bad), ("max_missing", max_missing)):
             if not 0 <= share <= 1:
                 raise UsageError(f"dataset.reading.{key}={share}: must lie between 0 and 1")
@@ -125,6 +132,7 @@ class SectionClipDataModule(pl.LightningDataModule):
         self._videos: dict[Subset, list[Video]] = {}
         self.missing: dict[Subset, list[VideoRecord]] = {}
         self.bad: dict[Subset, dict[str, VideoError]] = {}
+        self.made: str | None = None
         self._reader: ClipReader | None = None
 
     @property
@@ -141,7 +149,10 @@ class SectionClipDataModule(pl.LightningDataModule):
         """The reader that all subsets share, and with it the cache of frames."""
         if self._reader is None:
             flow = self.modality == "flow"
-            read: FrameReader = FlowFrames(PyAV()) if flow else DecodedFrames(PyAV() if self.copies else self.decoder)
+            of_copies = PyAV(getattr(self.decoder, "deadline", math.inf))
+            read: FrameReader = (
+                FlowFrames(of_copies) if flow else DecodedFrames(of_copies if self.copies else self.decoder)
+            )
             if self.cache_frames:
                 read = FrameCache(read)
             channels = 2 if flow else 3
@@ -151,6 +162,8 @@ class SectionClipDataModule(pl.LightningDataModule):
     def setup(self, stage: str | None = None) -> None:
         """Look which videos are there and index them; those indexed before and unchanged cost nothing.
 
+        ``stage="test"`` looks at the test videos alone.
+
         Afterwards ``missing`` holds each subset's records without a file, and ``bad``, by video id, why a video cannot
         be used.
 
@@ -158,9 +171,10 @@ class SectionClipDataModule(pl.LightningDataModule):
             UsageError: more videos are missing or bad than is allowed, or copies are asked for and there are none.
             VideoError: a video is bad, and ``on_bad_video`` is ``raise``.
         """
-        if self._videos:
+        subsets = ("test",) if stage == "test" else SUBSETS
+        if all(subset in self._videos for subset in subsets):
             return
-        listed = {subset: self.source.records(subset) for subset in SUBSETS}
+        listed = {subset: self.source.records(subset) for subset in subsets}
         there = {path for records in listed.values() for record in records if self._is_there(path := record.path)}
         for subset, records in listed.items():
             self.missing[subset] = [record for record in records if record.path not in there]
@@ -174,6 +188,8 @@ class SectionClipDataModule(pl.LightningDataModule):
             for record in records:
                 if record.path in there:
                     self._take(subset, record, found, copies)
+        if "train" not in listed:
+            return
         num_bad, num_train = len(self.bad["train"]), len(self._videos["train"]) + len(self.bad["train"])
         if num_bad > self.max_bad * num_train:
             first = next(iter(self.bad["train"].values()))
@@ -206,9 +222,21 @@ class SectionClipDataModule(pl.LightningDataModule):
                 f"dataset={self.source.name}: {self.prepared} holds no {'flow' if step == 'flow' else 'small copy'}; "
                 f"make it with dsn-prepare steps=[check,{step}], or name its folder with dataset.reading.prepared=DIR"
             )
-        with ThreadPoolExecutor() as pool:
-            infos = pool.map(_info_of_copy, copy_of.values(), good_ones(found).values())
-            return {path: (copy_of[path], info) for path, info in zip(copy_of, infos, strict=True)}
+        originals = {copy_of[path]: info for path, info in good_ones(found).items()}
+        there = sorted(copy for copy in originals if copy.is_file())
+        folder = self.prepared / there[0].relative_to(self.prepared).parts[0]
+        infos = index_videos(
+            there, folder, root=folder, decoder=CopyProber(originals), num_threads=os.cpu_count() or 1, show=False
+        )
+        ways = sorted({info.made for info in good_ones(infos).values()})
+        if len(ways) > 1:
+            raise UsageError(
+                f"{folder}: its copies were made in different ways ({'; '.join(ways)}); call dsn-prepare "
+                f"steps=[check,{step}] again, to its end"
+            )
+        self.made = ways[0] if ways else None
+        absent = f"not there; call dsn-prepare steps=[check,{step}] again"
+        return {path: (copy, infos.get(copy, VideoError(copy, absent))) for path, copy in copy_of.items()}
 
     def _take(
         self,
@@ -234,8 +262,15 @@ class SectionClipDataModule(pl.LightningDataModule):
         """Return the videos of a subset that can be used, each on its time line."""
         return self._videos[subset]
 
+    @property
+    def clip_span(self) -> int:
+        """Frames of the time line that a clip covers."""
+        return self.frames_per_clip * self.frame_stride
+
     def stock(self) -> dict[str, dict[str, Any]]:
-        """Return, by subset, ``listed, present``, ``missing`` by class, and ``failed`` with the reasons."""
+        """Return, by subset, ``listed, present``, ``missing`` by class, ``failed`` with the reasons, and how many are
+        ``shorter_than_a_clip``: those repeat their last frame.
+        """
         return {
             subset: {
                 "listed": len(self._videos[subset]) + len(self.bad[subset]) + len(self.missing[subset]),
@@ -244,9 +279,42 @@ class SectionClipDataModule(pl.LightningDataModule):
                     self.classes[label] for record in self.missing[subset] for label in record.labels
                 ).items())),
                 "failed": {video_id: str(error) for video_id, error in self.bad[subset].items()},
+                "shorter_than_a_clip": sum(video.num_frames < self.clip_span for video in self._videos[subset]),
             }
-            for subset in SUBSETS
+            for subset in self._videos
         }  # fmt: skip
+
+    def refuse_differences(self) -> None:
+        """Make sure that all processes (torch.distributed) hold the same videos, in the same order.
+
+        Raises:
+            UsageError: in all of them, where one could read a file that another one could not.
+        """
+        if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+            return
+        own = {video.record.video_id for videos in self._videos.values() for video in videos}
+        everyones: list[Any] = [None] * torch.distributed.get_world_size()
+        torch.distributed.all_gather_object(everyones, own)
+        odd = {video_id for theirs in everyones for video_id in theirs ^ own}
+        if odd:
+            raise UsageError(f"{min(odd)} could be read by some of the processes only; start again")
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a resumed run should find again."""
+        return {"training_videos": self._fingerprint()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Warn where the training videos are not those that the run began with."""
+        if state_dict.get("training_videos", self._fingerprint()) != self._fingerprint():
+            warnings.warn(
+                "the training videos that can be used are not those that the run was stopped with; it goes on, but "
+                "ends otherwise than if it had not been stopped",
+                stacklevel=2,
+            )
+
+    def _fingerprint(self) -> str:
+        ids = "\n".join(video.record.video_id for video in self._videos.get("train", ()))
+        return hashlib.blake2b(ids.encode(), digest_size=8).hexdigest()
 
     def section_clips(self, subset: Subset) -> SectionClips:
         """Return a subset as a data set of section clips: jittered for ``train``, centred otherwise."""
@@ -264,6 +332,7 @@ class SectionClipDataModule(pl.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[dict[str, Any]]:
         """Return this process's share of shuffled, jittered batches, from where the training stands."""
+        self.refuse_differences()
         epoch = skip = 0
         if self.trainer is not None:  # a checkpoint has been read before Lightning asks for batches
             loop = self.trainer.fit_loop
@@ -280,29 +349,47 @@ class SectionClipDataModule(pl.LightningDataModule):
     def _loader(self, clips: SectionClips, *, epoch: int = 0, skip: int = 0) -> DataLoader[dict[str, Any]]:
         rank, processes = (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
         order = EpochOrder(len(clips), seed=clips.seed, epoch=epoch)
-        return DataLoader(
+        share = -(-self.batch_size // processes)
+        return _ClipLoader(
             clips,
             batch_sampler=BatchShares(order, self.batch_size, rank=rank, num_processes=processes, skip=skip),
             collate_fn=collate,
             num_workers=self.num_workers,
             multiprocessing_context=self.start_workers if self.num_workers else None,
             persistent_workers=self.num_workers > 0,
-            timeout=self.patience if self.num_workers else 0,
+            timeout=self.patience(share) if self.num_workers else 0,
             worker_init_fn=_outlive_sigterm,
         )
 
-    @property
-    def patience(self) -> float:
-        """Seconds without a batch after which a loader process is taken to hang; 0 waits for ever."""
+    def patience(self, videos: int = 1) -> float:
+        """Return the seconds without ``videos`` after which a loader process is taken to hang; 0: it is waited for."""
         deadline = getattr(self.decoder, "deadline", math.inf)
-        return 0 if math.isinf(deadline) else _TIME_OUTS * deadline
+        return 0 if math.isinf(deadline) else (_TIME_OUTS + videos) * deadline
 
 
-def _info_of_copy(copy: Path, info: VideoInfo) -> VideoInfo | VideoError:
-    try:
-        return copy_info(copy, info)
-    except VideoError as error:
-        return error
+class _ClipLoader(DataLoader[Any]):
+    """A loader whose processes end with this one, although they outlive SIGTERM.
+
+    What they return as an error is raised here; raised there, it would come as torch's own.
+    """
+
+    def __iter__(self) -> Any:
+        iterator = super().__iter__()
+        workers = getattr(iterator, "_workers", [])
+        if workers:
+            Finalize(None, _kill, args=(workers,), exitpriority=10)  # when this process ends, whatever the reason
+        for batch in iterator:
+            if isinstance(batch, UsageError):
+                if workers:
+                    iterator._shutdown_workers()  # type: ignore[attr-defined]
+                raise batch
+            yield batch
+
+
+def _kill(workers: Sequence[BaseProcess]) -> None:
+    for worker in workers:
+        if worker.is_alive():
+            worker.kill()
 
 
 def _outlive_sigterm(_: int) -> None:

@@ -16,11 +16,11 @@ import zlib
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
 from threading import Lock
-from typing import Any, ClassVar, Protocol
+from typing import Any, Protocol
 
 import av
 import av.logging
@@ -77,8 +77,9 @@ class VideoInfo:
         damage: what FFmpeg reported although frames came out; such a file is never read from its middle.
         stamps: time stamps of the frames in units of ``time_base``, packed; empty where they do not increase strictly.
         time_base: seconds of a unit, as numerator and denominator.
-        key_frames: frames from which decoding may begin.
+        key_frames: frames from which decoding may begin, packed.
         open_groups: whether frames that are shown before a key frame come after it in the file.
+        made: of a copy: with what settings it was made.
     """
 
     num_frames: int
@@ -91,8 +92,9 @@ class VideoInfo:
     damage: tuple[str, ...] = ()
     stamps: str = ""
     time_base: tuple[int, int] = (1, 1)
-    key_frames: tuple[int, ...] = field(default=(0,), repr=False)
+    key_frames: str = ""
     open_groups: bool = False
+    made: str = ""
 
     @property
     def duration(self) -> float:
@@ -114,7 +116,7 @@ class VideoInfo:
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> "VideoInfo":
         """Read what `to_json` returned."""
-        lists = {name: tuple(content[name]) for name in ("damage", "time_base", "key_frames")}
+        lists = {name: tuple(content[name]) for name in ("damage", "time_base")}
         return cls(**{**content, **lists})
 
 
@@ -134,20 +136,21 @@ def unpack(text: str) -> NDArray[np.int64]:
     return np.asarray(np.cumsum(steps), np.int64)
 
 
-class Decoder(Protocol):
-    """Reads video files. All methods raise `VideoError` for a file that cannot be used.
-
-    Attributes:
-        kind: readers of one kind find the same in a file, so that an index serves all of them.
-    """
-
-    kind: ClassVar[str]
+class Prober(Protocol):
+    """Tells what a file holds. Methods raise `VideoError` for a file that cannot be used."""
 
     def find(self, path: Path) -> Path:
         """Return what is read for a record's path."""
 
+    def mark(self, path: Path) -> list[Any]:
+        """Return what tells, as plain values, whether what `probe` has found still holds; OSError where it is gone."""
+
     def probe(self, path: Path) -> VideoInfo:
-        """Decode ``path`` to its end and report what came out."""
+        """Report what a file holds, from decoding it to its end if need be."""
+
+
+class Decoder(Prober, Protocol):
+    """Reads video files as well."""
 
     def read(self, path: Path, indices: Indices, size: tuple[int, int], info: VideoInfo | None = None) -> Frames:
         """Return the frames ``indices`` (strictly increasing), uint8 (F, H, W, 3).
@@ -173,11 +176,15 @@ class PyAV:
     """
 
     deadline: float = math.inf
-    kind: ClassVar[str] = "video"
 
     def find(self, path: Path) -> Path:
         """Return the path as it is."""
         return path
+
+    def mark(self, path: Path) -> list[Any]:
+        """Return the file's size and date; the same for all decoders of video files, so that one index serves them."""
+        status = path.stat()
+        return ["video", status.st_size, status.st_mtime_ns]
 
     def probe(self, path: Path) -> VideoInfo:
         """Decode ``path`` to its end and report what came out.
@@ -191,7 +198,7 @@ class PyAV:
         with _reports() as reports, self._open(path) as (container, stream):
             count = at_the_end = 0
             key, open_groups = -math.inf, False
-            for packet, frames in self._packets(path, container, stream, 10 * self.deadline):
+            for packet, frames in self._packets(path, container, stream, time.monotonic() + 10 * self.deadline):
                 if packet.size:  # the last one, empty, only asks for the frames that are left
                     count, at_the_end = len(reports), len(reports) - count
                     shown = math.inf if packet.pts is None else packet.pts
@@ -229,7 +236,7 @@ class PyAV:
             damage=_told(reports)[:3],
             stamps=pack(known) if increasing else "",
             time_base=(base.numerator, base.denominator),
-            key_frames=tuple(key_frames) if increasing else (0,),
+            key_frames=pack(key_frames) if increasing else "",
             open_groups=open_groups,
         )
 
@@ -252,10 +259,11 @@ class PyAV:
         out = np.empty((len(wanted), *size, 3), dtype=np.uint8)
         convert = _Converter(size)
         place = {index: i for i, index in enumerate(wanted)}
+        until = time.monotonic() + self.deadline
         with self._open(path) as (container, stream):
             for start, last in _runs(wanted, info):
                 try:
-                    for index, frame in self._from(path, container, stream, start, info):
+                    for index, frame in self._from(path, container, stream, start, info, until):
                         if index in place:
                             out[place.pop(index)] = convert(frame)
                         if index == last:
@@ -274,15 +282,21 @@ class PyAV:
         """
         convert = None if size is None else _Converter(size)
         with self._open(path) as (container, stream):
-            for _, frame in self._from(path, container, stream, 0, None):
+            for _, frame in self._from(path, container, stream, 0, None, time.monotonic() + self.deadline):
                 convert = convert or _Converter(_upright(frame)[::-1])
                 yield convert(frame)
 
     def _from(
-        self, path: Path, container: InputContainer, stream: VideoStream, start: int, info: VideoInfo | None
+        self,
+        path: Path,
+        container: InputContainer,
+        stream: VideoStream,
+        start: int,
+        info: VideoInfo | None,
+        until: float,
     ) -> Iterator[tuple[int, VideoFrame]]:
         """Yield each frame with its index, from the key frame ``start`` on."""
-        packets = self._packets(path, container, stream, self.deadline)
+        packets = self._packets(path, container, stream, until)
         frames = (frame for _, frames in packets for frame in frames)
         if start == 0 or info is None:
             yield from enumerate(frames)
@@ -303,7 +317,8 @@ class PyAV:
         if not path.is_file():
             raise VideoError(path, "is a folder" if path.is_dir() else "no such video file", lasting=False)
         try:
-            with av.open(str(path), timeout=None if math.isinf(self.deadline) else self.deadline) as container:
+            patience = None if math.isinf(self.deadline) else self.deadline
+            with av.open(str(path), timeout=patience, metadata_errors="replace") as container:
                 if not container.streams.video:
                     raise VideoError(path, "holds no video stream")
                 stream = container.streams.video[0]
@@ -314,18 +329,17 @@ class PyAV:
         except av.error.ExitError as error:  # a read that waited too long
             raise VideoError(path, f"took longer than {self.deadline:g} s to read", lasting=False) from error
         except av.FFmpegError as error:
-            raise VideoError(path, f"cannot be decoded ({error.strerror})") from error
-        except OSError as error:
-            raise VideoError(path, f"cannot be read ({error.strerror or error})", lasting=False) from error
+            passing = isinstance(error, OSError | MemoryError)  # what the system refused, not the file's content
+            raise VideoError(path, f"cannot be decoded ({error.strerror})", lasting=not passing) from error
 
     def _packets(
-        self, path: Path, container: InputContainer, stream: VideoStream, deadline: float
+        self, path: Path, container: InputContainer, stream: VideoStream, until: float
     ) -> Iterator[tuple[Packet, list[VideoFrame]]]:
-        """Yield each packet with the frames that come out after it."""
-        until = time.monotonic() + deadline
+        """Yield each packet with the frames that come out after it, as long as it is not too late."""
+        began = time.monotonic()
         for packet in container.demux(stream):
             if time.monotonic() > until:
-                raise VideoError(path, f"took longer than {deadline:g} s to decode", lasting=False)
+                raise VideoError(path, f"took longer than {max(0, until - began):.0f} s to decode", lasting=False)
             if packet.is_corrupt:
                 raise VideoError(path, "is truncated")
             frames = stream.decode(packet)
@@ -341,12 +355,12 @@ class _LostError(Exception):
 def _runs(wanted: Sequence[int], info: VideoInfo | None) -> list[tuple[int, int]]:
     """Divide the frames to read into runs: (key frame to begin at, last frame to read).
 
-    >>> info = VideoInfo(500, 25, 8, 8, stamps=pack(range(500)), key_frames=(0, 100, 200, 300, 400))
+    >>> info = VideoInfo(500, 25, 8, 8, stamps=pack(range(500)), key_frames=pack([0, 100, 200, 300, 400]))
     >>> _runs([3, 90, 120, 310, 320], info)
     [(0, 120), (300, 320)]
     """
     jumps = info is not None and bool(info.stamps) and not info.damage  # concealment depends on what came before
-    keys = info.key_frames if info is not None and jumps else ()
+    keys = unpack(info.key_frames).tolist() if info is not None and jumps and info.key_frames else []
     runs: list[tuple[int, int]] = []
     position = 0
     for index in wanted:

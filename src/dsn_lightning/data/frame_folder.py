@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
-from typing import ClassVar
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -24,11 +24,16 @@ class FrameFolder:
 
     pattern: str = "img_*.jpg"
     fps: float = 25.0
-    kind: ClassVar[str] = "frames"
 
     def find(self, path: Path) -> Path:
         """Return the folder of a video: the path itself, or the path without its ending."""
         return path if path.is_dir() else path.with_suffix("")
+
+    def mark(self, path: Path) -> list[Any]:
+        """Return the settings, and how many images there are, their bytes and the latest one's date."""
+        states = [file.stat() for file in self.find(path).glob(self.pattern)]
+        size, latest = sum(s.st_size for s in states), max((s.st_mtime_ns for s in states), default=0)
+        return ["frames", self.pattern, self.fps, len(states), size, latest]
 
     def probe(self, path: Path) -> VideoInfo:
         """Read all images and report what they are.
@@ -87,4 +92,5 @@ def _open(path: Path, file: Path) -> Image.Image:
         with Image.open(file) as image:
             return ImageOps.exif_transpose(image).convert("RGB")
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        raise VideoError(path, f"{file.name} cannot be read ({error})") from error
+        passing = isinstance(error, OSError) and error.errno is not None  # what the system refused, not the content
+        raise VideoError(path, f"{file.name} cannot be read ({error})", lasting=not passing) from error

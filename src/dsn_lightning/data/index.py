@@ -17,12 +17,12 @@ from filelock import FileLock
 from rich.console import Console
 from rich.progress import track
 
-from dsn_lightning.data.decoding import Decoder, VideoError, VideoInfo
+from dsn_lightning.data.decoding import Prober, VideoError, VideoInfo
 from dsn_lightning.data.records import VideoSource
 from dsn_lightning.files import write_atomically
 
 INDEX = "index.json"
-_FORMAT = 2
+_FORMAT = 3
 _JOURNAL = ".index.journal"
 
 Entry = dict[str, Any]
@@ -35,7 +35,7 @@ def prepared_folder(source: VideoSource, cache: Path = Path("~/.cache/dsn_lightn
 
 
 def index_videos(
-    paths: Iterable[Path], folder: Path, *, root: Path, decoder: Decoder, num_threads: int, show: bool = True
+    paths: Iterable[Path], folder: Path, *, root: Path, decoder: Prober, num_threads: int, show: bool = True
 ) -> dict[Path, VideoInfo | VideoError]:
     """Return what decoding each file showed; results in ``folder`` are reused while a file's size and date stay.
 
@@ -71,17 +71,15 @@ def _key(path: Path, root: Path) -> str:
     return path.relative_to(root).as_posix()
 
 
-def _mark(decoder: Decoder, path: Path) -> list[Any]:
-    """Return what tells whether a file has changed, and by which reader it was indexed."""
+def _mark(decoder: Prober, path: Path) -> list[Any]:
     try:
-        status = decoder.find(path).stat()
+        return decoder.mark(path)
     except OSError:
-        return [decoder.kind, -1, 0]
-    return [decoder.kind, status.st_size, status.st_mtime_ns]
+        return []
 
 
 def _decode(
-    paths: dict[str, Path], marks: dict[str, Any], folder: Path, decoder: Decoder, num_threads: int, *, show: bool
+    paths: dict[str, Path], marks: dict[str, Any], folder: Path, decoder: Prober, num_threads: int, *, show: bool
 ) -> dict[str, Entry]:
     found: dict[str, Entry] = {}
     console = Console(stderr=True, quiet=not show)

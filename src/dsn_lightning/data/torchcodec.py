@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -33,11 +33,14 @@ class TorchCodec:
     """
 
     deadline: float = math.inf
-    kind: ClassVar[str] = "video"
 
     def find(self, path: Path) -> Path:
         """Return the path as it is."""
         return path
+
+    def mark(self, path: Path) -> list[Any]:
+        """Return the file's size and date; see `PyAV.mark`."""
+        return PyAV().mark(path)
 
     def probe(self, path: Path) -> VideoInfo:
         """Decode ``path`` to its end and report what came out; see `PyAV.probe`."""

@@ -106,6 +106,7 @@ def score_videos(
     consensus: Consensus,
     crops: Literal[1, 3] = 1,
     num_workers: int = 0,
+    start_workers: str | None = None,
     time_out: float = 0,
     skip_bad: bool = False,
     track: Callable[[Any], Iterable[Any]] = iter,
@@ -127,6 +128,7 @@ def score_videos(
         crops: windows of a clip that the classifiers look at; see `Crop`. Whatever only chooses clips looks at the
             middle one.
         num_workers: loader processes.
+        start_workers: how: ``fork`` or ``spawn``; None leaves it to torch.
         time_out: seconds without a video after which a loader process is taken to hang; 0 waits for ever.
         skip_bad: go on where a video cannot be read.
         track: wraps the loop over videos, for a progress bar.
@@ -154,7 +156,11 @@ def score_videos(
     candidates = CandidateClips(videos, union, reader)
     share = range(rank, len(videos), processes)
     patience = time_out if num_workers else 0
-    loader = DataLoader(candidates, batch_size=None, sampler=share, num_workers=num_workers, timeout=patience)
+    method = start_workers if num_workers else None
+    loader = DataLoader(
+        candidates, batch_size=None, sampler=share, num_workers=num_workers, timeout=patience,
+        multiprocessing_context=method,
+    )  # fmt: skip
     bad: dict[int, VideoError] = {}
     for v, starts, clips in track(loader):
         if isinstance(clips, VideoError):
