@@ -308,6 +308,18 @@ def test_thumos14_reads_the_challenges_files(tmp_path, test_file):
     assert ids(Thumos14(str(tmp_path), background=False).records("test")) == {"video_test_0000001"}
 
 
+def test_thumos14s_background_videos_need_no_class(tmp_path):
+    none = np.zeros((0, 0))
+    file = write_thumos14(tmp_path) / "test_set_meta" / "test_set_meta.mat"
+    known = ("video_test_0000001", "Archery", 1, "", none, "NO")
+    write_mat(file, "test_videos", [known, ("video_test_0000002", "", none, "", none, "YES")])
+    videos = by_id(Thumos14(str(tmp_path)), "test")
+    assert [videos[f"video_test_000000{i}"].labels for i in (1, 2)] == [(0,), ()]
+    write_mat(file, "test_videos", [known, ("video_test_0000002", "", none, "", none, "NO")])
+    with pytest.raises(UsageError, match="video_test_0000002 has no class and is no background video"):
+        Thumos14(str(tmp_path))
+
+
 def test_thumos14_takes_the_class_list_where_the_videos_do_not_name_all_classes(tmp_path):
     write_thumos14(tmp_path)
     write_mat(tmp_path / "validation_set_meta" / "validation_set.mat", "validation_videos", [
