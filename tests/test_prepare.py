@@ -4,6 +4,7 @@ import json
 import multiprocessing
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -12,16 +13,19 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from conftest import write_video
 from dsn_lightning.commands import cli
+from dsn_lightning.commands.prepare import refuse_overwriting
 from dsn_lightning.data.decoding import PyAV, VideoError, VideoInfo
 from dsn_lightning.data.pool import DiskFullError, run_each
 from dsn_lightning.data.records import VideoRecord
 from dsn_lightning.data.report import dataset_report
+from dsn_lightning.errors import UsageError
 from processes import start
 from small_videos import moving, tree
 from tasks import do, hold
@@ -180,6 +184,48 @@ def test_output_that_holds_the_videos_where_copies_go_is_refused(videos, prepare
     videos.rename(inside)
     prepare(*arguments(videos), f"dataset.root={inside}", f"output={videos.parent}", "steps=[transcode]", expect=2)
     assert "where copies would go" in prepare.err
+
+
+def test_default_output_is_taken_where_videos_lie_in_the_home_folder(videos, prepare, monkeypatch):
+    call = [argument for argument in arguments(videos) if not argument.startswith("output=")]
+    monkeypatch.setenv("HOME", str(videos))
+    prepare(*call)
+    assert len(list(videos.glob(".cache/dsn_lightning/folder-*/prepare_report.json"))) == 1
+    monkeypatch.setenv("HOME", str(videos / "run"))
+    prepare(*call, expect=2)
+    assert f"lies among the videos ({videos / 'run'})" in prepare.err
+
+
+@pytest.mark.parametrize(
+    ("output", "refused"),
+    [
+        ("/home/me/.cache/out", None),
+        ("/home/me/films/out", "/home/me/films"),
+        ("/home/me/films", "/home/me/films"),
+        ("/disk/films/run/out", "/disk/films/run"),
+        ("/disk/films/out", None),
+        ("/disk", None),
+        ("/", "/"),
+    ],
+)
+def test_videos_on_two_disks_forbid_their_own_folders_alone(monkeypatch, output, refused):
+    monkeypatch.setenv("HOME", "/home/me")
+    paths = ("/home/me/films/a.mp4", "/disk/films/run/b.mp4", "/disk/films/walk/c.mp4")
+    records = {"train": [VideoRecord(path, Path(path), (0,)) for path in paths], "val": [], "test": []}
+    source = SimpleNamespace(name="two", root=Path("/"))
+    if refused is None:
+        refuse_overwriting(Path(output), source, records)
+        return
+    with pytest.raises(UsageError, match=re.escape(f"lies among the videos ({refused})")):
+        refuse_overwriting(Path(output), source, records)
+
+
+def test_copies_never_come_to_lie_beside_some_of_the_videos(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    paths = ("/home/me/out/small/a.mp4", "/disk/b.mp4")
+    records = {"train": [VideoRecord(path, Path(path), (0,)) for path in paths], "val": [], "test": []}
+    with pytest.raises(UsageError, match="where copies would go"):
+        refuse_overwriting(Path("/home/me/out"), SimpleNamespace(name="two", root=Path("/")), records)
 
 
 @pytest.mark.parametrize(
