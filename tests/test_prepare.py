@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import SimpleNamespace
@@ -142,6 +143,48 @@ def test_report_counts_missing_videos_and_groups_on_both_sides(tmp_path):
     assert report["flagged"] == [{"video": "b", "subsets": ["train"], "damage": ["h264: error while decoding MB"]}]
     assert report["bad"] == [{"video": "c", "subsets": ["test"], "reason": "is truncated"}]
     assert "val" not in report["subsets"]
+
+
+def report_of_parts(tmp_path: Path, parts: dict[str, list[tuple[str, tuple[float, float] | None]]]) -> dict:
+    """A report of parts of files of 20 s: ``a``, a copy of it, and another one."""
+    info = VideoInfo(500, 25.0, 64, 48, digest="1")
+    found = {tmp_path / "a": info, tmp_path / "copy": info, tmp_path / "b": replace(info, digest="2")}
+    records = {
+        subset: [
+            VideoRecord(name if segment is None else "{}#{:g}-{:g}".format(name, *segment), tmp_path / name, (0,),
+                        segment=segment)
+            for name, segment in parts.get(subset, [])
+        ]
+        for subset in ("train", "val", "test")
+    }  # fmt: skip
+    return dataset_report("parts", ["x"], records, found)
+
+
+def test_parts_of_a_file_that_share_frames_are_the_same_content(tmp_path):
+    report = report_of_parts(tmp_path, {
+        "train": [("a", (0, 10)), ("a", (15, 16)), ("b", (0, 5)), ("b", (4, 8))],
+        "test": [("copy", (5, 15)), ("a", (16, 18)), ("b", (8, 20))],
+    })  # fmt: skip
+    assert report["leakage"]["identical"] == [{"train": ["a#0-10"], "test": ["copy#5-15"]}]
+    assert report["repeated"] == []
+    report = report_of_parts(tmp_path, {"train": [("a", (0, 2)), ("a", (3, 4)), ("b", (0, 2))],
+                                        "val": [("b", (1, 2))], "test": [("copy", None)]})  # fmt: skip
+    assert report["leakage"]["identical"] == [
+        {"train": ["a#0-2", "a#3-4"], "test": ["copy"]}, {"train": ["b#0-2"], "val": ["b#1-2"]}
+    ]  # fmt: skip
+    assert report_of_parts(tmp_path, {"train": [("a", (0, 30)), ("copy", None)]})["repeated"] == [["a#0-30", "copy"]]
+
+
+def test_parts_behind_the_end_of_their_file_are_bad(tmp_path):
+    report = report_of_parts(tmp_path, {"train": [("a", (0, 10)), ("a", (30, 40))], "test": [("copy", (30, 50))]})
+    assert report["totals"] == {"listed": 3, "present": 3, "missing": 0, "bad": 2, "flagged": 0}
+    assert report["subsets"]["test"]["classes"]["x"]["bad"] == 1
+    assert report["bad"] == [
+        {"video": "a#30-40", "subsets": ["train"], "reason": "no frame in its segment, 30 to 40 s"},
+        {"video": "copy#30-50", "subsets": ["test"], "reason": "no frame in its segment, 30 to 50 s"},
+    ]
+    assert list(report["videos"]) == ["a#0-10"]
+    assert report["leakage"]["identical"] == []
 
 
 def test_second_call_makes_only_what_changed(videos, prepare):
