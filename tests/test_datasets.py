@@ -478,6 +478,14 @@ def test_lists_without_labels_keep_missing_files(class_folders, tmp_path):
     assert not gone.path.exists()
 
 
+def test_only_folders_in_the_lists_are_classes(tmp_path):
+    for file in ("lists/train.txt", "run/a.mp4", "swim/b.mp4", "walk/c.mp4", "walk/d.mp4", "zoo/e.mp4"):
+        touch(tmp_path / "data" / file)
+    source = listed(tmp_path / "data", "walk/c.mp4\nrun/a.mp4\n", "walk/d.mp4\n")
+    assert source.classes == ("run", "walk")
+    assert source.records("test")[0].labels == (1,)
+
+
 @pytest.mark.parametrize(
     ("train", "test", "ending", "message"),
     [

@@ -21,7 +21,8 @@ class Folder:
 
     *By list files*, see `dsn_lightning.data.list_files`: ``path label`` lines, or CSV with several labels and segments,
     with paths relative to ``root``. A label is a class name or, where ``classes`` is given, its number from 0. Lists
-    without labels take the class from the folder. A listed video whose file is not there is kept in the records.
+    without labels take the class from the folder; the folders in the lists are the classes. A listed video whose file
+    is not there is kept in the records.
 
     Args:
         root: the folder of class folders, or the one that the lists' paths start from.
@@ -33,7 +34,7 @@ class Folder:
         val_list: list file of the validation videos.
         test_list: list file of the test videos.
         classes: text file with a class name a line, in the order of the labels; None takes the labels of the training
-            list, sorted (as numbers if all of them are).
+            list or the folders of all lists, sorted (as numbers if all of them are).
         seed: decides which videos or groups go where.
 
     Raises:
@@ -179,8 +180,7 @@ class Folder:
             return tuple(dict.fromkeys(read_lines(Path(names).expanduser())))
         where, entries = lists["train"]
         if entries[0].labels is None:
-            folders = {p.name for p in self.root.iterdir() if p.is_dir() and not p.name.startswith(".")}
-            found = folders | {_folder_of(entry, where) for where, own in lists.values() for entry in own}
+            found = {_folder_of(entry, where) for where, own in lists.values() for entry in own}
         else:
             found = {label for entry in entries for label in entry.labels or ()}
         if len(found) < 2:
