@@ -486,6 +486,28 @@ def test_only_folders_in_the_lists_are_classes(tmp_path):
     assert source.records("test")[0].labels == (1,)
 
 
+def test_folders_of_images_are_videos_of_a_class_folder(tmp_path):
+    for file in ("run/a/img_00001.jpg", "run/b/1.PNG", "run/c.d/img_00001.jpeg", "run/none/notes.txt", "run/img_1.jpg",
+                 "run/.hidden/img_00001.jpg", "run/deep/er/img_00001.jpg",
+                 "walk/a.avi", "walk/a/img_00001.jpg", "walk/b/img_00001.jpg"):  # fmt: skip
+        touch(tmp_path / file)
+    source = Folder(str(tmp_path), test_fraction=0.4)
+    assert set().union(*(ids(source.records(s)) for s in SUBSETS)) == {
+        "run/a", "run/b", "run/c.d",
+        "walk/a.avi", "walk/b",  # walk/a holds the frames of walk/a.avi
+    }  # fmt: skip
+    assert len(source.records("test")) == 2
+
+
+def test_lists_may_name_files_whose_frames_are_there(tmp_path):
+    for folder in ("run/a", "walk/b", "walk/c"):
+        touch(tmp_path / "data" / folder / "img_00001.jpg")
+    for ending in ("", ".avi"):
+        source = listed(tmp_path / "data", f"run/a{ending}\nwalk/b{ending}\n", f"walk/c{ending}\nrun/gone{ending}\n")
+        assert source.classes == ("run", "walk")
+        assert ids(source.records("train")) == {f"run/a{ending}", f"walk/b{ending}"}
+
+
 @pytest.mark.parametrize(
     ("train", "test", "ending", "message"),
     [

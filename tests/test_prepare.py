@@ -18,6 +18,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from conftest import write_video
 from dsn_lightning.commands import cli
@@ -143,6 +144,28 @@ def test_report_counts_missing_videos_and_groups_on_both_sides(tmp_path):
     assert report["flagged"] == [{"video": "b", "subsets": ["train"], "damage": ["h264: error while decoding MB"]}]
     assert report["bad"] == [{"video": "c", "subsets": ["test"], "reason": "is truncated"}]
     assert "val" not in report["subsets"]
+
+
+def test_folders_of_images_are_checked_too(tmp_path, prepare):
+    for c, name in enumerate(("run", "walk")):
+        for i in range(2):
+            folder = tmp_path / "videos" / name / str(i)
+            folder.mkdir(parents=True)
+            for number, frame in enumerate(moving(3 + i, seed=10 * c + i), start=1):
+                Image.fromarray(frame).save(folder / f"img_{number:05}.jpg")
+    decoder = "dataset/reading/decoder=frames"
+    prepare("dataset=folder", f"dataset.root={tmp_path / 'videos'}", f"output={tmp_path / 'out'}", "jobs=1", decoder)
+    report = json.loads((tmp_path / "out" / "prepare_report.json").read_text())
+    assert {video: figures["frames"] for video, figures in report["videos"].items()} == {
+        "run/0": 3, "run/1": 4, "walk/0": 3, "walk/1": 4
+    }  # fmt: skip
+    for side, name in (("train", "0"), ("test", "1")):
+        (tmp_path / f"{side}.txt").write_text(f"run/{name}.avi\nwalk/{name}.avi\n")
+    prepare(*arguments(tmp_path / "videos", decoder))
+    report = json.loads((tmp_path / "out" / "prepare_report.json").read_text())
+    assert {video: figures["frames"] for video, figures in report["videos"].items()} == {
+        "run/0.avi": 3, "run/1.avi": 4, "walk/0.avi": 3, "walk/1.avi": 4
+    }  # fmt: skip
 
 
 def report_of_parts(tmp_path: Path, parts: dict[str, list[tuple[str, tuple[float, float] | None]]]) -> dict:

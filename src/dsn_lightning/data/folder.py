@@ -1,4 +1,7 @@
-"""Anyone's own videos: one folder a class, ``root/<class>/*.{mp4,avi,mkv,webm,mov}``, or list files."""
+"""Anyone's own videos: one folder a class, ``root/<class>/*.{mp4,avi,mkv,webm,mov}``, or list files.
+
+A video may also be a folder of images, ``root/<class>/<video>/img_00001.jpg``, see `dsn_lightning.data.frame_folder`.
+"""
 
 import os
 import re
@@ -10,6 +13,8 @@ from dsn_lightning.data.lists import VIDEO_EXTENSIONS, read_lines
 from dsn_lightning.data.records import Subset, VideoRecord
 from dsn_lightning.errors import UsageError
 from dsn_lightning.keyed import keyed_rng
+
+_IMAGE_EXTENSIONS = frozenset({".jpeg", ".jpg", ".png"})
 
 
 class Folder:
@@ -123,10 +128,12 @@ class Folder:
         self._classes = tuple(p.name for p in folders)
         videos = []
         for label, folder in enumerate(folders):
-            files = sorted(p for p in folder.iterdir() if p.suffix.lower() in VIDEO_EXTENSIONS and p.name[0] != ".")
+            files = _videos_in(folder)
             if not files:
                 kinds = ", ".join(sorted(VIDEO_EXTENSIONS))
-                raise UsageError(f"{folder}: this class folder holds no video ({kinds}); fill it or remove it")
+                raise UsageError(
+                    f"{folder}: this class folder holds no video ({kinds}, or a folder of images); fill it or remove it"
+                )
             videos += [
                 VideoRecord(file.relative_to(self.root).as_posix(), file, (label,), group=self._group_of(file))
                 for file in files
@@ -165,7 +172,8 @@ class Folder:
         if not file.is_file():
             raise UsageError(f"{key}={name}: no such file")
         where, entries = f"{key}={name}", read_list(file)
-        if not any((self.root / entry.path).exists() for entry in entries):
+        places = [self.root / entry.path for entry in entries]
+        if not any(place.exists() or place.with_suffix("").is_dir() for place in places):  # or a folder of its frames
             raise UsageError(
                 f"{where}: none of its {len(entries)} files is below {self.root}, such as {entries[0].path!r}"
             )
@@ -222,6 +230,18 @@ class Folder:
                         f"class {self._classes[label]!r} is tested on ({video.path.name}) but no training video has "
                         "it; change the split or remove the class"
                     )
+
+
+def _videos_in(folder: Path) -> list[Path]:
+    """Return a class folder's videos, sorted: files, and folders of images that are not the frames of such a file."""
+    shown = [path for path in folder.iterdir() if not path.name.startswith(".")]
+    files = {path for path in shown if path.suffix.lower() in VIDEO_EXTENSIONS}
+    taken = files | {path.with_suffix("") for path in files}
+    return sorted([*files, *(path for path in shown if path not in taken and path.is_dir() and _holds_images(path))])
+
+
+def _holds_images(folder: Path) -> bool:
+    return any(path.suffix.lower() in _IMAGE_EXTENSIONS and path.name[0] != "." for path in folder.iterdir())
 
 
 def _folder_of(entry: Listed, where: str) -> str:
