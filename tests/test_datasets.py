@@ -308,6 +308,18 @@ def test_thumos14_reads_the_challenges_files(tmp_path, test_file):
     assert ids(Thumos14(str(tmp_path), background=False).records("test")) == {"video_test_0000001"}
 
 
+def test_thumos14s_background_videos_need_no_class(tmp_path):
+    none = np.zeros((0, 0))
+    file = write_thumos14(tmp_path) / "test_set_meta" / "test_set_meta.mat"
+    known = ("video_test_0000001", "Archery", 1, "", none, "NO")
+    write_mat(file, "test_videos", [known, ("video_test_0000002", "", none, "", none, "YES")])
+    videos = by_id(Thumos14(str(tmp_path)), "test")
+    assert [videos[f"video_test_000000{i}"].labels for i in (1, 2)] == [(0,), ()]
+    write_mat(file, "test_videos", [known, ("video_test_0000002", "", none, "", none, "NO")])
+    with pytest.raises(UsageError, match="video_test_0000002 has no class and is no background video"):
+        Thumos14(str(tmp_path))
+
+
 def test_thumos14_takes_the_class_list_where_the_videos_do_not_name_all_classes(tmp_path):
     write_thumos14(tmp_path)
     write_mat(tmp_path / "validation_set_meta" / "validation_set.mat", "validation_videos", [
@@ -464,6 +476,36 @@ def test_lists_without_labels_keep_missing_files(class_folders, tmp_path):
     gone = by_id(source, "train")["run/gone away.mp4"]
     assert gone.labels == (0,)
     assert not gone.path.exists()
+
+
+def test_only_folders_in_the_lists_are_classes(tmp_path):
+    for file in ("lists/train.txt", "run/a.mp4", "swim/b.mp4", "walk/c.mp4", "walk/d.mp4", "zoo/e.mp4"):
+        touch(tmp_path / "data" / file)
+    source = listed(tmp_path / "data", "walk/c.mp4\nrun/a.mp4\n", "walk/d.mp4\n")
+    assert source.classes == ("run", "walk")
+    assert source.records("test")[0].labels == (1,)
+
+
+def test_folders_of_images_are_videos_of_a_class_folder(tmp_path):
+    for file in ("run/a/img_00001.jpg", "run/b/1.PNG", "run/c.d/img_00001.jpeg", "run/none/notes.txt", "run/img_1.jpg",
+                 "run/.hidden/img_00001.jpg", "run/deep/er/img_00001.jpg",
+                 "walk/a.avi", "walk/a/img_00001.jpg", "walk/b/img_00001.jpg"):  # fmt: skip
+        touch(tmp_path / file)
+    source = Folder(str(tmp_path), test_fraction=0.4)
+    assert set().union(*(ids(source.records(s)) for s in SUBSETS)) == {
+        "run/a", "run/b", "run/c.d",
+        "walk/a.avi", "walk/b",  # walk/a holds the frames of walk/a.avi
+    }  # fmt: skip
+    assert len(source.records("test")) == 2
+
+
+def test_lists_may_name_files_whose_frames_are_there(tmp_path):
+    for folder in ("run/a", "walk/b", "walk/c"):
+        touch(tmp_path / "data" / folder / "img_00001.jpg")
+    for ending in ("", ".avi"):
+        source = listed(tmp_path / "data", f"run/a{ending}\nwalk/b{ending}\n", f"walk/c{ending}\nrun/gone{ending}\n")
+        assert source.classes == ("run", "walk")
+        assert ids(source.records("train")) == {f"run/a{ending}", f"walk/b{ending}"}
 
 
 @pytest.mark.parametrize(

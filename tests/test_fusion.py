@@ -193,6 +193,8 @@ def test_streams_of_other_data_are_refused(streams):
         (["fusion=[rgb,nowhere]"], "fusion=nowhere: holds no results.json"),
         (["fusion=[rgb,damaged]"], "fusion=damaged: cannot be read as an evaluation"),
         (["fusion=[rgb,empty]"], "fusion=empty: cannot be read as an evaluation"),
+        (["fusion=[rgb,truncated]"], "fusion=truncated: cannot be read as an evaluation"),
+        (["fusion=[rgb,spoilt]"], "fusion=spoilt: cannot be read as an evaluation"),
         (["fusion=[rgb,flow]", "fusion_weights=[1]"], "must be as many as there are evaluations, 2"),
         (["fusion=[rgb,flow]", "fusion_weights=[1,-1]"], "must be numbers of at least 0"),
         (["fusion=[rgb,flow]", "fusion_weights=[0,0]"], "and one above"),
@@ -202,9 +204,12 @@ def test_streams_of_other_data_are_refused(streams):
     ],
 )
 def test_wrong_input_gets_one_line(streams, overrides, message, monkeypatch, capsys, tmp_path):
-    for name in ("damaged", "empty"):
+    for name in ("damaged", "empty", "truncated", "spoilt"):
         shutil.copytree(streams / "flow", streams / name, dirs_exist_ok=True)
     (streams / "damaged" / "clip_scores.npz").write_bytes(b"not an archive")
+    scores = (streams / "flow" / "clip_scores.npz").read_bytes()
+    (streams / "truncated" / "clip_scores.npz").write_bytes(scores[: len(scores) // 2])
+    (streams / "spoilt" / "clip_scores.npz").write_bytes(scores[:100] + bytes([255] * 20) + scores[120:])
     np.savez(streams / "empty" / "clip_scores.npz", classes=np.array(["a"]))
     monkeypatch.chdir(streams)
     cfg = composed(*overrides, f"run_dir={tmp_path}/out", name="evaluate")

@@ -4,24 +4,30 @@ import json
 import multiprocessing
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from conftest import write_video
 from dsn_lightning.commands import cli
+from dsn_lightning.commands.prepare import refuse_overwriting
 from dsn_lightning.data.decoding import PyAV, VideoError, VideoInfo
 from dsn_lightning.data.pool import DiskFullError, run_each
 from dsn_lightning.data.records import VideoRecord
 from dsn_lightning.data.report import dataset_report
+from dsn_lightning.errors import UsageError
 from processes import start
 from small_videos import moving, tree
 from tasks import do, hold
@@ -140,6 +146,70 @@ def test_report_counts_missing_videos_and_groups_on_both_sides(tmp_path):
     assert "val" not in report["subsets"]
 
 
+def test_folders_of_images_are_checked_too(tmp_path, prepare):
+    for c, name in enumerate(("run", "walk")):
+        for i in range(2):
+            folder = tmp_path / "videos" / name / str(i)
+            folder.mkdir(parents=True)
+            for number, frame in enumerate(moving(3 + i, seed=10 * c + i), start=1):
+                Image.fromarray(frame).save(folder / f"img_{number:05}.jpg")
+    decoder = "dataset/reading/decoder=frames"
+    prepare("dataset=folder", f"dataset.root={tmp_path / 'videos'}", f"output={tmp_path / 'out'}", "jobs=1", decoder)
+    report = json.loads((tmp_path / "out" / "prepare_report.json").read_text())
+    assert {video: figures["frames"] for video, figures in report["videos"].items()} == {
+        "run/0": 3, "run/1": 4, "walk/0": 3, "walk/1": 4
+    }  # fmt: skip
+    for side, name in (("train", "0"), ("test", "1")):
+        (tmp_path / f"{side}.txt").write_text(f"run/{name}.avi\nwalk/{name}.avi\n")
+    prepare(*arguments(tmp_path / "videos", decoder))
+    report = json.loads((tmp_path / "out" / "prepare_report.json").read_text())
+    assert {video: figures["frames"] for video, figures in report["videos"].items()} == {
+        "run/0.avi": 3, "run/1.avi": 4, "walk/0.avi": 3, "walk/1.avi": 4
+    }  # fmt: skip
+
+
+def report_of_parts(tmp_path: Path, parts: dict[str, list[tuple[str, tuple[float, float] | None]]]) -> dict:
+    """A report of parts of files of 20 s: ``a``, a copy of it, and another one."""
+    info = VideoInfo(500, 25.0, 64, 48, digest="1")
+    found = {tmp_path / "a": info, tmp_path / "copy": info, tmp_path / "b": replace(info, digest="2")}
+    records = {
+        subset: [
+            VideoRecord(name if segment is None else "{}#{:g}-{:g}".format(name, *segment), tmp_path / name, (0,),
+                        segment=segment)
+            for name, segment in parts.get(subset, [])
+        ]
+        for subset in ("train", "val", "test")
+    }  # fmt: skip
+    return dataset_report("parts", ["x"], records, found)
+
+
+def test_parts_of_a_file_that_share_frames_are_the_same_content(tmp_path):
+    report = report_of_parts(tmp_path, {
+        "train": [("a", (0, 10)), ("a", (15, 16)), ("b", (0, 5)), ("b", (4, 8))],
+        "test": [("copy", (5, 15)), ("a", (16, 18)), ("b", (8, 20))],
+    })  # fmt: skip
+    assert report["leakage"]["identical"] == [{"train": ["a#0-10"], "test": ["copy#5-15"]}]
+    assert report["repeated"] == []
+    report = report_of_parts(tmp_path, {"train": [("a", (0, 2)), ("a", (3, 4)), ("b", (0, 2))],
+                                        "val": [("b", (1, 2))], "test": [("copy", None)]})  # fmt: skip
+    assert report["leakage"]["identical"] == [
+        {"train": ["a#0-2", "a#3-4"], "test": ["copy"]}, {"train": ["b#0-2"], "val": ["b#1-2"]}
+    ]  # fmt: skip
+    assert report_of_parts(tmp_path, {"train": [("a", (0, 30)), ("copy", None)]})["repeated"] == [["a#0-30", "copy"]]
+
+
+def test_parts_behind_the_end_of_their_file_are_bad(tmp_path):
+    report = report_of_parts(tmp_path, {"train": [("a", (0, 10)), ("a", (30, 40))], "test": [("copy", (30, 50))]})
+    assert report["totals"] == {"listed": 3, "present": 3, "missing": 0, "bad": 2, "flagged": 0}
+    assert report["subsets"]["test"]["classes"]["x"]["bad"] == 1
+    assert report["bad"] == [
+        {"video": "a#30-40", "subsets": ["train"], "reason": "no frame in its segment, 30 to 40 s"},
+        {"video": "copy#30-50", "subsets": ["test"], "reason": "no frame in its segment, 30 to 50 s"},
+    ]
+    assert list(report["videos"]) == ["a#0-10"]
+    assert report["leakage"]["identical"] == []
+
+
 def test_second_call_makes_only_what_changed(videos, prepare):
     output = videos.parent / "out"
     call = arguments(videos, "steps=[check,transcode,flow]", "flow.size=[32,40]")
@@ -180,6 +250,48 @@ def test_output_that_holds_the_videos_where_copies_go_is_refused(videos, prepare
     videos.rename(inside)
     prepare(*arguments(videos), f"dataset.root={inside}", f"output={videos.parent}", "steps=[transcode]", expect=2)
     assert "where copies would go" in prepare.err
+
+
+def test_default_output_is_taken_where_videos_lie_in_the_home_folder(videos, prepare, monkeypatch):
+    call = [argument for argument in arguments(videos) if not argument.startswith("output=")]
+    monkeypatch.setenv("HOME", str(videos))
+    prepare(*call)
+    assert len(list(videos.glob(".cache/dsn_lightning/folder-*/prepare_report.json"))) == 1
+    monkeypatch.setenv("HOME", str(videos / "run"))
+    prepare(*call, expect=2)
+    assert f"lies among the videos ({videos / 'run'})" in prepare.err
+
+
+@pytest.mark.parametrize(
+    ("output", "refused"),
+    [
+        ("/home/me/.cache/out", None),
+        ("/home/me/films/out", "/home/me/films"),
+        ("/home/me/films", "/home/me/films"),
+        ("/disk/films/run/out", "/disk/films/run"),
+        ("/disk/films/out", None),
+        ("/disk", None),
+        ("/", "/"),
+    ],
+)
+def test_videos_on_two_disks_forbid_their_own_folders_alone(monkeypatch, output, refused):
+    monkeypatch.setenv("HOME", "/home/me")
+    paths = ("/home/me/films/a.mp4", "/disk/films/run/b.mp4", "/disk/films/walk/c.mp4")
+    records = {"train": [VideoRecord(path, Path(path), (0,)) for path in paths], "val": [], "test": []}
+    source = SimpleNamespace(name="two", root=Path("/"))
+    if refused is None:
+        refuse_overwriting(Path(output), source, records)
+        return
+    with pytest.raises(UsageError, match=re.escape(f"lies among the videos ({refused})")):
+        refuse_overwriting(Path(output), source, records)
+
+
+def test_copies_never_come_to_lie_beside_some_of_the_videos(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    paths = ("/home/me/out/small/a.mp4", "/disk/b.mp4")
+    records = {"train": [VideoRecord(path, Path(path), (0,)) for path in paths], "val": [], "test": []}
+    with pytest.raises(UsageError, match="where copies would go"):
+        refuse_overwriting(Path("/home/me/out"), SimpleNamespace(name="two", root=Path("/")), records)
 
 
 @pytest.mark.parametrize(

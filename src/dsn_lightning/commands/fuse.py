@@ -1,6 +1,8 @@
 """dsn-evaluate fusion=[A,B]: two-stream results from the scores that two evaluations have stored."""
 
 import json
+import zipfile
+import zlib
 from pathlib import Path
 
 from hydra.utils import instantiate
@@ -66,5 +68,5 @@ def _read(name: str) -> Stream:
     try:
         rows = json.loads(results.read_text())
         return Stream(name, rows, ClipScores.load(scores))
-    except (ValueError, KeyError, OSError, EOFError) as error:
+    except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise UsageError(f"fusion={name}: cannot be read as an evaluation ({error}); evaluate it again") from error

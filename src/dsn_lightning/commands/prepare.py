@@ -117,19 +117,29 @@ def check_settings(cfg: DictConfig) -> list[Kind]:
 def refuse_overwriting(output: Path, source: VideoSource, records: Records) -> None:
     """Refuse an output folder where copies and videos would come to lie among each other.
 
+    The folder that all videos have in common is forbidden as a whole, unless it holds the home folder: videos on two
+    disks have only ``/`` in common.
+
     Raises:
-        UsageError: the folder is that of the videos, lies below it, or holds it where copies go.
+        UsageError: the output is the data set's root, or is or lies below the folder of a video or the one that all
+            videos have in common, or videos lie where copies go.
     """
-    paths = [record.path for subset in SUBSETS for record in records[subset]]
-    if not paths:
+    folders = {record.path.parent for subset in SUBSETS for record in records[subset]}
+    if not folders:
         raise UsageError(f"dataset={source.name}: lists no video")
-    place = output.resolve()
-    videos = Path(os.path.commonpath([path.parent for path in paths])).resolve()
-    if place == source.root.resolve() or place.is_relative_to(videos):
-        raise UsageError(f"output={output}: lies among the videos ({videos}); give a folder of its own")
+    place, root = output.resolve(), source.root.resolve()
+    if place == root:
+        raise UsageError(f"output={output}: lies among the videos ({root}); give a folder of its own")
+    common, home = Path(os.path.commonpath(folders)).resolve(), Path(os.path.expanduser("~")).resolve()
+    resolved = sorted({folder.resolve() for folder in folders})
+    shared = home.is_relative_to(common) or common == Path(common.anchor)
+    for folder in resolved if shared else [*resolved, common]:
+        if place.is_relative_to(folder):
+            raise UsageError(f"output={output}: lies among the videos ({folder}); give a folder of its own")
     for kind in (Small, Flow):
-        if videos.is_relative_to(place / kind.folder):
-            raise UsageError(f"output={output}: the videos ({videos}) lie where copies would go; give another folder")
+        for folder in resolved:
+            if folder.is_relative_to(place / kind.folder):
+                raise UsageError(f"output={output}: videos ({folder}) lie where copies would go; give another folder")
 
 
 def complaints(report: dict[str, Any]) -> list[str]:

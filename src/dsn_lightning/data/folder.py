@@ -1,4 +1,7 @@
-"""Anyone's own videos: one folder a class, ``root/<class>/*.{mp4,avi,mkv,webm,mov}``, or list files."""
+"""Anyone's own videos: one folder a class, ``root/<class>/*.{mp4,avi,mkv,webm,mov}``, or list files.
+
+A video may also be a folder of images, ``root/<class>/<video>/img_00001.jpg``, see `dsn_lightning.data.frame_folder`.
+"""
 
 import os
 import re
@@ -11,6 +14,8 @@ from dsn_lightning.data.records import Subset, VideoRecord
 from dsn_lightning.errors import UsageError
 from dsn_lightning.keyed import keyed_rng
 
+_IMAGE_EXTENSIONS = frozenset({".jpeg", ".jpg", ".png"})
+
 
 class Folder:
     """Videos split into training, validation and test videos in one of three ways.
@@ -21,7 +26,8 @@ class Folder:
 
     *By list files*, see `dsn_lightning.data.list_files`: ``path label`` lines, or CSV with several labels and segments,
     with paths relative to ``root``. A label is a class name or, where ``classes`` is given, its number from 0. Lists
-    without labels take the class from the folder. A listed video whose file is not there is kept in the records.
+    without labels take the class from the folder; the folders in the lists are the classes. A listed video whose file
+    is not there is kept in the records.
 
     Args:
         root: the folder of class folders, or the one that the lists' paths start from.
@@ -33,7 +39,7 @@ class Folder:
         val_list: list file of the validation videos.
         test_list: list file of the test videos.
         classes: text file with a class name a line, in the order of the labels; None takes the labels of the training
-            list, sorted (as numbers if all of them are).
+            list or the folders of all lists, sorted (as numbers if all of them are).
         seed: decides which videos or groups go where.
 
     Raises:
@@ -122,10 +128,12 @@ class Folder:
         self._classes = tuple(p.name for p in folders)
         videos = []
         for label, folder in enumerate(folders):
-            files = sorted(p for p in folder.iterdir() if p.suffix.lower() in VIDEO_EXTENSIONS and p.name[0] != ".")
+            files = _videos_in(folder)
             if not files:
                 kinds = ", ".join(sorted(VIDEO_EXTENSIONS))
-                raise UsageError(f"{folder}: this class folder holds no video ({kinds}); fill it or remove it")
+                raise UsageError(
+                    f"{folder}: this class folder holds no video ({kinds}, or a folder of images); fill it or remove it"
+                )
             videos += [
                 VideoRecord(file.relative_to(self.root).as_posix(), file, (label,), group=self._group_of(file))
                 for file in files
@@ -164,7 +172,8 @@ class Folder:
         if not file.is_file():
             raise UsageError(f"{key}={name}: no such file")
         where, entries = f"{key}={name}", read_list(file)
-        if not any((self.root / entry.path).exists() for entry in entries):
+        places = [self.root / entry.path for entry in entries]
+        if not any(place.exists() or place.with_suffix("").is_dir() for place in places):  # or a folder of its frames
             raise UsageError(
                 f"{where}: none of its {len(entries)} files is below {self.root}, such as {entries[0].path!r}"
             )
@@ -179,8 +188,7 @@ class Folder:
             return tuple(dict.fromkeys(read_lines(Path(names).expanduser())))
         where, entries = lists["train"]
         if entries[0].labels is None:
-            folders = {p.name for p in self.root.iterdir() if p.is_dir() and not p.name.startswith(".")}
-            found = folders | {_folder_of(entry, where) for where, own in lists.values() for entry in own}
+            found = {_folder_of(entry, where) for where, own in lists.values() for entry in own}
         else:
             found = {label for entry in entries for label in entry.labels or ()}
         if len(found) < 2:
@@ -222,6 +230,18 @@ class Folder:
                         f"class {self._classes[label]!r} is tested on ({video.path.name}) but no training video has "
                         "it; change the split or remove the class"
                     )
+
+
+def _videos_in(folder: Path) -> list[Path]:
+    """Return a class folder's videos, sorted: files, and folders of images that are not the frames of such a file."""
+    shown = [path for path in folder.iterdir() if not path.name.startswith(".")]
+    files = {path for path in shown if path.suffix.lower() in VIDEO_EXTENSIONS}
+    taken = files | {path.with_suffix("") for path in files}
+    return sorted([*files, *(path for path in shown if path not in taken and path.is_dir() and _holds_images(path))])
+
+
+def _holds_images(folder: Path) -> bool:
+    return any(path.suffix.lower() in _IMAGE_EXTENSIONS and path.name[0] != "." for path in folder.iterdir())
 
 
 def _folder_of(entry: Listed, where: str) -> str:

@@ -176,9 +176,12 @@ def _from_matlab(folder: Path) -> Annotations:
             raise UsageError(f"{folder}: holds no {patterns[0]} of THUMOS14")
         sides[subset] = (file, _struct_array(file, f"{subset}_videos"))
         for entry in sides[subset][1]:
-            index, class_name = int(entry["primary_action_index"]), str(entry["primary_action"])
-            if entry["background_video"] == "NO" and names.setdefault(index, class_name).lower() != class_name.lower():
-                raise UsageError(f"{file}: class {index} is {class_name} here and {names[index]} elsewhere")
+            if entry["background_video"] != "NO":
+                continue
+            class_name = str(entry["primary_action"])
+            for index in _numbers(entry["primary_action_index"]):
+                if names.setdefault(index, class_name).lower() != class_name.lower():
+                    raise UsageError(f"{file}: class {index} is {class_name} here and {names[index]} elsewhere")
     missing = sorted(set(range(1, max(names) + 1)) - set(names))
     if missing:
         raise UsageError(f"{folder}: no name is known for class {missing[0]}; put the official '{_CLASS_LIST}' there")
@@ -186,9 +189,11 @@ def _from_matlab(folder: Path) -> Annotations:
     def entries(file: Path, videos: list[dict[str, Any]]) -> dict[str, Entry]:
         found = {}
         for video in videos:
-            indices = {int(video["primary_action_index"]), *_numbers(video["secondary_actions_indices"])}
-            if video["background_video"] != "NO":
-                indices = set()
+            indices: set[int] = set()
+            if video["background_video"] == "NO":
+                indices = _numbers(video["primary_action_index"]) | _numbers(video["secondary_actions_indices"])
+                if not indices:
+                    raise UsageError(f"{file}: {video['video_name']} has no class and is no background video")
             if not indices <= set(names):
                 raise UsageError(f"{file}: {video['video_name']} has class {max(indices)} of {len(names)}")
             found[stem_of(str(video["video_name"]))] = Entry(frozenset(names[index] for index in indices))

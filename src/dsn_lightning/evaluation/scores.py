@@ -87,7 +87,7 @@ class ClipScores:
     @classmethod
     def load(cls, path: Path) -> "ClipScores":
         """Read the file."""
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as content, np.load(content, allow_pickle=False) as file:  # NumPy leaves damaged ones open
             columns = {f.name: file[f.name] for f in fields(cls)}
         single = {name: column.item() for name, column in columns.items() if column.ndim == 0}
         return cls(**{**columns, **single})
