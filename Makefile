@@ -25,10 +25,10 @@ demo: setup ## Table I on the embedded data set: SEEDS=0,1,2 for more seeds, DAT
 	$(BIN)/python experiments/demo.py --seeds $(SEEDS) --dataset $(DATASET) --output outputs/$(if $(filter needle,$(DATASET)),demo,demo_$(DATASET))
 
 test: setup ## the test suite, without the tests that take minutes
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow"
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
 
 test-all: setup ## every test
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: setup ## ruff and mypy, changing nothing
 	$(BIN)/ruff check .

@@ -17,6 +17,14 @@ torch.set_num_threads(1)
 os.environ["OMP_NUM_THREADS"] = "1"  # of the processes that tests start, too
 
 
+LONG = ("test_sweep", "test_processes", "test_resume", "test_prepared_training", "test_bad_videos", "test_prepare")
+"""Files that take longest; begun first, they do not keep one of two workers busy when the other has ended."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: LONG.index(item.path.stem) if item.path.stem in LONG else len(LONG))
+
+
 def write_video(path: Path, frames: np.ndarray, *, fps: int = 25) -> None:
     """Write (F, H, W, 3) losslessly enough to tell frames apart."""
     with av.open(str(path), "w") as container:
