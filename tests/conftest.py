@@ -17,7 +17,15 @@ torch.set_num_threads(1)
 os.environ["OMP_NUM_THREADS"] = "1"  # of the processes that tests start, too
 
 
-LONG = ("test_sweep", "test_processes", "test_resume", "test_prepared_training", "test_bad_videos", "test_prepare")
+LONG = (
+    "test_sweep",
+    "test_sweep_whole",
+    "test_processes",
+    "test_resume",
+    "test_prepared_training",
+    "test_bad_videos",
+    "test_prepare",
+)
 """Files that take longest; begun first, they do not keep one of two workers busy when the other has ended."""
 
 
