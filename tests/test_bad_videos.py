@@ -20,7 +20,7 @@ from dsn_lightning.data.datamodule import SectionClipDataModule
 from dsn_lightning.data.decoding import PyAV, VideoError, VideoInfo, pack
 from dsn_lightning.data.folder import Folder
 from dsn_lightning.data.frame_folder import FrameFolder
-from dsn_lightning.data.index import INDEX, bad_ones, good_ones, index_videos
+from dsn_lightning.data.index import INDEX, good_ones, index_videos
 from dsn_lightning.data.records import Subset, VideoRecord
 from dsn_lightning.data.transforms import Crop
 from dsn_lightning.errors import UsageError
@@ -364,6 +364,10 @@ def test_segments_are_videos_of_their_own():
 def index(source: Listed, folder: Path, decoder: PyAV | None = None):
     paths = sorted(source.root.glob("*.mp4"))
     return index_videos(paths, folder, root=source.root, decoder=decoder or PyAV(), num_threads=2, show=False)
+
+
+def bad_ones(found: dict) -> dict[Path, VideoError]:
+    return {path: error for path, error in found.items() if isinstance(error, VideoError)}
 
 
 class Counting(PyAV):

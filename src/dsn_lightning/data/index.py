@@ -140,8 +140,3 @@ def _result(entry: Entry, path: Path) -> VideoInfo | VideoError:
 def good_ones(found: dict[Path, VideoInfo | VideoError]) -> dict[Path, VideoInfo]:
     """Return what could be indexed."""
     return {path: info for path, info in found.items() if isinstance(info, VideoInfo)}
-
-
-def bad_ones(found: dict[Path, VideoInfo | VideoError]) -> dict[Path, VideoError]:
-    """Return what could not."""
-    return {path: error for path, error in found.items() if isinstance(error, VideoError)}
