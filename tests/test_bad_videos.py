@@ -418,7 +418,7 @@ def test_an_index_that_is_killed_goes_on_and_ends_alike(listed, tmp_path):
         journal.write('[2, "00.mp4", {"mark"')  # and torn
     Counting.probed.clear()
     index(listed, tmp_path / "part", Counting())
-    assert 0 < len(Counting.probed) <= 10
+    assert 0 < len(Counting.probed) <= 8  # those from the last that the two threads were at
     assert (tmp_path / "part" / INDEX).read_bytes() == (whole / INDEX).read_bytes()
     assert sorted(p.name for p in (tmp_path / "part").iterdir() if p.suffix != ".lock") == [INDEX]
 

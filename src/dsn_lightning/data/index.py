@@ -8,6 +8,7 @@ being killed costs little; the index itself depends on the files alone, byte for
 import contextlib
 import hashlib
 import json
+import threading
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
@@ -82,6 +83,7 @@ def _decode(
     paths: dict[str, Path], marks: dict[str, Any], folder: Path, decoder: Prober, num_threads: int, *, show: bool
 ) -> dict[str, Entry]:
     found: dict[str, Entry] = {}
+    writing = threading.Lock()
     console = Console(stderr=True, quiet=not show)
 
     def probe(path: Path) -> Entry:
@@ -91,13 +93,18 @@ def _decode(
             return {"error": error.reason} | ({} if error.lasting else {"passing": True})
 
     with open(folder / _JOURNAL, "a") as journal, ThreadPoolExecutor(num_threads) as pool:
-        waiting = {pool.submit(probe, path): key for key, path in paths.items()}  # FFmpeg releases the lock
+
+        def note(key: str) -> None:  # by the thread that decoded, before it takes another file
+            found[key] = {"mark": marks[key], **probe(paths[key])}
+            line = json.dumps([_FORMAT, key, found[key]]) + "\n"
+            with writing:
+                journal.write(line)
+                journal.flush()
+
+        waiting = [pool.submit(note, key) for key in paths]  # FFmpeg releases the interpreter's lock
         try:
             for future in track(as_completed(waiting), f"Indexing {len(paths)} videos", len(paths), console=console):
-                key = waiting[future]
-                found[key] = {"mark": marks[key], **future.result()}
-                journal.write(json.dumps([_FORMAT, key, found[key]]) + "\n")
-                journal.flush()
+                future.result()
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
