@@ -77,8 +77,11 @@ class Recognizer(pl.LightningModule):
         """Return log H, the video-level log-probabilities (B, J), for a batch of test clips."""
 
     def normalize(self, clips: Tensor) -> Tensor:
-        """Turn uint8 clips (..., C, T, H, W) into floats of about zero mean and unit variance."""
-        return (clips - self.mean) / self.std
+        """Turn uint8 clips (..., C, T, H, W) into floats of about zero mean and unit variance.
+
+        Clips of activations, which are float16, are made float32.
+        """
+        return clips.float() if clips.is_floating_point() else (clips - self.mean) / self.std
 
     def classify(self, clips: Tensor) -> Tensor:
         """Return the classifier's logits (..., J) for uint8 clips (..., C, T, H, W)."""

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock
 
+from dsn_lightning.backbones.frames import middle_frames
+
 
 class ResNet2D(nn.Module):
     """A clip network whose first convolution merges all frames; torchvision's `ResNet` without max-pooling.
@@ -21,7 +23,10 @@ class ResNet2D(nn.Module):
         stem_width: channels after the first convolution.
         widths: channels of the stages; each stage after the first halves height and width.
         blocks: residual blocks in each stage.
+        channels_last: keep weights in that memory format, which is faster.
     """
+
+    head = "fc"
 
     def __init__(
         self,
@@ -32,9 +37,11 @@ class ResNet2D(nn.Module):
         stem_width: int = 64,
         widths: Sequence[int] = (64, 128, 256, 512),
         blocks: Sequence[int] = (2, 2, 2, 2),
+        channels_last: bool = True,
     ) -> None:
         super().__init__()
-        self.num_frames = num_frames
+        self.num_frames = self.stacked_frames = num_frames
+        self.in_channels = in_channels
         self.conv1 = nn.Conv2d(num_frames * in_channels, stem_width, 7, stride=2, padding=3, bias=False)
         self.bn1 = nn.BatchNorm2d(stem_width)
         self.relu = nn.ReLU(inplace=True)
@@ -58,14 +65,12 @@ class ResNet2D(nn.Module):
         for module in self.modules():  # torchvision's initialisation of ResNet
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-        self.to(memory_format=torch.channels_last)
+        if channels_last:
+            self.to(memory_format=torch.channels_last)
 
     def forward(self, clips: Tensor) -> Tensor:
         """Map normalised clips (B, C, T, H, W) to logits (B, J), or to features (B, D)."""
-        first = (clips.shape[2] - self.num_frames) // 2
-        if first < 0:
-            raise ValueError(f"clips of {clips.shape[2]} frames are too short: this network needs {self.num_frames}")
-        frames = clips[:, :, first : first + self.num_frames]
+        frames = middle_frames(clips, self.num_frames)
         x = frames.permute(0, 3, 4, 2, 1).flatten(3).permute(0, 3, 1, 2)  # (B, T*C, H, W), laid out channels last
         x = self.relu(self.bn1(self.conv1(x)))
         for i in range(self.num_stages):

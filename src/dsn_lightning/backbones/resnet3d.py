@@ -1,14 +1,17 @@
-"""3-D ResNets (R3D of "A Closer Look at Spatiotemporal Convolutions", Tran et al., CVPR 2018)."""
+"""3-D ResNets: R3D and R(2+1)D of "A Closer Look at Spatiotemporal Convolutions" (Tran et al., CVPR 2018)."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torchvision.models.video.resnet import BasicBlock, Conv3DSimple
+from torchvision.models.video.resnet import BasicBlock, BasicStem, Conv2Plus1D, Conv3DSimple, R2Plus1dStem
+
+from dsn_lightning.errors import UsageError
 
 
 class ResNet3D(nn.Module):
-    """torchvision's `VideoResNet` with free widths and depths, and the same parameter names.
+    """torchvision's `VideoResNet` out of its own blocks, with free widths and depths, and the same parameter names.
 
     With the defaults it is R3D-18; fewer channels and blocks give the tiny networks of the embedded data set.
 
@@ -18,7 +21,16 @@ class ResNet3D(nn.Module):
         stem_width: channels after the first convolution.
         widths: channels of the stages; each stage after the first halves time, height and width.
         blocks: residual blocks in each stage.
+        conv: ``simple``, 3x3x3 (R3D), or ``r2plus1d``, 1x3x3 and then 3x1x1 (R(2+1)D).
+        separate_midplanes: of R(2+1)D: the width between the two is worked out for each of a block's convolutions,
+            where torchvision takes the first one's for both. The public weights of R(2+1)D-34 have it so: 288, 576,
+            1152 in the second convolution of the first block of stages 2, 3, 4.
+        norm_eps: epsilon of batch norms.
+        channels_last: keep weights in that memory format: R3D-18 is a third faster on CPUs, and the last bits differ.
     """
+
+    head = "fc"
+    stacked_frames = 1
 
     def __init__(
         self,
@@ -28,13 +40,19 @@ class ResNet3D(nn.Module):
         stem_width: int = 64,
         widths: Sequence[int] = (64, 128, 256, 512),
         blocks: Sequence[int] = (2, 2, 2, 2),
+        conv: Literal["simple", "r2plus1d"] = "simple",
+        separate_midplanes: bool = False,
+        norm_eps: float = 1e-5,
+        channels_last: bool = False,
     ) -> None:
         super().__init__()
-        self.stem = nn.Sequential(
-            nn.Conv3d(in_channels, stem_width, (3, 7, 7), stride=(1, 2, 2), padding=(1, 3, 3), bias=False),
-            nn.BatchNorm3d(stem_width),
-            nn.ReLU(inplace=True),
-        )
+        if conv not in ("simple", "r2plus1d"):
+            raise UsageError(f"backbone.network.conv={conv}: must be simple or r2plus1d")
+        self.in_channels = in_channels
+        factorised = conv == "r2plus1d"
+        if factorised and stem_width != 64:
+            raise UsageError(f"backbone.network.stem_width={stem_width}: the stem of R(2+1)D has 64 channels")
+        self.stem = _stem(in_channels, stem_width, factorised=factorised)
         width_in = stem_width
         for i, (width, num_blocks) in enumerate(zip(widths, blocks, strict=True)):
             stage = nn.Sequential()
@@ -45,7 +63,10 @@ class ResNet3D(nn.Module):
                     shortcut = nn.Sequential(
                         nn.Conv3d(width_in, width, 1, stride=stride, bias=False), nn.BatchNorm3d(width)
                     )
-                stage.append(BasicBlock(width_in, width, Conv3DSimple, stride, shortcut))
+                block = BasicBlock(width_in, width, Conv2Plus1D if factorised else Conv3DSimple, stride, shortcut)
+                if factorised and separate_midplanes:
+                    block.conv2[0] = Conv2Plus1D(width, width, width * width * 27 // (width * 9 + 3 * width))
+                stage.append(block)
                 width_in = width
             self.add_module(f"layer{i + 1}", stage)
         self.num_stages = len(widths)
@@ -58,7 +79,10 @@ class ResNet3D(nn.Module):
             elif isinstance(module, nn.Linear):
                 nn.init.normal_(module.weight, 0, 0.01)
                 nn.init.zeros_(module.bias)
-        self.to(memory_format=torch.channels_last_3d)  # a third faster on CPUs, and with tensor cores
+            elif isinstance(module, nn.BatchNorm3d):
+                module.eps = norm_eps
+        if channels_last:
+            self.to(memory_format=torch.channels_last_3d)
 
     def forward(self, clips: Tensor) -> Tensor:
         """Map normalised clips (B, C, T, H, W) to logits (B, J)."""
@@ -66,3 +90,16 @@ class ResNet3D(nn.Module):
         for i in range(self.num_stages):
             x = self.get_submodule(f"layer{i + 1}")(x)
         return self.fc(self.avgpool(x).flatten(1))
+
+
+def _stem(in_channels: int, width: int, *, factorised: bool) -> nn.Sequential:
+    """Return torchvision's stem, for frames of another number of channels and of another width."""
+    if factorised:
+        stem = R2Plus1dStem()
+        if in_channels != 3:
+            stem[0] = nn.Conv3d(in_channels, 45, (1, 7, 7), stride=(1, 2, 2), padding=(0, 3, 3), bias=False)
+        return stem
+    if (in_channels, width) == (3, 64):
+        return BasicStem()
+    conv = nn.Conv3d(in_channels, width, (3, 7, 7), stride=(1, 2, 2), padding=(1, 3, 3), bias=False)
+    return nn.Sequential(conv, nn.BatchNorm3d(width), nn.ReLU(inplace=True))

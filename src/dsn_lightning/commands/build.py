@@ -4,18 +4,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 from torch import nn
 
 from dsn_lightning.commands.source import build_source
+from dsn_lightning.cost import count_macs
 from dsn_lightning.data.datamodule import SectionClipDataModule
 from dsn_lightning.data.modality import CHANNELS, FLOW_MEAN, FLOW_STD
 from dsn_lightning.data.transforms import Crop
 from dsn_lightning.errors import UsageError
 from dsn_lightning.recognizer import Recognizer
-from dsn_lightning.weights import fit_first_convolution
+from dsn_lightning.weights import WeightsError, load_into, read_weights
 
 RECORD_KEY = "dsn_lightning"
 """Where a checkpoint holds the run's configuration and classes, as plain dicts and lists."""
@@ -93,6 +94,31 @@ def build_recognizer(cfg: DictConfig, num_classes: int) -> Recognizer:
     )
 
 
+def check_clips(recognizer: Recognizer, cfg: DictConfig) -> None:
+    """Make sure that the networks take the clips that ``cfg`` describes.
+
+    Raises:
+        UsageError: one does not; says which keys to change.
+    """
+    b = cfg.backbone
+    clip = (CHANNELS[modality(cfg)], b.frames_per_clip, b.crop_size, b.crop_size)
+    networks: list[tuple[str, nn.Module, tuple[int, ...]]] = [(f"backbone={b.name}", recognizer.classifier, (1, *clip))]
+    if cfg.algorithm.name != "baseline":
+        networks.append((f"observation={cfg.observation.name}", recognizer.observation, (1, int(cfg.N), *clip)))
+    for key, network, shape in networks:
+        try:
+            count_macs(network, *shape)
+        except UsageError as error:
+            raise UsageError(f"{key}: {error}") from error
+        except (RuntimeError, ValueError, AssertionError, TypeError) as error:
+            reason = str(error).strip().split("\n")[0]
+            raise UsageError(
+                f"{key}: does not take clips of {b.frames_per_clip} frames of {b.crop_size}x{b.crop_size} pixels "
+                f"({reason}); set backbone.frames_per_clip, backbone.crop_size and backbone.frame_size to what it was "
+                "made for"
+            ) from error
+
+
 @dataclass(frozen=True)
 class Trained:
     """A trained recogniser out of a checkpoint.
@@ -124,18 +150,23 @@ def load_trained(path: str | Path, *, role: str) -> Trained:
     if not file.is_file():
         raise UsageError(f"{role}={path}: no such checkpoint file")
     try:
-        content = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # garbage makes the unpickler raise anything
-        raise UsageError(f"{role}={path}: cannot be read as a checkpoint of weights") from error
-    if not isinstance(content, dict) or RECORD_KEY not in content:
-        raise UsageError(f"{role}={path}: not a checkpoint of dsn-train")
-    cfg = OmegaConf.create(content[RECORD_KEY]["config"])
-    assert isinstance(cfg, DictConfig)
-    parts = [cfg.backbone, cfg.observation, cfg.algorithm, cfg.estimator, cfg.schedule]
+        content = read_weights(file)
+    except WeightsError as error:
+        raise UsageError(f"{role}={path}: {error}") from error
+    try:
+        cfg = OmegaConf.create(content[RECORD_KEY]["config"])
+        classes = list(content[RECORD_KEY]["classes"])
+        state = content["state_dict"]
+        assert isinstance(cfg, DictConfig)
+        parts = [cfg.backbone, cfg.observation, cfg.algorithm, cfg.estimator, cfg.schedule]
+    except (KeyError, TypeError, AttributeError, OmegaConfBaseException, AssertionError) as error:
+        raise UsageError(f"{role}={path}: not a checkpoint of dsn-train") from error
     refuse_foreign_code(parts, f"{role}={path}")
-    classes = list(content[RECORD_KEY]["classes"])
     recognizer = build_recognizer(cfg, len(classes))
-    recognizer.load_state_dict(content["state_dict"])
+    try:
+        load_into(recognizer, state, keep_head=False)
+    except WeightsError as error:
+        raise UsageError(f"{role}={path}: {error}") from error
     return Trained(recognizer.eval(), cfg, classes, file)
 
 
@@ -186,57 +217,3 @@ def check_fits(trained: Trained, *, classes: list[str], cfg: DictConfig, role: s
 
 def _some(classes: list[str]) -> str:
     return ", ".join(classes[:3]) + (", ..." if len(classes) > 3 else "")
-
-
-def take_classifier(target: nn.Module, trained: Trained, *, cfg: DictConfig) -> None:
-    """Copy a trained run's classifier into ``target``, from RGB to flow if need be; see `weights.across_modalities`.
-
-    Raises:
-        UsageError: it is another network, or of another modality in a way that cannot be bridged.
-    """
-    where = f"classifier.checkpoint={trained.path}"
-    if trained.cfg.backbone.network != cfg.backbone.network:
-        raise UsageError(f"{where}: holds a {trained.cfg.backbone.name}, asked for is backbone={cfg.backbone.name}")
-    if modality(trained.cfg) != modality(cfg) and cfg.algorithm.name == "dsn_fixed":
-        raise UsageError(
-            f"{where}: was trained on {modality(trained.cfg)}, and algorithm=dsn_fixed keeps the classifier as it is; "
-            f"give one that was trained with dataset.modality={modality(cfg)}"
-        )
-    target.load_state_dict(_state_for(target, trained, cfg=cfg, where=where))
-
-
-def take_trunk(trunk: nn.Module, trained: Trained, *, cfg: DictConfig) -> None:
-    """Copy a clip network trained as a baseline, without its classification layer, into an observation network's trunk.
-
-    One of RGB is made one of flow if need be.
-
-    Raises:
-        UsageError: it is another network, or of flow where ``cfg`` is of RGB.
-    """
-    where = f"observation.checkpoint={trained.path}"
-    state = _state_for(trunk, trained, cfg=cfg, where=where)
-    own = {k: v for k, v in state.items() if not k.startswith("fc.")}
-    wanted = {k: v.shape for k, v in trunk.state_dict().items()}
-    if {k: v.shape for k, v in own.items()} != wanted:
-        raise UsageError(
-            f"{where}: holds a {trained.cfg.backbone.name}, which is not the trunk of this observation network"
-        )
-    trunk.load_state_dict(own)
-
-
-def _state_for(target: nn.Module, trained: Trained, *, cfg: DictConfig, where: str) -> dict[str, Any]:
-    """Return a trained classifier's weights, its first convolution adapted where ``cfg`` is of flow and it is not."""
-    state = trained.recognizer.classifier.state_dict()
-    own, asked = modality(trained.cfg), modality(cfg)
-    if own == asked:
-        return state
-    if (own, asked) != ("rgb", "flow"):
-        raise UsageError(f"{where}: was trained on {own}, which cannot start a run of dataset.modality={asked}")
-    wanted = {name: value.shape for name, value in target.state_dict().items()}
-    try:
-        return fit_first_convolution(state, wanted, source_channels=CHANNELS[own], channels=CHANNELS[asked])
-    except ValueError as error:
-        raise UsageError(
-            f"{where}: holds a {trained.cfg.backbone.name} of rgb, which cannot become the network of flow that is "
-            f"asked for: {error}"
-        ) from error

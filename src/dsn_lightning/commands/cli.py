@@ -10,6 +10,7 @@ import hydra
 from hydra.errors import InstantiationException
 from omegaconf import DictConfig, OmegaConf
 
+from dsn_lightning.commands import resolvers
 from dsn_lightning.commands.processes import process_rank, without_a_folder
 from dsn_lightning.errors import UsageError
 
@@ -25,6 +26,9 @@ _REFUSED_FLAGS = {
     "min_epochs": "use schedule.max_epochs",
     "val_check_interval": "use trainer.check_val_every_n_epoch",
 }
+
+
+resolvers.register()
 
 
 def config_folder() -> str:

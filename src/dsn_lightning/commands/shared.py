@@ -55,12 +55,11 @@ def _is_pointless(cfg: DictConfig, key: str) -> bool:
 
 def _configuration(cfg: DictConfig, role: str) -> DictConfig:
     """Return the configuration of the baseline that ``cfg``'s run needs as ``role``."""
-    backbone = cfg.backbone.name if role == "baseline" else cfg.observation.as_classifier
     application = Singleton.get_state()  # a resumed run's Hydra knows that run's folder, not conf/
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(config_folder(), version_base="1.3"):
-            groups = compose("train", ["algorithm=baseline", f"backbone={backbone}", "run_dir=none"])
+            groups = compose("train", ["algorithm=baseline", "run_dir=none"])
     finally:
         Singleton.set_state(application)
     own = deepcopy(cfg)
@@ -68,9 +67,10 @@ def _configuration(cfg: DictConfig, role: str) -> DictConfig:
         own.algorithm = groups.algorithm
         own.algorithm.consensus = cfg.algorithm.consensus
         if role != "baseline":
-            own.backbone = groups.backbone
-            for key in ("frames_per_clip", "frame_stride", "frame_size", "crop_size", "mean", "std"):
-                own.backbone[key] = cfg.backbone[key]  # it sees the same clips
+            own.backbone.name = cfg.observation.as_classifier  # it sees the same clips
+            own.backbone.network = {k: v for k, v in cfg.observation.network.trunk.items() if k != "num_classes"}
+            own.backbone.weights_from = cfg.observation.weights_from
+            own.weights = cfg.observation.weights
         own.classifier.checkpoint = own.observation.checkpoint = own.test.baseline = own.test.max_response = None
         own.test.enabled = own.progress = own.resume = False
         own.trainer.max_time = None  # of the run itself; what is shared is trained to its end
@@ -82,7 +82,7 @@ def _configuration(cfg: DictConfig, role: str) -> DictConfig:
 
 def _what_matters(cfg: DictConfig) -> dict[str, Any]:
     """Return what the weights of a baseline depend on."""
-    parts = ["dataset", "backbone", "schedule", "algorithm", "trainer", "M", "seed"]
+    parts = ["dataset", "backbone", "schedule", "algorithm", "trainer", "M", "seed", "weights"]
     resolved: Any = OmegaConf.to_container(cfg, resolve=True)
     content: dict[str, Any] = {part: resolved[part] for part in parts}
     for group, keys in {

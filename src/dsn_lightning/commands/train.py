@@ -26,7 +26,9 @@ from dsn_lightning.callbacks import (
     Throughput,
 )
 from dsn_lightning.commands import build, shared
+from dsn_lightning.commands.activations import use_activations
 from dsn_lightning.commands.cli import one_line_errors
+from dsn_lightning.commands.pretrained import start_from
 from dsn_lightning.commands.processes import process_rank, started_as_one_of_many
 from dsn_lightning.commands.run import (
     correct_status,
@@ -43,6 +45,7 @@ from dsn_lightning.errors import UsageError
 from dsn_lightning.jobs import STARTED_HERE, run_processes
 from dsn_lightning.recognizer import Recognizer
 from dsn_lightning.tracking import STOPPED_BY_SIGTERM, Tracker
+from dsn_lightning.weights import load_into, read_weights
 
 
 def train(cfg: DictConfig) -> None:
@@ -56,8 +59,7 @@ def train(cfg: DictConfig) -> None:
     keep_lightning_quiet()
     began = datetime.now(UTC).replace(microsecond=0)
     run_dir = Path(cfg.run_dir)
-    on_gpus = cfg.trainer.get("accelerator") != "cpu" and torch.cuda.device_count() > 0
-    if cfg.trainer.get("sync_batchnorm") and not on_gpus:
+    if cfg.trainer.get("sync_batchnorm") and not on_gpus(cfg.trainer):
         raise UsageError("trainer.sync_batchnorm=true: works on GPUs only; on the CPU each process has its own")
     here = local_processes(cfg.trainer)
     nodes = int(cfg.trainer.get("num_nodes", 1))
@@ -89,6 +91,11 @@ def train(cfg: DictConfig) -> None:
             sys.exit(code)
         return
     _train_as_one(cfg)
+
+
+def on_gpus(trainer: DictConfig) -> bool:
+    """Whether a training with these flags runs on GPUs."""
+    return trainer.get("accelerator") != "cpu" and torch.cuda.device_count() > 0
 
 
 def local_processes(trainer: DictConfig) -> int:
@@ -140,19 +147,17 @@ def _train(cfg: DictConfig, run_dir: Path, tracker: Tracker) -> None:
     data.prepare_data()
     data.setup()
     recognizer = build.build_recognizer(cfg, len(data.classes))
-    if cfg.classifier.checkpoint is not None:
-        source = build.load_trained(cfg.classifier.checkpoint, role="classifier.checkpoint")
-        build.check_fits(source, classes=list(data.classes), cfg=cfg, role="classifier.checkpoint")
-        build.take_classifier(recognizer.classifier, source, cfg=cfg)
-    elif cfg.algorithm.name == "dsn_fixed":
-        raise UsageError("algorithm=dsn_fixed keeps a trained classifier: give it with classifier.checkpoint=PATH")
-    if cfg.algorithm.name != "baseline" and cfg.observation.checkpoint is not None:
-        source = build.load_trained(cfg.observation.checkpoint, role="observation.checkpoint")
-        build.take_trunk(recognizer.observation.trunk, source, cfg=cfg)  # type: ignore[arg-type]
+    build.check_clips(recognizer, cfg)
+    last = run_dir / "checkpoints" / "last.ckpt"
+    if cfg.resume and last.is_file():
+        load_into(recognizer, read_weights(last)["state_dict"], keep_head=False)
+    else:
+        start_from(recognizer, cfg, classes=list(data.classes))
+    if cfg.backbone.get("cache_activations"):
+        use_activations(cfg, data, [recognizer], device=torch.device("cuda" if on_gpus(cfg.trainer) else "cpu"))
     num_train, has_val = len(data.section_clips("train")), len(data.section_clips("val")) > 0
     if num_train == 0:
         raise UsageError(f"dataset={cfg.dataset.name}: has no training videos")
-    last = run_dir / "checkpoints" / "last.ckpt"
     callbacks = _callbacks(cfg, run_dir, last, data, has_val=has_val)
     trainer = _trainer(cfg, run_dir, recognizer, callbacks, tracker)
     if first:

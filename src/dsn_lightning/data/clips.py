@@ -8,13 +8,13 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler, default_collate
 
 from dsn_lightning.data.decoding import Decoder, Frames, VideoError, VideoInfo
 from dsn_lightning.data.records import VideoRecord
 from dsn_lightning.data.sections import IntArray, clip_frames, section_clip_starts
-from dsn_lightning.data.transforms import Crop
 from dsn_lightning.errors import UsageError
 from dsn_lightning.keyed import keyed_rng
 
@@ -47,8 +47,23 @@ class Video:
 class FrameReader(Protocol):
     """Reads frames of a video's file."""
 
-    def __call__(self, video: Video, indices: IntArray, size: tuple[int, int]) -> Frames:
-        """Return the file's frames ``indices`` (strictly increasing), uint8 (F, H, W, C)."""
+    def __call__(self, video: Video, indices: IntArray, size: tuple[int, int]) -> NDArray[Any]:
+        """Return the file's frames ``indices`` (strictly increasing), uint8 (F, H, W, C), or what stands for them."""
+
+
+class Window(Protocol):
+    """Makes clips of what a `FrameReader` has read; see `Crop`."""
+
+    @property
+    def frame_size(self) -> tuple[int, int]:
+        """Height and width that frames are scaled to."""
+
+    @property
+    def crop_size(self) -> int:
+        """Side of the networks' input."""
+
+    def __call__(self, frames: NDArray[Any], rng: np.random.Generator | None) -> Tensor:
+        """Return a clip (C, T, H, W) of its frames."""
 
 
 @dataclass(frozen=True)
@@ -140,13 +155,15 @@ class ClipReader:
         frames_per_clip: T.
         frame_stride: distance of a clip's frames on the time line.
         channels: C, 3 for RGB and 2 for flow.
+        activations: of a frame, (C', H', W'), where clips hold activations in place of pixels.
     """
 
     read: FrameReader
-    crop: Crop
+    crop: Window
     frames_per_clip: int
     frame_stride: int
     channels: int = 3
+    activations: tuple[int, int, int] | None = None
 
     @property
     def clip_span(self) -> int:
@@ -165,6 +182,8 @@ class ClipReader:
 
     def __call__(self, video: Video, starts: IntArray, rng: np.random.Generator | None = None) -> Tensor:
         """Return the clips at ``starts`` (...,), uint8 (..., C, T, H, W); each frame is decoded once for all of them.
+
+        Activations are float16 (..., C', T, H', W').
 
         Args:
             video: what to read from.
@@ -261,10 +280,10 @@ class SectionClips(Dataset[dict[str, Any] | UsageError]):
     def _blank(self, draw: Draw) -> dict[str, Any]:
         record = self.videos[draw.video].record
         side = self.reader.crop.crop_size
-        clip = (self.reader.channels, self.reader.frames_per_clip, side, side)
-        shape = (self.num_sections, self.clips_per_section, *clip)
+        channels, *size = self.reader.activations or (self.reader.channels, side, side)
+        shape = (self.num_sections, self.clips_per_section, channels, self.reader.frames_per_clip, *size)
         return {
-            "clips": torch.zeros(shape, dtype=torch.uint8),
+            "clips": torch.zeros(shape, dtype=torch.float16 if self.reader.activations else torch.uint8),
             "targets": label_vector(record.labels, self.num_classes),
             "video_id": record.video_id,
             "start_frame": torch.zeros(shape[:2], dtype=torch.int64),

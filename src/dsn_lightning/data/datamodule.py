@@ -8,6 +8,7 @@ import signal
 import warnings
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from multiprocessing.process import BaseProcess
 from multiprocessing.util import Finalize
 from pathlib import Path
@@ -17,6 +18,7 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader
 
+from dsn_lightning.data.activations import Activations, View
 from dsn_lightning.data.clips import (
     BatchShares,
     ClipReader,
@@ -134,6 +136,7 @@ class SectionClipDataModule(pl.LightningDataModule):
         self.bad: dict[Subset, dict[str, VideoError]] = {}
         self.made: str | None = None
         self._reader: ClipReader | None = None
+        self._network_reader: ClipReader | None = None
 
     @property
     def classes(self) -> Sequence[str]:
@@ -158,6 +161,17 @@ class SectionClipDataModule(pl.LightningDataModule):
             channels = 2 if flow else 3
             self._reader = ClipReader(read, self.crop, self.frames_per_clip, self.frame_stride, channels)
         return self._reader
+
+    @property
+    def network_reader(self) -> ClipReader:
+        """The reader of what networks are given: pixels, or the activations that `read_activations` was given."""
+        return self._network_reader or self.reader
+
+    def read_activations(self, store: Activations) -> None:
+        """From now on give networks activations in place of pixels."""
+        crop = self.crop
+        view = View(crop.flip, crop.frame_size, crop.crop_size)
+        self._network_reader = replace(self.reader, read=store, crop=view, activations=store.shape)
 
     def setup(self, stage: str | None = None) -> None:
         """Look which videos are there and index them; those indexed before and unchanged cost nothing.
@@ -322,7 +336,7 @@ class SectionClipDataModule(pl.LightningDataModule):
         num_sections, clips_per_section = self.train_scheme if training else self.test_scheme
         return SectionClips(
             self.videos(subset),
-            self.reader,
+            self.network_reader,
             num_classes=len(self.classes),
             num_sections=num_sections,
             clips_per_section=clips_per_section,

@@ -68,6 +68,12 @@ class Crop:
         clips = [self._cut(frames, *place, self.crop_size) for place in self._places(*frames.shape[1:3])]
         return clips[0] if self.windows == 1 else torch.stack(clips)
 
+    @staticmethod
+    def mirror(pixels: Tensor) -> Tensor:
+        """Return frames (F, C, H, W) as a mirror shows them; of flow (C = 2) displacements to the right too."""
+        mirrored = pixels.flip(-1)
+        return torch.stack([255 - mirrored[:, 0], mirrored[:, 1]], 1) if pixels.shape[1] == 2 else mirrored
+
     def _draw(self, frames: NDArray[np.uint8], rng: np.random.Generator) -> Tensor:
         height, width = frames.shape[1:3]
         side = round(self.crop_size * self.scales[int(rng.integers(len(self.scales)))])

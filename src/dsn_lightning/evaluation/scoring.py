@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 from dsn_lightning.data.clips import ClipReader, Video, label_vector
 from dsn_lightning.data.decoding import VideoError
 from dsn_lightning.data.sections import IntArray
+from dsn_lightning.data.transforms import Crop
 from dsn_lightning.dsn import DSN, Consensus
 from dsn_lightning.evaluation.scores import ClipScores, join_crops, weights_hash
 from dsn_lightning.recognizer import Recognizer
@@ -152,6 +153,7 @@ def score_videos(
     several = torch.distributed.is_available() and torch.distributed.is_initialized()
     rank, processes = (torch.distributed.get_rank(), torch.distributed.get_world_size()) if several else (0, 1)
     if crops > 1:
+        assert isinstance(reader.crop, Crop)  # activations are of one window
         reader = replace(reader, crop=replace(reader.crop, windows=crops))
     candidates = CandidateClips(videos, union, reader)
     share = range(rank, len(videos), processes)

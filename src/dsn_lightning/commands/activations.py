@@ -1,0 +1,82 @@
+"""Whether networks may be given activations in place of pixels, and computing them."""
+
+import copy
+import hashlib
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from omegaconf import DictConfig
+from torch import Tensor, nn
+from torch.fx.experimental.optimization import fuse
+
+from dsn_lightning.data.activations import Activations, compute
+from dsn_lightning.data.datamodule import SectionClipDataModule
+from dsn_lightning.data.modality import CHANNELS
+from dsn_lightning.dsn import DSN
+from dsn_lightning.errors import UsageError
+from dsn_lightning.evaluation.scores import weights_hash
+from dsn_lightning.recognizer import Recognizer
+
+
+def networks_of(recognizers: Sequence[Recognizer]) -> list[nn.Module]:
+    """Return the clip networks: classifiers and trunks of observation networks."""
+    observations = [r.observation for r in recognizers if isinstance(r, DSN)]
+    return [r.classifier for r in recognizers] + [getattr(o, "trunk", o) for o in observations]
+
+
+def share_frozen_blocks(recognizers: Sequence[Recognizer]) -> bool:
+    """Whether all networks begin with the same frozen blocks, so that activations can stand for pixels."""
+    networks = networks_of(recognizers)
+    if not all(getattr(network, "frozen_blocks", 0) for network in networks):
+        return False
+    return len({weights_hash(network.frozen) for network in networks}) == 1  # type: ignore[arg-type]
+
+
+def use_activations(
+    cfg: DictConfig, data: SectionClipDataModule, recognizers: Sequence[Recognizer], *, device: torch.device
+) -> None:
+    """Compute the activations of all videos that ``data`` has set up, unless they are there, and read them from now on.
+
+    Args:
+        cfg: the whole configuration.
+        data: set up.
+        recognizers: their networks share their frozen blocks.
+        device: where those run.
+
+    Raises:
+        UsageError: they do not.
+    """
+    if not share_frozen_blocks(recognizers):
+        raise UsageError(
+            "backbone.cache_activations=true: classifier and observation network must begin with the same frozen "
+            "blocks (backbone=mobilenet_v2 with backbone.network.frozen_blocks above 0, observation=mobilenet_v2 with "
+            "the same number and the same weights); use backbone.cache_activations=false for others"
+        )
+    recognizer = recognizers[0].to(device)
+    frozen: nn.Module = networks_of(recognizers)[0].frozen  # type: ignore[assignment]
+    folded = fuse(copy.deepcopy(frozen).eval())  # batch norms into convolutions: twice as fast
+    folded = folded.to(device).to(memory_format=torch.channels_last)
+
+    @torch.inference_mode()
+    def network(frames: Tensor) -> Tensor:
+        x = recognizer.normalize(frames.to(device).unsqueeze(2)).squeeze(2)
+        return folded(x.contiguous(memory_format=torch.channels_last))
+
+    b = cfg.backbone
+    shape = network(torch.zeros(1, CHANNELS[data.modality], b.crop_size, b.crop_size, dtype=torch.uint8)).shape[1:]
+    how: list[Any] = [weights_hash(frozen), list(b.frame_size), b.crop_size, data.modality, data.made]
+    how += [recognizer.mean.tolist(), recognizer.std.tolist(), str(cfg.dataset.reading.decoder)]
+    name = hashlib.blake2b(repr(how).encode(), digest_size=8).hexdigest()
+    channels, height, width = shape
+    store = Activations(data.prepared / "activations" / name, (channels, height, width))
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # several videos at a time are the parallelism
+    try:
+        videos = {id(video): video for subset in data.stock() for video in data.videos(subset)}  # type: ignore[arg-type]
+        compute(list(videos.values()), data.reader, network, store, jobs=cores, show=cfg.progress)
+    finally:
+        torch.set_num_threads(threads)
+    data.read_activations(store)

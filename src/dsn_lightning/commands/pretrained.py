@@ -1,0 +1,145 @@
+"""What a training starts from: other runs' networks, and weights that are public or in a file."""
+
+import re
+from http.client import HTTPException
+from pathlib import Path
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+from torch import nn
+
+from dsn_lightning.commands.build import RECORD_KEY, Trained, check_fits, load_trained, modality
+from dsn_lightning.data.modality import CHANNELS
+from dsn_lightning.dsn import DSN
+from dsn_lightning.errors import UsageError
+from dsn_lightning.recognizer import Recognizer
+from dsn_lightning.weights import State, WeightsError, load_into, read_weights, tensors_of
+
+
+def start_from(recognizer: Recognizer, cfg: DictConfig, *, classes: list[str]) -> None:
+    """Give a recogniser the weights that ``cfg`` says it starts from: ``weights``, ``classifier.checkpoint`` and so on.
+
+    Raises:
+        UsageError: they cannot be had, or do not fit; or DSN-f is given no classifier.
+    """
+    if cfg.classifier.checkpoint is not None:
+        source = load_trained(cfg.classifier.checkpoint, role="classifier.checkpoint")
+        check_fits(source, classes=classes, cfg=cfg, role="classifier.checkpoint")
+        take_classifier(recognizer.classifier, source, cfg=cfg)
+    elif cfg.algorithm.name == "dsn_fixed":
+        raise UsageError("algorithm=dsn_fixed keeps a trained classifier: give it with classifier.checkpoint=PATH")
+    elif cfg.weights is not None:
+        take_weights(recognizer.classifier, cfg.weights, cfg.backbone.weights_from, key="weights")
+    if not isinstance(recognizer, DSN):
+        return
+    trunk = getattr(recognizer.observation, "trunk", recognizer.observation)
+    assert isinstance(trunk, nn.Module)
+    if cfg.observation.checkpoint is not None:
+        take_trunk(trunk, load_trained(cfg.observation.checkpoint, role="observation.checkpoint"))
+    elif cfg.observation.weights is not None:
+        take_weights(trunk, cfg.observation.weights, cfg.observation.weights_from, key="observation.weights")
+
+
+def take_classifier(target: nn.Module, trained: Trained, *, cfg: DictConfig) -> None:
+    """Copy a trained run's classifier into ``target``, from RGB to flow if need be; see `weights.across_modalities`.
+
+    Raises:
+        UsageError: it is another network, or of another modality in a way that cannot be bridged.
+    """
+    where = f"classifier.checkpoint={trained.path}"
+    if trained.cfg.backbone.network != cfg.backbone.network:
+        raise UsageError(f"{where}: holds a {trained.cfg.backbone.name}, asked for is backbone={cfg.backbone.name}")
+    if modality(trained.cfg) != modality(cfg) and cfg.algorithm.name == "dsn_fixed":
+        raise UsageError(
+            f"{where}: was trained on {modality(trained.cfg)}, and algorithm=dsn_fixed keeps the classifier as it is; "
+            f"give one that was trained with dataset.modality={modality(cfg)}"
+        )
+    _take(target, trained, where=where, keep_head=False)
+
+
+def take_trunk(trunk: nn.Module, trained: Trained) -> None:
+    """Copy a clip network trained as a baseline, without its classification layer, into an observation network's trunk.
+
+    One of RGB is made one of flow if need be.
+
+    Raises:
+        UsageError: it is another network, or of flow where the trunk is of RGB.
+    """
+    _take(trunk, trained, where=f"observation.checkpoint={trained.path}", keep_head=True)
+
+
+def _take(network: nn.Module, trained: Trained, *, where: str, keep_head: bool) -> None:
+    state = trained.recognizer.classifier.state_dict()
+    _fit(network, state, trained.cfg, where=f"{where}: holds a {trained.cfg.backbone.name}, which", keep_head=keep_head)
+
+
+def _fit(network: nn.Module, state: State, cfg: DictConfig | None, *, where: str, keep_head: bool) -> None:
+    """Load weights, of what ``cfg`` describes or else of RGB, into a network."""
+    channels = CHANNELS[modality(cfg)] if cfg is not None else CHANNELS["rgb"]
+    try:
+        load_into(network, state, source_channels=channels, keep_head=keep_head)
+    except WeightsError as error:
+        raise UsageError(f"{where} {error}") from error
+
+
+def take_weights(network: nn.Module, weights: str, published: DictConfig, *, key: str) -> None:
+    """Load pretrained weights into a clip network, but for its classification layer.
+
+    Args:
+        network: takes them.
+        weights: a name in ``published``; or a file of weights by name, or of `dsn-train`, whose classifier is taken.
+        published: name -> address; null where there are none in public.
+        key: that ``weights`` was given with, for messages.
+
+    Raises:
+        UsageError: they cannot be had, or do not fit.
+    """
+    where = f"{key}={weights}"
+    if weights in published:
+        file = _download(published[weights], where)
+    elif (file := Path(weights).expanduser()).suffix == "" and not file.exists():
+        known = ", ".join(str(name) for name in published) or "none"
+        raise UsageError(f"{where}: no such file, and no name of public weights for this network (there are: {known})")
+    try:
+        content = read_weights(file)
+        cfg = OmegaConf.create(content[RECORD_KEY]["config"]) if RECORD_KEY in content else None
+        state = tensors_of(content)
+    except WeightsError as error:
+        raise UsageError(f"{where}: {error}") from error
+    if cfg is not None:
+        state = {k.removeprefix("classifier."): v for k, v in state.items() if k.startswith("classifier.")}
+    assert cfg is None or isinstance(cfg, DictConfig)
+    _fit(network, state, cfg, where=f"{where}:", keep_head=True)
+
+
+def _hash_in(name: str) -> str | None:
+    """Return the start of its content's SHA-256 that a public file's name ends with.
+
+    >>> _hash_in("r3d_18-b3b3357e"), _hash_in("model")
+    ('b3b3357e', None)
+    """
+    match = re.search(r"-([0-9a-f]{8,})$", name)
+    return match[1] if match else None
+
+
+def _download(address: str | None, where: str) -> Path:
+    """Return the file of public weights, which torch.hub keeps."""
+    if address is None:
+        raise UsageError(
+            f"{where}: no such weights are public; train them on that data set with algorithm=baseline and give PATH, "
+            "the run's checkpoints/last.ckpt"
+        )
+    folder = Path(torch.hub.get_dir()) / "checkpoints"
+    file = folder / address.rpartition("/")[2]
+    if not file.is_file():
+        try:
+            print(f"downloading {address}", flush=True)
+            torch.hub.load_state_dict_from_url(
+                address, str(folder), map_location="cpu", check_hash=True, weights_only=True
+            )
+        except (OSError, RuntimeError, HTTPException) as error:
+            raise UsageError(
+                f"{where}: {file.name} could not be downloaded ({error}); fetch {address} elsewhere and put it into "
+                f"{folder}"
+            ) from error
+    return file

@@ -1,0 +1,50 @@
+"""What configurations may ask for in ${...}."""
+
+from typing import Any
+
+from omegaconf import ListConfig, OmegaConf
+
+from dsn_lightning.errors import UsageError
+
+_ASPECT = 4 / 3  # of most videos
+_DATA_SETS = {"kinetics400": "KINETICS400", "imagenet": "IMAGENET1K"}
+
+
+def torchvision_preset(model: str, what: str) -> Any:
+    """Return what torchvision's default weights of a classifier were made for.
+
+    Args:
+        model: a name in `torchvision.models` or `torchvision.models.video`.
+        what: ``crop_size``, ``frame_size``, ``mean``, ``std``, ``frames`` a clip, or a data set's name for the address
+            of the weights trained on it (None if there are none).
+
+    Raises:
+        UsageError: torchvision has no such classifier.
+    """
+    from torchvision import models  # takes seconds
+
+    known = models.list_models(module=models) + models.list_models(module=models.video)
+    if model not in known:
+        raise UsageError(
+            f"model={model}: torchvision has no such classifier; it has {', '.join(known[:4])}, ... "
+            "(torchvision.models.list_models)"
+        )
+    weights = models.get_model_weights(model)
+    if what in _DATA_SETS:
+        found = [entry for entry in weights if entry.name.startswith(_DATA_SETS[what])]
+        default = [entry for entry in found if entry == weights.DEFAULT]
+        return (default or found)[0].url if found else None
+    if what == "frames":
+        return 16 if model in models.list_models(module=models.video) else 8
+    preset = weights.DEFAULT.transforms()
+    if what == "crop_size":
+        return preset.crop_size[0]
+    if what == "frame_size":
+        size = list(preset.resize_size)
+        return ListConfig(size if len(size) == 2 else [size[0], round(_ASPECT * size[0])])
+    return ListConfig([float(value) for value in getattr(preset, what)])
+
+
+def register() -> None:
+    """Make ``${torchvision:MODEL,WHAT}`` known to OmegaConf."""
+    OmegaConf.register_new_resolver("torchvision", torchvision_preset, replace=True)
