@@ -14,9 +14,10 @@ class AveragedWeights(WeightAveraging):
     left after the training are the averages; rewards and gradients come from the weights in training. A checkpoint
     holds both.
 
-    Lightning's `EMAWeightAveraging` would differ in two points: it averages whole numbers as well and rounds them down,
-    which would change the count of batches in the batch-norm of a classifier that is kept as it is; and it makes the
-    average before the networks are moved to a GPU, so that each update would bring all weights to the CPU.
+    Lightning's `EMAWeightAveraging` differs in two points. Its decay * average + (1 - decay) * weights rounds, even
+    where both are the same: a classifier that is kept as it is, frozen norms and, rounded down, their counts of batches
+    would drift. And it makes the average before the networks are moved to a GPU, so that each update would bring all
+    weights to the CPU.
 
     Args:
         decay: in (0, 1).
