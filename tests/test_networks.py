@@ -140,7 +140,11 @@ def test_frozen_blocks_stay_and_may_be_left_out():
 
 def test_networks_look_at_the_middle_frames():
     clips = torch.randn(1, 3, 9, 64, 64)
-    for net in (MobileNetV2(4, num_frames=3), TorchvisionNetwork(4, model="resnet18", num_frames=3), ResNet2D(4, num_frames=3)):
+    for net in (
+        MobileNetV2(4, num_frames=3),
+        TorchvisionNetwork(4, model="resnet18", num_frames=3),
+        ResNet2D(4, num_frames=3),
+    ):
         with torch.no_grad():
             assert torch.equal(net.eval()(clips), net(clips[:, :, 3:6]))
         with pytest.raises(UsageError, match="too short for a network that looks at 3"):
@@ -187,7 +191,9 @@ def test_torchvisions_presets(model):
 
 
 def test_published_addresses_are_torchvisions():
-    known = {w.url for name in ("r3d_18", "r2plus1d_18", "mobilenet_v2", "resnet18") for w in models.get_model_weights(name)}
+    known = {
+        w.url for name in ("r3d_18", "r2plus1d_18", "mobilenet_v2", "resnet18") for w in models.get_model_weights(name)
+    }
     for group, names in {"backbone": BACKBONES[2:], "observation": ("r2d_18", "mobilenet_v2")}.items():
         for name in names:
             addresses = composed(f"{group}={name}")[group].weights_from.values()
@@ -205,8 +211,10 @@ def test_unknown_models_are_refused():
     ("overrides", "complaint"),
     [
         (("backbone=mobilenet_v2", "observation=r2d_18"), "observation=r2d_18: clips of 4 frames are too short"),
-        (("backbone=torchvision", "backbone.model=mvit_v2_s", "backbone.frames_per_clip=8"), "mvit_v2_s: does not take clips of 8 frames"),
-        (("backbone=torchvision", "backbone.model=vit_b_16", "backbone.crop_size=112"), "vit_b_16: does not take clips"),
+        (("backbone=torchvision", "backbone.model=mvit_v2_s", "backbone.frames_per_clip=8"),
+         "mvit_v2_s: does not take clips of 8 frames"),
+        (("backbone=torchvision", "backbone.model=vit_b_16", "backbone.crop_size=112"),
+         "vit_b_16: does not take clips"),
     ],
 )  # fmt: skip
 def test_wrong_combinations_are_refused(overrides, complaint):

@@ -11,12 +11,13 @@ from safetensors.torch import save_file
 from torch import nn
 from torchvision import models
 
+from conftest import NEEDLE
 from dsn_lightning.backbones.frames import MobileNetV2
 from dsn_lightning.backbones.resnet2d import ResNet2D
 from dsn_lightning.commands import pretrained
+from dsn_lightning.commands.build import load_trained
 from dsn_lightning.errors import UsageError
 from dsn_lightning.weights import WeightsError, load_into, read_weights, tensors_of
-from conftest import NEEDLE
 from processes import call
 from synthetic import composed, fresh, save_checkpoint
 
@@ -32,7 +33,9 @@ def source() -> dict[str, torch.Tensor]:
 
 
 def same(network: nn.Module, state: dict[str, torch.Tensor], prefix: str) -> bool:
-    return all(torch.equal(value, state[name]) for name, value in network.state_dict().items() if name.startswith(prefix))
+    return all(
+        torch.equal(value, state[name]) for name, value in network.state_dict().items() if name.startswith(prefix)
+    )
 
 
 def test_heads_are_replaced(source):
@@ -73,7 +76,8 @@ LAST = "features.18.0.weight"
         (lambda s: s | {"features.19.weight": torch.ones(1)}, r"has besides features\.19\.weight$"),
         (lambda s: s | {LAST: s[LAST][:, :8]},
          r"in another shape features\.18\.0\.weight \(\(1280, 8, 1, 1\), wanted is \(1280, 320, 1, 1\)\)$"),
-        (lambda s: models.resnet18(weights=None).state_dict(), r"lacks features.* and \d+ more; has besides conv1\.weight"),
+        (lambda s: models.resnet18(weights=None).state_dict(),
+         r"lacks features.* and \d+ more; has besides conv1\.weight"),
         (lambda s: {}, "holds no weights"),
         (lambda s: {"a": 1}, "holds no weights"),
     ],
@@ -105,8 +109,8 @@ def test_damaged_files_and_code_are_refused(source, tmp_path, monkeypatch):
     save_file({"w": torch.ones(500)}, "whole.safetensors")
     Path("half.safetensors").write_bytes(Path("whole.safetensors").read_bytes()[:300])
     for name, complaint in {
-        "half.pt": "cannot be read as weights|is damaged", "empty.pt": "cannot be read as weights", "junk.pt": "cannot be read as weights",
-        "code.pt": "code, perhaps", "hidden.pt": "code, perhaps", "list.pt": "holds a list",
+        "half.pt": "cannot be read as weights|is damaged", "empty.pt": "cannot be read as weights",
+        "junk.pt": "cannot be read as weights", "code.pt": "code, perhaps", "hidden.pt": "code, perhaps", "list.pt": "holds a list",
         "half.safetensors": "cannot be read as weights", "none.pt": "no such file",
     }.items():  # fmt: skip
         with pytest.raises(WeightsError, match=complaint) as caught:
@@ -156,7 +160,9 @@ def test_a_runs_classifier_becomes_another_runs_trunk(tmp_path):
     pretrained.take_weights(target.trunk, str(trained.path), {}, key="observation.weights")
     assert same(target.trunk, trained.recognizer.classifier.state_dict(), "")
     with pytest.raises(UsageError, match=r"^weights=.*: holds a r2d_tiny, which does not fit this network: lacks stem"):
-        pretrained.take_weights(instantiate(composed().backbone.network, num_classes=2), str(trained.path), {}, key="weights")
+        pretrained.take_weights(
+            instantiate(composed().backbone.network, num_classes=2), str(trained.path), {}, key="weights"
+        )
 
 
 def test_public_weights_that_cannot_be_had(tmp_path, monkeypatch):
@@ -164,7 +170,12 @@ def test_public_weights_that_cannot_be_had(tmp_path, monkeypatch):
     published = {"kinetics400": "http://127.0.0.1:9/net-0123abcd.pth", "imagenet": None}
     with pytest.raises(UsageError) as caught:
         pretrained.take_weights(mobilenet(), "kinetics400", published, key="weights")
-    for part in ("weights=kinetics400", "net-0123abcd.pth", "http://127.0.0.1:9/net-0123abcd.pth", str(tmp_path / "hub")):
+    for part in (
+        "weights=kinetics400",
+        "net-0123abcd.pth",
+        "http://127.0.0.1:9/net-0123abcd.pth",
+        str(tmp_path / "hub"),
+    ):
         assert part in str(caught.value)
     with pytest.raises(UsageError, match="weights=imagenet: no such weights are public; train them"):
         pretrained.take_weights(mobilenet(), "imagenet", published, key="weights")
@@ -222,7 +233,10 @@ def test_a_mutated_checkpoint_is_refused_with_one_line(change, tmp_path):
         case "architecture":
             other = composed("backbone=r2d_tiny")
             save_checkpoint(trained.recognizer, other, trained.path)
-            content, complaint = torch.load(trained.path, weights_only=True), "does not fit this network: lacks classifier.conv1"
+            content, complaint = (
+                torch.load(trained.path, weights_only=True),
+                "does not fit this network: lacks classifier.conv1",
+            )
         case "record":
             content["dsn_lightning"], complaint = {"config": {}, "classes": []}, "not a checkpoint of dsn-train"
         case "code":
@@ -233,8 +247,6 @@ def test_a_mutated_checkpoint_is_refused_with_one_line(change, tmp_path):
     if change == "half":
         trained.path.write_bytes(trained.path.read_bytes()[:9000])
     with pytest.raises(UsageError, match=complaint) as caught:
-        from dsn_lightning.commands.build import load_trained
-
         load_trained(trained.path, role="checkpoint")
     assert "\n" not in str(caught.value)
     assert str(caught.value).startswith(f"checkpoint={trained.path}: ")
