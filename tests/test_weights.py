@@ -110,7 +110,8 @@ def test_damaged_files_and_code_are_refused(source, tmp_path, monkeypatch):
     Path("half.safetensors").write_bytes(Path("whole.safetensors").read_bytes()[:300])
     for name, complaint in {
         "half.pt": "cannot be read as weights|is damaged", "empty.pt": "cannot be read as weights",
-        "junk.pt": "cannot be read as weights", "code.pt": "code, perhaps", "hidden.pt": "code, perhaps", "list.pt": "holds a list",
+        "junk.pt": "cannot be read as weights", "code.pt": "code, perhaps", "hidden.pt": "code, perhaps",
+        "list.pt": "holds a list",
         "half.safetensors": "cannot be read as weights", "none.pt": "no such file",
     }.items():  # fmt: skip
         with pytest.raises(WeightsError, match=complaint) as caught:
