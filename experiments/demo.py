@@ -36,12 +36,15 @@ def configured(call: str, overrides: list[str]) -> None:
     (train if call == "train" else evaluate)(cfg)
 
 
-def jobs_of(title: str, seed: int, overrides: list[str], folder: Path) -> list[Job]:
-    """Return the trainings of the four networks and their common evaluation, all with these overrides."""
+def jobs_of(title: str, seed: int, overrides: list[str], folder: Path, *, rows: str = "demo") -> list[Job]:
+    """Return the trainings of the four networks, as ``conf/experiment/<rows>`` has them, and their common evaluation.
+
+    All trainings get these overrides.
+    """
     last = {name: folder / name / "checkpoints" / "last.ckpt" for name in NETWORKS}
     jobs = []
     for name in NETWORKS:
-        own = [f"experiment=demo/{name}", *overrides, f"seed={seed}", f"run_dir={folder / name}"]
+        own = [f"experiment={rows}/{name}", *overrides, f"seed={seed}", f"run_dir={folder / name}"]
         after = []
         if name in ("dsn", "dsn_fixed"):  # the sampler starts from a trained clip network, as the paper's (Sec. V-B)
             own.append(f"observation.checkpoint={last['max_response']}")
