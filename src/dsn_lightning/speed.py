@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,9 @@ PRECISIONS = {"32-true": torch.float32, "bf16-mixed": torch.bfloat16}
 
 _SIDE = {"cpu": 2048, "cuda": 8192}
 """Rows and columns of the matrices whose product is the peak."""
+
+_LONG = 0.1
+"""Seconds; where smaller matrices take longer, they are used."""
 
 
 @dataclass(frozen=True)
@@ -111,10 +115,14 @@ def _tf32_of_convolutions() -> str:
 
 
 def _matrix_product(device: torch.device, dtype: torch.dtype) -> tuple[Callable[[], object], int]:
-    side = _SIDE.get(device.type, 2048)
-    a, b = (torch.rand(side, side, device=device).to(dtype) for _ in range(2))
-    out = torch.empty(side, side, device=device, dtype=dtype)
-    return lambda: torch.mm(a, b, out=out), side**3
+    side, largest = 256, _SIDE.get(device.type, 2048)
+    while True:
+        a, b = (torch.rand(side, side, device=device).to(dtype) for _ in range(2))
+        product = partial(torch.mm, a, b, out=torch.empty(side, side, device=device, dtype=dtype))
+        product()
+        if side == largest or _seconds(product, device.type) > _LONG:  # numbers that the processor does not know
+            return product, side**3
+        side *= 2
 
 
 def _seconds(work: Callable[[], object], kind: str, times: int = 1) -> float:

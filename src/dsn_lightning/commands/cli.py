@@ -231,3 +231,19 @@ def prepare() -> None:
     except KeyboardInterrupt:
         print("dsn-prepare: stopped; what is finished stays, and the same call goes on from there", file=sys.stderr)
         sys.exit(130)
+
+
+@hydra.main(version_base="1.3", config_path=config_folder(), config_name="cost")
+def _cost(cfg: DictConfig) -> None:
+    """The work of dsn-cost."""
+    with one_line_errors("dsn-cost"):
+        from dsn_lightning.commands.cost import cost
+
+        cost(cfg)
+
+
+def cost() -> None:
+    """dsn-cost."""
+    nothing = ("observation=null", "observation=none")  # of a group that has a default Hydra takes only ~observation
+    sys.argv[1:] = ["~observation" if a in nothing else a for a in sys.argv[1:]]
+    _cost()
