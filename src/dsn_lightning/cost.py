@@ -34,7 +34,7 @@ def count_macs(network: nn.Module, *input_shape: int) -> int:
 
 
 def count_parameters(network: nn.Module) -> int:
-    """Return how many numbers are trained; weights that are shared count once.
+    """Return how many weights there are, frozen ones included; those that are shared count once.
 
     >>> count_parameters(nn.Linear(3, 2))
     8

@@ -13,6 +13,9 @@ from dsn_lightning.cost import count_parameters, macs_per_clip
 from dsn_lightning.data.modality import CHANNELS
 from dsn_lightning.errors import UsageError
 
+_REFUSALS = (InstantiationException, RuntimeError, ValueError, AssertionError, TypeError)
+"""What networks raise that are not made for such clips."""
+
 
 @dataclass(frozen=True)
 class NetworkCost:
@@ -20,7 +23,7 @@ class NetworkCost:
 
     Attributes:
         name: of its configuration.
-        parameters: numbers that are trained.
+        parameters: weights, frozen ones included.
         macs: multiply-adds of a clip.
     """
 
@@ -63,7 +66,7 @@ def count_classifier(cfg: DictConfig) -> NetworkCost:
         with torch.device("meta"):
             network = build_classifier(cfg, cfg.num_classes)
         return NetworkCost(cfg.backbone.name, count_parameters(network), macs_per_clip(network, clip_shape(cfg)))
-    except (InstantiationException, RuntimeError, ValueError) as error:
+    except _REFUSALS as error:
         raise _uncountable(f"backbone={cfg.backbone.name}", cfg, error) from error
 
 
@@ -80,7 +83,7 @@ def count_observation(cfg: DictConfig, clips_per_section: int) -> NetworkCost:
             network = build_observation(own)
         macs = macs_per_clip(network, clip_shape(own), clips_per_section=clips_per_section)
         return NetworkCost(own.observation.name, count_parameters(network), macs)
-    except (InstantiationException, RuntimeError, ValueError) as error:
+    except _REFUSALS as error:
         raise _uncountable(f"observation={own.observation.name}", own, error) from error
 
 
