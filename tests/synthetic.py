@@ -25,7 +25,7 @@ from dsn_lightning.data.transforms import Crop
 from dsn_lightning.keyed import keyed_rng
 
 CLASSES = ["right", "left"]
-GROUPS = ("algorithm", "backbone", "observation", "selection")
+GROUPS = ("algorithm", "backbone", "dataset", "observation", "schedule", "selection")
 CONF = Path(__file__).resolve().parents[1] / "conf"
 
 

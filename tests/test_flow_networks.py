@@ -13,13 +13,13 @@ from torch.utils.data import DataLoader
 
 from dsn_lightning.backbones.resnet2d import ResNet2D
 from dsn_lightning.backbones.resnet3d import ResNet3D
-from dsn_lightning.commands import build
+from dsn_lightning.commands import build, pretrained
 from dsn_lightning.commands.cli import check
 from dsn_lightning.commands.evaluate import evaluate_trained
 from dsn_lightning.cost import count_macs
 from dsn_lightning.errors import UsageError
 from dsn_lightning.tracking import Tracker, _clip_table
-from dsn_lightning.weights import fit_first_convolution
+from dsn_lightning.weights import WeightsError, across_modalities, load_into
 from synthetic import SyntheticData, composed, fresh
 
 FLOW = "dataset.modality=flow"
@@ -44,8 +44,7 @@ def test_an_adapted_network_answers_grey_as_before(kind):
     """Its kernels are means over RGB: two channels of 1.5 g give what three of g gave, whatever the picture g."""
     torch.manual_seed(0)
     source, target = networks(3)[kind], networks(2)[kind]
-    wanted = {name: value.shape for name, value in target.state_dict().items()}
-    target.load_state_dict(fit_first_convolution(source.state_dict(), wanted, source_channels=3, channels=2))
+    load_into(target, source.state_dict(), keep_head=False)
     source.train()(torch.randn(4, 3, 8, 32, 32))  # batch statistics other than those of the start
     for name, buffer in source.named_buffers():
         target.get_buffer(name).copy_(buffer)
@@ -62,16 +61,14 @@ def test_an_adapted_network_answers_grey_as_before(kind):
 
 def test_stacked_frames_keep_their_own_kernels():
     kernel = torch.arange(1.0, 13).reshape(1, 12, 1, 1)  # 4 frames of 3 channels
-    state = fit_first_convolution({"conv1.weight": kernel}, {"conv1.weight": torch.Size((1, 8, 1, 1))},
-                                  source_channels=3, channels=2)  # fmt: skip
-    assert state["conv1.weight"].flatten().tolist() == [2, 2, 5, 5, 8, 8, 11, 11]
+    assert across_modalities(kernel, frames=4, channels=2).flatten().tolist() == [2, 2, 5, 5, 8, 8, 11, 11]
 
 
 def test_other_differences_are_not_bridged():
     state = networks(3)[0].state_dict()
-    wider = ResNet3D(3, in_channels=2, stem_width=16, widths=(8, 16), blocks=(1, 1)).state_dict()
-    with pytest.raises(ValueError, match="weights differ"):
-        fit_first_convolution(state, {k: v.shape for k, v in wider.items()}, source_channels=3, channels=2)
+    wider = ResNet3D(3, in_channels=2, stem_width=16, widths=(8, 16), blocks=(1, 1))
+    with pytest.raises(WeightsError, match=r"in another shape stem\.0\.weight, stem\.1\.weight"):
+        load_into(wider, state)
 
 
 def test_flow_is_normalised_around_no_motion():
@@ -93,7 +90,7 @@ def test_all_networks_take_flow(backbone, observation):
 def test_rgb_networks_are_told_nothing_of_channels():
     cfg = composed("backbone.network._target_=conftest.MeanClassifier")
     with open_dict(cfg):
-        for key in ("stem_width", "widths", "blocks"):
+        for key in ("stem_width", "widths", "blocks", "channels_last"):
             del cfg.backbone.network[key]
     assert build.build_recognizer(cfg, 4).classifier.fc.weight.shape == (4, 3)
     cfg.dataset.modality = "flow"
@@ -115,8 +112,8 @@ def test_a_flow_run_starts_from_rgb_networks(checkpoints):
     cfg = composed(FLOW)
     recognizer = build.build_recognizer(cfg, 2)
     build.check_fits(checkpoints["rgb"], classes=["right", "left"], cfg=cfg, role="classifier.checkpoint")
-    build.take_classifier(recognizer.classifier, checkpoints["rgb"], cfg=cfg)
-    build.take_trunk(recognizer.observation.trunk, checkpoints["rgb_2d"], cfg=cfg)
+    pretrained.take_classifier(recognizer.classifier, checkpoints["rgb"], cfg=cfg)
+    pretrained.take_trunk(recognizer.observation.trunk, checkpoints["rgb_2d"])
     rgb, rgb_2d = (checkpoints[name].recognizer.classifier for name in ("rgb", "rgb_2d"))
     grey = torch.randn(2, 1, 8, 32, 32)
     recognizer.eval()
@@ -130,7 +127,7 @@ def test_a_flow_run_starts_from_rgb_networks(checkpoints):
 def test_a_flow_run_starts_from_flow_networks_bit_for_bit(checkpoints):
     cfg = composed(FLOW)
     recognizer = build.build_recognizer(cfg, 2)
-    build.take_classifier(recognizer.classifier, checkpoints["flow"], cfg=cfg)
+    pretrained.take_classifier(recognizer.classifier, checkpoints["flow"], cfg=cfg)
     own, theirs = recognizer.classifier.state_dict(), checkpoints["flow"].recognizer.classifier.state_dict()
     assert all(torch.equal(own[name], theirs[name]) for name in theirs)
 
@@ -145,14 +142,14 @@ def test_other_modalities_are_refused(checkpoints):
             build.check_fits(checkpoints["rgb"], classes=classes, cfg=flow, role=role)
     recognizer = build.build_recognizer(rgb, 2)
     with pytest.raises(UsageError, match="was trained on flow, which cannot start"):
-        build.take_classifier(recognizer.classifier, checkpoints["flow"], cfg=rgb)
+        pretrained.take_classifier(recognizer.classifier, checkpoints["flow"], cfg=rgb)
     with pytest.raises(UsageError, match="was trained on flow, which cannot start"):
-        build.take_trunk(recognizer.observation.trunk, checkpoints["flow_2d"], cfg=rgb)
+        pretrained.take_trunk(recognizer.observation.trunk, checkpoints["flow_2d"])
     fixed = composed(FLOW, "algorithm=dsn_fixed")
     with pytest.raises(UsageError, match="dsn_fixed keeps the classifier as it is"):
-        build.take_classifier(build.build_recognizer(fixed, 2).classifier, checkpoints["rgb"], cfg=fixed)
-    with pytest.raises(UsageError, match="cannot become the network of flow"):
-        build.take_trunk(build.build_recognizer(flow, 2).observation.trunk, checkpoints["rgb"], cfg=flow)
+        pretrained.take_classifier(build.build_recognizer(fixed, 2).classifier, checkpoints["rgb"], cfg=fixed)
+    with pytest.raises(UsageError, match="holds a r3d_tiny, which does not fit this network: lacks conv1"):
+        pretrained.take_trunk(build.build_recognizer(flow, 2).observation.trunk, checkpoints["rgb"])
 
 
 @pytest.mark.parametrize("value", ["depth", "RGB", "null"])

@@ -1,13 +1,12 @@
 """The clip classifier alone: what DSN is held against, and what max-response sampling ranks clips with."""
 
-from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from dsn_lightning.dsn import Consensus, consensus_log_probabilities, video_cross_entropy
-from dsn_lightning.recognizer import Recognizer
+from dsn_lightning.recognizer import MakeOptimizer, Recognizer
 
 
 class Baseline(Recognizer):
@@ -18,7 +17,7 @@ class Baseline(Recognizer):
 
     Args:
         classifier: normalised clips (B, C, T, H, W) -> logits (B, J).
-        optimizer: makes the optimiser from the classifier's parameters.
+        optimizer: makes the optimiser from the classifier's parameter groups.
         consensus: see `dsn_lightning.dsn.consensus_log_probabilities`.
         **shared: arguments of `Recognizer`.
     """
@@ -29,7 +28,7 @@ class Baseline(Recognizer):
         self,
         classifier: nn.Module,
         *,
-        optimizer: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer],
+        optimizer: MakeOptimizer,
         consensus: Consensus = "probabilities",
         **shared: Any,
     ) -> None:
@@ -40,7 +39,7 @@ class Baseline(Recognizer):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Return the classifier's optimiser."""
-        return self.make_optimizer(self.classifier.parameters())
+        return self.make_optimizer(self.parameter_groups("classifier"))
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         """One SGD step on the video-level cross-entropy (Eq. 5)."""

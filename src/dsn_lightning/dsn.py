@@ -8,7 +8,7 @@ Shapes: B videos, M sections, N clips a section, C channels, T frames, H W pixel
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 from typing import Any, Literal
 
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from dsn_lightning.estimators import Estimate, RewardFunction, log_probability, sample_actions
 from dsn_lightning.monitor import PolicyMonitor
-from dsn_lightning.recognizer import Recognizer, evaluating
+from dsn_lightning.recognizer import MakeOptimizer, Recognizer, evaluating
 from dsn_lightning.schedules import Schedule
 
 Consensus = Literal["probabilities", "logits"]
@@ -95,7 +95,7 @@ class DSN(Recognizer):
     Args:
         classifier: phi, normalised clips (B, C, T, H, W) -> logits (B, J).
         observation: theta, normalised section clips (..., N, C, T, H, W) -> policy logits (..., N) (Eq. 3).
-        sampler_optimizer: makes theta's optimiser from its parameters.
+        sampler_optimizer: makes theta's optimiser from its parameter groups.
         classifier_optimizer: makes phi's; None fixes the classifier, bit for bit (the paper's DSN-f).
         sampler_schedule: of theta's learning rate; None takes phi's.
         estimator: of the policy gradient; see `dsn_lightning.estimators`.
@@ -112,8 +112,8 @@ class DSN(Recognizer):
         classifier: nn.Module,
         observation: nn.Module,
         *,
-        sampler_optimizer: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer],
-        classifier_optimizer: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer] | None,
+        sampler_optimizer: MakeOptimizer,
+        classifier_optimizer: MakeOptimizer | None,
         sampler_schedule: Schedule | None = None,
         estimator: Callable[..., Estimate] = reinforce_with_greedy_baseline,
         gamma: float,
@@ -123,7 +123,7 @@ class DSN(Recognizer):
         **shared: Any,
     ) -> None:
         super().__init__(**shared)
-        self.classifier = classifier.requires_grad_(classifier_optimizer is not None)
+        self.classifier = classifier.requires_grad_(False) if classifier_optimizer is None else classifier
         self.observation = observation
         self.make_sampler_optimizer = sampler_optimizer
         self.make_classifier_optimizer = classifier_optimizer
@@ -138,9 +138,9 @@ class DSN(Recognizer):
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         """Return theta's optimiser and, unless it is fixed, phi's."""
-        optimizers = [self.make_sampler_optimizer(self.observation.parameters())]
+        optimizers = [self.make_sampler_optimizer(self.parameter_groups("sampler"))]
         if self.make_classifier_optimizer is not None:
-            optimizers.append(self.make_classifier_optimizer(self.classifier.parameters()))
+            optimizers.append(self.make_classifier_optimizer(self.parameter_groups("classifier")))
         return optimizers
 
     def train(self, mode: bool = True) -> "DSN":

@@ -1,7 +1,7 @@
 """What every trained recogniser shares: normalisation, manual optimisation, learning rates, validation metrics."""
 
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -10,9 +10,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
+from dsn_lightning.finetuning import FineTuning
 from dsn_lightning.keyed import keyed_seed, keyed_uniforms
 from dsn_lightning.metrics import EpochMeans, VideoMetrics, states_of_all, take_state
 from dsn_lightning.schedules import Schedule
+
+MakeOptimizer = Callable[[list[dict[str, Any]]], torch.optim.Optimizer]
+"""Makes an optimiser from parameter groups."""
 
 
 @contextmanager
@@ -38,6 +42,7 @@ class Recognizer(pl.LightningModule):
         gradient_clip: largest 2-norm of an optimiser's gradient; None leaves it alone. (Lightning's own flag does
             not work in manual optimisation.)
         accumulate: batches whose gradients are averaged before a step, >= 1.
+        finetuning: what stays frozen, and the optimisers' parameter groups.
 
     A step's gradient is the mean over its videos, however they are spread over processes and accumulated batches.
     """
@@ -57,6 +62,7 @@ class Recognizer(pl.LightningModule):
         seed: int = 0,
         gradient_clip: float | None = None,
         accumulate: int = 1,
+        finetuning: FineTuning | None = None,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
@@ -64,17 +70,49 @@ class Recognizer(pl.LightningModule):
         self.seed = seed
         self.gradient_clip = gradient_clip
         self.accumulate = accumulate
+        self.finetuning = finetuning or FineTuning()
         self.register_buffer("mean", 255 * torch.tensor(mean).view(-1, 1, 1, 1), persistent=False)
         self.register_buffer("std", 255 * torch.tensor(std).view(-1, 1, 1, 1), persistent=False)
         self.validation_metrics = VideoMetrics()
-        quantities = ("loss", "gradient_norm", "lr")
-        self.means = EpochMeans([f"train/{name}_{q}" for name in ("classifier", "sampler") for q in quantities])
+        names, quantities = ("classifier", "sampler"), ("loss", "gradient_norm", "lr")
+        figures = [f"train/{name}_{quantity}" for name in names for quantity in quantities]
+        figures += [f"train/{name}_head_lr" for name in names if self.finetuning.head_lr_of(name) is not None]
+        self.means = EpochMeans(figures)
         self.num_videos = 0  # of this process in the present batch
         self.videos_in_step = {"classifier": 0, "sampler": 0}  # of this process since the optimiser's last step
 
     @abstractmethod
     def predict(self, batch: dict[str, Any]) -> Tensor:
         """Return log H, the video-level log-probabilities (B, J), for a batch of test clips."""
+
+    def network(self, name: str) -> nn.Module:
+        """Return the network that the optimiser ``name`` trains."""
+        return self.observation if name == "sampler" else self.classifier
+
+    def parameter_groups(self, name: str) -> list[dict[str, Any]]:
+        """Return what the optimiser ``name`` is made from; see `FineTuning.groups`."""
+        return self.finetuning.groups(self.network(name), name=name)
+
+    def setup(self, stage: str) -> None:
+        """Freeze what is to be frozen, before Lightning wraps the networks and asks for the optimisers.
+
+        Raises:
+            UsageError: a network that is to be trained has nothing to train.
+        """
+        if stage == "fit":
+            self.finetuning.freeze(self)
+            for name in self.optimizer_names:
+                self.parameter_groups(name)
+
+    def on_train_start(self) -> None:
+        """Set the modes, which Lightning leaves as they are; it calls ``eval()`` and puts them back in validation."""
+        self.train()
+
+    def train(self, mode: bool = True) -> "Recognizer":
+        """Set the training mode; frozen batch-norm layers stay in eval mode."""
+        super().train(mode)
+        self.finetuning.keep_frozen(self)
+        return self
 
     def normalize(self, clips: Tensor) -> Tensor:
         """Turn uint8 clips (..., C, T, H, W) into floats of about zero mean and unit variance.
@@ -106,7 +144,7 @@ class Recognizer(pl.LightningModule):
         self.videos_in_step[name] += self.num_videos
         processes = self.trainer.world_size  # which DDP averages over
         self.manual_backward(loss * (self.num_videos * processes))
-        self._share_statistics(self.observation if name == "sampler" else self.classifier)
+        self._share_statistics(self.network(name))
         if self.ends_group(batch_idx):
             optimizer.step()
             optimizer.zero_grad()
@@ -154,7 +192,11 @@ class Recognizer(pl.LightningModule):
             factor = self.schedules[name].factor(epoch)
             for group in optimizer.param_groups:
                 group["lr"] = group.setdefault("initial_lr", group["lr"]) * factor
-            self.means.update(f"train/{name}_lr", group["lr"])
+            heads = [group for group in optimizer.param_groups if group.get("head")]
+            rest = [group for group in optimizer.param_groups if not group.get("head")]
+            self.means.update(f"train/{name}_lr", (rest or heads)[0]["lr"])
+            if heads:
+                self.means.update(f"train/{name}_head_lr", heads[0]["lr"])
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the sums of the epoch so far; a checkpoint may be made in the middle of an epoch."""

@@ -1,6 +1,7 @@
 """Weights from files, and from one network into another: across inputs, data sets and modalities."""
 
 import pickle
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,8 @@ def read_weights(path: Path) -> dict[str, Any]:
             from safetensors.torch import load_file
 
             return dict(load_file(path))
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"):  # torch tells what pickles may do, and then refuses to do it
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except ImportError as error:
         raise WeightsError("needs the package safetensors") from error
     except pickle.UnpicklingError as error:

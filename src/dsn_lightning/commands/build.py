@@ -1,6 +1,6 @@
 """From a configuration to objects, and from a checkpoint back to them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from dsn_lightning.data.datamodule import SectionClipDataModule
 from dsn_lightning.data.modality import CHANNELS, FLOW_MEAN, FLOW_STD
 from dsn_lightning.data.transforms import Crop
 from dsn_lightning.errors import UsageError
+from dsn_lightning.finetuning import FineTuning
 from dsn_lightning.recognizer import Recognizer
 from dsn_lightning.weights import WeightsError, load_into, read_weights
 
@@ -91,6 +92,7 @@ def build_recognizer(cfg: DictConfig, num_classes: int) -> Recognizer:
         seed=cfg.seed,
         gradient_clip=cfg.schedule.gradient_clip,
         accumulate=cfg.schedule.accumulate,
+        finetuning=finetuning(cfg.schedule),
     )
 
 
@@ -117,6 +119,23 @@ def check_clips(recognizer: Recognizer, cfg: DictConfig) -> None:
                 f"({reason}); set backbone.frames_per_clip, backbone.crop_size and backbone.frame_size to what it was "
                 "made for"
             ) from error
+
+
+def finetuning(schedule: DictConfig) -> FineTuning:
+    """Return what ``schedule`` freezes and how it makes parameter groups; runs of earlier versions lack the keys."""
+    return FineTuning(**{f.name: schedule[f.name] for f in fields(FineTuning) if f.name in schedule})
+
+
+def check_schedule(schedule: DictConfig) -> None:
+    """Refuse a schedule that cannot be followed, before anything costly starts.
+
+    Raises:
+        UsageError: names the key, its value and the remedy.
+    """
+    finetuning(schedule)
+    for rule in (schedule.rule, schedule.get("sampler_rule")):
+        if rule is not None:
+            instantiate(rule, _convert_="all")
 
 
 @dataclass(frozen=True)

@@ -111,12 +111,16 @@ def check(cfg: DictConfig) -> None:
     modality = cfg.dataset.get("modality", "rgb")  # dsn-evaluate takes it from the checkpoint
     if modality not in ("rgb", "flow"):
         raise UsageError(f"dataset.modality={modality}: must be rgb or flow")
-    positive = ("schedule.lr", "schedule.sampler_lr", "schedule.gradient_clip")
+    positive = ("schedule.lr", "schedule.sampler_lr", "schedule.head_lr", "schedule.sampler_head_lr",
+                "schedule.gradient_clip")  # fmt: skip
     for key in (*positive, "schedule.momentum", "schedule.weight_decay", "algorithm.exploration"):
         value = OmegaConf.select(cfg, key)
         number = isinstance(value, int | float) and not isinstance(value, bool)
         if value is not None and not (number and (value > 0 if key in positive else value >= 0)):
             raise UsageError(f"{key}={value}: must be a number {'above' if key in positive else 'of at least'} 0")
+    ema = OmegaConf.select(cfg, "schedule.ema")
+    if ema is not None and (not isinstance(ema, float) or not 0 < ema < 1):
+        raise UsageError(f"schedule.ema={ema}: is a decay between 0 and 1, such as 0.99; null: no average")
     if "trainer" in cfg:
         _check_trainer(cfg)
 

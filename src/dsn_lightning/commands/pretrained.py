@@ -5,7 +5,7 @@ from http.client import HTTPException
 from pathlib import Path
 
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from torch import nn
 
 from dsn_lightning.commands.build import RECORD_KEY, Trained, check_fits, load_trained, modality
@@ -69,13 +69,16 @@ def take_trunk(trunk: nn.Module, trained: Trained) -> None:
 
 
 def _take(network: nn.Module, trained: Trained, *, where: str, keep_head: bool) -> None:
-    state = trained.recognizer.classifier.state_dict()
-    _fit(network, state, trained.cfg, where=f"{where}: holds a {trained.cfg.backbone.name}, which", keep_head=keep_head)
+    own = modality(trained.cfg)
+    if own == "flow" and getattr(network, "in_channels", CHANNELS[own]) != CHANNELS[own]:
+        raise UsageError(f"{where}: was trained on flow, which cannot start a run of dataset.modality=rgb")
+    state, channels = trained.recognizer.classifier.state_dict(), CHANNELS[own]
+    where = f"{where}: holds a {trained.cfg.backbone.name}, which"
+    _fit(network, state, channels, where=where, keep_head=keep_head)
 
 
-def _fit(network: nn.Module, state: State, cfg: DictConfig | None, *, where: str, keep_head: bool) -> None:
-    """Load weights, of what ``cfg`` describes or else of RGB, into a network."""
-    channels = CHANNELS[modality(cfg)] if cfg is not None else CHANNELS["rgb"]
+def _fit(network: nn.Module, state: State, channels: int, *, where: str, keep_head: bool) -> None:
+    """Load weights, of frames of so many channels, into a network."""
     try:
         load_into(network, state, source_channels=channels, keep_head=keep_head)
     except WeightsError as error:
@@ -102,14 +105,13 @@ def take_weights(network: nn.Module, weights: str, published: DictConfig, *, key
         raise UsageError(f"{where}: no such file, and no name of public weights for this network (there are: {known})")
     try:
         content = read_weights(file)
-        cfg = OmegaConf.create(content[RECORD_KEY]["config"]) if RECORD_KEY in content else None
-        state = tensors_of(content)
+        if RECORD_KEY in content:
+            trained = load_trained(file, role=key)
+            _take(network, trained, where=where, keep_head=True)
+        else:
+            _fit(network, tensors_of(content), CHANNELS["rgb"], where=f"{where}:", keep_head=True)
     except WeightsError as error:
         raise UsageError(f"{where}: {error}") from error
-    if cfg is not None:
-        state = {k.removeprefix("classifier."): v for k, v in state.items() if k.startswith("classifier.")}
-    assert cfg is None or isinstance(cfg, DictConfig)
-    _fit(network, state, cfg, where=f"{where}:", keep_head=True)
 
 
 def _hash_in(name: str) -> str | None:
@@ -134,9 +136,8 @@ def _download(address: str | None, where: str) -> Path:
     if not file.is_file():
         try:
             print(f"downloading {address}", flush=True)
-            torch.hub.load_state_dict_from_url(
-                address, str(folder), map_location="cpu", check_hash=True, weights_only=True
-            )
+            folder.mkdir(parents=True, exist_ok=True)
+            torch.hub.download_url_to_file(address, str(file), hash_prefix=_hash_in(file.stem))
         except (OSError, RuntimeError, HTTPException) as error:
             raise UsageError(
                 f"{where}: {file.name} could not be downloaded ({error}); fetch {address} elsewhere and put it into "

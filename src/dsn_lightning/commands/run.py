@@ -28,6 +28,7 @@ _LIGHTNINGS_ADVICE = (
     ".*have no `val_dataloader`.*",
     ".*exists and is not empty.*",  # the run's folder, when a run is resumed
     ".*your dataloader is not resumable.*",  # it is; Lightning looks for another way to do it
+    ".*in eval mode at the start of training.*",  # parts that a network keeps frozen
     ".*use `.*sync_dist=True.*",  # what is logged at an epoch's end is the same in all processes
 )
 

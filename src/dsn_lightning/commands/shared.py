@@ -77,7 +77,7 @@ def _what_matters(cfg: DictConfig) -> dict[str, Any]:
     resolved: Any = OmegaConf.to_container(cfg, resolve=True)
     content: dict[str, Any] = {part: resolved[part] for part in parts}
     for group, keys in {
-        "schedule": ("sampler_lr", "sampler_rule"),
+        "schedule": ("sampler_lr", "sampler_rule", "sampler_head_lr"),
         "trainer": ("accelerator", "num_nodes", "strategy", "max_time", "check_val_every_n_epoch"),
     }.items():
         content[group] = {key: value for key, value in content[group].items() if key not in keys}

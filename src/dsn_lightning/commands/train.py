@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint
 from pytorch_lightning.strategies import DDPStrategy
 
+from dsn_lightning.averaging import AveragedWeights
 from dsn_lightning.callbacks import (
     AtomicCheckpointIO,
     CheckpointRecord,
@@ -59,6 +60,7 @@ def train(cfg: DictConfig) -> None:
     keep_lightning_quiet()
     began = datetime.now(UTC).replace(microsecond=0)
     run_dir = Path(cfg.run_dir)
+    build.check_schedule(cfg.schedule)
     if cfg.trainer.get("sync_batchnorm") and not on_gpus(cfg.trainer):
         raise UsageError("trainer.sync_batchnorm=true: works on GPUs only; on the CPU each process has its own")
     here = local_processes(cfg.trainer)
@@ -189,6 +191,9 @@ def _train(cfg: DictConfig, run_dir: Path, tracker: Tracker) -> None:
         if isinstance(end.__context__, KeyboardInterrupt):  # Lightning makes exit code 1 of Ctrl-C
             raise end.__context__ from None
         raise
+    for average in callbacks:
+        if isinstance(average, AveragedWeights):
+            average.give(recognizer)  # however the training ended
     if any(isinstance(c, LastCheckpoint) and (c.ended_by_sigterm or c.received_sigterm) for c in callbacks):
         sys.exit(STOPPED_BY_SIGTERM)
     if cfg.test.enabled:
@@ -245,6 +250,8 @@ def _callbacks(
         BadVideos(limit=data.max_bad, known=len(data.bad["train"]), num_videos=len(data.videos("train"))),
         RunProgress(bar=cfg.progress and process_rank() == 0, file=run_dir / "progress.json"),
     ]
+    if cfg.schedule.get("ema") is not None:
+        callbacks.append(AveragedWeights(decay=cfg.schedule.ema))
     if has_val:
         best = ModelCheckpoint(last.parent, filename="best", monitor="val/top1", mode="max",
                                enable_version_counter=False)  # fmt: skip
@@ -278,12 +285,17 @@ def seconds_of(duration: Any) -> float | None:
 
 
 def _announcement(cfg: DictConfig, trainer: pl.Trainer, num_train: int) -> str:
-    rates = f"learning rate {cfg.schedule.lr}"
+    own = cfg.schedule
+    rates = f"learning rate {own.lr}" + _head_rate(own.get("head_lr"))
     if cfg.algorithm.name != "baseline":
-        rates += f", the sampler's {cfg.schedule.sampler_lr}"
+        rates += f", the sampler's {own.sampler_lr}" + _head_rate(own.get("sampler_head_lr"))
     shares = f" over {trainer.world_size} processes" if trainer.world_size > 1 else ""
     groups = f" x {cfg.schedule.accumulate} accumulated" if cfg.schedule.accumulate > 1 else ""
     return f"{num_train} training videos; {cfg.schedule.batch_size}{groups} a step{shares}; {rates} (not scaled)"
+
+
+def _head_rate(rate: float | None) -> str:
+    return "" if rate is None else f" (the last layer's {rate})"
 
 
 def _what_lacks(data: SectionClipDataModule) -> list[str]:

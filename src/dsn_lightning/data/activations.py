@@ -26,7 +26,7 @@ from dsn_lightning.data.decoding import VideoError
 from dsn_lightning.data.sections import IntArray
 from dsn_lightning.data.transforms import Crop
 
-_AT_ONCE = 64  # frames
+_AT_ONCE = 16  # frames; more no longer fit into the caches of a core, and take twice as long
 _VIEWS = 2  # as it is, and mirrored
 
 
