@@ -11,7 +11,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 PRELOAD = ["dsn_lightning.commands.train", "dsn_lightning.commands.evaluate",
-           "dsn_lightning.commands.prepare",
+           "dsn_lightning.commands.prepare", "dsn_lightning.commands.cost",
            "wandb", "wandb.sdk.launch", "pandas", "torch.utils.tensorboard"]  # fmt: skip
 Environment = Mapping[str, str | None]  # None: not set
 _AS_IT_IS: Environment = {}
@@ -37,7 +37,13 @@ def enter(command: str, arguments: tuple[str, ...], cwd: str, out: str, err: str
 
     torch.set_num_threads(1)
     try:
-        {"dsn-train": cli.train, "dsn-evaluate": cli.evaluate, "dsn-prepare": cli.prepare}[command]()
+        entries = {
+            "dsn-train": cli.train,
+            "dsn-evaluate": cli.evaluate,
+            "dsn-prepare": cli.prepare,
+            "dsn-cost": cli.cost,
+        }
+        entries[command]()
     finally:
         sys.stdout.flush()
         sys.stderr.flush()

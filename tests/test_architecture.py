@@ -8,9 +8,9 @@ import pytest
 SOURCE = Path(__file__).resolve().parents[1] / "src" / "dsn_lightning"
 
 LAYERS = (  # what a part may import: itself and everything above it in this list
-    {"errors", "files"},
+    {"errors", "files", "paper"},
     {"runs", "splits"},
-    {"keyed", "metrics", "schedules", "finetuning", "cost", "weights", "data.sections", "data.records"},
+    {"keyed", "metrics", "schedules", "finetuning", "cost", "speed", "weights", "data.sections", "data.records"},
     {"data"},
     {"backbones", "estimators", "selection"},
     {"monitor", "recognizer"},

@@ -266,6 +266,7 @@ def test_an_installed_wheel_finds_its_configurations(unpacked_wheel, tmp_path):
     configurations = {p.relative_to(ROOT / "conf") for p in (ROOT / "conf").rglob("*.yaml")}
     installed = unpacked_wheel / "dsn_lightning" / "conf"
     assert {p.relative_to(installed) for p in installed.rglob("*.yaml")} == configurations
+    assert (unpacked_wheel / "dsn_lightning" / "paper" / "tables.csv").is_file()
 
 
 def test_repeated_set_up_costs_nothing():

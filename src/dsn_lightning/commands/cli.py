@@ -9,6 +9,7 @@ from typing import NoReturn
 import hydra
 from hydra.errors import InstantiationException
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import InterpolationResolutionError
 
 from dsn_lightning.commands import resolvers
 from dsn_lightning.commands.processes import process_rank, without_a_folder
@@ -52,10 +53,18 @@ def one_line_errors(command: str) -> Iterator[None]:
         yield
     except UsageError as error:
         stop(command, str(error))
-    except InstantiationException as error:  # Hydra wraps what a constructor raises
-        if not isinstance(error.__cause__, UsageError):
+    except (InstantiationException, InterpolationResolutionError) as error:  # around what a constructor, ${...} raise
+        usage = _usage_error_behind(error)
+        if usage is None:
             raise
-        stop(command, str(error.__cause__))
+        stop(command, str(usage))
+
+
+def _usage_error_behind(error: BaseException) -> UsageError | None:
+    behind: BaseException | None = error
+    while behind is not None and not isinstance(behind, UsageError):
+        behind = behind.__cause__ or behind.__context__
+    return behind
 
 
 def quote_pattern(arguments: list[str]) -> list[str]:
@@ -235,3 +244,19 @@ def prepare() -> None:
     except KeyboardInterrupt:
         print("dsn-prepare: stopped; what is finished stays, and the same call goes on from there", file=sys.stderr)
         sys.exit(130)
+
+
+@hydra.main(version_base="1.3", config_path=config_folder(), config_name="cost")
+def _cost(cfg: DictConfig) -> None:
+    """The work of dsn-cost."""
+    with one_line_errors("dsn-cost"):
+        from dsn_lightning.commands.cost import cost
+
+        cost(cfg)
+
+
+def cost() -> None:
+    """dsn-cost."""
+    nothing = ("observation=null", "observation=none")  # of a group that has a default Hydra takes only ~observation
+    sys.argv[1:] = ["~observation" if a in nothing else a for a in sys.argv[1:]]
+    _cost()

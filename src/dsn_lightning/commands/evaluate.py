@@ -20,7 +20,7 @@ from dsn_lightning.commands.fuse import fuse_stored
 from dsn_lightning.commands.processes import process_rank, started_as_one_of_many
 from dsn_lightning.commands.run import environment, keep_lightning_quiet, write_json
 from dsn_lightning.commands.tracked import tracked
-from dsn_lightning.cost import count_macs
+from dsn_lightning.cost import VideoCost, macs_per_clip
 from dsn_lightning.data.datamodule import SectionClipDataModule
 from dsn_lightning.data.modality import CHANNELS
 from dsn_lightning.dsn import DSN
@@ -292,11 +292,11 @@ class _Describe:
         b = cfg.backbone
         clip = (CHANNELS[build.modality(cfg)], b.frames_per_clip, b.crop_size, b.crop_size)
         self.macs = {  # of a clip, all the windows that are looked at
-            n: count_macs(r.classifier, 1, *clip) * crops_seen(n, selections, cfg.test.crops)
+            n: macs_per_clip(r.classifier, clip) * crops_seen(n, selections, cfg.test.crops)
             for n, r in networks.classifiers.items()
         }
         self.macs |= {
-            f"{n} sampler": count_macs(s.observation, 1, cfg.test.N, *clip) / cfg.test.N
+            f"{n} sampler": macs_per_clip(s.observation, clip, clips_per_section=cfg.test.N)
             for n, s in networks.samplers.items()
         }
 
@@ -308,8 +308,10 @@ class _Describe:
         watcher = None if selection.sampler is None else f"{source} sampler" if learned else source
         candidates = scheme.num_sections * scheme.clips_per_section
         oracle = selection.name.startswith("oracle")  # knows the label: its cost means nothing
-        cost = None if oracle else num_clips * self.macs[classifier] / 1e9
-        watching = None if oracle else candidates * self.macs[watcher] / 1e9 if watcher else 0.0
+        cost = None if oracle else VideoCost.of(
+            clips=num_clips, classifier=self.macs[classifier],
+            candidates=candidates, observation=self.macs[watcher] if watcher else 0.0,
+        )  # fmt: skip
         seconds = num_clips * (self.watch.per_clip(classifier) or 0.0)
         if watcher:
             seconds += candidates * (self.watch.per_clip(watcher) or 0.0)
@@ -330,9 +332,9 @@ class _Describe:
             "M": scheme.num_sections,
             "N": scheme.clips_per_section,
             "crops": self.cfg.test.crops,
-            "gmacs_classifier": cost,
-            "gmacs_observation": watching,
-            "gmacs": None if cost is None or watching is None else cost + watching,
+            "gmacs_classifier": cost and cost.classifier,
+            "gmacs_observation": cost and cost.observation,
+            "gmacs": cost and cost.total,
             **self.counts,
             "seconds_per_video": None if oracle or not self.timed else seconds,
         }

@@ -18,6 +18,7 @@ from filelock import FileLock, Timeout
 
 from dsn_lightning.errors import UsageError
 from dsn_lightning.files import write_atomically
+from dsn_lightning.speed import cpu_name
 from dsn_lightning.tracking import STOPPED_BY_SIGTERM, exit_code_of
 
 _LIGHTNINGS_ADVICE = (
@@ -122,7 +123,7 @@ def environment(**more: Any) -> dict[str, Any]:
         "versions": {name: importlib.metadata.version(name) for name in packages},
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "cpu": _cpu_name(),
+        "cpu": cpu_name(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "threads": torch.get_num_threads(),
         "gpus": gpus,
@@ -134,12 +135,6 @@ def environment(**more: Any) -> dict[str, Any]:
 def write_json(path: Path, content: Any) -> None:
     """Write ``content`` atomically, indented."""
     write_atomically(path, json.dumps(content, indent=2) + "\n")
-
-
-def _cpu_name() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
-    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
 
 
 def git_commit() -> str | None:

@@ -14,12 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
-from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
-from hydra.core.singleton import Singleton
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from dsn_lightning.commands.cli import config_folder
+from dsn_lightning.commands.compose import compose_anew
 from dsn_lightning.errors import UsageError
 
 AUTO = {
@@ -55,13 +52,7 @@ def _is_pointless(cfg: DictConfig, key: str) -> bool:
 
 def _configuration(cfg: DictConfig, role: str) -> DictConfig:
     """Return the configuration of the baseline that ``cfg``'s run needs as ``role``."""
-    application = Singleton.get_state()  # a resumed run's Hydra knows that run's folder, not conf/
-    GlobalHydra.instance().clear()
-    try:
-        with initialize_config_dir(config_folder(), version_base="1.3"):
-            groups = compose("train", ["algorithm=baseline", "run_dir=none"])
-    finally:
-        Singleton.set_state(application)
+    groups = compose_anew("train", "algorithm=baseline", "run_dir=none")
     own = deepcopy(cfg)
     with open_dict(own):
         own.algorithm = groups.algorithm

@@ -1,0 +1,104 @@
+"""From a configuration to the two networks alone, and to what they cost; imports nothing of training."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from torch import nn
+
+from dsn_lightning.cost import count_parameters, macs_per_clip
+from dsn_lightning.data.modality import CHANNELS
+from dsn_lightning.errors import UsageError
+
+_REFUSALS = (InstantiationException, RuntimeError, ValueError, AssertionError, TypeError)
+"""What networks raise that are not made for such clips."""
+
+
+@dataclass(frozen=True)
+class NetworkCost:
+    """What one network costs.
+
+    Attributes:
+        name: of its configuration.
+        parameters: weights, frozen ones included.
+        macs: multiply-adds of a clip.
+    """
+
+    name: str
+    parameters: int
+    macs: float
+
+
+def build_classifier(cfg: DictConfig, num_classes: int) -> nn.Module:
+    """Return the classifier of ``cfg.backbone`` with fresh weights; it is told the channels unless they are RGB's."""
+    network: nn.Module = instantiate(cfg.backbone.network, num_classes=num_classes, **_channels(cfg))
+    return network
+
+
+def build_observation(cfg: DictConfig) -> nn.Module:
+    """Return the observation network of ``cfg.observation`` for ``cfg.N`` clips a section, likewise."""
+    own = _channels(cfg)
+    nested = {"trunk": own} if own and "trunk" in cfg.observation.network else own
+    network: nn.Module = instantiate(cfg.observation.network, **nested)
+    return network
+
+
+def _channels(cfg: DictConfig) -> dict[str, Any]:
+    return {} if cfg.dataset.modality == "rgb" else {"in_channels": CHANNELS[cfg.dataset.modality]}
+
+
+def clip_shape(cfg: DictConfig) -> tuple[int, int, int, int]:
+    """Return (C, T, H, W) of the clips that both networks are given."""
+    b = cfg.backbone
+    return CHANNELS[cfg.dataset.modality], b.frames_per_clip, b.crop_size, b.crop_size
+
+
+def count_classifier(cfg: DictConfig) -> NetworkCost:
+    """Count the classifier for ``cfg.num_classes``, which is built without memory.
+
+    Raises:
+        UsageError: it cannot be built, or does not take such clips.
+    """
+    try:
+        with torch.device("meta"):
+            network = build_classifier(cfg, cfg.num_classes)
+        return NetworkCost(cfg.backbone.name, count_parameters(network), macs_per_clip(network, clip_shape(cfg)))
+    except _REFUSALS as error:
+        raise _uncountable(f"backbone={cfg.backbone.name}", cfg, error) from error
+
+
+def count_observation(cfg: DictConfig, clips_per_section: int) -> NetworkCost:
+    """Count the observation network for sections of N clips; its head is shared out among them.
+
+    Raises:
+        UsageError: it cannot be built, or does not take such clips.
+    """
+    own = cfg.copy()
+    own.N = clips_per_section
+    try:
+        with torch.device("meta"):
+            network = build_observation(own)
+        macs = macs_per_clip(network, clip_shape(own), clips_per_section=clips_per_section)
+        return NetworkCost(own.observation.name, count_parameters(network), macs)
+    except _REFUSALS as error:
+        raise _uncountable(f"observation={own.observation.name}", own, error) from error
+
+
+def _uncountable(key: str, cfg: DictConfig, error: Exception) -> UsageError:
+    if isinstance(error, UsageError):
+        return error
+    if isinstance(error, InstantiationException) and isinstance(error.__cause__, Exception):
+        error = error.__cause__
+    shape = " x ".join(map(str, clip_shape(cfg)))
+    return UsageError(
+        f"{key}: cannot be counted for clips of {shape} (channels, backbone.frames_per_clip, backbone.crop_size): "
+        f"{str(error).splitlines()[0] if str(error) else type(error).__name__}"
+    )
+
+
+def as_list(value: Any) -> list[Any]:
+    """Return a configured list, or the one value as a list."""
+    return list(value) if OmegaConf.is_list(value) else [value]

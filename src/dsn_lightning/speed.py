@@ -1,0 +1,148 @@
+"""How fast a network runs on this machine, beside the fastest that the machine multiplies matrices."""
+
+import platform
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+PRECISIONS = {"32-true": torch.float32, "bf16-mixed": torch.bfloat16}
+"""Lightning's names of what can be measured, and the numbers that are multiplied."""
+
+_SIDE = {"cpu": 2048, "cuda": 8192}
+"""Rows and columns of the matrices whose product is the peak."""
+
+_LONG = 0.1
+"""Seconds; where smaller matrices take longer, they are used."""
+
+
+@dataclass(frozen=True)
+class Speed:
+    """What `measure` found; runs and matrix products were timed in turns.
+
+    Attributes:
+        seconds: of each run.
+        macs: multiply-adds of a run.
+        clips: clips in a run.
+        peaks: multiply-adds a second of matrix products, before the first run, between the runs, and after the last.
+    """
+
+    seconds: np.ndarray
+    macs: int
+    clips: int
+    peaks: np.ndarray
+
+    def summary(self) -> dict[str, float | list[float]]:
+        """Return medians over the runs, and quartiles of what varies.
+
+        The share of peak compares each run with the matrix products just before and after it, so that what else the
+        machine does in the meantime slows both.
+        """
+        shares = self.macs / self.seconds / ((self.peaks[:-1] + self.peaks[1:]) / 2)
+        seconds = float(np.median(self.seconds))
+        return {
+            "seconds": seconds,
+            "seconds_quartiles": np.quantile(self.seconds, (0.25, 0.75)).tolist(),
+            "clips_per_second": self.clips / seconds,
+            "gmacs_per_second": self.macs / seconds / 1e9,
+            "peak_gmacs_per_second": float(np.median(self.peaks)) / 1e9,
+            "share_of_peak": float(np.median(shares)),
+            "share_of_peak_quartiles": np.quantile(shares, (0.25, 0.75)).tolist(),
+        }
+
+
+def measure(
+    network: nn.Module,
+    batch: torch.Tensor,
+    *,
+    macs: int,
+    clips: int,
+    precision: str = "32-true",
+    repeats: int = 10,
+    warm_up: int = 2,
+) -> Speed:
+    """Time forward passes in testing, without gradients, as `dsn-evaluate` runs them.
+
+    Args:
+        network: on the device of ``batch``; is left in eval mode.
+        batch: its input.
+        macs: multiply-adds of a pass.
+        clips: clips in ``batch``.
+        precision: one of `PRECISIONS`.
+        repeats: timed passes.
+        warm_up: passes before them, which choose algorithms and take memory.
+    """
+    network.eval()
+    kind = batch.device.type
+
+    def run() -> None:
+        mixed = precision == "bf16-mixed"
+        with torch.inference_mode(), torch.autocast(kind, torch.bfloat16) if mixed else nullcontext():
+            network(batch)
+
+    seconds, peaks = [], []
+    before = torch.backends.cuda.matmul.fp32_precision
+    torch.backends.cuda.matmul.fp32_precision = _tf32_of_convolutions()
+    try:
+        for _ in range(warm_up):
+            run()
+        product, macs_of_product = _matrix_product(batch.device, PRECISIONS[precision])
+        product()
+        times = max(1, round(_seconds(run, kind) / _seconds(product, kind)))  # looks at the machine as long as a run
+
+        def peak() -> float:
+            return times * macs_of_product / _seconds(product, kind, times)
+
+        peaks.append(peak())
+        for _ in range(repeats):
+            seconds.append(_seconds(run, kind))
+            peaks.append(peak())
+    finally:
+        torch.backends.cuda.matmul.fp32_precision = before
+    return Speed(np.array(seconds), macs, clips, np.array(peaks))
+
+
+def _tf32_of_convolutions() -> str:
+    """On GPUs, matrices and convolutions are to be multiplied alike; torch's default is TF32 for the latter alone."""
+    precision: str = torch.backends.cudnn.conv.fp32_precision  # type: ignore[attr-defined]
+    return precision
+
+
+def _matrix_product(device: torch.device, dtype: torch.dtype) -> tuple[Callable[[], object], int]:
+    side, largest = 256, _SIDE.get(device.type, 2048)
+    while True:
+        a, b = (torch.rand(side, side, device=device).to(dtype) for _ in range(2))
+        product = partial(torch.mm, a, b, out=torch.empty(side, side, device=device, dtype=dtype))
+        product()
+        if side == largest or _seconds(product, device.type) > _LONG:  # numbers that the processor does not know
+            return product, side**3
+        side *= 2
+
+
+def _seconds(work: Callable[[], object], kind: str, times: int = 1) -> float:
+    if kind == "cuda":
+        torch.cuda.synchronize()
+    start = time.perf_counter()
+    for _ in range(times):
+        work()
+    if kind == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - start
+
+
+def device_name(device: torch.device) -> str:
+    """Return what the maker calls it."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_name()
+
+
+def cpu_name() -> str:
+    """Return the processor's name, as far as the system knows it."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
+    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
