@@ -33,8 +33,8 @@ def jobs_for(dataset: str, root: Path, seed: int, output: Path, weights: str | N
     if weights is not None:
         if dataset == "hmdb51":
             common.append("dataset.fps=null")  # its clips are too short for 10 frames a second
-        own = weights if weights == "imagenet" else Path(weights).absolute()
-        common.append(f"weights='{own}'")
+        file = weights if weights == "imagenet" else Path(weights).absolute()
+        common.append(f"weights='{file}'")
         folder = output / dataset / f"seed{seed}_rgb"
         return jobs_of(f"{dataset} {seed}", seed, common, folder, rows="mobilenet_v2")
     common.append("dataset.reading.cache_frames=true")

@@ -211,7 +211,7 @@ def test_evaluations_rows_carry_the_same_counts(command, tmp_path):
         (["backbone=torchvision", "backbone.model=nothing"], "model=nothing: torchvision has no such classifier"),
         (
             ["backbone=torchvision", "backbone.model=mvit_v2_s", "backbone.crop_size=112"],
-            "backbone=mvit_v2_s: cannot be counted for clips of 3 x 16 x 112 x 112",
+            "backbone=mvit_v2_s: does not take clips of 16 frames of 112x112 pixels",
         ),
         (["backbone.frames_per_clip=5"], "clips of 5 frames are too short"),
     ],

@@ -9,10 +9,18 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from torch import nn
 
+from dsn_lightning.commands.networks import (
+    REFUSALS,
+    build_classifier,
+    build_observation,
+    clip_shape,
+    does_not_take,
+    modality,
+)
 from dsn_lightning.commands.source import build_source
 from dsn_lightning.cost import count_macs
 from dsn_lightning.data.datamodule import SectionClipDataModule
-from dsn_lightning.data.modality import CHANNELS, FLOW_MEAN, FLOW_STD
+from dsn_lightning.data.modality import FLOW_MEAN, FLOW_STD
 from dsn_lightning.data.transforms import Crop
 from dsn_lightning.errors import UsageError
 from dsn_lightning.finetuning import FineTuning
@@ -60,11 +68,6 @@ def build_datamodule(cfg: DictConfig) -> SectionClipDataModule:
     )
 
 
-def modality(cfg: DictConfig) -> str:
-    """Return what ``cfg``'s clips consist of: ``rgb`` or ``flow``."""
-    return str(cfg.dataset.get("modality", "rgb"))
-
-
 def first(value: Any) -> int:
     """Return a number, or the first of a list of numbers."""
     return int(value[0] if OmegaConf.is_list(value) else value)
@@ -75,15 +78,10 @@ def build_recognizer(cfg: DictConfig, num_classes: int) -> Recognizer:
 
     Networks are told the number of channels where it is not RGB's.
     """
-    flow = modality(cfg) == "flow"
-    channels = {"in_channels": CHANNELS["flow"]} if flow else {}
-    networks: dict[str, Any] = {"classifier": instantiate(cfg.backbone.network, num_classes=num_classes, **channels)}
+    networks: dict[str, Any] = {"classifier": build_classifier(cfg, num_classes)}
     if cfg.algorithm.name != "baseline":
-        nested = {"trunk": channels} if flow and "trunk" in cfg.observation.network else channels
-        networks |= {
-            "observation": instantiate(cfg.observation.network, **nested),
-            "estimator": instantiate(cfg.estimator),
-        }
+        networks |= {"observation": build_observation(cfg), "estimator": instantiate(cfg.estimator)}
+    flow = modality(cfg) == "flow"
     return instantiate(cfg.algorithm.module)(
         **networks,
         schedule=instantiate(cfg.schedule.rule, _convert_="all"),
@@ -102,23 +100,17 @@ def check_clips(recognizer: Recognizer, cfg: DictConfig) -> None:
     Raises:
         UsageError: one does not; says which keys to change.
     """
-    b = cfg.backbone
-    clip = (CHANNELS[modality(cfg)], b.frames_per_clip, b.crop_size, b.crop_size)
-    networks: list[tuple[str, nn.Module, tuple[int, ...]]] = [(f"backbone={b.name}", recognizer.classifier, (1, *clip))]
+    networks: list[tuple[str, nn.Module, tuple[int, ...]]] = [
+        (f"backbone={cfg.backbone.name}", recognizer.classifier, (1, *clip_shape(cfg)))
+    ]
     if cfg.algorithm.name != "baseline":
-        networks.append((f"observation={cfg.observation.name}", recognizer.observation, (1, int(cfg.N), *clip)))
+        sections = (1, int(cfg.N), *clip_shape(cfg))
+        networks.append((f"observation={cfg.observation.name}", recognizer.observation, sections))
     for key, network, shape in networks:
         try:
             count_macs(network, *shape)
-        except UsageError as error:
-            raise UsageError(f"{key}: {error}") from error
-        except (RuntimeError, ValueError, AssertionError, TypeError) as error:
-            reason = str(error).strip().split("\n")[0]
-            raise UsageError(
-                f"{key}: does not take clips of {b.frames_per_clip} frames of {b.crop_size}x{b.crop_size} pixels "
-                f"({reason}); set backbone.frames_per_clip, backbone.crop_size and backbone.frame_size to what it was "
-                "made for"
-            ) from error
+        except REFUSALS as error:
+            raise does_not_take(key, cfg, error) from error
 
 
 def finetuning(schedule: DictConfig) -> FineTuning:

@@ -17,6 +17,7 @@ from dsn_lightning.commands import build
 from dsn_lightning.commands.activations import share_frozen_blocks, use_activations
 from dsn_lightning.commands.cli import one_line_errors
 from dsn_lightning.commands.fuse import fuse_stored
+from dsn_lightning.commands.networks import modality
 from dsn_lightning.commands.processes import process_rank, started_as_one_of_many
 from dsn_lightning.commands.run import environment, keep_lightning_quiet, write_json
 from dsn_lightning.commands.tracked import tracked
@@ -290,7 +291,7 @@ class _Describe:
         self.watch = watch
         self.counts = {"videos": num_videos, "videos_missing": num_missing, "videos_failed": num_failed}
         b = cfg.backbone
-        clip = (CHANNELS[build.modality(cfg)], b.frames_per_clip, b.crop_size, b.crop_size)
+        clip = (CHANNELS[modality(cfg)], b.frames_per_clip, b.crop_size, b.crop_size)
         self.macs = {  # of a clip, all the windows that are looked at
             n: macs_per_clip(r.classifier, clip) * crops_seen(n, selections, cfg.test.crops)
             for n, r in networks.classifiers.items()
@@ -318,7 +319,7 @@ class _Describe:
         return {
             "dataset": self.cfg.dataset.name,
             "split": self.cfg.dataset.get("split"),
-            "modality": build.modality(self.cfg),
+            "modality": modality(self.cfg),
             "selection": selection.name,
             "classifier": classifier,
             "algorithm": trained.cfg.algorithm.name,

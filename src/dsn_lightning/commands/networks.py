@@ -13,7 +13,7 @@ from dsn_lightning.cost import count_parameters, macs_per_clip
 from dsn_lightning.data.modality import CHANNELS
 from dsn_lightning.errors import UsageError
 
-_REFUSALS = (InstantiationException, RuntimeError, ValueError, AssertionError, TypeError)
+REFUSALS = (UsageError, InstantiationException, RuntimeError, ValueError, AssertionError, TypeError)
 """What networks raise that are not made for such clips."""
 
 
@@ -47,13 +47,18 @@ def build_observation(cfg: DictConfig) -> nn.Module:
 
 
 def _channels(cfg: DictConfig) -> dict[str, Any]:
-    return {} if cfg.dataset.modality == "rgb" else {"in_channels": CHANNELS[cfg.dataset.modality]}
+    return {} if modality(cfg) == "rgb" else {"in_channels": CHANNELS[modality(cfg)]}
+
+
+def modality(cfg: DictConfig) -> str:
+    """Return what ``cfg``'s clips consist of: ``rgb`` or ``flow``."""
+    return str(cfg.dataset.get("modality", "rgb"))
 
 
 def clip_shape(cfg: DictConfig) -> tuple[int, int, int, int]:
     """Return (C, T, H, W) of the clips that both networks are given."""
     b = cfg.backbone
-    return CHANNELS[cfg.dataset.modality], b.frames_per_clip, b.crop_size, b.crop_size
+    return CHANNELS[modality(cfg)], b.frames_per_clip, b.crop_size, b.crop_size
 
 
 def count_classifier(cfg: DictConfig) -> NetworkCost:
@@ -66,8 +71,8 @@ def count_classifier(cfg: DictConfig) -> NetworkCost:
         with torch.device("meta"):
             network = build_classifier(cfg, cfg.num_classes)
         return NetworkCost(cfg.backbone.name, count_parameters(network), macs_per_clip(network, clip_shape(cfg)))
-    except _REFUSALS as error:
-        raise _uncountable(f"backbone={cfg.backbone.name}", cfg, error) from error
+    except REFUSALS as error:
+        raise does_not_take(f"backbone={cfg.backbone.name}", cfg, error) from error
 
 
 def count_observation(cfg: DictConfig, clips_per_section: int) -> NetworkCost:
@@ -83,19 +88,21 @@ def count_observation(cfg: DictConfig, clips_per_section: int) -> NetworkCost:
             network = build_observation(own)
         macs = macs_per_clip(network, clip_shape(own), clips_per_section=clips_per_section)
         return NetworkCost(own.observation.name, count_parameters(network), macs)
-    except _REFUSALS as error:
-        raise _uncountable(f"observation={own.observation.name}", own, error) from error
+    except REFUSALS as error:
+        raise does_not_take(f"observation={own.observation.name}", own, error) from error
 
 
-def _uncountable(key: str, cfg: DictConfig, error: Exception) -> UsageError:
-    if isinstance(error, UsageError):
-        return error
+def does_not_take(key: str, cfg: DictConfig, error: Exception) -> UsageError:
+    """Return what to say when a network, given with ``key``, has refused the clips of ``cfg``."""
     if isinstance(error, InstantiationException) and isinstance(error.__cause__, Exception):
         error = error.__cause__
-    shape = " x ".join(map(str, clip_shape(cfg)))
+    if isinstance(error, UsageError):
+        return UsageError(f"{key}: {error}")
+    b = cfg.backbone
+    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     return UsageError(
-        f"{key}: cannot be counted for clips of {shape} (channels, backbone.frames_per_clip, backbone.crop_size): "
-        f"{str(error).splitlines()[0] if str(error) else type(error).__name__}"
+        f"{key}: does not take clips of {b.frames_per_clip} frames of {b.crop_size}x{b.crop_size} pixels ({reason}); "
+        "set backbone.frames_per_clip, backbone.crop_size and backbone.frame_size to what it was made for"
     )
 
 

@@ -8,7 +8,8 @@ import torch
 from omegaconf import DictConfig
 from torch import nn
 
-from dsn_lightning.commands.build import RECORD_KEY, Trained, check_fits, load_trained, modality
+from dsn_lightning.commands.build import RECORD_KEY, Trained, check_fits, load_trained
+from dsn_lightning.commands.networks import modality
 from dsn_lightning.data.modality import CHANNELS
 from dsn_lightning.dsn import DSN
 from dsn_lightning.errors import UsageError
