@@ -3,7 +3,7 @@
     python experiments/real_data.py --weights PATH --hmdb51 DIR --activitynet DIR [--seeds 0] [--jobs 2] [--output DIR]
 
 Trains, for each data set and seed, the four networks that Table I needs (equal numbers of updates for all classifiers),
-evaluates the seven methods, and writes table, results.json, results.csv and environment.json. HMDB51 is split 1 with
+evaluates the seven methods, and writes tables.md, results.json, results.csv and environment.json. HMDB51 is split 1 with
 1:3 clips, ActivityNet 6:3 (the paper's schemes).
 
 With --weights (torchvision's ImageNet weights of MobileNetV2, or "imagenet", which downloads them) these are
@@ -77,23 +77,27 @@ def main() -> int:
         return 1
 
     from dsn_lightning.commands.run import environment, write_json
-    from dsn_lightning.evaluation.table import Row, rich_table, to_csv
+    from dsn_lightning.evaluation.table import Row, markdown_table, rich_table, to_csv
     from dsn_lightning.files import write_atomically
 
     rows: list[Row] = []
+    text = ""
     for name in roots:
         for kind in ("rgb/evaluate", "flow/evaluate", "fused") if arguments.weights is None else ("rgb/evaluate",):
             own: list[Row] = []
             for seed in seeds:
                 own += json.loads((output / name / f"seed{seed}_{kind}" / "results.json").read_text())
-            console.print(rich_table(own, title=f"{name}, {kind.split('/')[0]}, seeds {arguments.seeds} (rates in %)"))
+            title = f"{name}, {kind.split('/')[0]}, seeds {arguments.seeds} (rates in %)"
+            console.print(rich_table(own, title=title))
+            text += f"{title}\n\n{markdown_table(own)}\n"
             rows += own
     write_json(output / "results.json", rows)
     write_atomically(output / "results.csv", to_csv(rows))
+    write_atomically(output / "tables.md", text)
     minutes = {job.name: round(job.seconds / 60, 1) for job in jobs}
     total = round((time.monotonic() - began) / 60, 1)
     write_json(output / "environment.json", environment(seeds=seeds, minutes=total, minutes_of_jobs=minutes))
-    console.print(f"written: {output}/results.json, results.csv, environment.json")
+    console.print(f"written: {output}/tables.md, results.json, results.csv, environment.json")
     return 0
 
 

@@ -107,20 +107,35 @@ def mean_and_spread(rows: Iterable[Row]) -> list[tuple[Row, dict[str, NDArray[np
 def rich_table(rows: Sequence[Row], *, title: str) -> Table:
     """Return the table that a person reads: a line a method, mean +- standard deviation over seeds, in percent."""
     table = Table(title=title, title_justify="left")
-    for name in ("selection", "classifier", "M:N", "clips"):
-        table.add_column(name, no_wrap=True)
+    header, *lines = _cells(rows)
+    for i, name in enumerate(header):
+        table.add_column(name, justify="left" if i < _NUM_NAMES else "right", no_wrap=True)
+    for line in lines:
+        table.add_row(*line)
+    return table
+
+
+def markdown_table(rows: Sequence[Row]) -> str:
+    """Return the same as Markdown."""
+    header, *lines = _cells(rows)
+    rule = ["---" if i < _NUM_NAMES else "---:" for i in range(len(header))]
+    return "".join(f"| {' | '.join(line)} |\n" for line in (header, rule, *lines))
+
+
+_NUM_NAMES = 4  # columns before those of figures
+
+
+def _cells(rows: Sequence[Row]) -> list[list[str]]:
     columns: Mapping[str, str] = {"top1": "top-1", "top5": "top-5", "mean_class": "mean class", "map": "mAP",
                                   "hit_rate": "hit rate"}  # fmt: skip
     columns = {k: v for k, v in columns.items() if any(row[k] is not None for row in rows)}
-    for name in columns.values():
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("GMACs", justify="right", no_wrap=True)
+    cells = [["selection", "classifier", "M:N", "clips", *columns.values(), "GMACs"]]
     for row, figures in mean_and_spread(rows):
-        cells = [_percent(figures[name]) for name in columns]
+        own = [_percent(figures[name]) for name in columns]
         cost = "-" if row["gmacs"] is None else f"{row['gmacs']:.3g}"
         scheme = f"{row['M']}:{row['N']}"
-        table.add_row(row["selection"], row["classifier"], scheme, str(row["clips"]), *cells, cost)
-    return table
+        cells.append([row["selection"], row["classifier"], scheme, str(row["clips"]), *own, cost])
+    return cells
 
 
 def _percent(values: NDArray[np.float64]) -> str:
