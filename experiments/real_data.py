@@ -3,8 +3,8 @@
     python experiments/real_data.py --weights PATH --hmdb51 DIR --activitynet DIR [--seeds 0] [--jobs 2] [--output DIR]
 
 Trains, for each data set and seed, the four networks that Table I needs (equal numbers of updates for all classifiers),
-evaluates the seven methods, and writes tables.md, results.json, results.csv and environment.json. HMDB51 is split 1 with
-1:3 clips, ActivityNet 6:3 (the paper's schemes).
+evaluates the seven methods, and writes tables.md, results.json, results.csv and environment.json. HMDB51 is split 1
+with 1:3 clips, ActivityNet 6:3 (the paper's schemes).
 
 With --weights (torchvision's ImageNet weights of MobileNetV2, or "imagenet", which downloads them) these are
 MobileNetV2 as conf/experiment/mobilenet_v2 has it, on RGB. Without, they are the demo's tiny networks from scratch, on
