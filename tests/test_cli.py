@@ -198,7 +198,7 @@ def test_bad_evaluation_input_gets_one_line(runs, needle_root, class_folders, tm
     cases = [
         ([], "nothing to evaluate"),
         (["checkpoint=no.ckpt"], "checkpoint=no.ckpt: no such checkpoint file"),
-        ([f"checkpoint={tmp_path}/junk.ckpt"], "code, perhaps"),
+        ([f"checkpoint={tmp_path}/junk.ckpt"], "junk.ckpt: cannot be read as weights"),
         ([f"checkpoint={tmp_path}/other.ckpt"], "not a checkpoint of dsn-train"),
         ([f"checkpoint={last}", "test.N=3"], "N=3: this observation network was made for N=2"),
         ([f"baseline={last}"], "is a run of algorithm=dsn, wanted is baseline"),

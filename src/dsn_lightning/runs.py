@@ -37,7 +37,7 @@ _STATES_OF_JOBS = {"waiting": "waiting", "running": "running", "done": "finished
                    "skipped": "skipped"}  # fmt: skip
 _STATES_OF_RUNS = ("running", "finished", "failed", "stopped")
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where libyaml is there
-_REFERENCE = re.compile(r"\$\{([\w.]+)\}")
+_REFERENCE = re.compile(r"\$\{(?:([\w.]+)|oc\.select:([\w.]+),([^}]*))\}")
 
 
 @dataclass(frozen=True)
@@ -267,10 +267,14 @@ def _value(text: str) -> Any:
 
 
 def _resolve(node: Any, root: _Json, depth: int = 0) -> Any:
-    """Replace ``${key.path}`` by what stands there in ``root``; any other resolver stays as text.
+    """Replace ``${key.path}``, or ``${oc.select:key.path,default}``, by what stands there in ``root``.
+
+    Any other resolver stays as text.
 
     >>> _resolve({"a": "${b.c}", "d": "${a}-${b.c}", "e": "${now:%Y}"}, {"a": "${b.c}", "b": {"c": 3}})
     {'a': 3, 'd': '3-3', 'e': '${now:%Y}'}
+    >>> _resolve(["${oc.select:b.c,null}", "${oc.select:b.d,null}"], {"b": {"c": 3}})
+    [3, None]
     """
     if isinstance(node, dict):
         return {key: _resolve(value, root, depth) for key, value in node.items()}
@@ -281,9 +285,10 @@ def _resolve(node: Any, root: _Json, depth: int = 0) -> Any:
 
     def value_of(reference: re.Match[str]) -> Any:
         value: Any = root
-        for part in reference[1].split("."):
+        key, selected, default = reference.groups()
+        for part in (key or selected).split("."):
             if not isinstance(value, dict) or part not in value:
-                return reference[0]
+                return reference[0] if key else yaml.safe_load(default)
             value = value[part]
         return _resolve(value, root, depth + 1)
 
