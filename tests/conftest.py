@@ -25,6 +25,9 @@ LONG = (
     "test_prepared_training",
     "test_bad_videos",
     "test_prepare",
+    "test_finetuning",
+    "test_activations",
+    "test_networks",
 )
 """Files that take longest; begun first, they do not keep one of two workers busy when the other has ended."""
 

@@ -8,10 +8,14 @@ import torch
 from omegaconf import OmegaConf
 
 from conftest import grey_ramp, write_video
+from dsn_lightning.backbones.frames import MobileNetV2
 from dsn_lightning.commands import build
 from dsn_lightning.commands.activations import share_frozen_blocks, use_activations
 from dsn_lightning.data.clips import Draw
+from dsn_lightning.data.decoding import VideoError
 from dsn_lightning.errors import UsageError
+from dsn_lightning.evaluation.scores import ClipScores
+from dsn_lightning.weights import load_into
 from processes import call
 from synthetic import composed
 
@@ -38,13 +42,26 @@ def configured(folder: Path, *more: str):
     return composed(*SMALL, f"dataset.root={folder}/videos", f"dataset.reading.prepared={folder}/prepared", *more)
 
 
+def seeing_weights() -> dict[str, torch.Tensor]:
+    """Weights whose batch statistics fit them, so that what is seen reaches the last layer."""
+    torch.manual_seed(0)
+    network = MobileNetV2(0)
+    for part in network.modules():
+        if isinstance(part, torch.nn.BatchNorm2d):
+            part.momentum = 1.0
+    with torch.no_grad():
+        network.train()(torch.randn(32, 3, 1, 64, 64))
+    return network.state_dict()
+
+
 def set_up(cfg):
     data = build.build_datamodule(cfg)
     data.setup()
     torch.manual_seed(0)
     recognizer = build.build_recognizer(cfg, 2)
-    if "observation" in recognizer._modules:  # as both have them from ImageNet
-        recognizer.observation.trunk.features.load_state_dict(recognizer.classifier.features.state_dict())
+    for network in (recognizer.classifier, recognizer.observation.trunk):
+        load_into(network, seeing_weights())
+    torch.nn.init.normal_(recognizer.observation.fc.weight)
     return data, recognizer.eval()
 
 
@@ -60,6 +77,9 @@ def test_networks_answer_as_they_do_for_pixels(folder):
     pixels = data.section_clips("test")
     clips = [pixels[Draw(0, i)]["clips"] for i in range(len(pixels))]
     use_activations(cfg, data, [recognizer], device=CPU)
+    with torch.no_grad():
+        assert recognizer.classify(torch.stack(clips)).std() > 0.02
+        assert recognizer.policy_logits(torch.stack(clips)).std() > 0.02
     for item, clip in zip([data.section_clips("test")[Draw(0, i)] for i in range(len(pixels))], clips, strict=True):
         assert item["clips"].shape == (2, 2, 160, 4, 1, 1)
         assert item["clips"].dtype == torch.float16
@@ -148,12 +168,42 @@ def test_other_frozen_blocks_are_refused(folder, change):
         use_activations(cfg, data, [recognizer], device=CPU)
 
 
-def test_a_run_with_them_is_evaluated_with_them_and_with_pixels_alike(folder):
-    """Through the command line: train, resume, evaluate; a crop of three needs pixels."""
-    torch.manual_seed(0)
-    from dsn_lightning.backbones.frames import MobileNetV2
+def test_a_disk_without_room_is_told_beforehand(folder, monkeypatch):
+    cfg = configured(folder)
+    data, recognizer = set_up(cfg)
+    monkeypatch.setattr("shutil.disk_usage", lambda place: type("Usage", (), {"free": 1000}))
+    with pytest.raises(
+        UsageError, match=r"Activations of 6 videos .* do not fit into .* dataset\.reading\.prepared=DIR"
+    ):
+        use_activations(cfg, data, [recognizer], device=CPU)
+    assert stored(folder) == {}
 
-    torch.save(MobileNetV2(0).state_dict(), folder / "w.pt")
+
+def test_a_video_that_cannot_be_read_keeps_its_reason(folder):
+    cfg = configured(folder, "dataset.reading.on_bad_video=raise")
+    data, recognizer = set_up(cfg)
+    data.videos("test")[0].file.write_bytes(b"gone bad")
+    with pytest.raises(VideoError, match=str(data.videos("test")[0].file.name)):
+        use_activations(cfg, data, [recognizer], device=CPU)
+    data.on_bad_video = "skip"
+    use_activations(cfg, data, [recognizer], device=CPU)
+    assert len(stored(folder)) == 5
+    item = data.section_clips("test")[Draw(0, 0)]
+    assert "has no activations: it could not be read" in item["bad_videos"][0][1]
+
+
+def test_other_scales_of_the_input_are_refused(folder):
+    cfg = configured(folder)
+    _, recognizer = set_up(cfg)
+    cfg.backbone.mean = [0.1, 0.1, 0.1]
+    _, other = set_up(cfg)
+    assert share_frozen_blocks([recognizer, recognizer])
+    assert not share_frozen_blocks([recognizer, other])
+
+
+def test_a_run_with_them_is_evaluated_with_them_and_with_pixels_alike(folder):
+    """Through the command line: train, evaluate with both; a crop of three needs pixels."""
+    torch.save(seeing_weights(), folder / "w.pt")
     common = [*SMALL[:1], "dataset=folder", f"dataset.root={folder}/videos", *SMALL[2:], "trainer.accelerator=cpu",
               "schedule.max_epochs=2", "algorithm.warmup_epochs=1", "schedule.batch_size=2",
               f"dataset.reading.prepared={folder}/prepared", "weights=w.pt", "test.random_draws=2"]  # fmt: skip
@@ -162,6 +212,14 @@ def test_a_run_with_them_is_evaluated_with_them_and_with_pixels_alike(folder):
     assert len(stored(folder)) == 6
     rows = OmegaConf.create(Path(folder / "run/results.json").read_text())
     assert {row.seconds_per_video for row in rows} == {None}
+    content = torch.load(folder / "run/checkpoints/last.ckpt", weights_only=True)
+    content["dsn_lightning"]["config"]["backbone"]["cache_activations"] = False
+    torch.save(content, folder / "pixels.ckpt")
+    call("dsn-evaluate", "checkpoint=pixels.ckpt", "test.random_draws=2", "run_dir=pixels", cwd=folder)
+    cached, pixels = (ClipScores.load(folder / name / "clip_scores.npz") for name in ("run", "pixels"))
+    assert cached.clip_logits.std() > 0.02
+    for field in ("clip_logits", "section_logits"):
+        np.testing.assert_allclose(getattr(cached, field), getattr(pixels, field), **NEARLY)
     call("dsn-evaluate", "checkpoint=run/checkpoints/last.ckpt", "test.random_draws=2", "run_dir=again", cwd=folder)
     again = OmegaConf.create(Path(folder / "again/results.json").read_text())
     assert [row.map for row in again] == [row.map for row in rows]

@@ -410,9 +410,14 @@ class Stopping(PyAV):
 def test_an_index_that_is_killed_goes_on_and_ends_alike(listed, tmp_path):
     whole = tmp_path / "whole"
     index(listed, whole)
-    if os.fork() == 0:
-        index(listed, tmp_path / "part", Stopping())
-    os.wait()
+    child = os.fork()
+    if child == 0:
+        try:
+            index(listed, tmp_path / "part", Stopping())
+        finally:
+            os._exit(1)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 9
     assert not (tmp_path / "part" / INDEX).exists()
     with open(tmp_path / "part" / ".index.journal", "a") as journal:
         journal.write('[2, "00.mp4", {"mark"')  # and torn

@@ -86,6 +86,8 @@ def test_counting_takes_no_memory_for_weights():
     receiver, sender = multiprocessing.Pipe(duplex=False)
     process = multiprocessing.get_context("fork").Process(target=_count_large_networks, args=(sender,))
     process.start()
+    sender.close()
+    assert receiver.poll(120), "the child has ended without an answer"
     layer, classifier, parameters = receiver.recv()
     process.join()
     assert parameters > 63e6

@@ -187,7 +187,8 @@ def test_torchvisions_presets(model):
     assert b["frame_size"][: len(preset.resize_size)] == list(preset.resize_size)
     assert weights.url in b["weights_from"].values()
     assert b["name"] == model
-    assert b["frames_per_clip"] == (8 if model == "resnet50" else 16)
+    stated = {"resnet50": (8, None), "swin3d_t": (32, 15), "mvit_v2_s": (16, 7.5), "r3d_18": (16, 15)}
+    assert (b["frames_per_clip"], b["fps"]) == stated[model]  # as torchvision's documentation of the weights has it
 
 
 def test_published_addresses_are_torchvisions():

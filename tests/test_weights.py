@@ -2,20 +2,25 @@
 
 import os
 import pickle
+import re
 from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from hydra.utils import instantiate
+from omegaconf import OmegaConf
 from safetensors.torch import save_file
 from torch import nn
 from torchvision import models
 
 from conftest import NEEDLE
-from dsn_lightning.backbones.frames import MobileNetV2
+from dsn_lightning.backbones.frames import MobileNetV2, TorchvisionNetwork
 from dsn_lightning.backbones.resnet2d import ResNet2D
-from dsn_lightning.commands import pretrained
+from dsn_lightning.commands import build, pretrained
 from dsn_lightning.commands.build import load_trained
+from dsn_lightning.commands.networks import observation_weights
+from dsn_lightning.commands.trust import refuse_foreign_code
 from dsn_lightning.errors import UsageError
 from dsn_lightning.weights import WeightsError, load_into, read_weights, tensors_of
 from processes import call
@@ -251,6 +256,86 @@ def test_a_mutated_checkpoint_is_refused_with_one_line(change, tmp_path):
         load_trained(trained.path, role="checkpoint")
     assert "\n" not in str(caught.value)
     assert str(caught.value).startswith(f"checkpoint={trained.path}: ")
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"_target_": "dsn_lightning.files.write_atomically", "path": {"_target_": "pathlib.Path"}, "text": "x"},
+        {"_target_": "dsn_lightning.weights.torch.load", "f": "code.pt", "weights_only": False},
+        {"_target_": "dsn_lightning.data.copies.write_copy"},
+        {"_target_": "dsn_lightning.data.index.Path", "_args_": ["x"]},
+        {"_target_": "dsn_lightning.backbones.resnet2d.torch.hub.load"},
+        {"_target_": "torchvision.models.resnet.load_state_dict_from_url"},
+        {"_target_": "subprocess.run", "args": "touch ran"},
+        {"_target_": "conftest.MeanClassifier"},
+        {"_target_": ""},
+    ],
+)
+def test_a_checkpoint_builds_nothing_but_parts_of_the_package(part, tmp_path):
+    cfg = composed()
+    trained = fresh(cfg, tmp_path / "run.ckpt")
+    content = torch.load(trained.path, weights_only=True)
+    content["dsn_lightning"]["config"]["estimator"]["hidden"] = [part]
+    torch.save(content, trained.path)
+    with pytest.raises(UsageError, match=f"would run {part['_target_']}, which is no part of dsn_lightning"):
+        load_trained(trained.path, role="checkpoint")
+    if part["_target_"].startswith("conftest"):
+        refuse_foreign_code([OmegaConf.create(part)], "here", trusted=["conftest"])
+
+
+def test_all_that_configurations_name_is_known():
+    conf = Path(__file__).resolve().parents[1] / "conf"
+    groups = ("backbone", "observation", "algorithm", "estimator", "schedule", "dataset")
+    files = [file for group in groups for file in (conf / group).rglob("*.yaml") if file.stem != "custom"]
+    texts = [re.sub(r"\$\{.*\}", "elsewhere", file.read_text()) for file in files]
+    parts = [OmegaConf.create(yaml.safe_load(text)) for text in texts]
+    assert len(parts) > 30
+    refuse_foreign_code(parts, "conf")
+
+
+def test_frozen_blocks_do_not_stay_random():
+    cfg = composed("backbone=mobilenet_v2", "algorithm=baseline")
+    recognizer = build.build_recognizer(cfg, 2)
+    with pytest.raises(UsageError, match="weights=null: the first 15 blocks of this network are frozen and would stay"):
+        pretrained.start_from(recognizer, cfg, classes=["a", "b"])
+
+
+@pytest.mark.parametrize("key", ["mean", "fps", "network.widths"])
+def test_a_classifier_for_other_clips_is_refused(key, tmp_path):
+    cfg = composed("algorithm=baseline")
+    other = composed("algorithm=baseline")
+    path, value = {"fps": ("dataset.fps", 5), "mean": ("backbone.mean", [0.1, 0.1, 0.1])}.get(
+        key, ("backbone.network.widths", [8, 16, 32, 32])
+    )
+    OmegaConf.update(other, path, value)
+    target = composed()
+    OmegaConf.update(target, "classifier.checkpoint", str(fresh(other, tmp_path / "a.ckpt").path))
+    with pytest.raises(UsageError, match=key.split(".")[-1] + "="):
+        pretrained.start_from(build.build_recognizer(target, 2), target, classes=["right", "left"])
+    OmegaConf.update(cfg, "backbone.network.channels_last", False)  # the same weights fit
+    OmegaConf.update(target, "classifier.checkpoint", str(fresh(cfg, tmp_path / "b.ckpt").path))
+    pretrained.start_from(build.build_recognizer(target, 2), target, classes=["right", "left"])
+
+
+def test_densenets_files_have_names_of_their_own():
+    """torchvision renames them where it loads them."""
+    theirs = models.densenet121(weights=None).state_dict()
+    in_files = {re.sub(r"(denselayer\d+\.(?:norm|conv))([12])", r"\1.\2", name): v for name, v in theirs.items()}
+    assert in_files.keys() != theirs.keys()
+    network = TorchvisionNetwork(4, model="densenet121")
+    load_into(network, in_files)
+    assert torch.equal(network.model.features.denseblock1.denselayer1.conv1.weight,
+                       theirs["features.denseblock1.denselayer1.conv1.weight"])  # fmt: skip
+
+
+def test_the_samplers_weights_follow_the_classifiers_where_they_are_of_one_kind():
+    cfg = composed("backbone=mobilenet_v2")
+    cfg.weights = "imagenet"
+    assert observation_weights(cfg) == "imagenet"
+    cfg = composed("backbone=r3d_18", "observation=mobilenet_v2")
+    cfg.weights = "kinetics400"
+    assert observation_weights(cfg) is None
 
 
 def test_the_command_line_says_it_in_one_line(needle_root, tmp_path):

@@ -23,6 +23,11 @@ def _warm_up(epoch: float, warmup_epochs: float) -> float:
     return min(1.0, (epoch + 1e-3) / warmup_epochs) if warmup_epochs else 1.0
 
 
+def _check_warm_up(warmup_epochs: float) -> None:
+    if warmup_epochs < 0:
+        raise UsageError(f"schedule.rule.warmup_epochs={warmup_epochs}: must be at least 0")
+
+
 @dataclass(frozen=True)
 class MultiStep:
     """Multiply by ``decay`` at each milestone, after a linear warm-up; both begin at ``start_epoch``.
@@ -55,6 +60,7 @@ class MultiStep:
     of: float | None = None
 
     def __post_init__(self) -> None:
+        _check_warm_up(self.warmup_epochs)
         given = list(self.milestones)
         if any(later <= earlier for earlier, later in itertools.pairwise(given)):
             raise UsageError(f"schedule.rule.milestones={given}: must increase")
@@ -91,6 +97,9 @@ class Cosine:
     warmup_epochs: float = 0.0
     final: float = 0.0
     start_epoch: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check_warm_up(self.warmup_epochs)
 
     def factor(self, epoch: float) -> float:
         """Return the factor at ``epoch``."""

@@ -1,6 +1,7 @@
 """Weights from files, and from one network into another: across inputs, data sets and modalities."""
 
 import pickle
+import re
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +14,9 @@ State = dict[str, Tensor]
 
 _CONTAINERS = ("state_dict", "model_state_dict", "model_state", "model")
 _HEADS = ("fc.", "classifier.", "head.", "heads.")
+_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12]\.)")
+"""A name in torchvision's files of DenseNets; the layer itself is norm1, not norm.1."""
+
 _UNIMPORTANT = "num_batches_tracked"
 """Counters of batch norms, which some files lack; they matter to a momentum of None alone."""
 
@@ -87,7 +91,7 @@ def load_into(
     own = network.state_dict()
     head = f"{getattr(network, 'head', 'fc')}."
     prefix = "model." if head.startswith("model.") and not any(name.startswith("model.") for name in state) else ""
-    given = {prefix + name: value for name, value in state.items()}
+    given = {prefix + _DENSENET.sub(r"\1\2", name): value for name, value in state.items()}
     wanted = {name: value.shape for name, value in own.items() if not (keep_head and name.startswith(head))}
     if keep_head:
         heads = (head, *(prefix + other for other in _HEADS))

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from torch.fx.experimental.optimization import fuse
 
 from dsn_lightning.data.activations import Activations, compute
-from dsn_lightning.data.datamodule import SectionClipDataModule
+from dsn_lightning.data.datamodule import SUBSETS, SectionClipDataModule
 from dsn_lightning.data.modality import CHANNELS
+from dsn_lightning.data.records import Subset
 from dsn_lightning.dsn import DSN
 from dsn_lightning.errors import UsageError
 from dsn_lightning.evaluation.scores import weights_hash
@@ -27,15 +28,21 @@ def networks_of(recognizers: Sequence[Recognizer]) -> list[nn.Module]:
 
 
 def share_frozen_blocks(recognizers: Sequence[Recognizer]) -> bool:
-    """Whether all networks begin with the same frozen blocks, so that activations can stand for pixels."""
+    """Whether all networks begin with the same frozen blocks on the same input: activations can stand for pixels."""
     networks = networks_of(recognizers)
     if not all(getattr(network, "frozen_blocks", 0) for network in networks):
         return False
-    return len({weights_hash(network.frozen) for network in networks}) == 1  # type: ignore[arg-type]
+    scales = {(tuple(r.mean.flatten().tolist()), tuple(r.std.flatten().tolist())) for r in recognizers}
+    return len({weights_hash(network.frozen) for network in networks}) == len(scales) == 1  # type: ignore[arg-type]
 
 
 def use_activations(
-    cfg: DictConfig, data: SectionClipDataModule, recognizers: Sequence[Recognizer], *, device: torch.device
+    cfg: DictConfig,
+    data: SectionClipDataModule,
+    recognizers: Sequence[Recognizer],
+    *,
+    device: torch.device,
+    subsets: Sequence[Subset] = SUBSETS,
 ) -> None:
     """Compute the activations of all videos that ``data`` has set up, unless they are there, and read them from now on.
 
@@ -44,6 +51,7 @@ def use_activations(
         data: set up.
         recognizers: their networks share their frozen blocks.
         device: where those run.
+        subsets: whose videos are needed, of those that are set up.
 
     Raises:
         UsageError: they do not.
@@ -75,8 +83,9 @@ def use_activations(
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # several videos at a time are the parallelism
     try:
-        videos = {id(video): video for subset in data.stock() for video in data.videos(subset)}  # type: ignore[arg-type]
-        compute(list(videos.values()), data.reader, network, store, jobs=cores, show=cfg.progress)
+        videos = [video for subset in subsets if subset in data.stock() for video in data.videos(subset)]
+        skip = data.on_bad_video == "skip"
+        compute(videos, data.reader, network, store, jobs=cores, skip_bad=skip, show=cfg.progress)
     finally:
         torch.set_num_threads(threads)
     data.read_activations(store)

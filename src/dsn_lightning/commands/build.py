@@ -1,5 +1,6 @@
 """From a configuration to objects, and from a checkpoint back to them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from dsn_lightning.commands.networks import (
     modality,
 )
 from dsn_lightning.commands.source import build_source
+from dsn_lightning.commands.trust import refuse_foreign_code
 from dsn_lightning.cost import count_macs
 from dsn_lightning.data.datamodule import SectionClipDataModule
 from dsn_lightning.data.modality import FLOW_MEAN, FLOW_STD
@@ -29,8 +31,6 @@ from dsn_lightning.weights import WeightsError, load_into, read_weights
 
 RECORD_KEY = "dsn_lightning"
 """Where a checkpoint holds the run's configuration and classes, as plain dicts and lists."""
-
-_TRUSTED = ("dsn_lightning.", "torch.optim.", "torchvision.models.")
 
 
 def build_datamodule(cfg: DictConfig) -> SectionClipDataModule:
@@ -147,15 +147,16 @@ class Trained:
     path: Path
 
 
-def load_trained(path: str | Path, *, role: str) -> Trained:
+def load_trained(path: str | Path, *, role: str, trusted: Sequence[str] = ()) -> Trained:
     """Load a checkpoint of `dsn-train`.
 
     Args:
         path: the checkpoint file.
         role: the key that named it, for messages.
+        trusted: the user's packages that it may build from; see `trust.refuse_foreign_code`.
 
     Raises:
-        UsageError: the file is missing or is no such checkpoint.
+        UsageError: the file is missing, is no such checkpoint, or is damaged.
     """
     file = Path(path).expanduser()
     if not file.is_file():
@@ -172,26 +173,13 @@ def load_trained(path: str | Path, *, role: str) -> Trained:
         parts = [cfg.backbone, cfg.observation, cfg.algorithm, cfg.estimator, cfg.schedule]
     except (KeyError, TypeError, AttributeError, OmegaConfBaseException, AssertionError) as error:
         raise UsageError(f"{role}={path}: not a checkpoint of dsn-train") from error
-    refuse_foreign_code(parts, f"{role}={path}")
+    refuse_foreign_code(parts, f"{role}={path}", trusted=trusted)
     recognizer = build_recognizer(cfg, len(classes))
     try:
         load_into(recognizer, state, keep_head=False)
     except WeightsError as error:
         raise UsageError(f"{role}={path}: {error}") from error
     return Trained(recognizer.eval(), cfg, classes, file)
-
-
-def refuse_foreign_code(parts: list[Any], where: str) -> None:
-    """A checkpoint's configuration names the classes it is built from: only known packages are imported."""
-    while parts:
-        part = parts.pop()
-        if OmegaConf.is_dict(part):
-            target = part.get("_target_")
-            if target is not None and not str(target).startswith(_TRUSTED):
-                raise UsageError(f"{where}: would run {target}, which is not one of {', '.join(_TRUSTED)}*")
-            parts.extend(part.values())
-        elif OmegaConf.is_list(part):
-            parts.extend(part)
 
 
 def check_fits(trained: Trained, *, classes: list[str], cfg: DictConfig, role: str) -> None:
@@ -212,10 +200,17 @@ def check_fits(trained: Trained, *, classes: list[str], cfg: DictConfig, role: s
             f"{where}: was trained for {len(trained.classes)} classes ({_some(trained.classes)}), "
             f"the data set {cfg.dataset.name} has {len(classes)} ({_some(classes)})"
         )
-    for key in ("frames_per_clip", "frame_stride", "frame_size", "crop_size"):
+    keys = ["frames_per_clip", "frame_stride", "frame_size", "crop_size"]
+    if modality(cfg) == "rgb":
+        keys += ["mean", "std"]
+    for key in keys:
         own, asked = trained.cfg.backbone[key], cfg.backbone[key]
         if own != asked:
             raise UsageError(f"{where}: was trained with backbone.{key}={own}, asked for is {asked}")
+    if role == "classifier.checkpoint" and trained.cfg.dataset.fps != cfg.dataset.fps:
+        raise UsageError(
+            f"{where}: was trained with dataset.fps={trained.cfg.dataset.fps}, asked for is {cfg.dataset.fps}"
+        )
 
     head = getattr(trained.recognizer, "observation", None)
     wanted = getattr(head, "clips_per_section", None)

@@ -21,6 +21,7 @@ from dsn_lightning.commands.networks import modality
 from dsn_lightning.commands.processes import process_rank, started_as_one_of_many
 from dsn_lightning.commands.run import environment, keep_lightning_quiet, write_json
 from dsn_lightning.commands.tracked import tracked
+from dsn_lightning.commands.trust import refuse_foreign_code
 from dsn_lightning.cost import VideoCost, macs_per_clip
 from dsn_lightning.data.datamodule import SectionClipDataModule
 from dsn_lightning.data.modality import CHANNELS
@@ -80,7 +81,9 @@ def _be_one_of_many(content: dict[str, Any]) -> None:
 
 def _evaluate(cfg: DictConfig) -> None:
     keep_lightning_quiet()
-    given = {role: build.load_trained(cfg[role], role=role) for role in ROLES if cfg[role] is not None}
+    given = {
+        role: build.load_trained(cfg[role], role=role, trusted=cfg.trust) for role in ROLES if cfg[role] is not None
+    }
     if not given:
         raise UsageError(f"nothing to evaluate: give at least one of {', '.join(f'{role}=PATH' for role in ROLES)}")
     for role, trained in given.items():
@@ -97,7 +100,7 @@ def _evaluate(cfg: DictConfig) -> None:
         given = {role: trained, **given}
     leader = next(iter(given.values()))
     if "_target_" not in cfg.dataset:
-        build.refuse_foreign_code([leader.cfg.dataset], f"{leader.path}: its data set")
+        refuse_foreign_code([leader.cfg.dataset], f"{leader.path}: its data set", trusted=cfg.trust)
     cfg = _complete(cfg, leader.cfg)
     run_dir = Path(cfg.run_dir)
     run_dir.mkdir(parents=True, exist_ok=True)

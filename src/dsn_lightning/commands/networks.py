@@ -1,5 +1,6 @@
 """From a configuration to the two networks alone, and to what they cost; imports nothing of training."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,10 +56,31 @@ def modality(cfg: DictConfig) -> str:
     return str(cfg.dataset.get("modality", "rgb"))
 
 
+def observation_weights(cfg: DictConfig) -> str | None:
+    """Return what the observation network starts from; ``same`` means the classifier's, where its network is one."""
+    weights = cfg.observation.get("weights")
+    if weights != "same":
+        return None if weights is None else str(weights)
+    trunk = cfg.observation.network.get("trunk", cfg.observation.network)
+    alike = trunk.get("_target_") == cfg.backbone.network.get("_target_")
+    return cfg.get("weights") if alike else None
+
+
 def clip_shape(cfg: DictConfig) -> tuple[int, int, int, int]:
     """Return (C, T, H, W) of the clips that both networks are given."""
     b = cfg.backbone
     return CHANNELS[modality(cfg)], b.frames_per_clip, b.crop_size, b.crop_size
+
+
+def _without_memory(build: Callable[[], nn.Module]) -> nn.Module:
+    """Build a network on the meta device, or with memory where it draws numbers there, as RegNets do."""
+    try:
+        with torch.device("meta"):
+            return build()
+    except REFUSALS as error:
+        if "out of meta tensor" not in str(error):
+            raise
+    return build().to("meta")
 
 
 def count_classifier(cfg: DictConfig) -> NetworkCost:
@@ -68,8 +90,7 @@ def count_classifier(cfg: DictConfig) -> NetworkCost:
         UsageError: it cannot be built, or does not take such clips.
     """
     try:
-        with torch.device("meta"):
-            network = build_classifier(cfg, cfg.num_classes)
+        network = _without_memory(lambda: build_classifier(cfg, cfg.num_classes))
         return NetworkCost(cfg.backbone.name, count_parameters(network), macs_per_clip(network, clip_shape(cfg)))
     except REFUSALS as error:
         raise does_not_take(f"backbone={cfg.backbone.name}", cfg, error) from error
@@ -84,8 +105,7 @@ def count_observation(cfg: DictConfig, clips_per_section: int) -> NetworkCost:
     own = cfg.copy()
     own.N = clips_per_section
     try:
-        with torch.device("meta"):
-            network = build_observation(own)
+        network = _without_memory(lambda: build_observation(own))
         macs = macs_per_clip(network, clip_shape(own), clips_per_section=clips_per_section)
         return NetworkCost(own.observation.name, count_parameters(network), macs)
     except REFUSALS as error:

@@ -1,6 +1,7 @@
 """What a training starts from: other runs' networks, and weights that are public or in a file."""
 
 import re
+from collections.abc import Sequence
 from http.client import HTTPException
 from pathlib import Path
 
@@ -9,12 +10,15 @@ from omegaconf import DictConfig
 from torch import nn
 
 from dsn_lightning.commands.build import RECORD_KEY, Trained, check_fits, load_trained
-from dsn_lightning.commands.networks import modality
+from dsn_lightning.commands.networks import modality, observation_weights
 from dsn_lightning.data.modality import CHANNELS
 from dsn_lightning.dsn import DSN
 from dsn_lightning.errors import UsageError
 from dsn_lightning.recognizer import Recognizer
 from dsn_lightning.weights import State, WeightsError, load_into, read_weights, tensors_of
+
+_FREE = ("channels_last", "frozen_blocks", "dropout")
+"""Arguments of networks with which the same weights fit."""
 
 
 def start_from(recognizer: Recognizer, cfg: DictConfig, *, classes: list[str]) -> None:
@@ -23,22 +27,39 @@ def start_from(recognizer: Recognizer, cfg: DictConfig, *, classes: list[str]) -
     Raises:
         UsageError: they cannot be had, or do not fit; or DSN-f is given no classifier.
     """
+    trusted = cfg.get("trust", ())
     if cfg.classifier.checkpoint is not None:
-        source = load_trained(cfg.classifier.checkpoint, role="classifier.checkpoint")
+        source = load_trained(cfg.classifier.checkpoint, role="classifier.checkpoint", trusted=trusted)
         check_fits(source, classes=classes, cfg=cfg, role="classifier.checkpoint")
         take_classifier(recognizer.classifier, source, cfg=cfg)
     elif cfg.algorithm.name == "dsn_fixed":
         raise UsageError("algorithm=dsn_fixed keeps a trained classifier: give it with classifier.checkpoint=PATH")
-    elif cfg.weights is not None:
-        take_weights(recognizer.classifier, cfg.weights, cfg.backbone.weights_from, key="weights")
+    elif cfg.get("weights") is not None:
+        take_weights(recognizer.classifier, cfg.weights, cfg.backbone.weights_from, key="weights", trusted=trusted)
+    else:
+        _refuse_random_frozen_blocks(recognizer.classifier, "weights")
     if not isinstance(recognizer, DSN):
         return
     trunk = getattr(recognizer.observation, "trunk", recognizer.observation)
     assert isinstance(trunk, nn.Module)
+    weights = observation_weights(cfg)
     if cfg.observation.checkpoint is not None:
-        take_trunk(trunk, load_trained(cfg.observation.checkpoint, role="observation.checkpoint"))
-    elif cfg.observation.weights is not None:
-        take_weights(trunk, cfg.observation.weights, cfg.observation.weights_from, key="observation.weights")
+        take_trunk(trunk, load_trained(cfg.observation.checkpoint, role="observation.checkpoint", trusted=trusted))
+    elif weights is not None:
+        published = cfg.observation.weights_from
+        take_weights(trunk, weights, published, key="observation.weights", trusted=trusted)
+    else:
+        _refuse_random_frozen_blocks(trunk, "observation.weights")
+
+
+def _refuse_random_frozen_blocks(network: nn.Module, key: str) -> None:
+    blocks = getattr(network, "frozen_blocks", 0)
+    if blocks:
+        raise UsageError(
+            f"{key}=null: the first {blocks} blocks of this network are frozen and would stay random; give "
+            f"{key}=imagenet or PATH, or train them too: backbone.network.frozen_blocks=0 "
+            "backbone.cache_activations=false"
+        )
 
 
 def take_classifier(target: nn.Module, trained: Trained, *, cfg: DictConfig) -> None:
@@ -48,8 +69,14 @@ def take_classifier(target: nn.Module, trained: Trained, *, cfg: DictConfig) -> 
         UsageError: it is another network, or of another modality in a way that cannot be bridged.
     """
     where = f"classifier.checkpoint={trained.path}"
-    if trained.cfg.backbone.network != cfg.backbone.network:
-        raise UsageError(f"{where}: holds a {trained.cfg.backbone.name}, asked for is backbone={cfg.backbone.name}")
+    own, asked = trained.cfg.backbone.network, cfg.backbone.network
+    differing = [k for k in {**own, **asked} if own.get(k) != asked.get(k) and k not in _FREE]
+    if differing:
+        what = ", ".join(f"{key}={own.get(key)}" for key in sorted(differing))
+        raise UsageError(
+            f"{where}: holds a {trained.cfg.backbone.name} with {what}, asked for is backbone={cfg.backbone.name} with "
+            + ", ".join(f"{key}={asked.get(key)}" for key in sorted(differing))
+        )
     if modality(trained.cfg) != modality(cfg) and cfg.algorithm.name == "dsn_fixed":
         raise UsageError(
             f"{where}: was trained on {modality(trained.cfg)}, and algorithm=dsn_fixed keeps the classifier as it is; "
@@ -86,7 +113,9 @@ def _fit(network: nn.Module, state: State, channels: int, *, where: str, keep_he
         raise UsageError(f"{where} {error}") from error
 
 
-def take_weights(network: nn.Module, weights: str, published: DictConfig, *, key: str) -> None:
+def take_weights(
+    network: nn.Module, weights: str, published: DictConfig, *, key: str, trusted: Sequence[str] = ()
+) -> None:
     """Load pretrained weights into a clip network, but for its classification layer.
 
     Args:
@@ -94,6 +123,7 @@ def take_weights(network: nn.Module, weights: str, published: DictConfig, *, key
         weights: a name in ``published``; or a file of weights by name, or of `dsn-train`, whose classifier is taken.
         published: name -> address; null where there are none in public.
         key: that ``weights`` was given with, for messages.
+        trusted: the user's packages that a checkpoint may build from.
 
     Raises:
         UsageError: they cannot be had, or do not fit.
@@ -107,12 +137,12 @@ def take_weights(network: nn.Module, weights: str, published: DictConfig, *, key
     try:
         content = read_weights(file)
         if RECORD_KEY in content:
-            trained = load_trained(file, role=key)
+            trained = load_trained(file, role=key, trusted=trusted)
             _take(network, trained, where=where, keep_head=True)
         else:
             _fit(network, tensors_of(content), CHANNELS["rgb"], where=f"{where}:", keep_head=True)
     except WeightsError as error:
-        raise UsageError(f"{where}: {error}") from error
+        raise UsageError(f"{where}: {file}: {error}" if weights in published else f"{where}: {error}") from error
 
 
 def _hash_in(name: str) -> str | None:

@@ -1,5 +1,6 @@
 """What configurations may ask for in ${...}."""
 
+import re
 from typing import Any
 
 from omegaconf import ListConfig, OmegaConf
@@ -15,8 +16,9 @@ def torchvision_preset(model: str, what: str) -> Any:
 
     Args:
         model: a name in `torchvision.models` or `torchvision.models.video`.
-        what: ``crop_size``, ``frame_size``, ``mean``, ``std``, ``frames`` a clip, or a data set's name for the address
-            of the weights trained on it (None if there are none).
+        what: ``crop_size``, ``frame_size``, ``mean``, ``std``; ``frames`` a clip and their ``fps``, as its accuracy is
+            stated for (networks of images: 8 and None); or a data set's name, for the address of the weights trained on
+            it (None if there are none).
 
     Raises:
         UsageError: torchvision has no such classifier.
@@ -34,8 +36,13 @@ def torchvision_preset(model: str, what: str) -> Any:
         found = [entry for entry in weights if entry.name.startswith(_DATA_SETS[what])]
         default = [entry for entry in found if entry == weights.DEFAULT]
         return (default or found)[0].url if found else None
-    if what == "frames":
-        return 16 if model in models.list_models(module=models.video) else 8
+    if what in ("frames", "fps"):
+        stated = weights.DEFAULT.meta.get("_docs", "")
+        if model not in models.list_models(module=models.video):
+            return 8 if what == "frames" else None
+        match = re.search(r"clip_len=(\d+)" if what == "frames" else r"frame_rate=([\d.]+)", stated)
+        number = float(match[1]) if match else {"frames": 16, "fps": 15}[what]
+        return int(number) if number == int(number) else number
     preset = weights.DEFAULT.transforms()
     if what == "crop_size":
         return preset.crop_size[0]

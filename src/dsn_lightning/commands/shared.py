@@ -17,6 +17,7 @@ from filelock import FileLock
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from dsn_lightning.commands.compose import compose_anew
+from dsn_lightning.commands.networks import observation_weights
 from dsn_lightning.errors import UsageError
 
 AUTO = {
@@ -58,10 +59,15 @@ def _configuration(cfg: DictConfig, role: str) -> DictConfig:
         own.algorithm = groups.algorithm
         own.algorithm.consensus = cfg.algorithm.consensus
         if role != "baseline":
+            if "trunk" not in cfg.observation.network:
+                raise UsageError(
+                    f"observation={cfg.observation.name}: has no trunk that could be trained as a classifier; "
+                    "give PATHs in place of auto"
+                )
             own.backbone.name = cfg.observation.as_classifier  # it sees the same clips
             own.backbone.network = {k: v for k, v in cfg.observation.network.trunk.items() if k != "num_classes"}
-            own.backbone.weights_from = cfg.observation.weights_from
-            own.weights = cfg.observation.weights
+            own.backbone.weights_from = cfg.observation.get("weights_from", {})
+            own.weights = observation_weights(cfg)
         own.classifier.checkpoint = own.observation.checkpoint = own.test.baseline = own.test.max_response = None
         own.test.enabled = own.progress = own.resume = False
         own.trainer.max_time = None  # of the run itself; what is shared is trained to its end
@@ -75,7 +81,7 @@ def _what_matters(cfg: DictConfig) -> dict[str, Any]:
     """Return what the weights of a baseline depend on."""
     parts = ["dataset", "backbone", "schedule", "algorithm", "trainer", "M", "seed", "weights"]
     resolved: Any = OmegaConf.to_container(cfg, resolve=True)
-    content: dict[str, Any] = {part: resolved[part] for part in parts}
+    content: dict[str, Any] = {part: resolved.get(part) for part in parts}
     for group, keys in {
         "schedule": ("sampler_lr", "sampler_rule", "sampler_head_lr"),
         "trainer": ("accelerator", "num_nodes", "strategy", "max_time", "check_val_every_n_epoch"),

@@ -46,7 +46,6 @@ from dsn_lightning.errors import UsageError
 from dsn_lightning.jobs import STARTED_HERE, run_processes
 from dsn_lightning.recognizer import Recognizer
 from dsn_lightning.tracking import STOPPED_BY_SIGTERM, Tracker
-from dsn_lightning.weights import load_into, read_weights
 
 
 def train(cfg: DictConfig) -> None:
@@ -152,16 +151,18 @@ def _train(cfg: DictConfig, run_dir: Path, tracker: Tracker) -> None:
     build.check_clips(recognizer, cfg)
     last = run_dir / "checkpoints" / "last.ckpt"
     if cfg.resume and last.is_file():
-        load_into(recognizer, read_weights(last)["state_dict"], keep_head=False)
+        trained = build.load_trained(last, role="resume", trusted=cfg.get("trust", ()))
+        recognizer.load_state_dict(trained.recognizer.state_dict())
     else:
         start_from(recognizer, cfg, classes=list(data.classes))
-    if cfg.backbone.get("cache_activations"):
-        use_activations(cfg, data, [recognizer], device=torch.device("cuda" if on_gpus(cfg.trainer) else "cpu"))
     num_train, has_val = len(data.section_clips("train")), len(data.section_clips("val")) > 0
     if num_train == 0:
         raise UsageError(f"dataset={cfg.dataset.name}: has no training videos")
     callbacks = _callbacks(cfg, run_dir, last, data, has_val=has_val)
     trainer = _trainer(cfg, run_dir, recognizer, callbacks, tracker)
+    if cfg.backbone.get("cache_activations"):
+        needed = SUBSETS if cfg.test.enabled else ("train", "val")
+        use_activations(cfg, data, [recognizer], device=trainer.strategy.root_device, subsets=needed)
     if first:
         write_json(run_dir / "environment.json", environment(
             effective_batch_size=cfg.schedule.batch_size * cfg.schedule.accumulate,
@@ -205,7 +206,7 @@ def _train(cfg: DictConfig, run_dir: Path, tracker: Tracker) -> None:
         given = {role: trained}
         for other in ("baseline", "max_response"):
             if cfg.test[other] is not None and other != role:
-                given[other] = build.load_trained(cfg.test[other], role=f"test.{other}")
+                given[other] = build.load_trained(cfg.test[other], role=f"test.{other}", trusted=cfg.get("trust", ()))
         evaluate_trained(given, cfg, data, run_dir, device=device, announce=False, tracker=tracker)
 
 

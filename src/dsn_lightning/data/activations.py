@@ -7,6 +7,7 @@ which are all the views that training then draws from.
 
 import hashlib
 import os
+import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -25,8 +26,10 @@ from dsn_lightning.data.clips import ClipReader, Video
 from dsn_lightning.data.decoding import VideoError
 from dsn_lightning.data.sections import IntArray
 from dsn_lightning.data.transforms import Crop
+from dsn_lightning.errors import UsageError
 
 _AT_ONCE = 16  # frames; more no longer fit into the caches of a core, and take twice as long
+_READ_AT_ONCE = 256  # frames; long videos do not have to fit into memory
 _VIEWS = 2  # as it is, and mirrored
 
 
@@ -55,6 +58,8 @@ class Activations:
         Raises:
             VideoError: they have not been computed, or the file is damaged.
         """
+        if not self.file(video).is_file():
+            raise VideoError(video.record.path, "has no activations: it could not be read when they were computed")
         try:
             stored = np.load(self.file(video), mmap_mode="r")
             return np.asarray(stored[np.searchsorted(_frames_of(video), indices)])
@@ -99,19 +104,23 @@ def compute(
     store: Activations,
     *,
     jobs: int = 1,
+    skip_bad: bool = False,
     show: bool = True,
 ) -> None:
     """Store the activations of videos that have none yet; of several processes one computes, the others wait.
 
     Args:
-        videos: what to read; bad ones are left out.
+        videos: what to read.
         reader: of their pixels.
         network: frozen blocks, uint8 frames (F, C, H, W) -> activations (F, C', H', W').
         store: where they go.
         jobs: videos at a time.
+        skip_bad: leave out videos that cannot be read; they count as bad when their clips are read.
         show: draw a progress bar.
 
     Raises:
+        UsageError: the disk has not that much room.
+        VideoError: a video cannot be read, and bad ones are not skipped.
         OSError: they cannot be written.
         ValueError: an activation is no number, or too large for 16 bits.
     """
@@ -120,23 +129,26 @@ def compute(
 
     def one(video: Video) -> None:
         wanted = _frames_of(video)
-        try:
-            clip = centre(reader.read(video, wanted, centre.frame_size), None)  # (C, F, H, W)
-        except VideoError:
-            return  # said by whoever reads its clips
-        mirrored = Crop(centre.frame_size, centre.crop_size, flip=1.0)
-        pixels = clip.transpose(0, 1)  # (F, C, H, W)
-        views = [pixels, mirrored.mirror(pixels)]
-        both = [torch.cat([network(part).to(torch.float16).cpu() for part in view.split(_AT_ONCE)]) for view in views]
-        content = torch.stack(both, 1)
-        if not content.isfinite().all():
-            raise ValueError(f"{video.record.path}: an activation is no number, or too large for 16 bits")
         target = store.file(video)
         partial = target.with_suffix(".partial")
+        shape = (len(wanted), _VIEWS, *store.shape)
         try:
-            with open(partial, "wb") as file:
-                np.save(file, content.numpy())
+            stored = np.lib.format.open_memmap(partial, mode="w+", dtype=np.float16, shape=shape)
+            for first in range(0, len(wanted), _READ_AT_ONCE):
+                part = wanted[first : first + _READ_AT_ONCE]
+                pixels = centre(reader.read(video, part, centre.frame_size), None).transpose(0, 1)  # (F, C, H, W)
+                for view, frames in enumerate((pixels, centre.mirror(pixels))):
+                    results = [network(few).to(torch.float16).cpu() for few in frames.split(_AT_ONCE)]
+                    content = torch.cat(results)
+                    if not content.isfinite().all():
+                        raise ValueError(f"{video.record.path}: an activation is no number, or too large for 16 bits")
+                    stored[first : first + len(part), view] = content.numpy()
+            stored.flush()
             os.replace(partial, target)
+        except VideoError:
+            partial.unlink(missing_ok=True)
+            if not skip_bad:
+                raise
         except BaseException:
             partial.unlink(missing_ok=True)
             raise
@@ -147,10 +159,17 @@ def compute(
         lacking = {store.file(video): video for video in videos if not store.file(video).is_file()}
         if not lacking:
             return
+        size = sum(len(_frames_of(video)) for video in lacking.values()) * _VIEWS * int(np.prod(store.shape)) * 2
+        free = shutil.disk_usage(store.folder).free
+        what = f"Activations of {len(lacking)} videos ({size / 1e9:.1f} GB)"
+        if size > free:
+            raise UsageError(
+                f"{what} do not fit into {store.folder}, where {free / 1e9:.1f} GB are free; name another place with "
+                "dataset.reading.prepared=DIR, lower dataset.fps, or do without: backbone.cache_activations=false"
+            )
         console = Console(stderr=True, quiet=not show)
         with ThreadPoolExecutor(jobs) as pool:
             waiting = [pool.submit(one, video) for video in lacking.values()]
-            what = f"Activations of {len(lacking)} videos"
             try:
                 for future in track(as_completed(waiting), what, len(waiting), console=console):
                     future.result()
