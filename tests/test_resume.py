@@ -187,10 +187,13 @@ def test_dropout_is_resumed_too(eleven, tmp_path):
     process = start("dsn-train", *arguments, "hydra.run.dir=run", cwd=tmp_path)
     while process.is_alive() and epochs_done(tmp_path / "run") < 2:
         time.sleep(0.002)
-    os.kill(process.pid, signal.SIGKILL)
+    process.kill()
     process.join()
     call("dsn-train", "resume=run", cwd=tmp_path)
     assert_same_run(tmp_path / "run", tmp_path / "whole")
+    (tmp_path / "run" / "checkpoints" / "last.ckpt").write_bytes(b"half a checkpoint")
+    done = call("dsn-train", "resume=run", "progress=false", cwd=tmp_path, expect=2)
+    assert "last.ckpt: cannot be read as weights" in done.stderr
 
 
 class WithDropout(MeanClassifier):

@@ -46,6 +46,7 @@ from dsn_lightning.errors import UsageError
 from dsn_lightning.jobs import STARTED_HERE, run_processes
 from dsn_lightning.recognizer import Recognizer
 from dsn_lightning.tracking import STOPPED_BY_SIGTERM, Tracker
+from dsn_lightning.weights import WeightsError, load_into, read_weights, tensors_of
 
 
 def train(cfg: DictConfig) -> None:
@@ -151,8 +152,10 @@ def _train(cfg: DictConfig, run_dir: Path, tracker: Tracker) -> None:
     build.check_clips(recognizer, cfg)
     last = run_dir / "checkpoints" / "last.ckpt"
     if cfg.resume and last.is_file():
-        trained = build.load_trained(last, role="resume", trusted=cfg.get("trust", ()))
-        recognizer.load_state_dict(trained.recognizer.state_dict())
+        try:
+            load_into(recognizer, tensors_of({"state_dict": read_weights(last).get("state_dict")}), keep_head=False)
+        except WeightsError as error:
+            raise UsageError(f"resume={run_dir}: {last}: {error}") from error
     else:
         start_from(recognizer, cfg, classes=list(data.classes))
     num_train, has_val = len(data.section_clips("train")), len(data.section_clips("val")) > 0
