@@ -75,9 +75,9 @@ def read(folder: Path) -> WandbFile:
 
 def read_all(run_dir: Path) -> list[WandbFile]:
     """Read all off-line folders of a run, oldest first."""
-    begun = (run_dir / "wandb").glob("offline-run-*")
-    files = [read(folder) for folder in begun if any(folder.glob("run-*.wandb"))]  # killed before, it has written nothing
-    begun = [found for found in files if found.run is not None]  # a killed process may leave an empty file
+    folders = (run_dir / "wandb").glob("offline-run-*")
+    files = [read(folder) for folder in folders if any(folder.glob("run-*.wandb"))]
+    begun = [found for found in files if found.run is not None]  # a killed process may leave an empty file, or none
     return sorted(begun, key=lambda found: (found.run.start_time.seconds, found.run.start_time.nanos))
 
 
