@@ -46,6 +46,15 @@ def cost_figure(rows: Sequence[Row], path: Path) -> None:
     figure.savefig(path, dpi=150)
 
 
+def sheet_videos(num_videos: int, *, at_most: int = 6, seed: int = 0) -> NDArray[np.int64]:
+    """Return the indices of the videos on a contact sheet, ascending: chosen by ``seed``, not by hand.
+
+    >>> sheet_videos(100).tolist(), sheet_videos(2).tolist()
+    ([5, 16, 20, 36, 82, 93], [0, 1])
+    """
+    return np.sort(np.random.default_rng(seed).permutation(num_videos)[:at_most])
+
+
 def contact_sheets(
     scores: ClipScores,
     sampler: str,

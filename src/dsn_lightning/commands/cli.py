@@ -260,3 +260,11 @@ def cost() -> None:
     nothing = ("observation=null", "observation=none")  # of a group that has a default Hydra takes only ~observation
     sys.argv[1:] = ["~observation" if a in nothing else a for a in sys.argv[1:]]
     _cost()
+
+
+def report() -> None:
+    """dsn-report, which is no Hydra application: its arguments are folders."""
+    with one_line_errors("dsn-report"):
+        from dsn_lightning.commands.report import report as make
+
+        make(sys.argv[1:])

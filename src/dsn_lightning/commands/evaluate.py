@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
@@ -34,7 +33,7 @@ from dsn_lightning.files import write_atomically
 from dsn_lightning.jobs import run_processes
 from dsn_lightning.selection import Scheme, Selection
 from dsn_lightning.tracking import Evaluation, Tracker
-from dsn_lightning.visualize import contact_sheets, cost_figure
+from dsn_lightning.visualize import contact_sheets, cost_figure, sheet_videos
 
 ROLES = ("checkpoint", "baseline", "dsn_fixed", "max_response")
 """Keys that name checkpoints: of a DSN run, a baseline, a DSN-f run, and a baseline of the observation trunk."""
@@ -357,5 +356,5 @@ def _figures(
     cost_figure(rows, folder / "accuracy_vs_gmacs.png")
     if networks.samplers:
         sampler = next(iter(networks.samplers))
-        chosen = np.sort(np.random.default_rng(0).permutation(len(videos))[:6])
+        chosen = sheet_videos(len(videos))
         contact_sheets(scores, sampler, scheme, videos, chosen, data.reader, folder / f"clips_{sampler}.png")

@@ -1,0 +1,195 @@
+"""Finds the runs and the results below folders; what cannot be read is named, never an error."""
+
+import json
+import math
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from dsn_lightning.errors import UsageError
+from dsn_lightning.runs import read_configs, read_histories
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A training or an evaluation with a state.
+
+    Attributes:
+        name: its path below the folder that was given.
+        folder: where it is, or would be.
+        state: see `dsn_lightning.runs`.
+        error: why it failed, where that is known.
+        seconds: how long it took.
+        config: its configuration with dotted names; empty where there is none.
+        history: what was logged, a row an epoch; figures that were not logged are absent.
+        environment: content of ``environment.json``.
+    """
+
+    name: str
+    folder: Path
+    state: str
+    error: str | None
+    seconds: float | None
+    config: Json
+    history: list[Json]
+    environment: Json
+
+
+@dataclass(frozen=True)
+class Source:
+    """A folder with a ``results.json``: an evaluation, a run, or a table that was put together out of some.
+
+    Attributes:
+        name: its path below the folder that was given.
+        folder: where it is.
+        rows: of ``results.json``.
+        environment: content of ``environment.json``.
+    """
+
+    name: str
+    folder: Path
+    rows: list[Json]
+    environment: Json
+
+
+@dataclass
+class Collection:
+    """All that was found.
+
+    Attributes:
+        folders: as they were given.
+        runs: in the order of their folders.
+        sources: likewise.
+        notes: what could not be read, and folders with nothing in them, a sentence each.
+    """
+
+    folders: list[str]
+    runs: list[Run] = field(default_factory=list)
+    sources: list[Source] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def environments(self) -> list[Json]:
+        """Return the ``environment.json`` of everything, the empty ones left out."""
+        return [found.environment for found in (*self.runs, *self.sources) if found.environment]
+
+
+def collect(folders: Sequence[str]) -> Collection:
+    """Read everything in ``folders`` and below them.
+
+    Raises:
+        UsageError: a folder is not there, or there is neither a run nor a result in any of them.
+    """
+    if not folders:
+        raise UsageError("no folder given: name at least one folder with runs, sweeps or evaluations")
+    for given in folders:
+        if not Path(given).expanduser().is_dir():
+            raise UsageError(f"{given}: no such folder")
+    found = Collection(list(folders))
+    names = _Names(folders)
+    with_runs = []
+    for given in folders:
+        sources = list(_sources(Path(given).expanduser(), names, found.notes))
+        known = {source.folder.resolve() for source in found.sources}
+        found.sources += [source for source in sources if source.folder.resolve() not in known]
+        if _has_runs(Path(given).expanduser()):
+            with_runs.append(given)
+        elif not sources:
+            found.notes.append(f"{given}: holds neither a run nor results")
+    if with_runs:
+        found.runs = _runs(with_runs, names)
+    if not found.runs and not found.sources:
+        raise UsageError(f"{', '.join(folders)}: no run, sweep or results.json in there or below")
+    return found
+
+
+class _Names:
+    """How folders are called: by their path below the one that was given, which leads where there are several."""
+
+    def __init__(self, folders: Sequence[str]) -> None:
+        self.tops = [(given, Path(given).expanduser().resolve()) for given in folders]
+
+    def __call__(self, folder: Path) -> str:
+        place = folder.resolve()
+        for given, top in self.tops:
+            if place.is_relative_to(top):
+                inside = place.relative_to(top)
+                if len(self.tops) > 1:
+                    return str(Path(given) / inside)
+                return top.name if str(inside) == "." else str(inside)
+        return str(folder)
+
+
+def _walk(top: Path) -> Iterator[tuple[Path, list[str]]]:
+    for place, inside, files in os.walk(top):
+        inside[:] = sorted(name for name in inside if not name.startswith("."))
+        yield Path(place), files
+
+
+def _has_runs(top: Path) -> bool:
+    return any(
+        "status.json" in files or "sweep.json" in files or (place / ".hydra" / "config.yaml").is_file()
+        for place, files in _walk(top)
+    )
+
+
+def _sources(top: Path, names: _Names, notes: list[str]) -> Iterator[Source]:
+    for place, files in _walk(top):
+        if "results.json" not in files:
+            continue
+        content = _read_json(place / "results.json")
+        rows = [row for row in content if _is_row(row)] if isinstance(content, list) else []
+        if not isinstance(content, list) or len(rows) < len(content):
+            what = "not read: half-written, or no list of rows" if not rows else "holds rows that are none"
+            notes.append(f"{names(place)}/results.json: {what}")
+        if rows:
+            yield Source(names(place), place, rows, _environment(place))
+
+
+def _is_row(row: Any) -> bool:
+    """Whether this is a row of results: what describes it is there, and figures are numbers or null."""
+    if not isinstance(row, dict) or not all(isinstance(row.get(key), str) for key in ("dataset", "selection")):
+        return False
+    figures = (row.get(name) for name in ("top1", "top5", "mean_class", "map", "hit_rate", "gmacs"))
+    return all(
+        value is None or (isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value))
+        for value in figures
+    )
+
+
+def _runs(folders: Sequence[str], names: _Names) -> list[Run]:
+    histories: dict[str, list[Json]] = {}
+    for line in read_histories(*folders).to_dict("records"):
+        logged = {str(key): value for key, value in line.items() if not _is_nothing(value)}
+        histories.setdefault(str(line["run"]), []).append(logged)
+    runs = []
+    for line in read_configs(*folders).to_dict("records"):
+        own = {str(key): value for key, value in line.items() if not _is_nothing(value)}
+        leading = {key: own.pop(key, None) for key in ("run", "folder", "state", "error", "seconds")}
+        folder = Path(str(leading["folder"]))
+        runs.append(
+            Run(names(folder), folder, str(leading["state"]), leading["error"], leading["seconds"], own,
+                histories.get(str(leading["run"]), []), _environment(folder))
+        )  # fmt: skip
+    return runs
+
+
+def _is_nothing(value: Any) -> bool:
+    import pandas as pd  # takes a second, which a folder's name that is wrong should not cost
+
+    return value is None or (not isinstance(value, tuple) and bool(pd.isna(value)))
+
+
+def _environment(folder: Path) -> Json:
+    content = _read_json(folder / "environment.json")
+    return content if isinstance(content, dict) else {}
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8", errors="replace"))
+    except (OSError, ValueError):
+        return None

@@ -1,0 +1,174 @@
+"""Rows of results: what differs in nothing but the seed becomes one, with mean and standard deviation."""
+
+import re
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dsn_lightning.report.collect import Collection, Json, Source
+from dsn_lightning.splits import FIGURES, group_rows
+
+RATES = ("top1", "top5", "mean_class", "map", "hit_rate")
+"""Figures that are fractions in [0, 1]."""
+
+_METHODS = (
+    "random",
+    "uniform",
+    "max_response",
+    "dsn_fixed",
+    "dsn",
+    "dense",
+    "oracle",
+    "oracle_video",
+)  # Table I's order
+_NOT_A_SETTING = (  # where a run lies, how it was watched, what a row says itself, what follows from another key
+    "run", "folder", "exit_code", "started", "overrides", "seed", "run_dir", "M", "N", "gamma", "algorithm.module",
+    "algorithm.name", "algorithm.train_N", "dataset.name", "dataset.root", "dataset.split", "dataset.modality",
+    "dataset.seed", "dataset.reading.prepared", "dataset.reading.copies", "dataset.reading.cache_frames",
+    "dataset.reading.decoder", "dataset.reading.dense_clips", "backbone.name", "backbone.cache_activations",
+    "observation.name", "observation.checkpoint", "classifier.checkpoint", "checkpoint", "baseline", "dsn_fixed",
+    "max_response", "trainer", "logger", "progress", "num_workers", "start_workers", "shared", "sweep", "resume",
+    "test", "selection", "schedule.rule.max_epochs", "schedule.sampler_rule.max_epochs", "devices", "trust", "fusion",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Result:
+    """Rows that differ in nothing but the seed.
+
+    Attributes:
+        described: a row's fields that are neither figures nor counts nor the seed, and the counts of the first row.
+        setting: what else sets it apart from rows described alike: values of the configuration, or its folder.
+        seeds: a row each, sorted.
+        values: figure -> value for each seed; None where a row has none.
+        sources: names of the folders that the rows stand in.
+    """
+
+    described: Json
+    setting: str
+    seeds: tuple[Any, ...]
+    values: Mapping[str, tuple[float | None, ...]]
+    sources: tuple[str, ...]
+
+    def mean(self, figure: str) -> float | None:
+        """Return the mean over seeds; None if the figure is lacking for one of them."""
+        known = [value for value in self.values.get(figure, ()) if value is not None]
+        return statistics.fmean(known) if known and len(known) == len(self.seeds) else None
+
+    def spread(self, figure: str) -> float | None:
+        """Return the standard deviation over seeds (n - 1); None with one seed."""
+        if len(self.seeds) < 2 or self.mean(figure) is None:
+            return None
+        return statistics.stdev(value for value in self.values[figure] if value is not None)
+
+    @property
+    def main_figure(self) -> str:
+        """Metric that the paper gives for the data set: ``map`` for THUMOS14, else ``top1``."""
+        return "map" if self.described["dataset"] == "thumos14" and self.mean("map") is not None else "top1"
+
+
+@dataclass(frozen=True)
+class _Row:
+    row: Json
+    setting: str
+    sources: tuple[str, ...]
+
+
+def results_of(found: Collection) -> list[Result]:
+    """Return all results in the order of the paper's Table I, data set by data set.
+
+    Rows that are equal in everything but the seconds that they took are one: an evaluation and the table it was copied
+    to, or the baseline's row in each job of a sweep. Runs are told apart by the values of their configurations that
+    differ. What is alike even so, seed included, but has other figures, is told apart by its folder.
+    """
+    results = []
+    for group in _grouped(_distinct(found)):
+        for rows in _without_repeated_seeds(group):
+            results.append(_result(rows))
+    return sorted(results, key=_order)
+
+
+def _distinct(found: Collection) -> list[_Row]:
+    settings = _settings(found)
+    kept: dict[tuple, _Row] = {}
+    for source in found.sources:
+        for row in source.rows:
+            key = tuple(sorted((name, repr(value)) for name, value in row.items() if name != "seconds_per_video"))
+            own = settings.get(source.name, "")
+            if key in kept:
+                before = kept[key]
+                same = before.setting if own in ("", before.setting) else "" if before.setting else own
+                kept[key] = _Row(before.row, same, (*before.sources, source.name))
+            else:
+                kept[key] = _Row(row, own, (source.name,))
+    return list(kept.values())
+
+
+def _settings(found: Collection) -> dict[str, str]:
+    """Return for each source that is a run the values of its configuration in which runs alike in kind differ."""
+    configs = {run.folder.resolve(): run.config for run in found.runs}
+    kinds: dict[tuple, list[tuple[Source, Json]]] = {}
+    for source in found.sources:
+        config = configs.get(source.folder.resolve(), {})
+        own = {key: value for key, value in config.items() if not _is_left_out(key)}
+        kind = (config.get("dataset.name"), config.get("algorithm.name"))
+        kinds.setdefault(kind, []).append((source, own))
+    settings = {}
+    for members in kinds.values():
+        keys = sorted({key for _, config in members for key in config})
+        varied = [key for key in keys if len({repr(config.get(key)) for _, config in members}) > 1]
+        for source, config in members:
+            settings[source.name] = ", ".join(f"{key}={config[key]}" for key in varied if key in config)
+    return settings
+
+
+def _is_left_out(key: str) -> bool:
+    return any(key == name or key.startswith(f"{name}.") for name in _NOT_A_SETTING)
+
+
+def _grouped(rows: Sequence[_Row]) -> list[list[_Row]]:
+    tagged = [
+        {**own.row, "_setting": own.setting, "top1": i} for i, own in enumerate(rows)
+    ]  # top1: group_rows skips it
+    return [[rows[line["top1"]] for line in group] for group in group_rows(tagged, but=("seed",))]
+
+
+def _without_repeated_seeds(group: list[_Row]) -> list[list[_Row]]:
+    """Split a group in which a seed occurs twice: by folder but for the seed in its name, else by folder."""
+    if not _repeats(group):
+        return [group]
+    parts: dict[str, list[_Row]] = {}
+    for pattern in (r"seed[_=-]?\d+", r"$^"):
+        parts = {}
+        for own in group:
+            parts.setdefault(re.sub(pattern, "seed*", own.sources[0]), []).append(own)
+        if not any(map(_repeats, parts.values())):
+            break
+    return [
+        [_Row(own.row, ", ".join(filter(None, (own.setting, part))), own.sources) for own in members]
+        for part, members in parts.items()
+    ]
+
+
+def _repeats(group: Iterable[_Row]) -> bool:
+    seeds = [repr(own.row.get("seed")) for own in group]
+    return len(seeds) > len(set(seeds))
+
+
+def _result(rows: list[_Row]) -> Result:
+    rows = sorted(rows, key=lambda own: (str(type(own.row.get("seed"))), own.row.get("seed") or 0))
+    left_out = {*FIGURES, "seed"}
+    described = {name: value for name, value in rows[0].row.items() if name not in left_out}
+    values = {name: tuple(own.row.get(name) for own in rows) for name in FIGURES}
+    sources = tuple(dict.fromkeys(name for own in rows for name in own.sources))
+    return Result(described, rows[0].setting, tuple(own.row.get("seed") for own in rows), values, sources)
+
+
+def _order(result: Result) -> tuple:
+    own = result.described
+    method = own["selection"]
+    place = _METHODS.index(method) if method in _METHODS else len(_METHODS)
+    numbers = [value if isinstance(value := own.get(key), int) else 0 for key in ("train_M", "train_N", "M", "N")]
+    texts = [str(own.get(key)) for key in ("dataset", "split", "modality", "backbone")]
+    return (*texts, numbers[2:], place, method, str(own.get("classifier")), numbers, result.setting)
