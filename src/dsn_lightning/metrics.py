@@ -27,7 +27,7 @@ def top_k_accuracy(scores: Tensor, targets: Tensor, *, k: int) -> float | None:
     labelled = (targets > 0).any(1)
     if k >= scores.shape[1] or not labelled.any():
         return None
-    return float(_hits(scores, targets, k)[labelled].double().mean())
+    return float(top_k_hits(scores, targets, k)[labelled].double().mean())
 
 
 def mean_class_accuracy(scores: Tensor, targets: Tensor) -> float | None:
@@ -35,7 +35,7 @@ def mean_class_accuracy(scores: Tensor, targets: Tensor) -> float | None:
     positive = (targets > 0).double()
     if not positive.any():
         return None
-    hits = _hits(scores, targets, 1).double() @ positive  # (J,)
+    hits = top_k_hits(scores, targets, 1).double() @ positive  # (J,)
     count = positive.sum(0)
     return float((hits[count > 0] / count[count > 0]).mean())
 
@@ -50,7 +50,8 @@ def mean_average_precision(scores: Tensor, targets: Tensor) -> float | None:
     return float(torch.stack([p.double() for p in precision]).mean())
 
 
-def _hits(scores: Tensor, targets: Tensor, k: int) -> Tensor:
+def top_k_hits(scores: Tensor, targets: Tensor, k: int) -> Tensor:
+    """Return, (B,), whether a true class is among the k highest scores."""
     return (targets.gather(1, scores.topk(k, dim=1).indices) > 0).any(1)
 
 

@@ -66,20 +66,33 @@ def hit_rate(scores: ClipScores, starts: Sequence[IntArray], scheme: Scheme) -> 
     A clip shows the action when at least half of it lies in an annotated span; a section holds it when one of its M:N
     candidates shows it. None where no video has spans.
     """
-    hits = total = 0
+    counts = hit_counts(scores, starts, scheme)
+    if counts is None:
+        return None
+    hits, held = (int(count) for count in counts.sum(0))
+    return hits / held if held else None
+
+
+def hit_counts(scores: ClipScores, starts: Sequence[IntArray], scheme: Scheme) -> NDArray[np.int64] | None:
+    """Count each video's kept clips, of all draws, that show the action, and those in a section that holds it, (V, 2).
+
+    None where no video has spans.
+    """
+    counts = np.zeros((len(starts), 2), np.int64)
+    known = False
     for v, own in enumerate(starts):
         num_frames = int(scores.num_frames[v])
         in_grid = scores.shows_action(v, scheme.grid(num_frames))
         if in_grid is None:
             continue
+        known = True
         holds: NDArray[np.bool_] = np.asarray(in_grid.any(1))  # (M,)
         shown = scores.shows_action(v, own)
         assert shown is not None
         for start, shows in zip(own.ravel(), shown.ravel(), strict=True):
             section = section_of(int(start), num_frames=num_frames, num_sections=len(holds), clip_span=scheme.clip_span)
-            total += int(holds[section])
-            hits += int(shows and holds[section])
-    return hits / total if total else None
+            counts[v] += (shows and holds[section], holds[section])
+    return counts if known else None
 
 
 def to_csv(rows: Sequence[Row]) -> str:
