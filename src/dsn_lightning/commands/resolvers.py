@@ -1,6 +1,7 @@
 """What configurations may ask for in ${...}."""
 
 import re
+from fractions import Fraction
 from typing import Any
 
 from omegaconf import ListConfig, OmegaConf
@@ -52,6 +53,16 @@ def torchvision_preset(model: str, what: str) -> Any:
     return ListConfig([float(value) for value in getattr(preset, what)])
 
 
+def share(fraction: str, whole: int) -> int:
+    """Return a fraction of a whole number, rounded: the epochs of a warm-up, whatever the training's length.
+
+    >>> share("1/3", 8), share("1/3", 70)
+    (3, 23)
+    """
+    return round(Fraction(fraction) * whole)
+
+
 def register() -> None:
-    """Make ``${torchvision:MODEL,WHAT}`` known to OmegaConf."""
+    """Make ``${torchvision:MODEL,WHAT}`` and ``${share:FRACTION,NUMBER}`` known to OmegaConf."""
+    OmegaConf.register_new_resolver("share", share, replace=True)
     OmegaConf.register_new_resolver("torchvision", torchvision_preset, replace=True)

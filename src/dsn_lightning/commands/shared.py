@@ -87,7 +87,8 @@ def _what_matters(cfg: DictConfig) -> dict[str, Any]:
         "trainer": ("accelerator", "num_nodes", "strategy", "max_time", "check_val_every_n_epoch"),
     }.items():
         content[group] = {key: value for key, value in content[group].items() if key not in keys}
-    content["dataset"]["reading"].pop("dense_clips", None)  # of the tests
+    for key in ("dense_clips", "sections"):  # of the tests; what M may refer to
+        content["dataset"]["reading"].pop(key, None)
     if content["dataset"].get("root") is not None:
         content["dataset"]["root"] = str(Path(content["dataset"]["root"]).expanduser().absolute())
     return content

@@ -6,27 +6,44 @@ from importlib.resources import files
 
 
 @cache
-def _lines() -> tuple[dict[str, str], ...]:
-    text = (files(__package__) / "tables.csv").read_text(encoding="utf-8")
+def _lines(file: str) -> tuple[dict[str, str], ...]:
+    text = (files(__package__) / file).read_text(encoding="utf-8")
     return tuple(csv.DictReader(line for line in text.splitlines() if not line.startswith("#")))
 
 
 def paper_table(number: int) -> dict[str, dict[str, float]]:
-    """Return the figures of one of the paper's tables: row -> column -> value, rows in the paper's order.
+    """Return the paper's own figures in one of its tables: row -> column -> value, rows in the paper's order.
 
     Columns and units are those of ``results.json``: ``clips``, ``gmacs`` (the paper's FLOPs, which are multiply-adds,
-    in 10^9), ``top1`` and ``map`` in [0, 1].
+    in 10^9), ``top1``, ``top5`` and ``map`` in [0, 1]; where a table has several data sets, as ``hmdb51/top1``.
 
     Raises:
         ValueError: its figures are not in ``tables.csv``.
 
     >>> paper_table(3)["R3D"]
     {'clips': 10.0, 'gmacs': 203.6, 'top1': 0.595}
+    >>> paper_table(1)["DSN"]["hmdb51/top1"]
+    0.595
     """
     rows: dict[str, dict[str, float]] = {}
-    for line in _lines():
+    for line in _lines("tables.csv"):
         if int(line["table"]) == number:
             rows.setdefault(line["row"], {})[line["column"]] = float(line["value"])
     if not rows:
         raise ValueError(f"the figures of Table {number} are not in paper/tables.csv")
+    return rows
+
+
+def literature(number: int) -> dict[str, dict[str, str]]:
+    """Return what one of the paper's tables says of other systems: row -> column -> text; empty if it has none.
+
+    Columns are ``clips``, ``input``, ``backbone``, ``pretrained`` and rates in [0, 1], named as in `paper_table`.
+
+    >>> literature(7)["C3D [4]"]["ucf101/top1"]
+    '0.823'
+    """
+    rows: dict[str, dict[str, str]] = {}
+    for line in _lines("literature.csv"):
+        if int(line["table"]) == number:
+            rows.setdefault(line["row"], {})[line["column"]] = line["value"]
     return rows
