@@ -1,11 +1,11 @@
 """dsn-report: any finished runs, sweeps and evaluations on one page."""
 
 import argparse
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from dsn_lightning.errors import UsageError
-from dsn_lightning.files import write_atomically
 
 _KEYS = ("output", "sheets")
 
@@ -59,7 +59,8 @@ def report(given: Sequence[str]) -> None:
     output = Path(arguments.output).expanduser()
     found = collect(arguments.folders)
     try:  # before what takes long
-        write_atomically(output / "report.html", "")
+        output.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=output).close()
     except OSError as error:
         raise UsageError(f"output={arguments.output}: cannot be written to ({error.strerror or error})") from error
     from dsn_lightning.report.page import make_report, write_report

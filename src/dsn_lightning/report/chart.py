@@ -9,7 +9,13 @@ from markupsafe import Markup, escape
 NUM_COLOURS = 8
 """Classes ``c0`` ... ``c7`` have a colour in the page; lines of the second eight are dashed, and so on."""
 
-_LEFT, _RIGHT, _TOP, _BOTTOM = 46.0, 10.0, 10.0, 40.0  # room for the axes, in the chart's units
+_LEFT, _RIGHT, _TOP, _BOTTOM = 52.0, 10.0, 10.0, 40.0  # room for the axes, in the chart's units
+
+_AROUND = tuple(  # where a label may stand: to the right, the left, above, below, aslant; near first
+    (round(distance * math.cos(angle), 1), round(distance * math.sin(angle), 1))
+    for distance in (13, 20, 28, 38, 50, 64)
+    for angle in (math.pi * k / 4 for k in (0, 4, 6, 2, 7, 1, 5, 3))
+)
 
 
 @dataclass(frozen=True)
@@ -35,7 +41,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Point:
-    """A marked point; ``spread`` up and down is drawn as a bar, ``label`` inside of the marker."""
+    """A marked point; ``spread`` up and down is drawn as a bar, ``label`` is written beside."""
 
     name: str
     x: float
@@ -57,8 +63,9 @@ class Chart:
         lines: drawn first.
         points: drawn on top.
         levels: (name, y) of dashed lines from side to side.
-        width: in pixels at full size.
+        width: in the units that letters are 12 high in.
         height: likewise.
+        most: pixels that it may be wide; ``width`` unless given.
         log_x: whether the horizontal axis is logarithmic; all x > 0 then.
         from_zero: whether the horizontal axis begins at 0; not with ``log_x``.
     """
@@ -71,6 +78,7 @@ class Chart:
     levels: Sequence[tuple[str, float]] = field(default=())
     width: int = 360
     height: int = 250
+    most: int = 0
     log_x: bool = False
     from_zero: bool = False
 
@@ -90,13 +98,13 @@ class Chart:
         y = _Axis(ys, self.height - _BOTTOM, _TOP + marks)
         parts = [
             Markup('<svg viewBox="0 0 {} {}" style="max-width:{}px" role="img" aria-label="{}">').format(
-                self.width, self.height, self.width, self.title
+                self.width, self.height, self.most or self.width, self.title
             ),
             Markup("<title>{}</title>").format(self.title),
             *self._axes(x, y),
-            *(_level(name, y(at), self.width - _RIGHT) for name, at in self.levels),
+            *self._levels(y),
             *(_line(line, x, y) for line in self.lines),
-            *(_point(point, x(point.x), y(point.y), y) for point in self.points),
+            *self._points(x, y),
             Markup("</svg>"),
         ]
         return Markup("").join(parts)
@@ -115,10 +123,38 @@ class Chart:
         parts.append(_text((_LEFT + right) / 2, self.height - 6, self.x_label))
         middle = (_TOP + bottom) / 2
         parts.append(
-            Markup('<text class="tick" text-anchor="middle" transform="translate(12 {}) rotate(-90)">{}</text>').format(
+            Markup('<text class="tick" text-anchor="middle" transform="translate(10 {}) rotate(-90)">{}</text>').format(
                 _short(middle), self.y_label
             )
         )
+        return parts
+
+    def _levels(self, y: "_Axis") -> list[Markup]:
+        """Draw the levels, the highest first; a name that would cover the one before stands below its line."""
+        parts: list[Markup] = []
+        before = -math.inf
+        for name, value in sorted(self.levels, key=lambda level: -level[1]):
+            at = y(value)
+            parts.append(_level(name, at, self.width - _RIGHT, above=at - before > 14))
+            before = at
+        return parts
+
+    def _points(self, x: "_Axis", y: "_Axis") -> list[Markup]:
+        """Draw the points, then their labels where each finds room beside its own point."""
+        places = [(x(point.x), y(point.y)) for point in self.points]
+        parts = [_point(point, *place, y) for point, place in zip(self.points, places, strict=True)]
+        taken = list(places)
+        for point, (at, height) in zip(self.points, places, strict=True):
+            if point.label:
+                inside = [
+                    (at + dx, height + dy)
+                    for dx, dy in _AROUND
+                    if _LEFT + 6 < at + dx < self.width - 6 and 6 < height + dy < self.height - _BOTTOM - 6
+                ]
+                free = [(a, b) for a, b in inside if not any(abs(a - c) < 12 and abs(b - d) < 11 for c, d in taken)]
+                best = (free or inside or [(at, height - 11)])[0]
+                taken.append(best)
+                parts.append(_label(point, (at, height), best))
         return parts
 
 
@@ -209,17 +245,28 @@ def _point(point: Point, at: float, height: float, y: _Axis) -> Markup:
         bar = f"M{_short(at)} {_short(low)}V{_short(high)}M{_short(at - 4)} {_short(low)}h8"
         parts.append(Markup('<path class="bar {}" d="{}"/>').format(look, f"{bar}M{_short(at - 4)} {_short(high)}h8"))
     kind = "hollow" if point.hollow else "full"
-    parts.append(Markup('<g class="point {} {}"><title>{}</title>').format(look, kind, point.name))
-    size = 8 if point.label else 3.5
-    parts.append(Markup('<circle cx="{}" cy="{}" r="{}"/>').format(_short(at), _short(height), size))
-    if point.label:
-        parts.append(Markup('<text x="{}" y="{}">{}</text>').format(_short(at), _short(height + 3.5), point.label))
-    return Markup("").join([*parts, Markup("</g>")])
+    parts.append(
+        Markup('<g class="point {} {}"><circle cx="{}" cy="{}" r="4.5"/><title>{}</title></g>').format(
+            look, kind, _short(at), _short(height), point.name
+        )
+    )
+    return Markup("").join(parts)
 
 
-def _level(name: str, at: float, right: float) -> Markup:
+def _label(point: Point, place: tuple[float, float], at: tuple[float, float]) -> Markup:
+    """Write the label at ``at``, with a thin line to its point where it stands far from it."""
+    line = Markup("")
+    if math.dist(place, at) > 15:
+        line = Markup('<path class="leader" d="M{} {}L{} {}"/>').format(*map(_short, (*place, *at)))
+    text = Markup('<text class="label" x="{}" y="{}">{}</text>').format(_short(at[0]), _short(at[1] + 4), point.label)
+    return line + text
+
+
+def _level(name: str, at: float, right: float, *, above: bool) -> Markup:
     rule = Markup('<path class="level" d="M{} {}H{}"><title>{}</title></path>')
-    return rule.format(_LEFT, _short(at), right, name) + _text(right - 2, at - 4, name, anchor="end")
+    return rule.format(_LEFT, _short(at), right, name) + _text(
+        right - 2, at - 4 if above else at + 13, name, anchor="end"
+    )
 
 
 def _rule(x1: float, y1: float, x2: float, y2: float) -> Markup:

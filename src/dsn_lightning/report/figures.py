@@ -116,8 +116,9 @@ def _frontier(place: tuple[str, str], members: Sequence[Result]) -> Figure | Non
         lines=[line] if len(front) > 1 else [],
         points=points,
         levels=levels if len(levels) <= 2 else [],
-        width=520,
-        height=360,
+        width=400,
+        height=300,
+        most=520,
         log_x=wide,
         from_zero=not wide,
     )
@@ -157,9 +158,16 @@ def _distinct_names(results: Sequence[Result]) -> list[str]:
     varied = [key for key in keys if len(kinds[key] - {"None"}) > 1]
     names = []
     for own in results:
-        more = [f"{key}={own.described[key]}" for key in varied if own.described.get(key) is not None]
+        known = {key: own.described[key] for key in varied if own.described.get(key) is not None}
+        more = [
+            f"{value} clip{'s' * (value != 1)}" if key == "clips" else f"{key}={value}" for key, value in known.items()
+        ]
         names.append(", ".join([method(own), *more, *filter(None, [own.setting])]))
     return names
+
+
+def _clips(number: object) -> str:
+    return "1 clip" if number == 1 else f"{number} clips"
 
 
 def curves(runs: Sequence[Run]) -> list[tuple[str, list[Figure], list[Legend]]]:

@@ -19,7 +19,15 @@ from dsn_lightning.report.collect import Collection, Run
 from dsn_lightning.report.figures import Figure, Legend, curves, frontiers
 from dsn_lightning.report.pictures import LIMIT, Sheet, scaled_to_fit, sheets_of
 from dsn_lightning.report.results import Result, results_of
-from dsn_lightning.report.tables import Table, escape_markdown, results_table, runs_table, to_csv, to_markdown
+from dsn_lightning.report.tables import (
+    Table,
+    escape_markdown,
+    paper_note,
+    results_table,
+    runs_table,
+    to_csv,
+    to_markdown,
+)
 
 NUM_SHEETS = 20
 """Evaluations whose clips are shown unless told otherwise."""
@@ -37,6 +45,7 @@ class Report:
         head: (name, text) of what is to be known beforehand.
         results: rows, means over seeds.
         results_table: the same as cells.
+        paper_note: what is to be said of the paper's figures in it.
         runs: of any state.
         runs_table: the same as cells.
         frontiers: accuracy against cost, a figure a data set.
@@ -50,6 +59,7 @@ class Report:
     head: Sequence[tuple[str, str]]
     results: Sequence[Result]
     results_table: Table
+    paper_note: str
     runs: Sequence[Run]
     runs_table: Table
     frontiers: Sequence[Figure]
@@ -82,7 +92,8 @@ def make_report(found: Collection, *, num_sheets: int = NUM_SHEETS, say: Callabl
         shown += sheets_of(source)
     if len(evaluations) > num_sheets:
         notes.append(
-            f"clips of the first {num_sheets} of {len(evaluations)} evaluations are shown; sheets={len(evaluations)} shows all"
+            f"clips of the first {num_sheets} of {len(evaluations)} evaluations are shown; "
+            f"sheets={len(evaluations)} shows all"
         )
     shown, scaled = scaled_to_fit(shown, LIMIT)
     if scaled:
@@ -94,6 +105,7 @@ def make_report(found: Collection, *, num_sheets: int = NUM_SHEETS, say: Callabl
         head=_head(found, results),
         results=results,
         results_table=results_table(results),
+        paper_note=paper_note(results),
         runs=found.runs,
         runs_table=runs_table(found.runs),
         frontiers=frontiers(results),
@@ -116,7 +128,8 @@ def _head(found: Collection, results: Sequence[Result]) -> list[tuple[str, str]]
     lines = [
         ("Folders", ", ".join(found.folders)),
         ("Runs", f"{len(found.runs)}" + (f" ({', '.join(told)})" if told else "")),
-        ("Results", f"{len(results)} rows of {len(found.sources)} results.json, seeds {_listed(seeds)}" if results else ""),
+        ("Results", f"{len(results)} rows out of {len(found.sources)} results.json" if results else ""),
+        ("Seeds", _listed(seeds)),
         ("Commit", all_of(lambda env: str(env.get("git_commit") or ""))),
         ("Versions", all_of(_versions)),
         ("Hardware", all_of(_hardware)),
@@ -167,7 +180,7 @@ def to_text(report: Report) -> str:
     lines += [f"- note: {escape_markdown(note)}" for note in report.notes]
     if report.results:
         lines += ["", "## Results", "", "Rates in %, mean ± standard deviation over seeds.", ""]
-        lines.append(to_markdown(report.results_table))
+        lines += [to_markdown(report.results_table), escape_markdown(report.paper_note)]
     for figure in report.frontiers:
         lines += ["", f"## Accuracy against multiply-adds: {escape_markdown(figure.title)}", ""]
         lines += [

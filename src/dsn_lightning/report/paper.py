@@ -1,13 +1,12 @@
 """Which row of which of the paper's tables a result belongs to, and what the paper gives there."""
 
 from dataclasses import dataclass
-from functools import cache
-from typing import Any
 
 from dsn_lightning.paper import paper_table
+from dsn_lightning.report.collect import Json
 from dsn_lightning.report.results import Result
 
-NUMERALS = {1: "I", 2: "II", 3: "III", 4: "IV", 5: "V", 6: "VI", 7: "VII"}
+NUMERALS = {1: "I", 2: "II", 3: "III", 4: "IV", 5: "V", 6: "VI"}
 
 _METHODS = {
     "random": "Baseline (random)",
@@ -39,8 +38,8 @@ class PaperFigure:
     row: str
     figure: str
     value: float
-    gmacs: float | None = None
-    networks: str = ""
+    gmacs: float | None
+    networks: str
 
     @property
     def place(self) -> str:
@@ -49,32 +48,33 @@ class PaperFigure:
 
 
 def paper_figures(result: Result) -> list[PaperFigure]:
-    """Return what the paper gives for a result, the metric of its tables only; empty where it belongs to no row.
+    """Return what the paper gives for a result; empty where it belongs to no row of Tables I to VI.
 
-    A result belongs to a row when its data set, selection, scheme and, in Tables III and IV, its networks are the row's.
-    Tables I and II are of R3D-18 with ResNet2D-18; other networks are compared with them too, and `networks` says so.
+    A result belongs to a row when data set, selection, modality and scheme are the row's, and in Tables III to VI the
+    classifier's network as well. Tables I and II, which compare methods, are of R3D-18 with ResNet2D-18; results of
+    other networks stand beside them too, and `PaperFigure.networks` says so. Table VII is of means over splits, which
+    no single result is.
     """
     own = result.described
-    if own.get("modality") != "rgb" or own.get("split") not in (None, 1) or own.get("crops", 1) != 1:
+    if own.get("split") not in (None, 1) or own.get("crops", 1) != 1:
         return []
+    same = own.get("backbone") == "r3d_18" and own.get("observation") in (None, "r2d_18")
     found = []
-    other = (
-        "" if own.get("backbone") == "r3d_18" and own.get("observation") in (None, "r2d_18") else "R3D-18, ResNet2D-18"
-    )
-    for table, row in _rows_of(own):
-        known = _table(table).get(row, {})
+    for table, row in [*_methods(own), *_networks(own)]:
+        known = paper_table(table)[row]
         for figure in ("top1", "top5", "map"):
-            value = known.get(f"{own['dataset']}.{figure}", known.get(figure) if table in (3, 4) else None)
+            value = known.get(f"{own['dataset']}/{figure}", known.get(figure))
             if value is not None and result.mean(figure) is not None:
-                found.append(PaperFigure(table, row, figure, value, known.get("gmacs"), other if table < 3 else ""))
+                networks = "" if same or table > 2 else "R3D-18, ResNet2D-18"
+                found.append(PaperFigure(table, row, figure, value, known.get("gmacs"), networks))
     return found
 
 
-def _rows_of(own: dict[str, Any]) -> list[tuple[int, str]]:
-    """Return (table, row) of every row that a result's fields are those of."""
-    dataset, selection, classifier = own["dataset"], own["selection"], own.get("classifier")
+def _methods(own: Json) -> list[tuple[int, str]]:
+    """Return the rows of Tables I and II, all of RGB."""
+    dataset, selection = own["dataset"], own["selection"]
     test, train = (own.get("M"), own.get("N")), (own.get("train_M"), own.get("train_N"))
-    if dataset not in _TRIMMED + _UNTRIMMED or classifier != ("dsn" if selection == "dsn" else "baseline"):
+    if own.get("modality") != "rgb" or dataset not in _TRIMMED + _UNTRIMMED or not _is_own_classifier(own):
         return []
     found = []
     scheme = (1, 3) if dataset in _TRIMMED else (6, 3)
@@ -82,25 +82,50 @@ def _rows_of(own: dict[str, Any]) -> list[tuple[int, str]]:
         found.append((1, _METHODS[selection]))
     if dataset in _TRIMMED and selection == "dsn" and train in ((1, 3), (1, 6), (3, 3)) and test == (3, train[1]):
         found.append((2, f"{train[0]}:{train[1]}"))
-    name = {"r3d_18": "R3D", "r2plus1d_34": "R(2+1)D"}.get(str(own.get("backbone")))
-    if name is None:
-        return found
-    if dataset == "hmdb51":
-        if selection == "dense":
-            found.append((3, name))
-        elif selection == "dsn" and (train, test) in (((1, 3), (4, 3)), ((3, 3), (3, 3))):
-            found.append((3, f"{name} & DSN (M = {train[0]})"))
-    elif dataset == "thumos14":
-        if selection == "dense":
-            found.append((4, f"{name} & TSN (S = 3)" if name == "R3D" else name))
-        elif selection == "dsn" and test == (6, 3):
-            found.append((4, f"{name} & DSN (M = {3 if name == 'R3D' else 1})"))
     return found
 
 
-@cache
-def _table(number: int) -> dict[str, dict[str, float]]:
-    try:
-        return paper_table(number)
-    except ValueError:  # not in the data file
-        return {}
+def _networks(own: Json) -> list[tuple[int, str]]:
+    """Return the rows of Tables III to VI: R3D-18 or R(2+1)D-34, densely or with DSN."""
+    name = {"r3d_18": "R3D", "r2plus1d_34": "R(2+1)D"}.get(str(own.get("backbone")))
+    stream = {"rgb": "RGB", "flow": "FLOW"}.get(str(own.get("modality")), "RGB+FLOW")
+    selection, trained = own["selection"], own.get("train_M")
+    test = (own.get("M"), own.get("N"))
+    if name is None or selection not in ("dense", "dsn") or not _is_own_classifier(own):
+        return []
+    known: dict[tuple[str, str, str], dict[tuple | None, list[tuple[int, str]]]] = {
+        ("hmdb51", "R3D", "RGB"): {
+            None: [(3, "R3D")],
+            (1, 4): [(3, "R3D & DSN (M = 1)")],
+            (3, 3): [(3, "R3D & DSN (M = 3)")],
+        },
+        ("hmdb51", "R(2+1)D", "RGB"): {None: [(3, "R(2+1)D")], (1, 4): [(3, "R(2+1)D & DSN (M = 1)")]},
+        ("thumos14", "R3D", "RGB"): {
+            None: [(4, "R3D & TSN (S = 3)")] if trained == 3 else [(5, "R3D-RGB & TSN (6 seg)")],
+            (3, 6): [(4, "R3D & DSN (M = 3)")],
+            (6, 6): [(5, "R3D-RGB & DSN (M = 6)")],
+        },
+        ("thumos14", "R(2+1)D", stream): {
+            None: [(5, f"R(2+1)D, {stream}"), *([(4, "R(2+1)D")] if stream == "RGB" else [])],
+            (1, 6): [(5, f"R(2+1)D & DSN (M = 1), {stream}"),
+                     *([(4, "R(2+1)D & DSN (M = 1)")] if stream == "RGB" else [])],
+        },
+        ("activitynet", "R3D", "RGB"): {
+            None: [(6, "R3D-RGB & TSN (6 seg)")] if trained == 6 else [],
+            (6, 6): [(6, "R3D-RGB & DSN (M = 6), 6 clips")],
+            (6, 10): [(6, "R3D-RGB & DSN (M = 6), 10 clips")],
+        },
+        ("activitynet", "R(2+1)D", stream): {
+            None: [(6, f"R(2+1)D-{stream}")],
+            (1, 6): [(6, f"R(2+1)D-{stream} & DSN (M = 1), 6 clips")],
+            (1, 10): [(6, f"R(2+1)D-{stream} & DSN (M = 1), 10 clips")],
+        },
+    }  # fmt: skip
+    rows = known.get((own["dataset"], name, stream), {})
+    if selection == "dense":
+        return rows.get(None, [])
+    return rows.get((trained, test[0]), []) if test[1] == 3 else []
+
+
+def _is_own_classifier(own: Json) -> bool:
+    return own.get("classifier") == ("dsn" if own["selection"] == "dsn" else "baseline")

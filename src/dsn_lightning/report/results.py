@@ -171,4 +171,7 @@ def _order(result: Result) -> tuple:
     place = _METHODS.index(method) if method in _METHODS else len(_METHODS)
     numbers = [value if isinstance(value := own.get(key), int) else 0 for key in ("train_M", "train_N", "M", "N")]
     texts = [str(own.get(key)) for key in ("dataset", "split", "modality", "backbone")]
-    return (*texts, numbers[2:], place, method, str(own.get("classifier")), numbers, result.setting)
+    classifiers = sorted(("dsn", "baseline"), key=lambda name: name != ("dsn" if method == "dsn" else "baseline"))
+    classifier = str(own.get("classifier"))
+    whose = classifiers.index(classifier) if classifier in classifiers else len(classifiers)
+    return (*texts, numbers[2:], place, method, whose, classifier, numbers, result.setting)

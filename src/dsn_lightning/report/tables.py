@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from dsn_lightning.report.collect import Run
 from dsn_lightning.report.figures import method
-from dsn_lightning.report.paper import paper_figures
+from dsn_lightning.report.paper import NUMERALS, paper_figures
 from dsn_lightning.report.results import RATES, Result
 from dsn_lightning.splits import FIGURES
 
@@ -41,6 +41,7 @@ class Table:
 
 
 NOTHING = Cell("-", "")
+_OF_PAPER = ("paper", "ours - paper", "paper's row", "paper's GMACs")
 _T = TypeVar("_T", Run, Result)
 
 
@@ -51,26 +52,28 @@ def results_table(results: Sequence[Result]) -> Table:
         "data set": (False, lambda own: _text(own.described["dataset"])),
         "split": (True, lambda own: _number(own.described.get("split"))),
         "modality": (False, lambda own: _text(own.described.get("modality"))),
-        "backbone": (False, lambda own: _text(own.described.get("backbone"))),
-        "observation": (False, lambda own: _text(own.described.get("observation"))),
-        "estimator": (False, lambda own: _text(own.described.get("estimator"))),
-        "trained M:N": (False, lambda own: _scheme(own, "train_M", "train_N")),
-        "gamma": (True, lambda own: _number(own.described.get("gamma"))),
-        "tested M:N": (False, lambda own: _scheme(own, "M", "N")),
+        "M:N": (False, lambda own: _scheme(own, "M", "N")),
         "clips": (True, lambda own: _number(own.described.get("clips"))),
-        "crops": (True, lambda own: _number(own.described.get("crops"))),
         **{NAMES[name]: (True, _rate(name)) for name in RATES},
         "GMACs": (True, lambda own: _number(own.mean("gmacs"))),
         "paper": (True, _paper),
         "ours - paper": (True, _difference),
-        "seconds a video": (True, lambda own: _number(own.mean("seconds_per_video"))),
+        "paper's row": (False, lambda own: _text(_places(own))),
+        "paper's GMACs": (True, _paper_gmacs),
         "seeds": (False, lambda own: _text(", ".join(str(seed) for seed in own.seeds))),
+        "trained M:N": (False, lambda own: _scheme(own, "train_M", "train_N")),
+        "gamma": (True, lambda own: _number(own.described.get("gamma"))),
+        "backbone": (False, lambda own: _text(own.described.get("backbone"))),
+        "observation": (False, lambda own: _text(own.described.get("observation"))),
+        "estimator": (False, lambda own: _text(own.described.get("estimator"))),
+        "setting": (False, lambda own: _text(own.setting)),
+        "crops": (True, lambda own: _number(own.described.get("crops"))),
         "videos": (True, lambda own: _number(own.described.get("videos"))),
         "missing": (True, lambda own: _number(own.described.get("videos_missing"))),
         "failed": (True, lambda own: _number(own.described.get("videos_failed"))),
-        "setting": (False, lambda own: _text(own.setting)),
+        "s/video": (True, lambda own: _number(own.mean("seconds_per_video"))),
     }
-    return _table(columns, results, always=("selection", "data set", "top-1", "seeds"))
+    return _table(columns, results, always=("selection", "M:N", "clips", *NAMES.values(), "GMACs", *_OF_PAPER, "seeds"))
 
 
 def runs_table(runs: Sequence[Run]) -> Table:
@@ -95,17 +98,17 @@ def _of_config(key: str) -> Callable[[Run], Cell]:
 def _table(
     columns: Mapping[str, tuple[bool, Callable[[_T], Cell]]], of: Sequence[_T], *, always: Sequence[str]
 ) -> Table:
-    """Return a cell a row and column; columns that say one and the same in all rows, or nothing, are taken out."""
+    """Return a cell a row and column; columns that say nothing, or one and the same wherever they say something, are
+    taken out, the second kind unless they are named in ``always``.
+    """
     cells = {name: [cell(one) for one in of] for name, (_, cell) in columns.items()}
     shown, alike = [], {}
     for name, column in cells.items():
-        texts = {cell.text for cell in column}
-        if name in always or (len(texts) > 1):
+        texts = {cell.text for cell in column} - {NOTHING.text}
+        if len(texts) > 1 or (texts and (name in always or len(of) == 1)):
             shown.append(name)
-        elif texts and texts != {NOTHING.text} and len(of) > 1:
-            alike[name] = texts.pop()
-        elif texts != {NOTHING.text}:
-            shown.append(name)
+        elif texts:
+            alike[name] = texts.pop() + (" (where it applies)" if NOTHING in column else "")
     rows = [[cells[name][i] for name in shown] for i in range(len(of))]
     return Table(shown, [columns[name][0] for name in shown], rows, alike)
 
@@ -139,13 +142,9 @@ def _paper(result: Result) -> Cell:
     given = paper_figures(result)
     if not given:
         return NOTHING
-    text = "; ".join(
-        f"{NAMES[one.figure]} {100 * one.value:.1f}"
-        + (f", {one.gmacs:g} GMACs" if one.gmacs is not None else "")
-        + f" ({one.place}{f'; of {one.networks}' if one.networks else ''})"
-        for one in given
-    )
-    return Cell(text, repr(given[0].value))
+    texts = [NAMES[one.figure] + " " if one.figure != result.main_figure else "" for one in given]
+    values = [f"{text}{100 * one.value:.1f}" for text, one in zip(texts, given, strict=True)]
+    return Cell("; ".join(dict.fromkeys(values)), repr(given[0].value))
 
 
 def _difference(result: Result) -> Cell:
@@ -155,6 +154,28 @@ def _difference(result: Result) -> Cell:
     ours = result.mean(given[0].figure)
     assert ours is not None
     return Cell(f"{100 * (ours - given[0].value):+.1f}", repr(ours - given[0].value))
+
+
+def _places(result: Result) -> str:
+    return "; ".join(dict.fromkeys(one.place for one in paper_figures(result)))
+
+
+def _paper_gmacs(result: Result) -> Cell:
+    return _number(next((one.gmacs for one in paper_figures(result) if one.gmacs is not None), None))
+
+
+def paper_note(results: Sequence[Result]) -> str:
+    """Return what is to be said of the paper's figures beside ours; empty where there are none."""
+    given = [one for own in results for one in paper_figures(own)]
+    if not given:
+        return ""
+    note = "The paper's figures are of whole data sets and networks pre-trained on Kinetics"
+    other = sorted({one.networks for one in given} - {""})
+    tables = sorted({one.table for one in given if one.networks})
+    if other:
+        named = " and ".join(NUMERALS[table] for table in tables)
+        note += f"; those of Table {named} are of {other[0]}, which some of these rows are not"
+    return note + ". How many of a data set's test videos a row was tested on stands in its last columns."
 
 
 def to_markdown(table: Table) -> str:
@@ -199,7 +220,7 @@ def to_csv(results: Sequence[Result]) -> str:
         for given in paper_figures(own)[:1]:
             mean = own.mean(given.figure)
             assert mean is not None
-            line |= {"paper_row": given.place, "paper_figure": given.figure, "paper": given.value,
+            line |= {"paper_row": _places(own), "paper_figure": given.figure, "paper": given.value,
                      "paper_gmacs": given.gmacs, "ours_minus_paper": mean - given.value}  # fmt: skip
         writer.writerow(line)
     return out.getvalue()
