@@ -15,6 +15,7 @@ from dsn_lightning.errors import UsageError
 from dsn_lightning.evaluation.scores import ClipScores
 from dsn_lightning.evaluation.table import FIELDS, Row, draw_probabilities, hit_counts
 from dsn_lightning.selection import Scheme, Selection, VideoScores
+from dsn_lightning.selection.surest import Surest
 from dsn_lightning.splits import FIGURES as ROW_FIGURES
 
 
@@ -68,7 +69,7 @@ class Evaluation:
         targets: (V, J), positive at the labels.
         test: how the test was made; evaluations go together only if it is the same.
         networks: hashes of the weights that gave the scores, by name.
-        outcomes: by method.
+        outcomes: by method; where the oracle is, also `Surest` with the same classifier and scheme, which has no row.
         left_out: methods of the results that could not be worked out again, with the reason.
     """
 
@@ -132,6 +133,11 @@ def evaluation_of(name: str, rows: Sequence[Row], scores: ClipScores, selections
             outcomes[method] = outcome_of(scores, videos, by_name[method.selection], scheme, row)
         except KeyError:
             left_out.append(f"{method}: the scores of what it keeps are not stored; was it given other settings?")
+        if method.selection == "oracle":  # its candidates are scored, so this is known as well
+            surest = Surest()
+            described = {**row, **dict.fromkeys(ROW_FIGURES), "top5": None, "selection": surest.name}
+            own = replace(method, selection=surest.name)
+            outcomes[own] = outcome_of(scores, videos, surest, scheme, described)
     return Evaluation(
         name=name,
         classes=tuple(str(c) for c in scores.classes),
@@ -179,7 +185,7 @@ def align(evaluations: Sequence[Evaluation]) -> list[Evaluation]:
     if not shared:
         names = " and ".join(own.name for own in evaluations)
         raise UsageError(
-            f"{names} have no method in common; methods are the same if selection, classifier, M and N are"
+            f"{names} have no method (selection, classifier, M and N) in common"
         )
     for method in shared:
         _refuse_other_rows(method, aligned)
@@ -197,8 +203,8 @@ def _in_order_of(first: Evaluation, own: Evaluation) -> Evaluation:
     if lacking or len(own.video_id) != len(first.video_id):
         other = f"{lacking[0]} is lacking there" if lacking else f"it has {len(own.video_id)} videos"
         raise UsageError(
-            f"{own.name} was tested on other videos than {first.name}: {other}; comparisons are made video by video, so "
-            "evaluate both on the same ones"
+            f"{own.name} was tested on other videos than {first.name}: {other}; comparisons are "
+            "made video by video, so evaluate both on the same ones"
         )
     order = np.array([at[video] for video in first.video_id], np.int64)
     differ = ((own.targets[order] > 0) != (first.targets > 0)).any(1)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 _COLUMNS_AT_ONCE = 512  # positives in a matrix product: (R, V) @ (V, 512)
 
 Floats = NDArray[np.floating]
+Numbers = NDArray[np.number | np.bool_]
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ def as_they_are(num_videos: int) -> Counts:
     return Counts(np.ones((1, num_videos)))
 
 
-def ratio(right: Floats, counted: Floats, counts: Counts) -> Floats:
+def ratio(right: Numbers, counted: Numbers, counts: Counts) -> Floats:
     """Return the mean (R,) of ``right`` / ``counted``, each (V,): accuracies and hit rates.
 
     NaN in a resample in which nothing counts.

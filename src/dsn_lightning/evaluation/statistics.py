@@ -27,6 +27,7 @@ from dsn_lightning.evaluation.resampling import (
     resamples,
 )
 from dsn_lightning.metrics import top_k_hits
+from dsn_lightning.selection.surest import Surest
 
 FIGURES = ("top1", "mean_class", "map", "hit_rate")
 """What intervals are given for; all are fractions in [0, 1]."""
@@ -120,7 +121,7 @@ class Study:
         self.seed = seed
         self.targets = self.evaluations[0].targets
         self.classes = self.evaluations[0].classes
-        self.methods = list(self.evaluations[0].outcomes)
+        self.methods = [method for method in self.evaluations[0].outcomes if method.selection != Surest.name]
         self.resample_seeds = resample_seeds
         self._counts = resamples(self.num_videos, number=number, seed=seed)
         seeds = len(self.evaluations)
@@ -135,6 +136,10 @@ class Study:
     def num_videos(self) -> int:
         """V."""
         return len(self.targets)
+
+    def has(self, method: Method) -> bool:
+        """Whether every evaluation has the method."""
+        return method in self.evaluations[0].outcomes
 
     def outcomes(self, method: Method) -> list[Outcome]:
         """Return what a method makes of each video, seed by seed."""

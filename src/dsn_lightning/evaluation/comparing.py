@@ -1,0 +1,134 @@
+"""Comparisons of finished evaluations as plain data (``statistics.json``) and as tables to read.
+
+``statistics.json`` holds one object. Figures are fractions; an *estimate* is ``{value, low, high, seeds, spread}``: the
+mean over the seeds, the ends of the interval, each seed's value, and their standard deviation (null with one seed).
+
+- ``about``: ``videos``, ``seeds`` (of the trainings), ``evaluations`` (names), ``resamples``, ``level``, ``seed`` (of the
+  resamples), ``resampled`` (``videos`` or ``videos and seeds``), ``left_out`` (what could not be compared, and why).
+- ``methods``: for each method ``selection, classifier, M, N, clips`` and the estimates ``top1, mean_class, map,
+  hit_rate``; null where one does not apply.
+- ``differences``: for each pair of methods of the same M:N (oracles left out) ``method`` and ``other`` (each
+  ``{selection, classifier, M, N}``), ``same_classifier``, the estimates of ``method`` minus ``other`` on the same videos,
+  and ``mcnemar``: each seed's p-value of the exact test that both have the same top-1, null for random methods.
+- ``gap_share``: see `gap_shares`; besides ``paper``, what the paper's Table I gives for its own mixed figure.
+- ``headroom``: see `headroom`.
+- ``classes``: what each class gains by the methods with a sampler over uniform clips of the same classifier, ``method``,
+  ``other`` and ``gains`` (see `class_gains`).
+- ``confusion``: ``method``, ``classes``, ``counts`` (row: label, column: answer, added up over the seeds) and ``shares`` of
+  each row; of the first method with a sampler, or else of uniform clips. Null where videos have several labels or none.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from dsn_lightning.evaluation.classes import class_gains, confusion_counts, row_shares
+from dsn_lightning.evaluation.headroom import gap_shares, headroom
+from dsn_lightning.evaluation.outcomes import Method, read_evaluation
+from dsn_lightning.evaluation.statistics import FIGURES, Estimate, Study
+from dsn_lightning.selection import Selection
+
+_ORDER = ("dsn", "dsn_fixed", "max_response")  # of pairs: these, then other methods, then the references
+_REFERENCES = ("dense", "uniform", "random")
+_HEADINGS = {"top1": "top-1", "mean_class": "mean class", "map": "mAP", "hit_rate": "hit rate"}
+
+
+def compare_runs(
+    folders: Sequence[Path],
+    selections: Iterable[Selection],
+    *,
+    number: int = 2000,
+    seed: int = 0,
+    resample_seeds: bool = False,
+) -> dict[str, Any]:
+    """Return what ``statistics.json`` holds for several evaluations of the same videos, one a seed.
+
+    Args:
+        folders: of runs or of dsn-evaluate.
+        selections: the methods.
+        number: of resamples.
+        seed: of the resamples.
+        resample_seeds: see `Study`.
+
+    Raises:
+        UsageError: a folder cannot be read, or they do not fit each other.
+    """
+    selections = list(selections)
+    evaluations = [read_evaluation(folder, selections) for folder in folders]
+    return summary(Study(evaluations, number=number, seed=seed, resample_seeds=resample_seeds))
+
+
+def summary(study: Study) -> dict[str, Any]:
+    """Return what ``statistics.json`` holds; see the head of this module."""
+    learned = [method for method in study.methods if study.outcomes(method)[0].sampler is not None]
+    against = [(method, replace(method, selection="uniform")) for method in learned]
+    return {
+        "about": _about(study),
+        "methods": [
+            {**vars(m), "clips": study.outcomes(m)[0].row["clips"], **{f: _json(study.figure(m, f)) for f in FIGURES}}
+            for m in study.methods
+        ],
+        "differences": [_difference(study, method, other) for method, other in pairs(study.methods)],
+        "gap_share": gap_shares(study),
+        "headroom": headroom(study),
+        "classes": [
+            {"method": vars(method), "other": vars(other), "gains": class_gains(study, method, other)}
+            for method, other in against if study.has(other)
+        ],
+        "confusion": _confusion(study, learned),
+    }  # fmt: skip
+
+
+def pairs(methods: Sequence[Method]) -> list[tuple[Method, Method]]:
+    """Return every two methods of the same M:N once, what is learned before what it is held against; no oracles.
+
+    >>> a, b = Method("uniform", "baseline", 1, 3), Method("dsn", "dsn", 1, 3)
+    >>> [(str(x), str(y)) for x, y in pairs([a, b])]
+    [("dsn (dsn's classifier), 1:3", "uniform (baseline's classifier), 1:3")]
+    """
+    order = [*_ORDER, *(m.selection for m in methods if m.selection not in _REFERENCES), *_REFERENCES]
+    real = [method for method in methods if not method.selection.startswith("oracle")]
+    ranked = sorted(real, key=lambda m: order.index(m.selection))
+    return [
+        (first, second)
+        for i, first in enumerate(ranked) for second in ranked[i + 1 :]
+        if (first.M, first.N) == (second.M, second.N)
+    ]  # fmt: skip
+
+
+def _about(study: Study) -> dict[str, Any]:
+    seeds = [next(iter(own.outcomes.values())).row.get("seed") for own in study.evaluations]
+    row = study.outcomes(study.methods[0])[0].row
+    return {
+        "dataset": row.get("dataset"), "split": row.get("split"), "modality": row.get("modality"),
+        "videos": study.num_videos, "seeds": seeds, "evaluations": [own.name for own in study.evaluations],
+        "resamples": study.number, "level": study.level, "seed": study.seed,
+        "resampled": "videos and seeds" if study.resample_seeds else "videos",
+        "left_out": list(dict.fromkeys(reason for own in study.evaluations for reason in own.left_out)),
+    }  # fmt: skip
+
+
+def _difference(study: Study, method: Method, other: Method) -> dict[str, Any]:
+    return {
+        "method": dict(vars(method)), "other": dict(vars(other)),
+        "same_classifier": method.classifier == other.classifier,
+        **{figure: _json(study.difference(method, other, figure)) for figure in FIGURES},
+        "mcnemar": study.mcnemar(method, other),
+    }  # fmt: skip
+
+
+def _confusion(study: Study, learned: Sequence[Method]) -> dict[str, Any] | None:
+    method = [*learned, *(m for m in study.methods if m.selection == "uniform"), *study.methods][0]
+    counts = confusion_counts(study, method)
+    if counts is None:
+        return None
+    shares = row_shares(counts).round(6)
+    return {"method": vars(method), "classes": list(study.classes), "counts": counts.tolist(), "shares": shares.tolist()}
+
+
+def _json(estimate: Estimate | None) -> dict[str, Any] | None:
+    return estimate and estimate.as_json()
