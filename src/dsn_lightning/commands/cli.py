@@ -105,6 +105,9 @@ def check(cfg: DictConfig) -> None:
         raise UsageError(f"seed={cfg.seed}: must be a whole number of at least 0")
     if isinstance(cfg.num_workers, bool) or not isinstance(cfg.num_workers, int) or cfg.num_workers < 0:
         raise UsageError(f"num_workers={cfg.num_workers}: must be a whole number of at least 0")
+    number = OmegaConf.select(cfg, "test.bootstrap")
+    if number is not None and (isinstance(number, bool) or not isinstance(number, int) or 0 != number < 100):
+        raise UsageError(f"test.bootstrap={number}: must be 0 (no intervals) or a whole number of at least 100")
     crops = OmegaConf.select(cfg, "test.crops")
     if isinstance(crops, bool) or crops not in (1, 3):
         raise UsageError(f"test.crops={crops}: must be 1 (the centre) or 3 (both ends of the longer side as well)")

@@ -15,6 +15,7 @@ from rich.progress import track
 from dsn_lightning.commands import build
 from dsn_lightning.commands.activations import share_frozen_blocks, use_activations
 from dsn_lightning.commands.cli import one_line_errors
+from dsn_lightning.commands.comparing import write_statistics
 from dsn_lightning.commands.fuse import fuse_stored
 from dsn_lightning.commands.networks import modality
 from dsn_lightning.commands.processes import process_rank, started_as_one_of_many
@@ -151,7 +152,7 @@ def evaluate_trained(
         given: ``dsn``, ``baseline``, ``dsn_fixed``, ``max_response`` -> trained run.
         cfg: data set, tests and selections.
         data: set up for ``cfg``.
-        run_dir: gets ``results.json``, ``results.csv``, ``clip_scores.npz`` and ``figures/``.
+        run_dir: gets ``results.json``, ``results.csv``, ``clip_scores.npz``, ``statistics.json`` and ``figures/``.
         device: where the networks run. In several processes the first one writes and prints.
         announce: name each row that is left out and what is lacking for it.
         tracker: gets the results as well.
@@ -240,6 +241,8 @@ def evaluate_trained(
     if not (run_dir / "environment.json").is_file():
         write_json(run_dir / "environment.json", environment())
     console.print(rich_table(rows, title=f"{cfg.dataset.name}, {len(videos)} test videos (rates in %)"))
+    if number := cfg.test.get("bootstrap", 0):
+        write_statistics(rows, scores, selections, run_dir, number=number, console=console)
     _figures(rows, scores, videos, data, networks, schemes[0], run_dir / "figures")
     if tracker is not None and tracker.loggers:
         role, leader = next(iter(given.items()))

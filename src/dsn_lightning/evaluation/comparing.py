@@ -1,30 +1,29 @@
-"""Comparisons of finished evaluations as plain data (``statistics.json``) and as tables to read.
+"""Comparisons of finished evaluations as plain data (``statistics.json``).
 
 ``statistics.json`` holds one object. Figures are fractions; an *estimate* is ``{value, low, high, seeds, spread}``: the
 mean over the seeds, the ends of the interval, each seed's value, and their standard deviation (null with one seed).
+A *method* is ``{selection, classifier, M, N}``.
 
-- ``about``: ``videos``, ``seeds`` (of the trainings), ``evaluations`` (names), ``resamples``, ``level``, ``seed`` (of the
-  resamples), ``resampled`` (``videos`` or ``videos and seeds``), ``left_out`` (what could not be compared, and why).
-- ``methods``: for each method ``selection, classifier, M, N, clips`` and the estimates ``top1, mean_class, map,
-  hit_rate``; null where one does not apply.
-- ``differences``: for each pair of methods of the same M:N (oracles left out) ``method`` and ``other`` (each
-  ``{selection, classifier, M, N}``), ``same_classifier``, the estimates of ``method`` minus ``other`` on the same videos,
-  and ``mcnemar``: each seed's p-value of the exact test that both have the same top-1, null for random methods.
-- ``gap_share``: see `gap_shares`; besides ``paper``, what the paper's Table I gives for its own mixed figure.
-- ``headroom``: see `headroom`.
-- ``classes``: what each class gains by the methods with a sampler over uniform clips of the same classifier, ``method``,
-  ``other`` and ``gains`` (see `class_gains`).
-- ``confusion``: ``method``, ``classes``, ``counts`` (row: label, column: answer, added up over the seeds) and ``shares`` of
-  each row; of the first method with a sampler, or else of uniform clips. Null where videos have several labels or none.
+- ``about``: ``dataset, split, modality, videos``; ``seeds`` of the trainings; ``evaluations``, their names;
+  ``resamples``, ``level``, ``seed`` (of the resamples), ``resampled`` (``videos`` or ``videos and seeds``);
+  ``left_out``, what could not be compared and why.
+- ``methods``: for each method its fields, ``clips``, and the estimates ``top1, mean_class, map, hit_rate``; null where
+  one does not apply.
+- ``differences``: for each two methods of the same M:N (oracles left out) ``method``, ``other``, ``same_classifier``,
+  the estimates of ``method`` minus ``other`` on the same videos, and ``mcnemar``: each seed's p-value of the exact test
+  that both have the same top-1, null for random methods.
+- ``gap_share``: the share of the uniform-to-oracle gap that each method with a sampler closes; see `gap_shares`.
+- ``headroom``: what selection could gain with the baseline's classifier at each M:N; see `headroom`.
+- ``classes``: what each class gains by a method with a sampler over uniform clips of the same classifier: ``method``,
+  ``other`` and ``gains``; see `class_gains`.
+- ``confusion``: ``method`` (the first with a sampler, else uniform clips), ``classes``, ``counts`` (row: label, column:
+  answer, added up over the seeds) and ``shares`` of each row. Null where videos have several labels or none.
 """
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-
-from rich.table import Table
 
 from dsn_lightning.evaluation.classes import class_gains, confusion_counts, row_shares
 from dsn_lightning.evaluation.headroom import gap_shares, headroom
@@ -34,7 +33,6 @@ from dsn_lightning.selection import Selection
 
 _ORDER = ("dsn", "dsn_fixed", "max_response")  # of pairs: these, then other methods, then the references
 _REFERENCES = ("dense", "uniform", "random")
-_HEADINGS = {"top1": "top-1", "mean_class": "mean class", "map": "mAP", "hit_rate": "hit rate"}
 
 
 def compare_runs(
@@ -127,8 +125,13 @@ def _confusion(study: Study, learned: Sequence[Method]) -> dict[str, Any] | None
     if counts is None:
         return None
     shares = row_shares(counts).round(6)
-    return {"method": vars(method), "classes": list(study.classes), "counts": counts.tolist(), "shares": shares.tolist()}
+    return {
+        "method": vars(method),
+        "classes": list(study.classes),
+        "counts": counts.tolist(),
+        "shares": shares.tolist(),
+    }
 
 
 def _json(estimate: Estimate | None) -> dict[str, Any] | None:
-    return estimate and estimate.as_json()
+    return None if estimate is None else estimate.as_json()

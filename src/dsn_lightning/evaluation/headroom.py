@@ -1,6 +1,5 @@
 """What selection can gain at all, and how much of it a method gains: the gap between uniform and oracle clips."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -8,6 +7,7 @@ import numpy as np
 
 from dsn_lightning.evaluation.outcomes import Method
 from dsn_lightning.evaluation.statistics import Estimate, Study
+from dsn_lightning.paper import paper_table
 from dsn_lightning.selection.surest import Surest
 
 SMALLEST_GAP = 0.01
@@ -16,7 +16,8 @@ SMALLEST_GAP = 0.01
 GAINS = ("oracle", "oracle_video", "dense", Surest.name)
 """What is held against uniform clips of the same classifier in a headroom check."""
 
-_NAMES = {"top1": "top-1", "mean_class": "mean class accuracy", "map": "mAP"}
+_TOLD = {"top1": "top-1", "map": "mAP"}
+"""Figures in the verdict, and what people call them."""
 
 
 @dataclass(frozen=True)
@@ -26,18 +27,25 @@ class Share:
     Attributes:
         share: of the gap; 1 is all of it, below 0 is a loss. None where the gap is too small to divide by.
         gap: between the two ends.
+        low: the figure at the lower end; a share of a gap that begins low may still leave little.
+        high: at the upper end.
         reason: why there is no share; None where there is.
     """
 
     share: Estimate | None
     gap: Estimate
+    low: Estimate
+    high: Estimate
     reason: str | None
 
     def as_json(self) -> dict[str, Any]:
-        """Return ``share, gap, reason``."""
+        """Return ``share, gap, low, high, reason``."""
+        estimates = {"gap": self.gap, "low": self.low, "high": self.high}
         return {
-            "share": self.share and self.share.as_json(), "gap": self.gap.as_json(), "reason": self.reason,
-        }  # fmt: skip
+            "share": self.share and self.share.as_json(),
+            **{name: estimate.as_json() for name, estimate in estimates.items()},
+            "reason": self.reason,
+        }
 
 
 def gap_share(study: Study, method: Method, low: Method, high: Method, figure: str) -> Share | None:
@@ -50,25 +58,30 @@ def gap_share(study: Study, method: Method, low: Method, high: Method, figure: s
     if own is None or start is None or end is None:
         return None
     above, whole = own - start, end - start
-    gap = study.estimate(whole)
-    assert gap is not None
+    gap, at_low, at_high = (study.estimate(sampled) for sampled in (whole, start, end))
     if gap.low <= 0 or gap.value < SMALLEST_GAP:
-        reason = f"the gap between {low.selection} and {high.selection}, {gap.points()} points, is too small to divide by"
-        return Share(None, gap, reason)
+        between = f"{low.selection} and {high.selection}"
+        return Share(
+            None, gap, at_low, at_high, f"the gap between {between}, {gap.points()} points, is too small to divide by"
+        )
     resampled = study.mean_of_seeds(above) / study.mean_of_seeds(whole)
     known = whole.observed > 0
     seeds = np.divide(above.observed, whole.observed, out=np.full_like(whole.observed, np.nan), where=known)
     share = study.interval(seeds, resampled)
-    return Share(replace(share, value=float(above.observed.mean() / whole.observed.mean())), gap, None)
+    return Share(replace(share, value=float(above.observed.mean() / whole.observed.mean())), gap, at_low, at_high, None)
 
 
 def gap_shares(study: Study) -> list[dict[str, Any]]:
     """Return the share of the gap that each method with a sampler closes, in top-1 and mAP.
 
-    ``ends`` is ``same classifier`` (uniform and oracle clips of the classifier that answers) or ``mixed`` (those of the
-    baseline's, while the method answers with its own), which is how the paper's tables can be read.
+    Each entry has the method's ``selection, classifier, M, N``, the ``figure``, what `Share` holds, and
+
+    - ``ends``: ``same classifier`` (uniform and oracle clips of the classifier that answers) or ``mixed`` (those of the
+      baseline's, while the method answers with its own), the only share that the paper's Table I allows;
+    - ``paper``: the mixed share in Table I, where it has DSN on this data set in this figure; else None.
     """
     found = []
+    dataset = study.outcomes(study.methods[0])[0].row.get("dataset")
     for method in study.methods:
         if study.outcomes(method)[0].sampler is None:
             continue
@@ -80,21 +93,31 @@ def gap_shares(study: Study) -> list[dict[str, Any]]:
                 share = gap_share(study, method, low, high, figure)
                 if share is not None:
                     kind = "same classifier" if ends == method.classifier else "mixed"
-                    found.append({**vars(method), "figure": figure, "ends": kind, **share.as_json()})
+                    paper = paper_share(f"{dataset}/{figure}") if method.selection == "dsn" else None
+                    found.append({**vars(method), "figure": figure, "ends": kind, **share.as_json(), "paper": paper})
     return found
 
 
 def mixed_share(*, uniform: float, method: float, oracle: float) -> float:
     """Return a method's share of the gap from three figures of a table, whatever classifier gave each.
 
-    The paper's Table I, ActivityNet v1.3 and THUMOS14:
-
-    >>> round(mixed_share(uniform=0.626, method=0.667, oracle=0.886), 2)
-    0.16
-    >>> round(mixed_share(uniform=0.623, method=0.726, oracle=0.731), 2)
-    0.95
+    >>> mixed_share(uniform=0.5, method=0.75, oracle=1.0)
+    0.5
     """
     return (method - uniform) / (oracle - uniform)
+
+
+def paper_share(column: str) -> float | None:
+    """Return DSN's mixed share in the paper's Table I; None where it has no such column.
+
+    >>> round(paper_share("activitynet/top1"), 2), round(paper_share("thumos14/map"), 2)
+    (0.16, 0.95)
+    """
+    table = paper_table(1)
+    rows = {"uniform": "Baseline (uniform)", "method": "DSN", "oracle": "Oracle sampling"}
+    if any(column not in table[row] for row in rows.values()):
+        return None
+    return mixed_share(**{name: table[row][column] for name, row in rows.items()})
 
 
 def headroom(study: Study, *, classifier: str = "baseline") -> list[dict[str, Any]]:
@@ -128,24 +151,20 @@ def headroom(study: Study, *, classifier: str = "baseline") -> list[dict[str, An
 
 def _verdict(study: Study, uniform: Method, figures: dict[str, dict[str, Estimate]]) -> str:
     """Say what the figures mean for someone who has not trained a sampler yet."""
-    scheme = f"{uniform.M}:{uniform.N}"
-    best = " and ".join(f"{own['oracle'].points()} points of {_NAMES[f]}" for f, own in _told(figures))
-    bound = f"at {scheme} a perfect choice of clips would gain {best}"
-    if not any(own["oracle"].low > 0 for own in figures.values()):
+    told = {figure: own for figure, own in figures.items() if figure in _TOLD}
+
+    def gains(name: str) -> str:
+        return " and ".join(f"{own[name].points()} points of {_TOLD[figure]}" for figure, own in told.items())
+
+    bound = f"at {uniform.M}:{uniform.N} a perfect choice of clips would gain {gains('oracle')} over uniform ones"
+    if not any(own["oracle"].low > 0 for own in told.values()):
         return (
-            f"{bound}, which {study.num_videos} videos do not tell from nothing: with this classifier no sampler can help "
-            "here"
+            f"{bound}: {study.num_videos} videos do not tell that from nothing, so no sampler can help this classifier"
         )
-    without = " and ".join(f"{own[Surest.name].points()} of {_NAMES[f]}" for f, own in _told(figures))
-    if any(own[Surest.name].low > 0 for _, own in _told(figures)):
-        found = f"the clips that the classifier is surest of, chosen without the label, gain {without}: there is something to learn"
-    else:
-        found = (
-            f"but the clips that the classifier is surest of, chosen without the label, gain {without}: what the perfect "
-            "choice gains may be luck that no sampler can learn"
-        )
-    return f"{bound}; {found}"
-
-
-def _told(figures: dict[str, dict[str, Estimate]]) -> Sequence[tuple[str, dict[str, Estimate]]]:
-    return [(figure, own) for figure, own in figures.items() if figure in ("top1", "map")]
+    without = f"the clips of which the classifier is surest, chosen without the label, gain {gains(Surest.name)}"
+    above = [own[Surest.name].low > 0 for own in told.values()]
+    if all(above):
+        return f"{bound}; {without}: there is something to learn"
+    if any(above):
+        return f"{bound}; {without}: there may be something to learn"
+    return f"{bound}; but {without}: what the perfect choice gains may be luck, which no sampler can learn"

@@ -184,9 +184,7 @@ def align(evaluations: Sequence[Evaluation]) -> list[Evaluation]:
     shared = [method for method in first.outcomes if all(method in own.outcomes for own in aligned)]
     if not shared:
         names = " and ".join(own.name for own in evaluations)
-        raise UsageError(
-            f"{names} have no method (selection, classifier, M and N) in common"
-        )
+        raise UsageError(f"{names} have no method (selection, classifier, M and N) in common")
     for method in shared:
         _refuse_other_rows(method, aligned)
     return [_only(own, shared) for own in aligned]

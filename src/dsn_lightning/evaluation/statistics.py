@@ -159,17 +159,16 @@ class Study:
 
     def figure(self, method: Method, figure: str) -> Estimate | None:
         """Return one of `FIGURES` of a method; None where it does not apply."""
-        return self.estimate(self.sampled(method, figure))
+        sampled = self.sampled(method, figure)
+        return None if sampled is None else self.estimate(sampled)
 
     def difference(self, method: Method, other: Method, figure: str) -> Estimate | None:
         """Return ``method`` minus ``other`` on the same videos and seeds; None where it does not apply."""
         first, second = self.sampled(method, figure), self.sampled(other, figure)
         return None if first is None or second is None else self.estimate(first - second)
 
-    def estimate(self, sampled: Sampled | None) -> Estimate | None:
+    def estimate(self, sampled: Sampled) -> Estimate:
         """Return the mean over the seeds with its interval."""
-        if sampled is None:
-            return None
         return self.interval(sampled.observed, self.mean_of_seeds(sampled))
 
     def mean_of_seeds(self, sampled: Sampled) -> Floats:
@@ -210,7 +209,7 @@ def right(outcome: Outcome, targets: Floats) -> Floats:
 
 def figures_of(outcome: Outcome, targets: Floats, counts: Counts) -> dict[str, Floats]:
     """Return those of `FIGURES` that apply, each (R,), on R resamples; of a random method the mean over its draws."""
-    labelled = (targets > 0).any(1)
+    labelled = np.asarray((targets > 0).any(1))
     figures: dict[str, Floats] = {}
     if labelled.any():
         hits = right(outcome, targets)

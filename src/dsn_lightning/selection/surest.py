@@ -13,7 +13,7 @@ class Surest:
 
     name = "surest"
     classifiers: tuple[str, ...] = ("baseline", "dsn")
-    sampler = None
+    sampler: str | None = None
 
     def candidates(self, video_id: str, num_frames: int, scheme: Scheme) -> IntArray:
         """Return the M:N grid."""
