@@ -7,11 +7,11 @@ from pathlib import Path
 
 from dsn_lightning.errors import UsageError
 
-_KEYS = ("output", "sheets")
+_KEYS = ("output", "sheets", "statistics")
 
 
 def arguments_of(given: Sequence[str]) -> argparse.Namespace:
-    """Return ``folders``, ``output`` and ``sheets`` of a command line; ``key=value`` is taken for ``--key value``.
+    """Return ``folders``, ``output``, ``sheets`` and ``statistics`` of a command line; ``key=value`` is taken for ``--key value``.
 
     Raises:
         SystemExit: with code 2 after one line that says what is wrong, with 0 after ``--help``.
@@ -27,6 +27,10 @@ def arguments_of(given: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--sheets", default="20", metavar="COUNT", help="evaluations whose clips are shown (default: 20)"
     )
+    parser.add_argument(
+        "--statistics", default="12", metavar="COUNT",
+        help="groups of evaluations, all seeds together, whose differences are worked out (default: 12)",
+    )  # fmt: skip
     words = []
     for word in given:
         key, is_assignment, value = word.partition("=")
@@ -42,8 +46,9 @@ def arguments_of(given: Sequence[str]) -> argparse.Namespace:
         raise UsageError(f"{error}; see dsn-report --help") from error
     if unknown:
         raise UsageError(f"{unknown[0]}: no such option; see dsn-report --help")
-    if not parsed.sheets.isdecimal():
-        raise UsageError(f"sheets={parsed.sheets}: must be a whole number of at least 0")
+    for key in ("sheets", "statistics"):
+        if not getattr(parsed, key).isdecimal():
+            raise UsageError(f"{key}={getattr(parsed, key)}: must be a whole number of at least 0")
     return parsed
 
 
@@ -63,9 +68,16 @@ def report(given: Sequence[str]) -> None:
         tempfile.TemporaryFile(dir=output).close()
     except OSError as error:
         raise UsageError(f"output={arguments.output}: cannot be written to ({error.strerror or error})") from error
+    from dsn_lightning.commands.comparing import compare_folders
     from dsn_lightning.report.page import make_report, write_report
 
-    made = make_report(found, num_sheets=int(arguments.sheets), say=lambda text: print(text, flush=True))
+    made = make_report(
+        found,
+        compare_folders,
+        num_sheets=int(arguments.sheets),
+        num_statistics=int(arguments.statistics),
+        say=lambda text: print(text, flush=True),
+    )
     troubled = f", {len(made.troubled)} not finished" if made.troubled else ""
     print(f"{len(made.runs)} runs{troubled}, {len(made.results)} rows of results, {len(made.sheets)} sheets of clips")
     for note in made.notes:

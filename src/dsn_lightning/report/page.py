@@ -16,6 +16,7 @@ from markupsafe import Markup
 
 from dsn_lightning.files import write_atomically
 from dsn_lightning.report.collect import Collection, Run
+from dsn_lightning.report.comparisons import Compare, Comparison, comparisons_of, evaluations_of
 from dsn_lightning.report.figures import Figure, Legend, curves, frontiers
 from dsn_lightning.report.pictures import LIMIT, Sheet, scaled_to_fit, sheets_of
 from dsn_lightning.report.results import Result, results_of
@@ -31,6 +32,9 @@ from dsn_lightning.report.tables import (
 
 NUM_SHEETS = 20
 """Evaluations whose clips are shown unless told otherwise."""
+
+NUM_STATISTICS = 12
+"""Groups of evaluations, one group for all seeds, of which statistics are worked out unless told otherwise."""
 
 _FINE = ("finished", "running", "waiting")
 
@@ -49,6 +53,7 @@ class Report:
         runs: of any state.
         runs_table: the same as cells.
         frontiers: accuracy against cost, a figure a data set.
+        comparisons: differences between methods with intervals.
         curves: (data set, figures, legend).
         sheets: contact sheets and time lines.
         notes: what could not be read or is not shown, a sentence each.
@@ -63,6 +68,7 @@ class Report:
     runs: Sequence[Run]
     runs_table: Table
     frontiers: Sequence[Figure]
+    comparisons: Sequence[Comparison]
     curves: Sequence[tuple[str, Sequence[Figure], Sequence[Legend]]]
     sheets: Sequence[Sheet]
     notes: Sequence[str] = field(default=())
@@ -73,16 +79,27 @@ class Report:
         return [run for run in self.runs if run.state not in _FINE]
 
 
-def make_report(found: Collection, *, num_sheets: int = NUM_SHEETS, say: Callable[[str], None] = print) -> Report:
+def make_report(
+    found: Collection,
+    compare: Compare,
+    *,
+    num_sheets: int = NUM_SHEETS,
+    num_statistics: int = NUM_STATISTICS,
+    say: Callable[[str], None] = print,
+) -> Report:
     """Work out everything that the report shows.
 
     Args:
         found: runs and results.
+        compare: works out the statistics of evaluations, one a seed.
         num_sheets: at most so many evaluations have their clips shown.
+        num_statistics: at most so many groups of evaluations are compared anew.
         say: is told what takes long.
     """
     results = results_of(found)
-    notes = list(found.notes)
+    groups = evaluations_of(results, found.sources)
+    comparisons, lacking = comparisons_of(groups, compare, at_most=num_statistics, say=say)
+    notes = [*found.notes, *lacking]
     shown = []
     evaluations = [
         s for s in found.sources if (s.folder / "clip_scores.npz").is_file() or (s.folder / "figures").is_dir()
@@ -109,6 +126,7 @@ def make_report(found: Collection, *, num_sheets: int = NUM_SHEETS, say: Callabl
         runs=found.runs,
         runs_table=runs_table(found.runs),
         frontiers=frontiers(results),
+        comparisons=comparisons,
         curves=curves(found.runs),
         sheets=shown,
         notes=notes,
@@ -187,6 +205,12 @@ def to_text(report: Report) -> str:
             f"- {escape_markdown(entry.text)}{' (on the front)' if entry.front else ''}" for entry in figure.legend
         ]
         lines += [f"- {figure.note}"] if figure.note else []
+    for own in report.comparisons:
+        lines += ["", f"## Differences: {escape_markdown(own.title)}", "", to_markdown(own.differences)]
+        lines += [f"- {escape_markdown(line)}" for line in [own.explanation, *own.lines]]
+        if own.gains:
+            lines += ["", f"{escape_markdown(own.gains[0])}:", "", to_markdown(own.gains[1])]
+        lines += [f"Confusion of {escape_markdown(own.confused)}"] if own.confused else []
     if report.runs:
         lines += ["", "## Runs", "", to_markdown(report.runs_table)]
     if report.troubled:

@@ -43,6 +43,7 @@ class Result:
         seeds: a row each, sorted.
         values: figure -> value for each seed; None where a row has none.
         sources: names of the folders that the rows stand in.
+        origins: the first of them for each row.
     """
 
     described: Json
@@ -50,6 +51,7 @@ class Result:
     seeds: tuple[Any, ...]
     values: Mapping[str, tuple[float | None, ...]]
     sources: tuple[str, ...]
+    origins: tuple[str, ...] = ()
 
     def mean(self, figure: str) -> float | None:
         """Return the mean over seeds; None if the figure is lacking for one of them."""
@@ -162,7 +164,8 @@ def _result(rows: list[_Row]) -> Result:
     described = {name: value for name, value in rows[0].row.items() if name not in left_out}
     values = {name: tuple(own.row.get(name) for own in rows) for name in FIGURES}
     sources = tuple(dict.fromkeys(name for own in rows for name in own.sources))
-    return Result(described, rows[0].setting, tuple(own.row.get("seed") for own in rows), values, sources)
+    seeds = tuple(own.row.get("seed") for own in rows)
+    return Result(described, rows[0].setting, seeds, values, sources, tuple(own.sources[0] for own in rows))
 
 
 def _order(result: Result) -> tuple:
