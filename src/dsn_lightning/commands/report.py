@@ -11,7 +11,7 @@ _KEYS = ("output", "sheets", "statistics")
 
 
 def arguments_of(given: Sequence[str]) -> argparse.Namespace:
-    """Return ``folders``, ``output``, ``sheets`` and ``statistics`` of a command line; ``key=value`` is taken for ``--key value``.
+    """Return ``folders``, ``output``, ``sheets`` and ``statistics``; ``key=value`` is taken for ``--key value``.
 
     Raises:
         SystemExit: with code 2 after one line that says what is wrong, with 0 after ``--help``.

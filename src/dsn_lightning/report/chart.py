@@ -68,6 +68,7 @@ class Chart:
         most: pixels that it may be wide; ``width`` unless given.
         log_x: whether the horizontal axis is logarithmic; all x > 0 then.
         from_zero: whether the horizontal axis begins at 0; not with ``log_x``.
+        crowded: whether there are so many lines that each is to be faint.
     """
 
     title: str
@@ -81,6 +82,7 @@ class Chart:
     most: int = 0
     log_x: bool = False
     from_zero: bool = False
+    crowded: bool = False
 
     def svg(self) -> Markup:
         """Return the chart as an ``<svg>`` element.
@@ -97,10 +99,13 @@ class Chart:
         x = _Axis(xs + ([0.0] if self.from_zero else []), _LEFT, self.width - _RIGHT - marks, log=self.log_x)
         y = _Axis(ys, self.height - _BOTTOM, _TOP + marks)
         parts = [
-            Markup('<svg viewBox="0 0 {} {}" style="max-width:{}px" role="img" aria-label="{}">').format(
-                self.width, self.height, self.most or self.width, self.title
+            Markup('<svg{} viewBox="0 0 {} {}" style="max-width:{}px" role="img" aria-label="{}">').format(
+                Markup(' class="crowded"') if self.crowded else "",
+                self.width,
+                self.height,
+                self.most or self.width,
+                self.title,
             ),
-            Markup("<title>{}</title>").format(self.title),
             *self._axes(x, y),
             *self._levels(y),
             *(_line(line, x, y) for line in self.lines),

@@ -83,7 +83,7 @@ def comparisons_of(
             try:
                 statistics = compare([source.folder for source in group])
             except UsageError as error:
-                notes.append(f"no statistics of {', '.join(source.name for source in group)}: {error}")
+                notes.append(f"no statistics of {', '.join(source.name for source in group)}; {error}")
                 continue
         try:
             found.append(_comparison(statistics, group))

@@ -107,7 +107,7 @@ def _frontier(place: tuple[str, str], members: Sequence[Result]) -> Figure | Non
     levels = [(name, 100 * _known(own, metric)) for own, name in zip(oracles, _distinct_names(oracles), strict=True)]
     costs = [cost for cost, _ in at]
     name = f"{place[0]}{'' if place[1] == 'None' else f', split {place[1]}'}"
-    line = Line("Pareto front", [at[i][0] for i in front], [at[i][1] for i in front], look=0, step=True)
+    line = Line("Pareto front", [at[i][0] for i in front], [at[i][1] for i in front], look=7, step=True)
     wide = max(costs) > 20 * min(costs) > 0
     chart = Chart(
         f"{name}: {_NAMES[metric]} against multiply-adds a video; on the front: {', '.join(names[i] for i in front)}",
@@ -222,4 +222,6 @@ def _curve(title: str, key: str, unit: str, runs: Sequence[Run], looks: Mapping[
     lacking = len(runs) - len(lines)
     note = f"not logged by {lacking} of {len(runs)} runs" if lacking else ""
     ends = f"{len(lines)} runs" if len(lines) > 1 else lines[0].name
-    return Figure(title, Chart(f"{title} by epoch, {ends}", "epoch", unit, lines).svg(), note=note)
+    return Figure(
+        title, Chart(f"{title} by epoch, {ends}", "epoch", unit, lines, crowded=len(lines) > FEW).svg(), note=note
+    )

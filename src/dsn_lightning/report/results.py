@@ -27,10 +27,14 @@ _NOT_A_SETTING = (  # where a run lies, how it was watched, what a row says itse
     "algorithm.name", "algorithm.train_N", "dataset.name", "dataset.root", "dataset.split", "dataset.modality",
     "dataset.seed", "dataset.reading.prepared", "dataset.reading.copies", "dataset.reading.cache_frames",
     "dataset.reading.decoder", "dataset.reading.dense_clips", "backbone.name", "backbone.cache_activations",
-    "observation.name", "observation.checkpoint", "classifier.checkpoint", "checkpoint", "baseline", "dsn_fixed",
+    "observation.name", "observation.checkpoint", "observation.network.clips_per_section",
+    "classifier.checkpoint", "checkpoint", "baseline", "dsn_fixed",
     "max_response", "trainer", "logger", "progress", "num_workers", "start_workers", "shared", "sweep", "resume",
     "test", "selection", "schedule.rule.max_epochs", "schedule.sampler_rule.max_epochs", "devices", "trust", "fusion",
 )  # fmt: skip
+
+_SAID_AS = {"gamma": "gamma", "N": "train_N"}
+"""Keys of the configuration that only some rows say, and what they are called there."""
 
 
 @dataclass(frozen=True)
@@ -94,10 +98,12 @@ def results_of(found: Collection) -> list[Result]:
 def _distinct(found: Collection) -> list[_Row]:
     settings = _settings(found)
     kept: dict[tuple, _Row] = {}
-    for source in found.sources:
+    for source in sorted(found.sources, key=lambda own: not (own.folder / "clip_scores.npz").is_file()):  # copies last
+        setting, run_keys = settings.get(source.name, ("", {}))
         for row in source.rows:
             key = tuple(sorted((name, repr(value)) for name, value in row.items() if name != "seconds_per_video"))
-            own = settings.get(source.name, "")
+            unsaid = [f"{name}={value}" for name, value in run_keys.items() if row.get(_SAID_AS[name]) is None]
+            own = ", ".join(filter(None, [setting, *unsaid]))
             if key in kept:
                 before = kept[key]
                 same = before.setting if own in ("", before.setting) else "" if before.setting else own
@@ -107,22 +113,33 @@ def _distinct(found: Collection) -> list[_Row]:
     return list(kept.values())
 
 
-def _settings(found: Collection) -> dict[str, str]:
-    """Return for each source that is a run the values of its configuration in which runs alike in kind differ."""
+def _settings(found: Collection) -> dict[str, tuple[str, Json]]:
+    """Return for each source that is a run in which values of its configuration runs alike in kind differ.
+
+    Besides, those of gamma and N in which they differ: not every row says them, but whoever classifies its clips was
+    trained with them.
+    """
     configs = {run.folder.resolve(): run.config for run in found.runs}
-    kinds: dict[tuple, list[tuple[Source, Json]]] = {}
+    kinds: dict[tuple, list[tuple[Source, Json, Json]]] = {}
     for source in found.sources:
         config = configs.get(source.folder.resolve(), {})
         own = {key: value for key, value in config.items() if not _is_left_out(key)}
+        said = {key: config[key] for key in _SAID_AS if key in config}
         kind = (config.get("dataset.name"), config.get("algorithm.name"))
-        kinds.setdefault(kind, []).append((source, own))
+        kinds.setdefault(kind, []).append((source, own, said))
     settings = {}
     for members in kinds.values():
-        keys = sorted({key for _, config in members for key in config})
-        varied = [key for key in keys if len({repr(config.get(key)) for _, config in members}) > 1]
-        for source, config in members:
-            settings[source.name] = ", ".join(f"{key}={config[key]}" for key in varied if key in config)
+        varied = _varied([own for _, own, _ in members])
+        varied_said = _varied([said for _, _, said in members])
+        for source, own, said in members:
+            text = ", ".join(f"{key}={own[key]}" for key in varied if key in own)
+            settings[source.name] = text, {key: said[key] for key in varied_said if key in said}
     return settings
+
+
+def _varied(configs: Sequence[Json]) -> list[str]:
+    keys = sorted({key for config in configs for key in config})
+    return [key for key in keys if len({repr(config.get(key)) for config in configs}) > 1]
 
 
 def _is_left_out(key: str) -> bool:
