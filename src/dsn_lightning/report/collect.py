@@ -74,7 +74,8 @@ class Collection:
 
     def environments(self) -> list[Json]:
         """Return the ``environment.json`` of everything, the empty ones left out."""
-        return [found.environment for found in (*self.runs, *self.sources) if found.environment]
+        all_of_them = [run.environment for run in self.runs] + [source.environment for source in self.sources]
+        return [environment for environment in all_of_them if environment]
 
 
 def collect(folders: Sequence[str]) -> Collection:

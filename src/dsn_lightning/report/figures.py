@@ -214,7 +214,7 @@ def _curve(title: str, key: str, unit: str, runs: Sequence[Run], looks: Mapping[
     for run in runs:
         logged = [(line["epoch"], factor * line[key]) for line in run.history if key in line]
         if logged:
-            x, y = thinned(*zip(*logged, strict=True))
+            x, y = thinned([epoch for epoch, _ in logged], [value for _, value in logged])
             text = f"{run.name}: {y[-1]:.4g} at epoch {x[-1]:g}"
             lines.append(Line(text, x, y, looks[run.name], run=run.name))
     if not lines:

@@ -205,12 +205,12 @@ def to_text(report: Report) -> str:
             f"- {escape_markdown(entry.text)}{' (on the front)' if entry.front else ''}" for entry in figure.legend
         ]
         lines += [f"- {figure.note}"] if figure.note else []
-    for own in report.comparisons:
-        lines += ["", f"## Differences: {escape_markdown(own.title)}", "", to_markdown(own.differences)]
-        lines += [f"- {escape_markdown(line)}" for line in [own.explanation, *own.lines]]
-        if own.gains:
-            lines += ["", f"{escape_markdown(own.gains[0])}:", "", to_markdown(own.gains[1])]
-        lines += [f"Confusion of {escape_markdown(own.confused)}"] if own.confused else []
+    for compared in report.comparisons:
+        lines += ["", f"## Differences: {escape_markdown(compared.title)}", "", to_markdown(compared.differences)]
+        lines += [f"- {escape_markdown(line)}" for line in [compared.explanation, *compared.lines]]
+        if compared.gains:
+            lines += ["", f"{escape_markdown(compared.gains[0])}:", "", to_markdown(compared.gains[1])]
+        lines += [f"Confusion of {escape_markdown(compared.confused)}"] if compared.confused else []
     if report.runs:
         lines += ["", "## Runs", "", to_markdown(report.runs_table)]
     if report.troubled:
