@@ -75,37 +75,37 @@ def test_figures_of_resamples_equal_those_of_the_repeated_videos(levels):
     counts = resamples(40, number=30, seed=1)
     figures = figures_of(outcome(scores), targets, counts)
     precision = average_precisions(scores, targets, counts)
-    for r, own in enumerate(counts.counts.astype(int)):
+    for r, own in enumerate(counts.counts.T.astype(int)):
         video = np.repeat(np.arange(40), own)
         theirs = video_metrics(torch.from_numpy(scores[video]), torch.from_numpy(targets[video]))
         assert {f: figures[f][r] for f in ("top1", "mean_class", "map")} == pytest.approx(
             {f: theirs[f] for f in ("top1", "mean_class", "map")}, abs=1e-6
         )
         present = [j for j in range(7) if targets[video, j].any()]
-        assert np.flatnonzero(~np.isnan(precision[r])).tolist() == present
+        assert np.flatnonzero(~np.isnan(precision[:, r])).tolist() == present
         by_class = [average_precision_score(targets[video, j], scores[video, j]) for j in present]
-        assert precision[r, present] == pytest.approx(by_class, abs=1e-6)
+        assert precision[present, r] == pytest.approx(by_class, abs=1e-6)
 
 
 def test_many_classes_in_several_blocks_equal_scikit_learns():
     rng = np.random.default_rng(0)
     labels = rng.integers(30, size=1500)  # three blocks
     scores, targets = answers_of(labels, 30, 1.0, rng), one_hot(labels, 30)
-    own = average_precisions(scores, targets, as_they_are(1500))[0]
+    own = average_precisions(scores, targets, as_they_are(1500))[:, 0]
     assert own == pytest.approx(average_precision_score(targets, scores, average=None), abs=1e-6)
 
 
 def test_a_resample_by_hand():
     scores = np.array([[0.9], [0.8], [0.7]], np.float32)
     targets = np.array([[1.0], [0.0], [1.0]], np.float32)
-    twice_the_wrong_one = dataclasses.replace(as_they_are(3), counts=np.array([[1.0, 2.0, 1.0]]))
+    twice_the_wrong_one = dataclasses.replace(as_they_are(3), counts=np.array([[1.0], [2.0], [1.0]]))
     assert average_precisions(scores, targets, twice_the_wrong_one) == pytest.approx(np.array([[(1 + 2 / 4) / 2]]))
     assert ratio(np.array([1, 0, 1]), np.ones(3), twice_the_wrong_one) == pytest.approx([0.5])
     assert class_means(np.array([1.0, 1, 0]), targets, twice_the_wrong_one) == pytest.approx(np.array([[0.5]]))
 
 
 def test_a_resample_without_anything_to_count_gives_no_figure():
-    only_the_second = dataclasses.replace(as_they_are(2), counts=np.array([[0.0, 2.0]]))
+    only_the_second = dataclasses.replace(as_they_are(2), counts=np.array([[0.0], [2.0]]))
     assert np.isnan(ratio(np.array([1, 0]), np.array([1, 0]), only_the_second)).all()
 
 
@@ -422,7 +422,7 @@ def test_what_cannot_be_compared_is_named(folders):
     left_out = compare_runs(folders[:1], selections, number=100)["about"]["left_out"]
     assert left_out == [
         "random (baseline's classifier), 2:2: no selection method of that name is known here",
-        "uniform (baseline's classifier), 3:2: the scores of what it keeps are not stored; was it given other settings?",
+        "uniform (baseline's classifier), 3:2: the scores of what it keeps are not stored; had it other settings?",
     ]
 
 

@@ -34,11 +34,11 @@ def class_gains(study: Study, method: Method, other: Method) -> list[dict[str, A
 def _by_class(study: Study, method: Method) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
     """Return each class's top-1 and average precision, (J,), over all draws and seeds."""
     once = as_they_are(study.num_videos)
-    outcomes = study.outcomes(method)
-    top1 = [class_means(right(own, study.targets), study.targets, once)[0] for own in outcomes]
-    precision = [
-        np.mean([average_precisions(draw, study.targets, once)[0] for draw in own.probabilities], 0) for own in outcomes
-    ]
+    top1, precision = [], []
+    for own in study.outcomes(method):
+        top1.append(class_means(right(own, study.targets), study.targets, once)[:, 0])
+        draws = [average_precisions(draw, study.targets, once)[:, 0] for draw in own.probabilities]
+        precision.append(np.mean(draws, 0))
     return np.mean(top1, 0), np.mean(precision, 0)
 
 

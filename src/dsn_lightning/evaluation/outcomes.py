@@ -132,7 +132,7 @@ def evaluation_of(name: str, rows: Sequence[Row], scores: ClipScores, selections
         try:
             outcomes[method] = outcome_of(scores, videos, by_name[method.selection], scheme, row)
         except KeyError:
-            left_out.append(f"{method}: the scores of what it keeps are not stored; was it given other settings?")
+            left_out.append(f"{method}: the scores of what it keeps are not stored; had it other settings?")
         if method.selection == "oracle":  # its candidates are scored, so this is known as well
             surest = Surest()
             described = {**row, **dict.fromkeys(ROW_FIGURES), "top5": None, "selection": surest.name}

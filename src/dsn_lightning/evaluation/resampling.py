@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-_COLUMNS_AT_ONCE = 512  # positives in a matrix product: (R, V) @ (V, 512)
+_POSITIVES_AT_ONCE = 512  # in a matrix product: (512, V) @ (V, R)
 
 Floats = NDArray[np.floating]
 Numbers = NDArray[np.number | np.bool_]
@@ -22,32 +22,32 @@ class Counts:
     """How often each of V videos is in each of R resamples.
 
     Attributes:
-        counts: (R, V), whole numbers; float32 adds them up without error below 2**24.
+        counts: (V, R), whole numbers; float32 adds them up without error below 2**24.
     """
 
     counts: Floats
 
-    def sums(self, values: Floats) -> Floats:
-        """Return the sums (R, K) of ``values`` (V, K) over the resampled videos."""
-        return self.counts @ values.astype(self.counts.dtype)
+    def sums(self, values: Numbers) -> Floats:
+        """Return the sums (K, R) of ``values`` (K, V) over the resampled videos."""
+        return values.astype(self.counts.dtype) @ self.counts
 
 
 def resamples(num_videos: int, *, number: int, seed: int) -> Counts:
     """Draw ``number`` resamples of V videos with replacement.
 
-    >>> resamples(5, number=2, seed=0).counts.sum(1)
+    >>> resamples(5, number=2, seed=0).counts.sum(0)
     array([5., 5.], dtype=float32)
     """
     rng = np.random.default_rng(seed)
-    counts = np.empty((number, num_videos), np.float32)
-    for row in counts:
-        row[:] = np.bincount(rng.integers(num_videos, size=num_videos), minlength=num_videos)
+    counts = np.empty((num_videos, number), np.float32)
+    for r in range(number):
+        counts[:, r] = np.bincount(rng.integers(num_videos, size=num_videos), minlength=num_videos)
     return Counts(counts)
 
 
 def as_they_are(num_videos: int) -> Counts:
     """Return the one set that holds each video once."""
-    return Counts(np.ones((1, num_videos)))
+    return Counts(np.ones((num_videos, 1)))
 
 
 def ratio(right: Numbers, counted: Numbers, counts: Counts) -> Floats:
@@ -55,19 +55,19 @@ def ratio(right: Numbers, counted: Numbers, counts: Counts) -> Floats:
 
     NaN in a resample in which nothing counts.
     """
-    sums = counts.sums(np.stack([right, counted], 1)).astype(np.float64)  # (R, 2)
-    return _divide(sums[:, 0], sums[:, 1])
+    upper, lower = counts.sums(np.stack([right, counted])).astype(np.float64)
+    return _divide(upper, lower)
 
 
 def class_means(right: Floats, targets: Floats, counts: Counts) -> Floats:
-    """Return the share (R, J) of each class's videos that are ``right`` (V,); NaN where a class is absent."""
-    positive = (targets > 0).astype(np.float32)  # (V, J)
-    hits = counts.sums(right[:, None] * positive).astype(np.float64)
+    """Return the share (J, R) of each class's videos that are ``right`` (V,); NaN where a class is absent."""
+    positive = (targets > 0).T  # (J, V)
+    hits = counts.sums(positive * right).astype(np.float64)
     return _divide(hits, counts.sums(positive).astype(np.float64))
 
 
 def average_precisions(scores: Floats, targets: Floats, counts: Counts) -> Floats:
-    """Return the average precision (R, J) of each class; NaN where a class has no positive video.
+    """Return the average precision (J, R) of each class; NaN where a class has no positive video.
 
     Equal to scikit-learn's and torchmetrics' on the repeated videos, ties included: the sum over positives of the
     precision among all videos that score no lower, by the number of positives.
@@ -77,45 +77,39 @@ def average_precisions(scores: Floats, targets: Floats, counts: Counts) -> Float
         targets: (V, J), positive at the labels.
         counts: of the videos.
     """
-    parts = [_class_block(scores, targets, counts, block) for block in _blocks(targets)]
-    return np.concatenate(parts, 1)
+    by_class, positive = np.ascontiguousarray(scores.T), (targets > 0).T  # (J, V)
+    return np.concatenate([_precisions(by_class[b], positive[b], counts) for b in _blocks(positive)])
 
 
-def _blocks(targets: Floats) -> Iterator[slice]:
-    """Cut the classes into runs of about `_COLUMNS_AT_ONCE` positives, to bound memory and feed the processor."""
-    size = (targets > 0).sum(0)
+def _blocks(positive: NDArray[np.bool_]) -> Iterator[slice]:
+    """Cut the classes into runs of about `_POSITIVES_AT_ONCE` positives, to bound memory and feed the processor."""
+    size = positive.sum(1)
     first = total = 0
     for j, own in enumerate(size):
-        if total and total + own > _COLUMNS_AT_ONCE:
+        if total and total + own > _POSITIVES_AT_ONCE:
             yield slice(first, j)
             first, total = j, 0
         total += int(own)
     yield slice(first, len(size))
 
 
-def _class_block(scores: Floats, targets: Floats, counts: Counts, block: slice) -> Floats:
-    kind, video = np.nonzero(targets[:, block].T > 0)  # (P,) each: classes of the block, in order, and their positives
-    column = scores[:, block][:, kind]  # (V, P)
-    no_lower = (column >= column[video, np.arange(len(video))]).astype(np.float32)  # (V, P)
-    ranked = counts.sums(no_lower)  # (R, P), videos up to each positive
-    own = counts.counts[:, video]  # (R, P)
-    number = block.stop - block.start
-    result = np.full((len(own), number), np.nan)
-    for j in range(number):
-        at = np.flatnonzero(kind == j)
-        if len(at):
-            at_j = slice(at[0], at[-1] + 1)
-            true = own[:, at_j] @ no_lower[video[at_j], at_j]  # (R, P_j), positives up to each positive
-            precision = np.divide(true, ranked[:, at_j], out=np.zeros_like(true), where=ranked[:, at_j] > 0)
-            total = (own[:, at_j] * precision).sum(1, dtype=np.float64)
-            result[:, j] = _divide(total, own[:, at_j].sum(1, dtype=np.float64))
-    return result
+def _precisions(scores: Floats, positive: NDArray[np.bool_], counts: Counts) -> Floats:
+    kind, video = np.nonzero(positive)  # (P,) each: class of each positive, and which video it is
+    column = scores[kind]  # (P, V)
+    no_lower = (column >= column[np.arange(len(video)), video][:, None]).astype(counts.counts.dtype)
+    alike = kind[:, None] == kind  # (P, P), of the same class
+    found = (no_lower[:, video] * alike) @ counts.counts[video]  # (P, R), positives down to each positive
+    found /= np.maximum(no_lower @ counts.counts, 1)  # the precision there
+    own = counts.counts[video]  # (P, R)
+    found *= own
+    member = (np.arange(len(scores))[:, None] == kind).astype(counts.counts.dtype)  # (J, P)
+    return _divide((member @ found).astype(np.float64), (member @ own).astype(np.float64))
 
 
 def mean_over_classes(values: Floats) -> Floats:
-    """Return the mean (R,) over the classes of values (R, J) that are there; NaN where none is."""
+    """Return the mean (R,) over the classes of values (J, R) that are there; NaN where none is."""
     known = ~np.isnan(values)
-    return _divide(np.where(known, values, 0).sum(1), known.sum(1).astype(np.float64))
+    return _divide(np.where(known, values, 0).sum(0), known.sum(0).astype(np.float64))
 
 
 def _divide(upper: Floats, lower: Floats) -> Floats:
