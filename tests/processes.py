@@ -42,6 +42,7 @@ def enter(command: str, arguments: tuple[str, ...], cwd: str, out: str, err: str
             "dsn-evaluate": cli.evaluate,
             "dsn-prepare": cli.prepare,
             "dsn-cost": cli.cost,
+            "dsn-report": cli.report,
         }
         entries[command]()
     finally:

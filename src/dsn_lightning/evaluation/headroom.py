@@ -64,7 +64,10 @@ def gap_share(study: Study, method: Method, low: Method, high: Method, figure: s
         return Share(
             None, gap, at_low, at_high, f"the gap between {between}, {gap.points()} points, is too small to divide by"
         )
-    resampled = study.mean_of_seeds(above) / study.mean_of_seeds(whole)
+    gains, gaps = study.mean_of_seeds(above), study.mean_of_seeds(whole)
+    resampled = np.divide(
+        gains, gaps, out=np.full_like(gaps, np.nan), where=gaps != 0
+    )  # of few videos a resample has none
     known = whole.observed > 0
     seeds = np.divide(above.observed, whole.observed, out=np.full_like(whole.observed, np.nan), where=known)
     share = study.interval(seeds, resampled)

@@ -147,9 +147,11 @@ def _is_left_out(key: str) -> bool:
 
 
 def _grouped(rows: Sequence[_Row]) -> list[list[_Row]]:
+    """Group rows that differ in nothing but the seed: other costs are other networks, other videos another test."""
     tagged = [
-        {**own.row, "_setting": own.setting, "top1": i} for i, own in enumerate(rows)
-    ]  # top1: group_rows skips it
+        {**own.row, "_of": (own.setting, own.row.get("videos"), own.row.get("gmacs")), "top1": i}
+        for i, own in enumerate(rows)
+    ]  # top1 takes no part in the grouping
     return [[rows[line["top1"]] for line in group] for group in group_rows(tagged, but=("seed",))]
 
 

@@ -1,0 +1,82 @@
+"""What dsn-report reads, written without training, and its page taken apart."""
+
+import json
+from html.parser import HTMLParser
+from pathlib import Path
+
+VOID = {"meta", "link", "img", "input", "br"}
+
+
+class Page(HTMLParser):
+    """A page's elements; `text` is what a reader sees, script and style left out."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.tables: dict[str, list[list[tuple[str, str | None]]]] = {}
+        self.text = ""
+        self.scripts: list[str] = []
+        self._table = ""
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        own = dict(attrs)
+        self.tags.append((tag, own))
+        if tag not in VOID:
+            self.open.append(tag)
+        if tag == "table":
+            self._table = own["id"]
+            self.tables[self._table] = []
+        elif tag == "tr":
+            self.tables[self._table].append([])
+        elif tag in ("th", "td"):
+            self.tables[self._table][-1].append(("", own.get("data-value")))
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag, f"</{tag}> closes something else"
+
+    def handle_data(self, data):
+        if "script" in self.open:
+            self.scripts.append(data)
+        elif "style" not in self.open:
+            self.text += data
+            if "th" in self.open or "td" in self.open:
+                text, value = self.tables[self._table][-1][-1]
+                self.tables[self._table][-1][-1] = (text + data, value)
+
+    def rows(self, table: str) -> list[dict[str, tuple[str, str | None]]]:
+        head, *rows = self.tables[table]
+        assert all(len(row) == len(head) for row in rows)
+        return [dict(zip((name for name, _ in head), row, strict=True)) for row in rows]
+
+
+def write_run(folder: Path, *, state: str = "finished", seed: int = 0, error: str | None = None, **config) -> Path:
+    """What dsn-train leaves behind, without its results."""
+    folder.mkdir(parents=True)
+    (folder / "status.json").write_text(json.dumps({"state": state, "error": error, "seconds": 90.0}) + "\n")
+    own = {"algorithm": {"name": "dsn"}, "dataset": {"name": "needle"}, "M": 2, "N": 2, "gamma": 0.5, "seed": seed}
+    (folder / "config.json").write_text(json.dumps(own | config))
+    lines = [f"{epoch},{1 / (epoch + 1)},{'' if epoch < 1 else 0.1 * epoch}" for epoch in range(4)]
+    (folder / "metrics.csv").write_text("epoch,train/classifier_loss,train/policy_reward\n" + "\n".join(lines) + "\n")
+    return folder
+
+
+def row_of(**more) -> dict:
+    own = {"dataset": "hmdb51", "split": 1, "modality": "rgb", "selection": "dsn", "classifier": "dsn",
+           "algorithm": "dsn", "backbone": "r3d_18", "observation": "r2d_18", "estimator": None, "seed": 0,
+           "gamma": 0.5, "train_M": 1, "train_N": 3, "M": 1, "N": 3, "clips": 1, "crops": 1, "top1": 0.5, "top5": 0.8,
+           "mean_class": 0.5, "map": 0.5, "hit_rate": None, "gmacs_classifier": 20.0, "gmacs_observation": 5.0,
+           "gmacs": 25.0, "videos": 1530, "videos_missing": 0, "videos_failed": 0,
+           "seconds_per_video": None}  # fmt: skip
+    return own | more
+
+
+def write_rows(folder: Path, *rows: dict) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "results.json").write_text(json.dumps(rows))
+    return folder
