@@ -5,7 +5,7 @@
 DIR is the folder of an evaluation (dsn-evaluate, or a run of dsn-train), one a seed. Prints the differences between
 methods with intervals from one bootstrap over the videos for all methods and seeds, the shares of the
 uniform-to-oracle gap and the headroom. With --output it also writes statistics.json (its fields are described in
-dsn_lightning/evaluation/comparing.py) and statistics.md.
+dsn_lightning/evaluation/comparing.py), statistics.md and classes.png.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from rich.console import Console
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="evaluations, one a seed")
-    parser.add_argument("--output", type=Path, help="writes statistics.json and statistics.md there")
+    parser.add_argument("--output", type=Path, help="writes statistics.json and so on there")
     parser.add_argument("--resamples", type=int, default=2000, help="of the test videos (default: 2000)")
     parser.add_argument("--seed", type=int, default=0, help="of the resamples (default: 0)")
     parser.add_argument("--resample-seeds", action="store_true", help="draw the trainings' seeds with replacement too")
@@ -32,6 +32,7 @@ def main() -> int:
     from dsn_lightning.errors import UsageError
     from dsn_lightning.evaluation import comparison_table
     from dsn_lightning.files import write_atomically
+    from dsn_lightning.visualize import class_figure
 
     console = Console(width=None if sys.stdout.isatty() else 170)
     try:
@@ -46,7 +47,10 @@ def main() -> int:
     about = statistics["about"]
     shown = statistics["differences"] if arguments.all else comparison_table.main_differences(statistics)
     title = f"{about['dataset']}, seeds {', '.join(map(str, about['seeds']))}: differences between methods"
-    console.print(comparison_table.rich_differences(statistics, shown, title=title))
+    if shown:
+        console.print(comparison_table.rich_differences(statistics, shown, title=title))
+    if statistics["headroom"]:
+        console.print(comparison_table.headroom_table(statistics, title="headroom: gains over uniform clips"))
     lines = [
         comparison_table.explanation(statistics),
         *(f"left out: {reason}" for reason in about["left_out"]),
@@ -60,7 +64,8 @@ def main() -> int:
         table = comparison_table.markdown_differences(statistics, shown)
         text = f"{title}\n\n{table}\n" + "".join(f"- {line}\n" for line in lines)
         write_atomically(arguments.output / "statistics.md", text)
-        console.print(f"written: {arguments.output}/statistics.json, statistics.md")
+        class_figure(statistics, arguments.output / "classes.png")
+        console.print(f"written: {arguments.output}/statistics.json, statistics.md, classes.png")
     return 0
 
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 import zipfile
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
@@ -111,6 +112,29 @@ def test_table_one_has_its_rows(evaluated):
     assert [float(line["top1"]) for line in table] == pytest.approx([row["top1"] for row in rows])
 
 
+def test_statistics_stand_beside_the_results(evaluated):
+    """Each figure is the results', and each difference that of two of them."""
+    statistics = json.loads((evaluated / "statistics.json").read_text())
+    key = itemgetter("selection", "classifier", "M", "N")
+    rows = {key(row): row for row in json.loads((evaluated / "results.json").read_text())}
+    found = {key(own): own for own in statistics["methods"]}
+    assert set(found) == set(rows)
+    figures = ("top1", "mean_class", "map", "hit_rate")
+    for method, row in rows.items():
+        for figure in figures:
+            assert found[method][figure]["value"] == pytest.approx(row[figure], abs=1e-6)
+    learned = ("dsn", "dsn_fixed", "max_response")
+    held = {tuple(own[key][name] for key in ("method", "other") for name in ("selection", "classifier", "M")): own
+            for own in statistics["differences"]}  # fmt: skip
+    for selection in learned:
+        for m in (1, 2):
+            own = held[selection, "baseline", m, "uniform", "baseline", m]
+            gain = rows[selection, "baseline", m, 2]["top1"] - rows["uniform", "baseline", m, 2]["top1"]
+            assert own["top1"]["value"] == pytest.approx(gain)
+    assert [own["M"] for own in statistics["headroom"]] == [1, 2]
+    assert statistics["about"]["resamples"] == 2000
+
+
 def test_costs_are_composed_of_clips(evaluated):
     rows = json.loads((evaluated / "results.json").read_text())
     by = {(r["selection"], r["classifier"], r["M"]): r for r in rows}
@@ -134,7 +158,7 @@ def test_scores_are_stored_once_for_all_methods(evaluated):
 
 
 def test_figures_are_pictures(evaluated):
-    for name in ("accuracy_vs_gmacs.png", "clips_dsn.png"):
+    for name in ("accuracy_vs_gmacs.png", "clips_dsn.png", "classes.png"):
         assert (evaluated / "figures" / name).read_bytes()[:4] == b"\x89PNG"
 
 
@@ -149,9 +173,22 @@ def test_fixed_classifier_equals_the_baselines(runs):
 
 
 def test_rows_without_a_model_are_left_out_and_named(runs):
-    done = call("dsn-evaluate", "baseline=baseline/checkpoints/last.ckpt", "hydra.run.dir=part", cwd=runs)
+    done = call("dsn-evaluate", "baseline=baseline/checkpoints/last.ckpt", "test.bootstrap=100", "test.M=[1,2]",
+                "hydra.run.dir=part", cwd=runs)  # fmt: skip
     assert "left out (no max_response given): max_response with the baseline classifier\n" in done.stdout
     assert "left out (no dsn given): uniform with the dsn classifier, dsn with the dsn classifier, " in done.stdout
+
+    statistics = json.loads((runs / "part" / "statistics.json").read_text())
+    assert [own["M"] for own in statistics["headroom"]] == [1, 2]
+    for own in statistics["headroom"]:  # a baseline alone tells what there is to gain
+        assert own["verdict"] + "." in done.stdout
+    assert "headroom: " in done.stdout
+
+
+def test_intervals_can_be_turned_off(runs):
+    call("dsn-evaluate", "baseline=baseline/checkpoints/last.ckpt", "test.bootstrap=0", "hydra.run.dir=none", cwd=runs)
+    assert (runs / "none" / "results.json").is_file()
+    assert not (runs / "none" / "statistics.json").exists()
 
 
 BAD_TRAIN = [
@@ -161,6 +198,7 @@ BAD_TRAIN = [
     (["N=-1"], "N=-1: must be"),
     (["gamma=-0.5"], "gamma=-0.5: is a penalty"),
     (["test.M=[1,0]"], "test.M=0: must be"),
+    (["test.bootstrap=20"], "test.bootstrap=20: must be 0 (no intervals) or a whole number of at least 100"),
     (["algorithm.warmup_epochs=99"], "algorithm.warmup_epochs=99"),
     (["schedule.lr=-1"], "schedule.lr=-1: must be a number above 0"),
     (["schedule.sampler_lr=fast"], "schedule.sampler_lr=fast: must be a number above 0"),

@@ -1,7 +1,8 @@
-"""Figures: accuracy against cost, and the clips that a sampler finds most and least probable (Fig. 5)."""
+"""Figures: accuracy against cost, gains and confusions by class, a sampler's most and least probable clips (Fig. 5)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -53,6 +54,66 @@ def sheet_videos(num_videos: int, *, at_most: int = 6, seed: int = 0) -> NDArray
     ([5, 16, 20, 36, 82, 93], [0, 1])
     """
     return np.sort(np.random.default_rng(seed).permutation(num_videos)[:at_most])
+
+
+_MOST_BARS = 40  # classes whose gains can be read; of more, those that gain and lose most
+_MOST_NAMES = 60  # classes whose names fit beside a confusion matrix
+
+
+def class_figure(statistics: Mapping[str, Any], path: Path) -> None:
+    """Draw what each class gains in top-1 by the first method with a sampler, and the confusion matrix (row shares).
+
+    Classes that have no video and are never answered are left out.
+
+    Args:
+        statistics: what ``statistics.json`` holds; see `evaluation.comparing`.
+        path: of the picture, which is left out where there is nothing to draw.
+    """
+    gains, confusion = statistics["classes"][:1], statistics["confusion"]
+    if not gains and confusion is None:
+        return
+    parts = len(gains) + (confusion is not None)
+    bars = min(_MOST_BARS, len(gains[0]["gains"])) if gains else 0
+    counts = np.array([] if confusion is None else confusion["counts"])
+    seen = np.flatnonzero(counts.sum(0) + counts.sum(1)) if counts.size else np.array([], np.int64)
+    height = max(4.5, 0.16 * max(bars, min(_MOST_NAMES, len(seen))) + 2)
+    figure = Figure(figsize=(6 * len(gains) + (height + 1.5) * (confusion is not None), height), layout="constrained")
+    axes = list(np.atleast_1d(figure.subplots(1, parts)))
+    if gains:
+        _draw_gains(axes[0], gains[0])
+    if confusion is not None:
+        shown = axes[-1].imshow(np.array(confusion["shares"])[np.ix_(seen, seen)], cmap="Blues", vmin=0, vmax=1)
+        figure.colorbar(shown, ax=axes[-1], label="share of the class's videos", shrink=0.5)
+        axes[-1].set(xlabel="taken for", ylabel="class", title=_title(confusion["method"]))
+        if len(seen) <= _MOST_NAMES:
+            names = [confusion["classes"][j] for j in seen]
+            axes[-1].set_xticks(range(len(seen)), names, rotation=90, fontsize=7)
+            axes[-1].set_yticks(range(len(seen)), names, fontsize=7)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=130)
+
+
+def _draw_gains(axes: Any, entry: Mapping[str, Any]) -> None:
+    every = entry["gains"]
+    half = _MOST_BARS // 2
+    shown = every if len(every) <= _MOST_BARS else [*every[:half], *every[-half:]]
+    values = [100 * own["top1_gain"] for own in shown]
+    colours = ["#2ca02c" if value >= 0 else "#d62728" for value in values]
+    axes.barh(range(len(shown)), values, color=colours)
+    labels = [f"{own['class']} ({own['videos']})" for own in shown]
+    axes.set_yticks(range(len(shown)), labels, fontsize=7)
+    axes.invert_yaxis()
+    axes.axvline(0, color="black", lw=0.8)
+    axes.grid(axis="x", alpha=0.3)
+    some = "" if shown is every else f"\nthe {half} classes that gain and the {half} that lose most, of {len(every)}"
+    axes.set(
+        xlabel="gain in top-1, percentage points (number of videos behind each name)",
+        title=f"{_title(entry['method'])}:\ngain over {entry['other']['selection']} clips{some}",
+    )
+
+
+def _title(method: Mapping[str, Any]) -> str:
+    return f"{method['selection']}, {method['classifier']}'s classifier, {method['M']}:{method['N']}"
 
 
 def contact_sheets(

@@ -17,6 +17,7 @@ from dsn_lightning.evaluation.scores import ClipScores
 from dsn_lightning.evaluation.statistics import Study
 from dsn_lightning.evaluation.table import Row
 from dsn_lightning.selection import Selection
+from dsn_lightning.visualize import class_figure
 
 
 def known_selections() -> list[Selection]:
@@ -53,7 +54,7 @@ def write_statistics(
         rows: of its results.
         scores: that they came from.
         selections: the methods.
-        run_dir: gets the file.
+        run_dir: gets the file and ``figures/classes.png``.
         number: of resamples.
         console: to print on.
     """
@@ -63,7 +64,11 @@ def write_statistics(
     if differences:
         title = "what choosing clips gains over uniform and dense ones, with the same classifier"
         console.print(comparison_table.rich_differences(statistics, differences, title=title))
-        console.print(comparison_table.explanation(statistics), soft_wrap=True, markup=False, highlight=False)
-    for line in [*comparison_table.gap_lines(statistics), *comparison_table.headroom_lines(statistics)]:
+    elif statistics["headroom"]:
+        title = "headroom: what the best choice of clips could gain over uniform ones"
+        console.print(comparison_table.headroom_table(statistics, title=title))
+    lines = [*comparison_table.gap_lines(statistics), *comparison_table.headroom_lines(statistics)]
+    for line in [comparison_table.explanation(statistics), *lines] if lines else []:
         console.print(line, soft_wrap=True, markup=False, highlight=False)
+    class_figure(statistics, run_dir / "figures" / "classes.png")
     return statistics

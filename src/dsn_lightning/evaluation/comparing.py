@@ -62,7 +62,7 @@ def compare_runs(
 
 def summary(study: Study) -> dict[str, Any]:
     """Return what ``statistics.json`` holds; see the head of this module."""
-    learned = [method for method in study.methods if study.outcomes(method)[0].sampler is not None]
+    learned = _ranked([method for method in study.methods if study.outcomes(method)[0].sampler is not None])
     against = [(method, replace(method, selection="uniform")) for method in learned]
     return {
         "about": _about(study),
@@ -88,14 +88,17 @@ def pairs(methods: Sequence[Method]) -> list[tuple[Method, Method]]:
     >>> [(str(x), str(y)) for x, y in pairs([a, b])]
     [("dsn (dsn's classifier), 1:3", "uniform (baseline's classifier), 1:3")]
     """
-    order = [*_ORDER, *(m.selection for m in methods if m.selection not in _REFERENCES), *_REFERENCES]
-    real = [method for method in methods if not method.selection.startswith("oracle")]
-    ranked = sorted(real, key=lambda m: order.index(m.selection))
+    ranked = _ranked([method for method in methods if not method.selection.startswith("oracle")])
     return [
         (first, second)
         for i, first in enumerate(ranked) for second in ranked[i + 1 :]
         if (first.M, first.N) == (second.M, second.N)
     ]  # fmt: skip
+
+
+def _ranked(methods: Sequence[Method]) -> list[Method]:
+    order = [*_ORDER, *(m.selection for m in methods if m.selection not in _REFERENCES), *_REFERENCES]
+    return sorted(methods, key=lambda m: order.index(m.selection))
 
 
 def _about(study: Study) -> dict[str, Any]:

@@ -62,6 +62,21 @@ def gap_lines(statistics: Entry) -> list[str]:
     return [_gap_line(own) for own in statistics["gap_share"]]
 
 
+def headroom_table(statistics: Entry, *, title: str) -> Table:
+    """Return, for each M:N, uniform clips' rate and what others of the same classifier gain over them."""
+    found = [(own, figure) for own in statistics["headroom"] for figure in ("top1", "map") if figure in own["figures"]]
+    names = list(dict.fromkeys(name for own, figure in found for name in own["figures"][figure] if name != "uniform"))
+    table = Table(title=title, title_justify="left")
+    for i, heading in enumerate(["M:N", "", "uniform", *names]):
+        table.add_column(heading, justify="left" if i < 2 else "right", no_wrap=True)
+    for own, figure in found:
+        gains = own["figures"][figure]
+        rate = f"{100 * gains['uniform']['value']:.1f}"
+        cells = [points(gains.get(name)) for name in names]
+        table.add_row(f"{own['M']}:{own['N']}", _HEADINGS[figure], rate, *cells)
+    return table
+
+
 def headroom_lines(statistics: Entry) -> list[str]:
     """Return the verdict at each M:N."""
     return [own["verdict"] + "." for own in statistics["headroom"]]
