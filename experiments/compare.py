@@ -1,11 +1,13 @@
 """How sure the differences between methods are, over several evaluations (seeds) of the same test videos.
 
-    python experiments/compare.py DIR... [--output DIR] [--resamples 2000] [--resample-seeds] [--all]
+    python experiments/compare.py DIR... [--beside control=DIR,DIR,...] [--output DIR] [--resamples 2000]
+        [--resample-seeds] [--all]
 
 DIR is the folder of an evaluation (dsn-evaluate, or a run of dsn-train), one a seed. Prints the differences between
 methods with intervals from one bootstrap over the videos for all methods and seeds, the shares of the
-uniform-to-oracle gap and the headroom. With --output it also writes statistics.json (its fields are described in
-dsn_lightning/evaluation/comparing.py), statistics.md and classes.png.
+uniform-to-oracle gap and the headroom. --beside holds another training's evaluations against them, one for each DIR in
+the same order; its classifiers are then named control:dsn and so on. With --output it also writes statistics.json (its
+fields are described in dsn_lightning/evaluation/comparing.py), statistics.md and classes.png.
 """
 
 import argparse
@@ -18,6 +20,7 @@ from rich.console import Console
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="evaluations, one a seed")
+    parser.add_argument("--beside", action="append", default=[], metavar="NAME=DIR,DIR", help="another training's")
     parser.add_argument("--output", type=Path, help="writes statistics.json and so on there")
     parser.add_argument("--resamples", type=int, default=2000, help="of the test videos (default: 2000)")
     parser.add_argument("--seed", type=int, default=0, help="of the resamples (default: 0)")
@@ -26,6 +29,13 @@ def main() -> int:
     arguments = parser.parse_args()
     if arguments.resamples < 100:
         parser.error(f"--resamples {arguments.resamples}: the ends of an interval need at least 100")
+
+    others = {}
+    for given in arguments.beside:
+        name, _, listed = given.partition("=")
+        if not name.isidentifier() or not listed or name in others:
+            parser.error(f"--beside {given}: must be NAME=DIR,DIR,..., each NAME a word of its own")
+        others[name] = [Path(folder) for folder in listed.split(",")]
 
     from dsn_lightning.commands.comparing import compare_folders
     from dsn_lightning.commands.run import write_json
@@ -41,6 +51,7 @@ def main() -> int:
             number=arguments.resamples,
             seed=arguments.seed,
             resample_seeds=arguments.resample_seeds,
+            others=others,
         )
     except UsageError as error:
         parser.error(str(error))

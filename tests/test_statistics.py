@@ -1,8 +1,10 @@
 """Intervals, gap shares, headroom and gains by class: by hand, against scikit-learn and SciPy, and by simulation."""
 
 import dataclasses
+import importlib.util
 import json
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +17,7 @@ from dsn_lightning.evaluation import comparison_table
 from dsn_lightning.evaluation.classes import class_gains, confusion_counts
 from dsn_lightning.evaluation.comparing import compare_runs, summary
 from dsn_lightning.evaluation.headroom import gap_share, gap_shares, headroom, paper_share
-from dsn_lightning.evaluation.outcomes import Evaluation, Method, Outcome, align, evaluation_of
+from dsn_lightning.evaluation.outcomes import Evaluation, Method, Outcome, align, beside, evaluation_of
 from dsn_lightning.evaluation.resampling import as_they_are, average_precisions, class_means, ratio, resamples
 from dsn_lightning.evaluation.statistics import FIGURES, Study, figures_of
 from dsn_lightning.evaluation.table import measure
@@ -234,6 +236,31 @@ def test_evaluations_are_aligned_by_video():
         assert len(set(both.figure(UNIFORM, figure).seeds)) == 1
 
 
+def test_another_trainings_evaluation_stands_beside():
+    """What a control answers with its own classifier is paired with ours; the baseline that both share counts once."""
+    labels = np.zeros(10, int)
+    right_on = lambda n: outcome(taken_for([0] * n + [1] * (10 - n)))  # noqa: E731
+    uniform_own = Method("uniform", "dsn", 6, 3)
+    first = {UNIFORM: right_on(4), uniform_own: right_on(5), OWN: dataclasses.replace(right_on(8), sampler="dsn")}
+    second = {UNIFORM: right_on(4), uniform_own: right_on(7)}
+    targets = one_hot(labels, 2)
+    own = evaluation(first, targets, name="a", networks={"baseline": "b", "dsn": "1", "dsn sampler": "s"})
+    control = evaluation(second, targets, name="c", networks={"baseline": "b", "dsn": "2", "dsn sampler": "s"})
+    joined = beside(own, "control", control)
+    named = Method("uniform", "control:dsn", 6, 3)
+    assert set(joined.outcomes) == {*first, named}
+    study = Study([joined], number=100)
+    assert study.difference(OWN, named, "top1").value == pytest.approx(0.1)
+    assert study.difference(uniform_own, named, "top1").value == pytest.approx(-0.2)
+    shown = {
+        (d["method"]["selection"], d["method"]["classifier"], d["other"]["selection"], d["other"]["classifier"])
+        for d in comparison_table.main_differences(summary(study))
+    }
+    assert {("dsn", "dsn", "uniform", "control:dsn"), ("uniform", "dsn", "uniform", "control:dsn")} <= shown
+    with pytest.raises(UsageError, match="has the same networks"):
+        beside(own, "control", own)
+
+
 def test_methods_that_not_all_have_are_named():
     targets = one_hot([0, 1], 2)
     same = outcome(taken_for([0, 1]))
@@ -318,7 +345,7 @@ def test_mixed_shares_take_the_baselines_gap():
         Method("uniform", "dsn", 6, 3): right_on(20), Method("oracle", "dsn", 6, 3): right_on(60),
         OWN: dataclasses.replace(right_on(50), sampler="dsn"),
     }  # fmt: skip
-    shares = gap_shares(Study([evaluation(outcomes, one_hot(labels, 2))], number=200))
+    shares = gap_shares(Study([evaluation(outcomes, one_hot(labels, 2))], number=200), OWN)
     found = {(own["ends"], own["figure"]): own["share"] for own in shares}
     assert found["same classifier", "top1"]["value"] == pytest.approx(30 / 40)
     assert found["mixed", "top1"]["value"] == pytest.approx(10 / 40)
@@ -440,3 +467,48 @@ def test_a_folder_that_cannot_be_read_gets_one_line(folders, damage, message):
         compare_runs(folders, scored(0)[2], number=100)
     assert message in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.fixture
+def compare_script(monkeypatch):
+    """`experiments/compare.py`, called with arguments."""
+    path = Path(__file__).resolve().parents[1] / "experiments" / "compare.py"
+    spec = importlib.util.spec_from_file_location("compare", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+
+    def run(*arguments) -> int:
+        monkeypatch.setattr("sys.argv", ["compare.py", *map(str, arguments)])
+        return module.main()
+
+    return run
+
+
+def test_the_script_writes_what_it_shows(compare_script, folders, tmp_path, capsys):
+    output = tmp_path / "compared"
+    assert compare_script(*folders, "--output", output, "--resamples", "200") == 0
+    statistics = json.loads((output / "statistics.json").read_text())
+    assert statistics["about"]["resamples"] == 200
+    assert [Path(name).name for name in statistics["about"]["evaluations"]] == ["seed0", "seed1"]
+    shown, written = capsys.readouterr().out, (output / "statistics.md").read_text()
+    for own in comparison_table.main_differences(statistics):
+        assert comparison_table.points(own["top1"]) in written
+        assert comparison_table.points(own["top1"]) in shown
+    for line in comparison_table.gap_lines(statistics) + comparison_table.headroom_lines(statistics):
+        assert line in shown
+        assert line in written
+    assert (output / "classes.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_the_script_refuses_in_one_line(compare_script, folders, capsys):
+    for arguments, message in (
+        ([folders[0], folders[0]], "of the same networks"),
+        ([folders[0].parent], "holds no results.json"),
+        ([folders[0], "--resamples", "5"], "--resamples 5"),
+        ([folders[0], "--beside", "control"], "--beside control: must be NAME=DIR"),
+        ([folders[0], "--beside", f"control={folders[0]},{folders[1]}"], "one evaluation for each of the 1 seeds"),
+    ):
+        with pytest.raises(SystemExit) as stopped:
+            compare_script(*arguments)
+        assert stopped.value.code == 2
+        assert message in capsys.readouterr().err.splitlines()[-1]

@@ -83,7 +83,7 @@ def class_figure(statistics: Mapping[str, Any], path: Path) -> None:
         _draw_gains(axes[0], gains[0])
     if confusion is not None:
         shown = axes[-1].imshow(np.array(confusion["shares"])[np.ix_(seen, seen)], cmap="Blues", vmin=0, vmax=1)
-        figure.colorbar(shown, ax=axes[-1], label="share of the class's videos", shrink=0.5)
+        figure.colorbar(shown, ax=axes[-1], label="share of the class's videos", shrink=0.7)
         axes[-1].set(xlabel="taken for", ylabel="class", title=_title(confusion["method"]))
         if len(seen) <= _MOST_NAMES:
             names = [confusion["classes"][j] for j in seen]

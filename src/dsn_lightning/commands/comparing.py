@@ -1,6 +1,6 @@
 """Statistics of finished evaluations, with the selection methods that ``conf/`` knows."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,14 +29,21 @@ def known_selections() -> list[Selection]:
 
 
 def compare_folders(
-    folders: Sequence[Path], *, number: int = 2000, seed: int = 0, resample_seeds: bool = False
+    folders: Sequence[Path],
+    *,
+    number: int = 2000,
+    seed: int = 0,
+    resample_seeds: bool = False,
+    others: Mapping[str, Sequence[Path]] | None = None,
 ) -> dict[str, Any]:
     """Return `compare_runs` of the folders of evaluations, one a seed, by the methods of ``conf/selection``.
 
     Raises:
         UsageError: a folder cannot be read, or they do not fit each other.
     """
-    return compare_runs(folders, known_selections(), number=number, seed=seed, resample_seeds=resample_seeds)
+    return compare_runs(
+        folders, known_selections(), number=number, seed=seed, resample_seeds=resample_seeds, others=others
+    )  # fmt: skip
 
 
 def write_statistics(

@@ -20,14 +20,15 @@ A *method* is ``{selection, classifier, M, N}``.
   answer, added up over the seeds) and ``shares`` of each row. Null where videos have several labels or none.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from dsn_lightning.errors import UsageError
 from dsn_lightning.evaluation.classes import class_gains, confusion_counts, row_shares
 from dsn_lightning.evaluation.headroom import gap_shares, headroom
-from dsn_lightning.evaluation.outcomes import Method, read_evaluation
+from dsn_lightning.evaluation.outcomes import Method, beside, read_evaluation
 from dsn_lightning.evaluation.statistics import FIGURES, Estimate, Study
 from dsn_lightning.selection import Selection
 
@@ -42,6 +43,7 @@ def compare_runs(
     number: int = 2000,
     seed: int = 0,
     resample_seeds: bool = False,
+    others: Mapping[str, Sequence[Path]] | None = None,
 ) -> dict[str, Any]:
     """Return what ``statistics.json`` holds for several evaluations of the same videos, one a seed.
 
@@ -51,12 +53,20 @@ def compare_runs(
         number: of resamples.
         seed: of the resamples.
         resample_seeds: see `Study`.
+        others: other trainings to hold them against, such as ``control``, one a seed in the same order; see `beside`.
 
     Raises:
         UsageError: a folder cannot be read, or they do not fit each other.
     """
     selections = list(selections)
     evaluations = [read_evaluation(folder, selections) for folder in folders]
+    for label, own in (others or {}).items():
+        if len(own) != len(folders):
+            raise UsageError(
+                f"{label}: takes one evaluation for each of the {len(folders)} seeds, given are {len(own)}"
+            )
+        found = [read_evaluation(folder, selections) for folder in own]
+        evaluations = [beside(first, label, second) for first, second in zip(evaluations, found, strict=True)]
     return summary(Study(evaluations, number=number, seed=seed, resample_seeds=resample_seeds))
 
 
@@ -71,7 +81,7 @@ def summary(study: Study) -> dict[str, Any]:
             for m in study.methods
         ],
         "differences": [_difference(study, method, other) for method, other in pairs(study.methods)],
-        "gap_share": gap_shares(study),
+        "gap_share": [own for method in learned for own in gap_shares(study, method)],
         "headroom": headroom(study),
         "classes": [
             {"method": vars(method), "other": vars(other), "gains": class_gains(study, method, other)}
@@ -89,6 +99,7 @@ def pairs(methods: Sequence[Method]) -> list[tuple[Method, Method]]:
     [("dsn (dsn's classifier), 1:3", "uniform (baseline's classifier), 1:3")]
     """
     ranked = _ranked([method for method in methods if not method.selection.startswith("oracle")])
+    ranked.sort(key=lambda m: ":" in m.classifier and m.selection in _REFERENCES)  # another training's are held against
     return [
         (first, second)
         for i, first in enumerate(ranked) for second in ranked[i + 1 :]

@@ -15,12 +15,16 @@ def main_differences(statistics: Entry) -> list[Entry]:
     """Return the differences that are asked for first.
 
     Each method with a sampler against uniform and dense clips of the same classifier; where it answers with a
-    classifier of its own, also against the baseline's; and such methods against each other.
+    classifier of its own, also against the baseline's; and such methods against each other. Of another training's
+    methods (see `outcomes.beside`) those with the same selection, and its uniform clips.
     """
     learned = {_key(own["method"]) for own in statistics["classes"]} | {_key(own) for own in statistics["gap_share"]}
 
     def wanted(own: Entry) -> bool:
         method, other = own["method"], own["other"]
+        if ":" in method["classifier"] + other["classifier"]:
+            alike = method["selection"] == other["selection"] in ("uniform", "dsn", "dsn_fixed")
+            return alike or (_key(method) in learned and other["selection"] == "uniform")
         if _key(method) not in learned:
             return False
         if _key(other) in learned:

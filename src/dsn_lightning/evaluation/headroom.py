@@ -74,8 +74,8 @@ def gap_share(study: Study, method: Method, low: Method, high: Method, figure: s
     return Share(replace(share, value=float(above.observed.mean() / whole.observed.mean())), gap, at_low, at_high, None)
 
 
-def gap_shares(study: Study) -> list[dict[str, Any]]:
-    """Return the share of the gap that each method with a sampler closes, in top-1 and mAP.
+def gap_shares(study: Study, method: Method) -> list[dict[str, Any]]:
+    """Return the shares of the uniform-to-oracle gap that a method closes, in top-1 and mAP.
 
     Each entry has the method's ``selection, classifier, M, N``, the ``figure``, what `Share` holds, and
 
@@ -84,20 +84,17 @@ def gap_shares(study: Study) -> list[dict[str, Any]]:
     - ``paper``: the mixed share in Table I, where it has DSN on this data set in this figure; else None.
     """
     found = []
-    dataset = study.outcomes(study.methods[0])[0].row.get("dataset")
-    for method in study.methods:
-        if study.outcomes(method)[0].sampler is None:
+    dataset = study.outcomes(method)[0].row.get("dataset")
+    for ends in dict.fromkeys((method.classifier, "baseline")):
+        low, high = (replace(method, selection=name, classifier=ends) for name in ("uniform", "oracle"))
+        if not (study.has(low) and study.has(high)):
             continue
-        for ends in dict.fromkeys((method.classifier, "baseline")):
-            low, high = (replace(method, selection=name, classifier=ends) for name in ("uniform", "oracle"))
-            if not (study.has(low) and study.has(high)):
-                continue
-            for figure in ("top1", "map"):
-                share = gap_share(study, method, low, high, figure)
-                if share is not None:
-                    kind = "same classifier" if ends == method.classifier else "mixed"
-                    paper = paper_share(f"{dataset}/{figure}") if method.selection == "dsn" else None
-                    found.append({**vars(method), "figure": figure, "ends": kind, **share.as_json(), "paper": paper})
+        for figure in ("top1", "map"):
+            share = gap_share(study, method, low, high, figure)
+            if share is not None:
+                kind = "same classifier" if ends == method.classifier else "mixed"
+                paper = paper_share(f"{dataset}/{figure}") if method.selection == "dsn" else None
+                found.append({**vars(method), "figure": figure, "ends": kind, **share.as_json(), "paper": paper})
     return found
 
 

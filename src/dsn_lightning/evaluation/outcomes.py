@@ -190,6 +190,40 @@ def align(evaluations: Sequence[Evaluation]) -> list[Evaluation]:
     return [_only(own, shared) for own in aligned]
 
 
+def beside(own: Evaluation, label: str, other: Evaluation) -> Evaluation:
+    """Return ``own`` with the methods of another training's evaluation on the same videos, for a control.
+
+    Their classifiers get names such as ``control:dsn``. What answers with the same networks in both is left out of the
+    other's.
+
+    Args:
+        own: an evaluation.
+        label: of the other one, such as ``control``.
+        other: of the same seed.
+
+    Raises:
+        UsageError: they differ in classes, videos, labels or test, or have every network in common.
+    """
+    aligned = _in_order_of(own, other)
+
+    def new(method: Method, outcome: Outcome) -> bool:
+        names = [name for name in (method.classifier, outcome.sampler, f"{outcome.sampler} sampler") if name]
+        return any(other.networks.get(name) != own.networks.get(name) for name in names)
+
+    added = {
+        replace(method, classifier=f"{label}:{method.classifier}"): outcome
+        for method, outcome in aligned.outcomes.items() if new(method, outcome)
+    }  # fmt: skip
+    if not added:
+        raise UsageError(f"{other.name} has the same networks as {own.name}; give another training's evaluation")
+    networks = {**own.networks, **{f"{label}:{name}": value for name, value in other.networks.items()}}
+    left_out = tuple(f"{label}: {reason}" for reason in other.left_out)
+    return replace(
+        own, outcomes={**own.outcomes, **added}, networks=networks, left_out=(*own.left_out, *left_out),
+        name=f"{own.name} + {label}={other.name}",
+    )  # fmt: skip
+
+
 def _in_order_of(first: Evaluation, own: Evaluation) -> Evaluation:
     if own.classes != first.classes:
         raise UsageError(f"{own.name} has other classes than {first.name}")
