@@ -42,7 +42,7 @@ def fill_in(cfg: DictConfig, train: Callable[[DictConfig], None]) -> None:
         elif OmegaConf.select(before, key) is not None:  # where the run found it when it began
             made[role] = OmegaConf.select(before, key)
         else:
-            made[role] = made.get(role) or str(_made_once(_configuration(cfg, role), train))
+            made[role] = made.get(role) or str(made_once(configuration(cfg, role), train))
         OmegaConf.update(cfg, key, made[role])
 
 
@@ -51,8 +51,11 @@ def _is_pointless(cfg: DictConfig, key: str) -> bool:
     return cfg.algorithm.name == "baseline" and key in ("observation.checkpoint", "test.baseline")
 
 
-def _configuration(cfg: DictConfig, role: str) -> DictConfig:
-    """Return the configuration of the baseline that ``cfg``'s run needs as ``role``."""
+def configuration(cfg: DictConfig, role: str) -> DictConfig:
+    """Return the configuration of the baseline that ``cfg``'s run needs as ``role``: baseline or max_response.
+
+    Its ``run_dir`` is where it lies, or will.
+    """
     groups = compose_anew("train", "algorithm=baseline", "run_dir=none")
     own = deepcopy(cfg)
     with open_dict(own):
@@ -71,14 +74,26 @@ def _configuration(cfg: DictConfig, role: str) -> DictConfig:
         own.classifier.checkpoint = own.observation.checkpoint = own.test.baseline = own.test.max_response = None
         own.test.enabled = own.progress = own.resume = False
         own.trainer.max_time = None  # of the run itself; what is shared is trained to its end
-    digest = hashlib.blake2b(json.dumps(_what_matters(own), sort_keys=True).encode(), digest_size=5).hexdigest()
-    folder = Path(cfg.shared.folder) / f"{cfg.dataset.name}_{own.backbone.name}_M{own.M}_seed{own.seed}_{digest}"
-    own.run_dir = str(folder.absolute())
+    own.run_dir = str((Path(cfg.shared.folder) / folder_name(own, digest(what_matters(own)))).absolute())
     return own
 
 
-def _what_matters(cfg: DictConfig) -> dict[str, Any]:
-    """Return what the weights of a baseline depend on."""
+def folder_name(cfg: DictConfig, digest: str) -> str:
+    """Return the name of a shared training's folder."""
+    return f"{cfg.dataset.name}_{cfg.backbone.name}_M{cfg.M}_seed{cfg.seed}_{digest}"
+
+
+def digest(content: dict[str, Any]) -> str:
+    """Return ten hexadecimal digits that stand for plain values, whatever the order of their keys.
+
+    >>> digest({"M": 3, "N": 4}) == digest({"N": 4, "M": 3})
+    True
+    """
+    return hashlib.blake2b(json.dumps(content, sort_keys=True).encode(), digest_size=5).hexdigest()
+
+
+def what_matters(cfg: DictConfig) -> dict[str, Any]:
+    """Return what the weights of a baseline depend on, in plain values."""
     parts = ["dataset", "backbone", "schedule", "algorithm", "trainer", "M", "seed", "weights"]
     resolved: Any = OmegaConf.to_container(cfg, resolve=True)
     content: dict[str, Any] = {part: resolved.get(part) for part in parts}
@@ -94,12 +109,17 @@ def _what_matters(cfg: DictConfig) -> dict[str, Any]:
     return content
 
 
-def _made_once(cfg: DictConfig, train: Callable[[DictConfig], None]) -> Path:
+def made_once(cfg: DictConfig, train: Callable[[DictConfig], None]) -> Path:
+    """Train what ``cfg`` describes unless ``cfg.run_dir`` holds it, and return its checkpoint; one process at a time.
+
+    Raises:
+        UsageError: there is no checkpoint after all.
+    """
     folder = Path(cfg.run_dir)
     folder.mkdir(parents=True, exist_ok=True)
     checkpoint = folder / "checkpoints" / "last.ckpt"
     with FileLock(folder.parent / f".{folder.name}.lock"):
-        if not (checkpoint.is_file() and _is_finished(folder)):
+        if not (checkpoint.is_file() and is_finished(folder)):
             print(f"training what several runs share: {folder}", flush=True)
             cfg.resume = checkpoint.is_file()  # it was interrupted
             train(cfg)
@@ -108,6 +128,7 @@ def _made_once(cfg: DictConfig, train: Callable[[DictConfig], None]) -> Path:
     return checkpoint
 
 
-def _is_finished(folder: Path) -> bool:
+def is_finished(folder: Path) -> bool:
+    """Tell whether the run in ``folder`` says that it has ended well."""
     file = folder / "status.json"
     return file.is_file() and json.loads(file.read_text())["state"] == "finished"

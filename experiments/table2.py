@@ -1,0 +1,28 @@
+"""Table II: schemes M:N of the training; tested with M = 3 and the same N.
+
+    python experiments/table2.py dataset=ucf101|hmdb51 dataset.root=DIR [seeds=0,1,2] [--dry-run]
+
+More arguments: see tables.py.
+"""
+
+import sys
+
+from tables import main
+
+from dsn_lightning.commands.table_plan import Evaluation, PaperTable, Row
+
+SCHEMES = ("1:3", "1:6", "3:3")
+
+TABLE = PaperTable(
+    name="table2",
+    number=2,
+    title="Table II: sampling schemes of the training",
+    datasets={"ucf101": ("top1", "top5"), "hmdb51": ("top1", "top5")},
+    evaluations={s: Evaluation({"checkpoint": f"dsn_{s.replace(':', 'x')}"}, ("dsn",)) for s in SCHEMES},
+    rows=tuple(Row(s, s, "dsn", "dsn") for s in SCHEMES),
+    why_not_run="no Kinetics weights and no whole copy of the data set are at hand",
+)
+
+
+if __name__ == "__main__":
+    sys.exit(main(TABLE))

@@ -1,0 +1,48 @@
+"""Table V: THUMOS14, RGB, flow and both; trained on the training and the validation set.
+
+    python experiments/table5.py dataset.root=DIR dataset.ucf101_root=DIR [seeds=0,1,2] [--dry-run]
+
+Flow is made first: dsn-prepare steps=[check,flow]. fusion_weights=[1,1.5] weighs RGB and flow. More arguments: see
+tables.py.
+"""
+
+import sys
+
+from tables import main
+
+from dsn_lightning.commands.table_plan import Evaluation, PaperTable, Row
+from dsn_lightning.paper import literature
+
+TABLE = PaperTable(
+    name="table5",
+    number=5,
+    title="Table V: THUMOS14",
+    datasets={"thumos14": ("map",)},
+    evaluations={
+        "r3d_tsn_6": Evaluation({"baseline": "r3d_tsn_6"}, ("dense",)),
+        "r3d_dsn_6": Evaluation({"checkpoint": "r3d_dsn_6"}, ("dsn",)),
+        "r2plus1d": Evaluation({"baseline": "r2plus1d"}, ("dense",)),
+        "r2plus1d_flow": Evaluation({"baseline": "r2plus1d_flow"}, ("dense",)),
+        "r2plus1d_both": Evaluation(selections=("dense",), fusion=("r2plus1d", "r2plus1d_flow")),
+        "r2plus1d_dsn": Evaluation({"checkpoint": "r2plus1d_dsn"}, ("dsn",)),
+        "r2plus1d_dsn_flow": Evaluation({"checkpoint": "r2plus1d_dsn_flow"}, ("dsn",)),
+        "r2plus1d_dsn_both": Evaluation(selections=("dsn",), fusion=("r2plus1d_dsn", "r2plus1d_dsn_flow")),
+    },
+    rows=(
+        *(Row(name) for name in literature(5)),
+        Row("R3D-RGB & TSN (6 seg)", "r3d_tsn_6", "dense"),
+        Row("R3D-RGB & DSN (M = 6)", "r3d_dsn_6", "dsn", "dsn"),
+        Row("R(2+1)D, RGB", "r2plus1d", "dense"),
+        Row("R(2+1)D, FLOW", "r2plus1d_flow", "dense"),
+        Row("R(2+1)D, RGB+FLOW", "r2plus1d_both", "dense"),
+        Row("R(2+1)D & DSN (M = 1), RGB", "r2plus1d_dsn", "dsn", "dsn"),
+        Row("R(2+1)D & DSN (M = 1), FLOW", "r2plus1d_dsn_flow", "dsn", "dsn"),
+        Row("R(2+1)D & DSN (M = 1), RGB+FLOW", "r2plus1d_dsn_both", "dsn", "dsn"),
+    ),
+    notes=("Tested with 6:3. Literature: as the paper gives it, not run here.",),
+    why_not_run="no Kinetics weights, no videos of THUMOS14 and no GPUs for R(2+1)D-34 are at hand",
+)
+
+
+if __name__ == "__main__":
+    sys.exit(main(TABLE))

@@ -1,0 +1,217 @@
+"""What experiments/table1.py to table7.py and fig4.py, fig5.py share: run what is missing, and show paper | ours.
+
+    python experiments/table1.py dataset=hmdb51 dataset.root=DIR [seeds=0,1,2] [jobs=2] [output=DIR] [--dry-run]
+
+Own arguments: ``seeds`` (default 0), ``jobs`` at the same time (default 1), ``output`` (default outputs/tables),
+``rows`` (some of them: rows='DSN,DSN-f'), ``found_in`` (folders with finished runs to use, comma-separated).
+All others are Hydra's overrides of every training, and win over those of the rows: backbone=mobilenet_v2 weights=PATH
+schedule.max_epochs=8 gives the same rows with another network.
+
+Runs lie in OUTPUT/runs and OUTPUT/evaluations under names that stand for their configurations, so that all tables share
+them; tables lie in OUTPUT/<table>. The same call goes on where it was stopped.
+"""
+
+import json
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
+from rich.console import Console
+
+from dsn_lightning.commands import cli
+from dsn_lightning.commands.dry_run import show_plan
+from dsn_lightning.commands.estimates import Costs
+from dsn_lightning.commands.run import write_json
+from dsn_lightning.commands.table_plan import PaperTable, Part, Planner, Row, check_overrides
+from dsn_lightning.commands.table_records import records
+from dsn_lightning.errors import UsageError
+from dsn_lightning.evaluation.comparison import Record, from_plain, markdown, reasons, rich_table, to_csv
+from dsn_lightning.files import write_atomically
+from dsn_lightning.jobs import run_jobs, start_server
+
+WIDTH = 150  # of tables in files and pipes
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The command line: own arguments, and overrides for all trainings."""
+
+    overrides: tuple[str, ...]
+    seeds: tuple[int, ...] = (0,)
+    jobs: int = 1
+    output: Path = Path("outputs/tables")
+    rows: tuple[str, ...] = ()
+    found_in: tuple[Path, ...] = ()
+    dry_run: bool = False
+
+
+def asked_for(arguments: Sequence[str]) -> Asked:
+    """Return what a command line asks for.
+
+    Raises:
+        UsageError: seeds or jobs are no numbers.
+    """
+    own: dict[str, str] = {}
+    overrides = []
+    for argument in arguments:
+        key, _, value = argument.partition("=")
+        if key in ("seeds", "jobs", "output", "rows", "found_in"):
+            own[key] = value
+        elif argument != "--dry-run":
+            overrides.append(argument)
+    try:
+        seeds = tuple(dict.fromkeys(int(seed) for seed in own.get("seeds", "0").split(",")))
+        jobs = int(own.get("jobs", "1"))
+    except ValueError:
+        raise UsageError("seeds, jobs: must be whole numbers, such as seeds=0,1,2 jobs=2") from None
+    if jobs < 1:
+        raise UsageError(f"jobs={jobs}: must be at least 1")
+    return Asked(
+        tuple(overrides), seeds, jobs, Path(own.get("output", "outputs/tables")).absolute(),
+        tuple(filter(None, own.get("rows", "").split(","))),
+        tuple(Path(folder).absolute() for folder in filter(None, own.get("found_in", "").split(","))),
+        "--dry-run" in arguments,
+    )  # fmt: skip
+
+
+def main(table: PaperTable, arguments: Sequence[str] | None = None, *, also: Callable[..., None] | None = None) -> int:
+    """Run a table's command line and return its exit code: 1 when a row has failed, 2 for what makes no sense.
+
+    Args:
+        table: which one.
+        arguments: None takes those of the process.
+        also: called with the asked, the parts, the planner, the records and the console when all has been run: draws a
+            figure.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if {"-h", "--help"} & {*given}:
+        print(__doc__)
+        return 0
+
+    console = Console(width=None if sys.stdout.isatty() else WIDTH)
+    try:
+        return _run(table, asked_for(given), console, also)
+    except (UsageError, HydraException, OmegaConfBaseException) as error:
+        print(f"{table.name}: error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        console.print("stopped; the same call goes on")
+        return 130
+
+
+def _run(table: PaperTable, asked: Asked, console: Console, also: Callable[..., None] | None) -> int:
+
+    check_overrides(table, asked.overrides)
+    unknown = [name for name in asked.rows if name not in [row.name for row in table.rows if row.evaluation]]
+    if unknown:
+        known = ", ".join(row.name for row in table.rows if row.evaluation)
+        raise UsageError(f"rows={','.join(unknown)}: no such row; there are {known}")
+    wanted = [row for row in table.rows if row.evaluation and (not asked.rows or row.name in asked.rows)]
+    if not any(o.startswith("dataset=") for o in asked.overrides) and len(table.datasets) > 1:
+        raise UsageError(f"give the data set: dataset={'|'.join(table.datasets)} dataset.root=DIR")
+    if not asked.dry_run:
+        start_server(at_once=asked.jobs)
+    planner = Planner(table, asked.overrides, output=asked.output, elsewhere=asked.found_in)
+    parts = [planner.part(seed, split) for split in table.splits or (None,) for seed in asked.seeds]
+    cfg = next(iter(parts[0].configs.values()))
+    if asked.dry_run:
+        _show_plan(table, planner, parts, wanted, console)
+        return 0
+    if "root" in cfg.dataset and cfg.dataset.root is None:
+        raise UsageError(f"dataset={cfg.dataset.name}: give its folder, dataset.root=DIR")
+    for part in parts:
+        for own in part.configs.values():
+            cli.check(own)
+    _perform(table, planner, parts, wanted, asked, console)
+    made = records(table, planner, parts, Costs(timed=False), rows=wanted)
+    show(table, made, asked, console)
+    if also is not None:
+        also(asked, parts, planner, made, console)
+    return 1 if any(r.status == "failed" or (r.status == "partly run" and r.reason) for r in made) else 0
+
+
+def _perform(
+    table: PaperTable, planner: Planner, parts: Sequence[Part], wanted: Sequence[Row], asked: Asked,
+    console: Console,
+) -> None:  # fmt: skip
+    """Run what is missing: trainings, then evaluations of what is trained, then fusions of what is evaluated."""
+    names = _evaluations(table, wanted)
+    trainings = [command for part in parts for command in needed_trainings(table, part, names)]
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # jobs are ended, and save
+    try:
+        run_jobs([command.job() for command in trainings], at_once=asked.jobs, console=console)
+        for fused in (False, True):
+            chosen = [name for name in names if bool(table.evaluations[name].fusion) == fused]
+            planned = [planner.evaluation(part, name, there=True) for part in parts for name in chosen]
+            jobs = {c.digest: c.job() for c in planned if c is not None}
+            for job in jobs.values():
+                job.after = ()  # what it needs is there
+            if jobs:
+                run_jobs(list(jobs.values()), at_once=asked.jobs, console=console)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _evaluations(table: PaperTable, wanted: Sequence[Row]) -> list[str]:
+    """Return the evaluations that rows need, those of single streams first."""
+    own = list(dict.fromkeys(str(row.evaluation) for row in wanted))
+    streams = [stream for name in own for stream in table.evaluations[name].fusion]
+    return sorted(dict.fromkeys([*streams, *own]), key=lambda name: bool(table.evaluations[name].fusion))
+
+
+def needed_trainings(table: PaperTable, part: Part, names: Sequence[str]) -> list[Any]:
+    """Return the trainings that evaluations need, in an order in which they can be run."""
+    runs = {run for name in names for run in table.evaluations[name].roles.values()}
+    needed = {part.trainings[run].name for run in runs}
+    for command in reversed(part.order):
+        if command.name in needed:
+            needed |= {*command.after}
+    return [command for command in part.order if command.name in needed]
+
+
+def _show_plan(
+    table: PaperTable, planner: Planner, parts: Sequence[Part], wanted: Sequence[Row], console: Console
+) -> None:
+
+    names = _evaluations(table, wanted)
+    show_plan(table, planner, [(part, needed_trainings(table, part, names)) for part in parts], names, console)
+
+
+def show(table: PaperTable, made: Sequence[Record], asked: Asked, console: Console) -> None:
+    """Keep the records of this data set, and print and write the table with those of all data sets that are there."""
+    folder = asked.output / table.name
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / f"{made[0].dataset}.json", [r.plain() for r in made])
+    order = [row.name for row in table.rows]
+    own: list[Record] = []
+    for dataset in [*table.datasets, *sorted({p.stem for p in folder.glob("*.json")} - {*table.datasets, "table"})]:
+        file = folder / f"{dataset}.json"
+        own += [from_plain(content) for content in json.loads(file.read_text())] if file.is_file() else []
+    own.sort(key=lambda r: order.index(r.row) if r.row in order else len(order))
+    notes = [*table.notes, *_settings(own, asked)]
+    console.print(rich_table(own, title=f"{table.title} (rates in %)"))
+    for line in [*reasons(own), *notes]:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    write_json(folder / "table.json", [r.plain() for r in own])
+    write_atomically(folder / "table.csv", to_csv(own))
+    write_atomically(folder / "table.md", markdown(own, title=f"{table.title} (rates in %)", notes=notes))
+    console.print(f"written: {folder}/table.md, table.csv, table.json", soft_wrap=True)
+
+
+def _settings(own: Sequence[Record], asked: Asked) -> list[str]:
+    """Say what ours were measured with: whoever reads the difference must know what differs."""
+    lines = []
+    for dataset in dict.fromkeys(r.dataset for r in own):
+        found = [r for r in own if r.dataset == dataset and r.videos]
+        if found:
+            seeds = " ".join(map(str, max((r.seeds for r in found), key=len)))
+            lines.append(f"{dataset}: {found[0].videos} test videos, seeds {seeds}")
+    extra = dict.fromkeys(f"{r.row}: {r.note}" for r in own if r.kind == "extra" and r.note)
+    if asked.overrides:
+        lines.append(f"the last call had {' '.join(asked.overrides)}")
+    return [*lines, *extra]
