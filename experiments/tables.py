@@ -209,7 +209,7 @@ def _settings(own: Sequence[Record], asked: Asked) -> list[str]:
     for dataset in dict.fromkeys(r.dataset for r in own):
         found = [r for r in own if r.dataset == dataset and r.videos]
         if found:
-            seeds = " ".join(map(str, max((r.seeds for r in found), key=len)))
+            seeds = " ".join(map(str, max(found, key=lambda r: len(r.seeds)).seeds))
             lines.append(f"{dataset}: {found[0].videos} test videos, seeds {seeds}")
     extra = dict.fromkeys(f"{r.row}: {r.note}" for r in own if r.kind == "extra" and r.note)
     if asked.overrides:

@@ -91,6 +91,8 @@ class Cosine:
     0.5
     >>> round(Cosine(12, start_epoch=2).factor(7), 3)
     0.5
+    >>> Cosine(12, start_epoch=12).factor(3)
+    1.0
     """
 
     max_epochs: int
@@ -104,6 +106,7 @@ class Cosine:
     def factor(self, epoch: float) -> float:
         """Return the factor at ``epoch``."""
         epoch = max(0.0, epoch - self.start_epoch)
-        progress = min(1.0, epoch / (self.max_epochs - self.start_epoch))
+        length = self.max_epochs - self.start_epoch
+        progress = min(1.0, epoch / length) if length else 0.0  # a sampler that the whole training only warms up for
         cosine = self.final + (1 - self.final) * (1 + math.cos(math.pi * progress)) / 2
         return _warm_up(epoch, self.warmup_epochs) * cosine

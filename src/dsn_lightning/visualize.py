@@ -116,6 +116,29 @@ def _title(method: Mapping[str, Any]) -> str:
     return f"{method['selection']}, {method['classifier']}'s classifier, {method['M']}:{method['N']}"
 
 
+def clips_figure(curves: Mapping[str, Sequence[tuple[int, float, float | None]]], path: Path, *, metric: str,
+                 title: str) -> None:  # fmt: skip
+    """Draw accuracy against the number of clips, a line a method of selection (Fig. 4).
+
+    Args:
+        curves: method -> points: clips, mean over seeds in [0, 1], standard deviation (None with one seed).
+        path: of the picture.
+        metric: what the figures are.
+        title: above.
+    """
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    axes = figure.subplots()
+    for name, points in curves.items():
+        clips, mean = [p[0] for p in points], [100 * p[1] for p in points]
+        spread = [100 * (p[2] or 0.0) for p in points]
+        axes.errorbar(clips, mean, yerr=spread if any(spread) else None, marker="o", ms=4, capsize=3, label=name,
+                      color=_COLOURS.get(name))  # fmt: skip
+    axes.set(xlabel="clips that are classified (M, N = 3)", ylabel=f"{metric} (%)", title=title)
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False, fontsize="small")
+    figure.savefig(path, dpi=150)
+
+
 def contact_sheets(
     scores: ClipScores,
     sampler: str,

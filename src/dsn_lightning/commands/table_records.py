@@ -72,24 +72,26 @@ def _record(
     status = "run" if len(whole) == len(seeds) else "partly run" if own else "not run"
     reason = ""
     if status != "run":
-        why = {_why(row, part, planner, commands) for part in parts if part not in [p for p, _ in own]}
+        have = {(part.seed, part.split) for part, _ in own}
+        why = {_why(row, part, planner, commands) for part in parts if (part.seed, part.split) not in have}
         reason = "; ".join(sorted(text for text in why if text)) or ("" if asked else "not asked for")
         if status == "not run" and why - {""}:
             status = "failed"
         reason = reason or "not run yet"
     figures = _paper(table, row)
     cost = _cost(table, str(row.evaluation), row, parts[0], costs)
-    line = own[0][1] if own else None
+    line = own[0][1] if own else None  # what it says of costs is the same in all
+    counted = cost.total if cost else None
     first = next(iter(whole.values()), None)
     return Record(
         table=table.name, row=row.name, kind="extra" if row.extra else "paper", dataset=dataset, metric=metric,
         paper=figures.get(f"{dataset}/{metric}", figures.get(metric) if dataset in table.datasets else None),
-        ours=tuple(statistics.fmean(line[metric] for line in lines) for _, lines in sorted(whole.items())),
+        ours=tuple(statistics.fmean(o[metric] for o in lines) for _, lines in sorted(whole.items())),
         seeds=tuple(sorted(whole)), status=status, reason=reason,
         network=_network(table, str(row.evaluation), row, parts[0]),
         clips=str(line["clips"]) if line else _clips(table, str(row.evaluation), row, parts[0]),
-        gmacs=line["gmacs"] if line else cost and cost.total, paper_gmacs=figures.get("gmacs"),
-        videos=sum(line["videos"] for line in first) if first else None,
+        gmacs=line["gmacs"] if line else counted, paper_gmacs=figures.get("gmacs"),
+        videos=sum(o["videos"] for o in first) if first else None,
         evaluations=tuple(
             str(command.folder) for part, _ in own
             if (command := commands[part.seed, part.split, str(row.evaluation)]) is not None

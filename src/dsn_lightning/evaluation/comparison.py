@@ -79,8 +79,8 @@ class Record:
 
 def from_plain(content: Mapping[str, Any]) -> Record:
     """Return what `Record.plain` was made of."""
-    names = Record.__dataclass_fields__
-    return Record(**{k: tuple(v) if isinstance(v, list) else v for k, v in content.items() if k in names})
+    own: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in content.items()}
+    return Record(**{name: own[name] for name in Record.__dataclass_fields__})
 
 
 def percent(value: float | None, *, sign: bool = False) -> str:

@@ -1,0 +1,58 @@
+"""Fig. 4: methods of selection over M = 1 to 10 clips, from one training and one pass over the test videos.
+
+    python experiments/fig4.py dataset=ucf101|hmdb51|thumos14|activitynet dataset.root=DIR [seeds=0,1,2] [--dry-run]
+
+The trainings are those of Table I. Writes OUTPUT/fig4/<dataset>.png besides the table. More arguments: see tables.py.
+"""
+
+import sys
+from collections.abc import Sequence
+
+from rich.console import Console
+from tables import Asked, main
+
+from dsn_lightning.commands.table_plan import MAX_RESPONSE, Evaluation, PaperTable, Part, Planner, Row
+from dsn_lightning.evaluation.comparison import METRICS, Record
+from dsn_lightning.visualize import clips_figure
+
+METHODS = {
+    "Baseline (random)": ("random", "baseline"),
+    "Baseline (uniform)": ("uniform", "baseline"),
+    "Max response": ("max_response", "baseline"),
+    "DSN": ("dsn", "dsn"),
+}
+
+TABLE = PaperTable(
+    name="fig4",
+    title="Fig. 4: methods of selection by the number of clips",
+    datasets={"ucf101": ("top1",), "hmdb51": ("top1",), "thumos14": ("map",), "activitynet": ("top1",)},
+    evaluations={
+        "methods": Evaluation(
+            {"checkpoint": "dsn", "baseline": "baseline", "max_response": MAX_RESPONSE},
+            ("random", "uniform", "max_response", "dsn"),
+        ),
+    },
+    rows=tuple(
+        Row(f"{name}, {m} clip{'s' if m > 1 else ''}", "methods", *method, m)
+        for name, method in METHODS.items()
+        for m in range(1, 11)
+    ),
+    notes=("The paper draws curves and prints no figures; its Table I has those of M as trained.",),
+    why_not_run="no Kinetics weights and no whole copy of the data set are at hand",
+)
+
+
+def draw(asked: Asked, parts: Sequence[Part], planner: Planner, made: Sequence[Record], console: Console) -> None:
+    """Draw what was measured."""
+    curves: dict[str, list[tuple[int, float, float | None]]] = {}
+    for row, record in zip(TABLE.rows, made, strict=True):
+        if record.mean is not None and row.M is not None:
+            curves.setdefault(row.selection, []).append((row.M, record.mean, record.spread))
+    if curves:
+        path = asked.output / TABLE.name / f"{made[0].dataset}.png"
+        clips_figure(curves, path, metric=METRICS[made[0].metric], title=made[0].dataset)
+        console.print(f"written: {path}", soft_wrap=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main(TABLE, also=draw))

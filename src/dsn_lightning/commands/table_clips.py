@@ -1,0 +1,93 @@
+"""Fig. 5 from a finished evaluation: pictures, probabilities and times of the clips that a sampler ranks."""
+
+import csv
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from omegaconf import DictConfig
+from rich.console import Console
+from rich.table import Table
+
+from dsn_lightning.commands.build import build_datamodule
+from dsn_lightning.commands.estimates import first_of
+from dsn_lightning.commands.run import write_json
+from dsn_lightning.evaluation.scores import ClipScores
+from dsn_lightning.files import write_atomically
+from dsn_lightning.selection import softmax
+from dsn_lightning.visualize import contact_sheets
+
+_RANKS = ("most probable", "second", "second least", "least probable")
+
+
+def show_clips(
+    cfg: DictConfig, evaluation: Path, folder: Path, *, videos: int, pick: int, console: Console
+) -> list[dict[str, Any]]:
+    """Draw and print the two most and the two least probable clips of some test videos, and write them to ``folder``.
+
+    Args:
+        cfg: of the DSN run.
+        evaluation: folder with its ``clip_scores.npz``.
+        folder: gets ``<dataset>.png`` and ``clips.{md,csv,json}``.
+        videos: how many, at most all.
+        pick: seed that draws them.
+        console: where the table goes.
+
+    Returns:
+        One line a clip: ``video, class, rank, probability, start_seconds, shows_action`` (None where no span is known).
+    """
+    data = build_datamodule(cfg)
+    data.prepare_data()
+    data.setup("test")
+    scores = ClipScores.load(evaluation / "clip_scores.npz")
+    scheme = scores.scheme(first_of(cfg.test.M), cfg.test.N)
+    own = {video.record.video_id: video for video in data.videos("test")}
+    there = [own[str(video_id)] for video_id in scores.video_id]
+    chosen = np.sort(np.random.default_rng(pick).permutation(len(there))[:videos])
+    known = scores.videos()
+    lines: list[dict[str, Any]] = []
+    for v in chosen:
+        grid = scheme.grid(there[v].num_frames)
+        policy = softmax(known[v].policies["dsn"][grid.shape]).ravel()
+        order = np.argsort(-policy, kind="stable")
+        picks = np.array([*order[:2], *order[-2:]])
+        shown = scores.shows_action(int(v), grid.ravel()[picks])
+        for i, (rank, clip) in enumerate(zip(_RANKS, picks, strict=True)):
+            lines.append({
+                "video": str(scores.video_id[v]),
+                "class": ", ".join(map(str, scores.classes[scores.targets[v] > 0])),
+                "rank": rank,
+                "probability": float(policy[clip]),
+                "start_seconds": float(grid.ravel()[clip] / there[v].fps),
+                "shows_action": None if shown is None else bool(shown[i]),
+            })  # fmt: skip
+    folder.mkdir(parents=True, exist_ok=True)
+    picture = folder / f"{cfg.dataset.name}.png"
+    contact_sheets(scores, "dsn", scheme, there, chosen, data.reader, picture)
+    write_json(folder / "clips.json", lines)
+    _write_tables(lines, folder, console, title=f"{len(chosen)} of {len(there)} test videos, drawn with seed {pick}")
+    console.print(f"written: {picture}, clips.md, clips.csv, clips.json", soft_wrap=True)
+    return lines
+
+
+def _write_tables(lines: list[dict[str, Any]], folder: Path, console: Console, *, title: str) -> None:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(lines[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(lines)
+    write_atomically(folder / "clips.csv", text.getvalue())
+    marks = {None: "-", True: "yes", False: "no"}
+    cells = [
+        [line["video"], line["class"], line["rank"], f"{line['probability']:.3f}", f"{line['start_seconds']:.1f}",
+         marks[line["shows_action"]]] for line in lines
+    ]  # fmt: skip
+    header = ["video", "class", "rank", "probability in its section", "seconds", "shows the action"]
+    rule = ["---"] * len(header)
+    write_atomically(
+        folder / "clips.md", f"{title}\n\n" + "".join(f"| {' | '.join(c)} |\n" for c in (header, rule, *cells))
+    )
+    table = Table(*header, title=title, title_justify="left")
+    for line in cells:
+        table.add_row(*line)
+    console.print(table)
