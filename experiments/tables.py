@@ -3,7 +3,7 @@
     python experiments/table1.py dataset=hmdb51 dataset.root=DIR [seeds=0,1,2] [jobs=2] [output=DIR] [--dry-run]
 
 Own arguments: ``seeds`` (default 0), ``jobs`` at the same time (default 1), ``output`` (default outputs/tables),
-``rows`` (some of them: rows='DSN,DSN-f'), ``found_in`` (folders with finished runs to use, comma-separated).
+``rows`` (some of them: rows='DSN;DSN-f'), ``found_in`` (folders with finished runs to use, comma-separated).
 All others are Hydra's overrides of every training, and win over those of the rows: backbone=mobilenet_v2 weights=PATH
 schedule.max_epochs=8 gives the same rows with another network.
 
@@ -26,7 +26,6 @@ from rich.console import Console
 from dsn_lightning.commands import cli
 from dsn_lightning.commands.dry_run import show_plan
 from dsn_lightning.commands.estimates import Costs
-from dsn_lightning.commands.run import write_json
 from dsn_lightning.commands.table_plan import PaperTable, Part, Planner, Row, check_overrides
 from dsn_lightning.commands.table_records import records
 from dsn_lightning.errors import UsageError
@@ -73,7 +72,7 @@ def asked_for(arguments: Sequence[str]) -> Asked:
         raise UsageError(f"jobs={jobs}: must be at least 1")
     return Asked(
         tuple(overrides), seeds, jobs, Path(own.get("output", "outputs/tables")).absolute(),
-        tuple(filter(None, own.get("rows", "").split(","))),
+        tuple(filter(None, own.get("rows", "").split(";"))),
         tuple(Path(folder).absolute() for folder in filter(None, own.get("found_in", "").split(","))),
         "--dry-run" in arguments,
     )  # fmt: skip
@@ -109,8 +108,8 @@ def _run(table: PaperTable, asked: Asked, console: Console, also: Callable[..., 
     check_overrides(table, asked.overrides)
     unknown = [name for name in asked.rows if name not in [row.name for row in table.rows if row.evaluation]]
     if unknown:
-        known = ", ".join(row.name for row in table.rows if row.evaluation)
-        raise UsageError(f"rows={','.join(unknown)}: no such row; there are {known}")
+        known = "; ".join(row.name for row in table.rows if row.evaluation)
+        raise UsageError(f"rows={';'.join(unknown)}: no such row; there are {known}")
     wanted = [row for row in table.rows if row.evaluation and (not asked.rows or row.name in asked.rows)]
     if not any(o.startswith("dataset=") for o in asked.overrides) and len(table.datasets) > 1:
         raise UsageError(f"give the data set: dataset={'|'.join(table.datasets)} dataset.root=DIR")
@@ -186,7 +185,7 @@ def show(table: PaperTable, made: Sequence[Record], asked: Asked, console: Conso
     """Keep the records of this data set, and print and write the table with those of all data sets that are there."""
     folder = asked.output / table.name
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / f"{made[0].dataset}.json", [r.plain() for r in made])
+    write_atomically(folder / f"{made[0].dataset}.json", json.dumps([r.plain() for r in made], indent=2) + "\n")
     order = [row.name for row in table.rows]
     own: list[Record] = []
     for dataset in [*table.datasets, *sorted({p.stem for p in folder.glob("*.json")} - {*table.datasets, "table"})]:
@@ -197,7 +196,7 @@ def show(table: PaperTable, made: Sequence[Record], asked: Asked, console: Conso
     console.print(rich_table(own, title=f"{table.title} (rates in %)"))
     for line in [*reasons(own), *notes]:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
-    write_json(folder / "table.json", [r.plain() for r in own])
+    write_atomically(folder / "table.json", json.dumps([r.plain() for r in own], indent=2) + "\n")
     write_atomically(folder / "table.csv", to_csv(own))
     write_atomically(folder / "table.md", markdown(own, title=f"{table.title} (rates in %)", notes=notes))
     console.print(f"written: {folder}/table.md, table.csv, table.json", soft_wrap=True)

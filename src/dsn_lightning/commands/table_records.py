@@ -80,7 +80,7 @@ def _record(
         reason = reason or "not run yet"
     figures = _paper(table, row)
     cost = _cost(table, str(row.evaluation), row, parts[0], costs)
-    line = own[0][1] if own else None  # what it says of costs is the same in all
+    first_line = own[0][1] if own else None  # what it says of costs is the same in all
     counted = cost.total if cost else None
     first = next(iter(whole.values()), None)
     return Record(
@@ -89,8 +89,8 @@ def _record(
         ours=tuple(statistics.fmean(o[metric] for o in lines) for _, lines in sorted(whole.items())),
         seeds=tuple(sorted(whole)), status=status, reason=reason,
         network=_network(table, str(row.evaluation), row, parts[0]),
-        clips=str(line["clips"]) if line else _clips(table, str(row.evaluation), row, parts[0]),
-        gmacs=line["gmacs"] if line else counted, paper_gmacs=figures.get("gmacs"),
+        clips=str(first_line["clips"]) if first_line else _clips(table, str(row.evaluation), row, parts[0]),
+        gmacs=first_line["gmacs"] if first_line else counted, paper_gmacs=figures.get("gmacs"),
         videos=sum(o["videos"] for o in first) if first else None,
         evaluations=tuple(
             str(command.folder) for part, _ in own

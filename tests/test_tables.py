@@ -1,0 +1,285 @@
+"""The tables of the paper: their rows and configurations, and one of them run, killed, continued and used again."""
+
+import csv
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from omegaconf import DictConfig, OmegaConf
+
+from conftest import NEEDLE
+from dsn_lightning.commands import cli, shared
+from dsn_lightning.commands.compose import compose_anew
+from dsn_lightning.commands.estimates import Costs
+from dsn_lightning.commands.identity import training_digest
+from dsn_lightning.commands.planned import is_done
+from dsn_lightning.commands.table_plan import Planner
+from dsn_lightning.cost import VideoCost
+from dsn_lightning.paper import literature, paper_table
+from table_process import load, start_table
+
+CONF = Path(__file__).resolve().parents[1] / "conf" / "experiment"
+TABLES = [f"table{n}" for n in range(1, 8)]
+ROWS = sorted(path.relative_to(CONF).with_suffix("").as_posix() for path in CONF.rglob("*.yaml"))
+TINY = [
+    *NEEDLE, "backbone=r3d_tiny", "weights=null", "schedule.max_epochs=2", "schedule.batch_size=6", "M=2", "N=2",
+    "trainer.accelerator=cpu", "test.random_draws=2",
+]  # fmt: skip
+
+
+def main(name: str, *arguments: str, **more) -> int:
+    return load("tables").main(load(name).TABLE, list(arguments), **more)
+
+
+# --- configurations
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_every_row_composes(row):
+    cfg = compose_anew("train", f"experiment={row}", "run_dir=none")
+    cli.check(cfg)
+    if row.startswith(("table", "fig", "paper")):
+        assert (cfg.weights, cfg.test.enabled) == ("kinetics400", False)
+        assert cfg.backbone.name == ("r2plus1d_34" if "r2plus1d" in row else "r3d_18")
+        assert cfg.schedule.max_epochs == {"r3d_18": 70, "r2plus1d_34": 120}[cfg.backbone.name] or "fixed" in row
+        assert cfg.observation.name == "r2d_18"
+
+
+def test_a_group_on_the_command_line_wins_over_the_rows():
+    given = ["dataset=activitynet", "backbone=mobilenet_v2", "schedule.max_epochs=8"]
+    for row in ("table1/dsn", "table3/r2plus1d_dsn", "table4/r3d_dsn_3"):
+        cfg = compose_anew("train", f"experiment={row}", *given, "run_dir=none")
+        assert (cfg.dataset.name, cfg.backbone.name, cfg.observation.name) == ("activitynet", *["mobilenet_v2"] * 2)
+        assert (cfg.schedule.max_epochs, cfg.schedule.batch_size, cfg.algorithm.warmup_epochs) == (8, 8, 3)
+
+
+@pytest.mark.parametrize(("dataset", "sections"), [("ucf101", 1), ("hmdb51", 1), ("thumos14", 6), ("activitynet", 6)])
+def test_table_1_is_trained_1_to_3_or_6_to_3(dataset, sections):
+    cfg = compose_anew("train", "experiment=table1/dsn", f"dataset={dataset}", "run_dir=none")
+    assert [cfg.M, cfg.N, cfg.test.M, cfg.test.N] == [sections, 3, sections, 3]
+
+
+@pytest.mark.parametrize(
+    ("row", "scheme"),
+    [
+        ("table2/dsn_1x6", (1, 6, 3, 6)), ("table3/r3d_dsn_1", (1, 3, 4, 3)), ("table3/r3d_dsn_3", (3, 3, 3, 3)),
+        ("table4/r3d_dsn_3", (3, 3, 6, 3)), ("table5/r2plus1d_dsn", (1, 3, 6, 3)),
+        ("table6/r3d_dsn_6", (6, 3, [6, 10], 3)), ("table7/r2plus1d_dsn", (1, 3, 4, 3)),
+    ],
+)  # fmt: skip
+def test_schemes_are_those_of_each_table(row, scheme):
+    cfg = compose_anew("train", f"experiment={row}", "run_dir=none")
+    assert [cfg.M, cfg.N, cfg.test.M, cfg.test.N] == [*scheme]
+
+
+# --- definitions
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_rows_are_the_papers(name):
+    table = load(name).TABLE
+    others = literature(table.number)
+    own = [row.name for row in table.rows if row.evaluation and not row.extra]
+    assert own == list(paper_table(table.number))
+    assert [row.name for row in table.rows if not row.evaluation] == list(others)
+    runs = {run for e in table.evaluations.values() for run in e.roles.values()} - {"max_response"}
+    assert runs == {path.stem for path in (CONF / name).glob("*.yaml")}
+    assert {row.evaluation for row in table.rows} - {None} | {
+        stream for e in table.evaluations.values() for stream in e.fusion
+    } == set(table.evaluations)
+    metrics = {key for figures in paper_table(table.number).values() for key in figures} - {"clips", "gmacs"}
+    wanted = {(d, m) for d, own in table.datasets.items() for m in own}
+    several = len(table.datasets) > 1
+    assert metrics == ({f"{d}/{m}" for d, m in wanted} if several else {m for _, m in wanted})
+
+
+def test_counted_costs_are_those_of_dsn_cost():
+    """Table III's 203.6, 104.6 and 78.5, within half a percent; those of R(2+1)D stand in test_cost.py."""
+    table = load("table3").TABLE
+    planner = Planner(table, [], output=Path("nowhere"))
+    part, costs = planner.part(0, None), Costs(timed=False)
+    for row in table.rows[:3]:
+        cfg = part.configs[row.evaluation]
+        cost = costs.video(cfg, row.selection, row.M)
+        assert isinstance(cost, VideoCost)
+        assert cost.total == pytest.approx(paper_table(3)[row.name]["gmacs"], rel=0.005)
+
+
+# --- identity
+
+
+@pytest.fixture(scope="module")
+def dsn() -> DictConfig:
+    return compose_anew(
+        "train", "experiment=table1/dsn", "dataset.root=a", "observation.checkpoint=null", "run_dir=none"
+    )
+
+
+def digest(cfg: DictConfig, key: str, value: object) -> str:
+    own = cfg.copy()
+    OmegaConf.update(own, key, value, force_add=True)
+    return training_digest(own)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("num_workers", 3), ("logger", {}), ("trainer.accelerator", "cpu"), ("test.M", 4), ("start_workers", "fork"),
+        ("shared.folder", "x"), ("test.crops", 3), ("trainer.max_time", "00:01:00:00"), ("dataset.root", "./a"),
+        ("run_dir", "elsewhere"), ("progress", True), ("dataset.reading.dense_clips", 5),
+    ],
+)  # fmt: skip
+def test_a_training_is_the_same_whatever_does_not_touch_its_weights(dsn, key, value):
+    assert digest(dsn, key, value) == training_digest(dsn)
+
+
+def test_a_training_is_another_with_other_weights(dsn):
+    others = {
+        "M": 4, "N": 4, "gamma": 1, "seed": 1, "schedule.lr": 0.1, "schedule.sampler_lr": 0.1, "dataset.root": "b",
+        "dataset.split": 2, "estimator._target_": "another", "observation.network.trunk.num_frames": 1,
+        "algorithm.exploration": 0.1, "weights": None, "observation.checkpoint": "x.ckpt",
+        "classifier.checkpoint": "x.ckpt", "trainer.precision": "bf16-mixed",
+    }  # fmt: skip
+    found = {training_digest(dsn), *(digest(dsn, key, value) for key, value in others.items())}
+    assert len(found) == len(others) + 1
+
+
+def test_the_tables_baseline_is_the_one_that_auto_would_train(tmp_path):
+    planner = Planner(load("table1").TABLE, ["dataset=hmdb51", f"dataset.root={tmp_path}"], output=tmp_path)
+    part = planner.part(0, None)
+    auto = shared.configuration(part.configs["dsn"], "baseline")
+    assert auto.run_dir == str(part.trainings["baseline"].folder)
+    assert part.configs["dsn_fixed"].schedule.max_epochs == 70 - 23
+    assert part.configs["control"].algorithm.warmup_epochs == 70
+
+
+# --- a run
+
+
+@pytest.fixture(scope="module")
+def tables_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("tables") / "with space"
+
+
+def started(folder: Path) -> dict[str, str]:
+    return {file.parent.name: json.loads(file.read_text())["started"] for file in folder.glob("runs/*/status.json")}
+
+
+def test_a_table_is_killed_continued_and_used_again(needle_root, tables_folder, capfd):
+    """kill -9 in the second training; two calls at once then; then another table, which has all it needs."""
+    arguments = ["dataset=needle", f"dataset.root={needle_root}", *TINY, f"output={tables_folder}"]
+    first = start_table("table1", arguments, tables_folder.parent / "out")
+    while first.is_alive() and len(list(tables_folder.glob("runs/*/progress.json"))) < 2:
+        time.sleep(0.02)
+    assert first.pid is not None
+    os.kill(first.pid, signal.SIGKILL)
+    first.join()
+    runs = tables_folder / "runs"
+    done = {name: when for name, when in started(tables_folder).items() if is_done("dsn-train", runs / name)}
+    assert len(done) < 5
+
+    second = start_table("table1", arguments, tables_folder.parent / "out")  # would fail in a folder that is in use
+    assert main("table1", *arguments, "jobs=2") == 0
+    second.join()
+    assert second.exitcode == 0, (tables_folder.parent / "out").read_text()
+    now = started(tables_folder)
+    assert len(now) == 5
+    assert {name: now[name] for name in done} == done
+    assert main("table1", *arguments) == 0
+    assert started(tables_folder) == now
+
+    records = json.loads((tables_folder / "table1" / "table.json").read_text())
+    assert [r["row"] for r in records] == [row.name for row in load("table1").TABLE.rows]
+    assert {r["status"] for r in records} == {"run"}
+    assert all(0 <= r["ours_mean"] <= 1 and r["videos"] == 6 for r in records)
+    with open(tables_folder / "table1" / "table.csv") as file:
+        assert [line["row"] for line in csv.DictReader(file)] == [r["row"] for r in records]
+    assert "| DSN-f | r3d_tiny + r2d_tiny | 2 | - |" in (tables_folder / "table1" / "table.md").read_text()
+
+    capfd.readouterr()
+    assert main("fig4", *arguments, "test.M=[1,2]", also=load("fig4").draw) == 0
+    assert started(tables_folder) == now
+    assert (tables_folder / "fig4" / "needle.png").stat().st_size > 5000
+    rows = {r["row"]: r for r in json.loads((tables_folder / "fig4" / "table.json").read_text())}
+    assert rows["DSN, 2 clips"]["ours_mean"] == records[4]["ours_mean"]  # what Table I has
+    assert rows["DSN, 3 clips"]["status"] == "not run"
+
+
+def test_dry_run_lists_what_is_there_and_what_is_missing(needle_root, tables_folder, capfd):
+    """After the run above, with a seed that was not run; nothing is trained."""
+    before = started(tables_folder)
+    arguments = ["dataset=needle", f"dataset.root={needle_root}", *TINY, f"output={tables_folder}", "seeds=0,1"]
+    assert main("table1", *arguments, "--dry-run") == 0
+    assert started(tables_folder) == before
+    out = capfd.readouterr().out
+    lines = [line for line in out.splitlines() if line.startswith(("dsn-train ", "dsn-evaluate ", "# max response"))]
+    assert len(lines) == 2 * 7
+    assert sum("experiment=table1/dsn_fixed" in line and "schedule.max_epochs=1 " in line for line in lines) == 2
+    states = [line.split("│")[2].strip() for line in out.splitlines() if "│ seed" in line]
+    assert states == ["there"] * 7 + ["missing"] * 7
+    cells = [line.split("│") for line in out.splitlines() if "seed 1 baseline" in line]
+    macs = Costs(timed=False).macs(compose_anew("train", "experiment=table1/baseline", *arguments[:-2], "run_dir=none"))
+    clips = 2 * 12 * 2  # epochs, videos, M
+    assert int(cells[0][3]) == clips
+    assert float(cells[0][4]) == pytest.approx(3 * clips * macs[0] / 1e9, abs=0.5)
+    assert "a training step counts as three forward passes" in out
+
+
+def test_a_failed_run_is_named_and_other_rows_are_printed(needle_root, tables_folder, capfd):
+    """One run's folder cannot be written; what needs it says why, and the same call mends it."""
+    arguments = ["dataset=needle", f"dataset.root={needle_root}", *TINY, f"output={tables_folder}", "gamma=0.25"]
+    planner = Planner(load("table1").TABLE, [a for a in arguments if "output=" not in a], output=tables_folder)
+    control = planner.part(0, None).trainings["control"].folder
+    control.mkdir(parents=True)
+    (control / "checkpoints").write_text("in the way")
+    asked = "rows=Baseline (uniform);Uniform, control's classifier"
+    assert main("table1", *arguments, asked) == 1
+    rows = {r["row"]: r for r in json.loads((tables_folder / "table1" / "needle.json").read_text())}
+    assert (rows["Baseline (uniform)"]["status"], rows["Uniform, control's classifier"]["status"]) == ("run", "failed")
+    assert "seed 0 control: " in rows["Uniform, control's classifier"]["reason"]
+    assert rows["Max response"]["reason"] == "not asked for"
+    (control / "checkpoints").unlink()
+    assert main("table1", *arguments, asked) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["dataset.root=x"], "table1: error: give the data set: dataset=ucf101|hmdb51|thumos14|activitynet"),
+        (["dataset=hmdb51"], "table1: error: dataset=hmdb51: give its folder, dataset.root=DIR"),
+        (["dataset=hmdb51", "seed=1"], "seed=1: cannot be given to a table; use seeds=0,1,2"),
+        (["dataset=hmdb51", "seeds=a"], "seeds, jobs: must be whole numbers"),
+        (["dataset=hmdb51", "jobs=0"], "jobs=0: must be at least 1"),
+        (["dataset=hmdb51", "rows=DSM"], "rows=DSM: no such row; there are Baseline (random); "),
+        (["dataset=hmdb51", "no.such=1"], "no"),
+        (["dataset=hmdb51", "--quick"], "--quick: must be KEY=VALUE, or --dry-run"),
+    ],
+)
+def test_what_makes_no_sense_is_said_in_a_line(arguments, said, tmp_path, capsys):
+    assert main("table1", *arguments, f"output={tmp_path}") == 2
+    err = capsys.readouterr().err
+    assert said in err
+    assert len(err.splitlines()) == 1
+
+
+@pytest.mark.slow
+def test_two_streams_and_three_splits(class_folders, tmp_path):
+    """Table VI's rows of R(2+1)D on RGB, flow and both; Table VII's mean over splits, from stored results."""
+    from processes import call
+
+    call("dsn-prepare", "dataset=folder", f"dataset.root={class_folders}", "output=prepared",
+         "steps=[check,flow]", cwd=tmp_path)  # fmt: skip
+    tiny = ["backbone=r3d_tiny", "weights=null", "schedule.max_epochs=1", "schedule.batch_size=3",
+            "trainer.accelerator=cpu", "dataset=folder", f"dataset.root={class_folders}", f"output={tmp_path / 'out'}",
+            f"dataset.reading.prepared={tmp_path / 'prepared'}", "fusion_weights=[1,1.5]"]  # fmt: skip
+    assert main("table6", *tiny, "rows=R(2+1)D-RGB;R(2+1)D-FLOW;R(2+1)D-RGB+FLOW") == 0
+    rows = {r["row"]: r for r in json.loads((tmp_path / "out" / "table6" / "table.json").read_text())}
+    both = [rows[f"R(2+1)D-{stream}"]["gmacs"] for stream in ("RGB", "FLOW", "RGB+FLOW")]
+    assert both[2] == pytest.approx(both[0] + both[1])
+    assert rows["R(2+1)D-RGB+FLOW"]["status"] == "run"
+    assert rows["MARL [64], ResNet-152, Kinetics"]["status"] == "literature"
+    settings = json.loads((Path(rows["R(2+1)D-RGB+FLOW"]["evaluations"][0]) / "environment.json").read_text())
+    assert settings["fusion_weights"] == [1, 1.5]
