@@ -13,7 +13,6 @@ from functools import partial
 from rich.console import Console
 from tables import Asked, main
 
-from dsn_lightning.commands.table_clips import show_clips
 from dsn_lightning.commands.table_plan import Evaluation, PaperTable, Part, Planner, Row
 from dsn_lightning.evaluation.comparison import Record
 
@@ -32,6 +31,8 @@ def draw(
     videos: int, pick: int,
 ) -> None:  # fmt: skip
     """Draw the clips of the first part, if it was evaluated."""
+    from dsn_lightning.commands.table_clips import show_clips  # imports all of the training, which takes seconds
+
     command = planner.evaluation(parts[0], "clips", there=True)
     if command is not None and command.state() == "there":
         folder = asked.output / TABLE.name
