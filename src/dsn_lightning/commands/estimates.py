@@ -139,14 +139,14 @@ class Costs:
         return Estimate(clips, (classifier + observation) / 1e9, hours)
 
     def _speed(self, cfg: DictConfig) -> dict[str, float]:
-        """Return multiply-adds a second of both networks, forward, measured."""
-        key = _key(cfg)
+        """Return multiply-adds a second of both networks, forward, measured once for all modalities and schemes."""
+        key = f"{cfg.backbone.name} & {cfg.observation.name}"
         if key not in self._speeds:
             own = _countable(cfg)
             classifier, observation = self.macs(cfg)
             few = 1 if classifier > 5e10 else 4  # clips at once: seconds, not minutes, on a CPU
             with open_dict(own):
-                own.update(device="auto", threads=None, batch_size=few, repeats=2, precision="32-true")
+                own.update(device="auto", threads=None, batch_size=few, repeats=1, precision="32-true")
             found = measured(own, {"classifier": classifier, "observation": observation}, own.N)
             self._speeds[key] = {n["network"]: 1e9 * n["gmacs_per_second"] for n in found["networks"]}
         return self._speeds[key]
