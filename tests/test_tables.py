@@ -242,19 +242,21 @@ def test_dry_run_lists_what_is_there_and_what_is_missing(needle_root, tables_fol
 
 
 def test_a_failed_run_is_named_and_other_rows_are_printed(needle_root, tables_folder, capfd):
-    """One run's folder cannot be written; what needs it says why, and the same call mends it."""
-    arguments = ["dataset=needle", f"dataset.root={needle_root}", *TINY, f"output={tables_folder}", "gamma=0.25"]
-    planner = Planner(load("table1").TABLE, [a for a in arguments if "output=" not in a], output=tables_folder)
-    control = planner.part(0, None).trainings["control"].folder
-    control.mkdir(parents=True)
-    (control / "checkpoints").write_text("in the way")
-    asked = "rows=Baseline (uniform);Uniform, control's classifier"
-    assert main("table1", *arguments, asked) == 1
-    rows = {r["row"]: r for r in json.loads((tables_folder / "table1" / "needle.json").read_text())}
-    assert (rows["Baseline (uniform)"]["status"], rows["Uniform, control's classifier"]["status"]) == ("run", "failed")
-    assert "seed 0 control: " in rows["Uniform, control's classifier"]["reason"]
-    (control / "checkpoints").unlink()
-    assert main("table1", *arguments, asked) == 0
+    """One run's folder cannot be written: its row says why, and the same call mends it. Table I's baseline is used."""
+    arguments = ["dataset=needle", f"dataset.root={needle_root}", *TINY, "gamma=0.25"]
+    planner = Planner(load("table3").TABLE, arguments, output=tables_folder)
+    dsn = planner.part(0, None).trainings["r3d_dsn_3"].folder
+    dsn.mkdir(parents=True)
+    (dsn / "checkpoints").write_text("in the way")
+    arguments += [f"output={tables_folder}", "rows=R3D;R3D & DSN (M = 3)"]
+    assert main("table3", *arguments) == 1
+    rows = {r["row"]: r for r in json.loads((tables_folder / "table3" / "needle.json").read_text())}
+    assert (rows["R3D"]["status"], rows["R3D & DSN (M = 3)"]["status"]) == ("run", "failed")
+    assert "FileExistsError" in rows["R3D & DSN (M = 3)"]["reason"]
+    assert (rows["R(2+1)D"]["status"], rows["R(2+1)D"]["reason"]) == ("not run", "not asked for")
+    assert "FileExistsError" in capfd.readouterr().out
+    (dsn / "checkpoints").unlink()
+    assert main("table3", *arguments) == 0
 
 
 @pytest.mark.parametrize(

@@ -109,8 +109,9 @@ def run_jobs(
 def _start(job: Job, context: Any, threads: int, at_once: int) -> None:
     job.folder.mkdir(parents=True, exist_ok=True)
     arguments = (job.call, job.arguments, job.folder, threads, job.slot, at_once)
-    job.process = context.Process(target=_work, args=arguments, name=job.name)
-    job.process.start()
+    process = context.Process(target=_work, args=arguments, name=job.name)
+    process.start()
+    job.process = process  # not before it can be joined: SIGTERM may come at any moment
     job.state, job.started = "running", time.monotonic()
 
 
