@@ -12,7 +12,7 @@ from rich.console import Console
 from tables import Asked, main
 
 from dsn_lightning.commands.table_plan import MAX_RESPONSE, Evaluation, PaperTable, Part, Planner, Row
-from dsn_lightning.evaluation.comparison import METRICS, Record
+from dsn_lightning.evaluation.beside_paper import METRICS, Record
 from dsn_lightning.visualize import clips_figure
 
 METHODS = {

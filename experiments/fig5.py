@@ -14,7 +14,7 @@ from rich.console import Console
 from tables import Asked, main
 
 from dsn_lightning.commands.table_plan import Evaluation, PaperTable, Part, Planner, Row
-from dsn_lightning.evaluation.comparison import Record
+from dsn_lightning.evaluation.beside_paper import Record
 
 TABLE = PaperTable(
     name="fig5",

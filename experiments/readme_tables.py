@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dsn_lightning.commands.table_plan import PaperTable, Row
-from dsn_lightning.evaluation.comparison import METRICS, from_plain, percent, shown
+from dsn_lightning.evaluation.beside_paper import METRICS, from_plain, percent, shown
 from dsn_lightning.paper import literature, paper_table
 
 HERE = Path(__file__).resolve().parent

@@ -29,7 +29,7 @@ from dsn_lightning.commands.estimates import Costs
 from dsn_lightning.commands.table_plan import PaperTable, Part, Planner, Row, check_overrides
 from dsn_lightning.commands.table_records import records
 from dsn_lightning.errors import UsageError
-from dsn_lightning.evaluation.comparison import Record, from_plain, markdown, reasons, rich_table, to_csv
+from dsn_lightning.evaluation.beside_paper import Record, from_plain, markdown, reasons, rich_table, to_csv
 from dsn_lightning.files import write_atomically
 from dsn_lightning.jobs import run_jobs, start_server
 
