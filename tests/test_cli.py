@@ -200,6 +200,8 @@ BAD_TRAIN = [
     (["test.M=[1,0]"], "test.M=0: must be"),
     (["test.bootstrap=20"], "test.bootstrap=20: must be 0 (no intervals) or a whole number of at least 100"),
     (["algorithm.warmup_epochs=99"], "algorithm.warmup_epochs=99"),
+    (["schedule.max_epochs=8", "algorithm.warmup_epochs=8"], "or the sampler would never be trained"),
+    (["+algorithm.train_sampler=false"], "algorithm.train_sampler=false: algorithm.warmup_epochs="),
     (["schedule.lr=-1"], "schedule.lr=-1: must be a number above 0"),
     (["schedule.sampler_lr=fast"], "schedule.sampler_lr=fast: must be a number above 0"),
     (["algorithm.exploration=-1"], "algorithm.exploration=-1: must be a number of at least 0"),

@@ -141,10 +141,16 @@ def _check_trainer(cfg: DictConfig) -> None:
     if isinstance(nodes, bool) or not isinstance(nodes, int) or nodes < 1:
         raise UsageError(f"trainer.num_nodes={nodes}: must be a whole number of at least 1")
     warmup = cfg.algorithm.get("warmup_epochs", 0)
-    if not isinstance(warmup, int) or not 0 <= warmup <= cfg.schedule.max_epochs:
+    if cfg.algorithm.get("train_sampler", True):  # false in Table I's control alone
+        if not isinstance(warmup, int) or warmup < 0 or (warmup and warmup >= cfg.schedule.max_epochs):
+            raise UsageError(
+                f"algorithm.warmup_epochs={warmup}: must be at least 0 and less than schedule.max_epochs="
+                f"{cfg.schedule.max_epochs}, or the sampler would never be trained"
+            )
+    elif warmup != cfg.schedule.max_epochs:
         raise UsageError(
-            f"algorithm.warmup_epochs={warmup}: must be between 0 and schedule.max_epochs={cfg.schedule.max_epochs}; "
-            "where both are equal the sampler is never trained (Table I's control)"
+            f"algorithm.train_sampler=false: algorithm.warmup_epochs={warmup} must then be schedule.max_epochs="
+            f"{cfg.schedule.max_epochs}"
         )
 
 
