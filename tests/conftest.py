@@ -28,6 +28,9 @@ LONG = (
     "test_finetuning",
     "test_activations",
     "test_networks",
+    "test_tables",
+    "test_every_dataset",
+    "test_report",
 )
 """Files that take longest; begun first, they do not keep one of two workers busy when the other has ended."""
 
