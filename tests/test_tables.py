@@ -241,6 +241,7 @@ def test_dry_run_lists_what_is_there_and_what_is_missing(needle_root, tables_fol
     assert "a training step counts as three forward passes" in out
 
 
+@pytest.mark.slow
 def test_a_failed_run_is_named_and_other_rows_are_printed(needle_root, tables_folder, capfd):
     """One run's folder cannot be written: its row says why, and the same call mends it. Table I's baseline is used."""
     arguments = ["dataset=needle", f"dataset.root={needle_root}", *TINY, "gamma=0.25"]
