@@ -116,12 +116,23 @@ class Planner:
         self.overrides = tuple(overrides)
         self.output = output
         self.found = finished_trainings([output / "runs", *elsewhere])
+        self.unused = {o for o in overrides if o.startswith("algorithm.")}
 
     def compose(self, run: str, *more: str) -> tuple[list[str], DictConfig]:
-        """Return the arguments of a run's training, and its configuration."""
+        """Return the arguments of a run's training, and its configuration.
+
+        Overrides of ``algorithm.*`` are left out where the run's algorithm has no such key.
+        """
         given = [o for o in self.overrides if not o.startswith("fusion_weights=")]
-        own = [f"experiment={self.table.name}/{run}", *given, *more]
-        own.append(f"shared.folder={quoted(self.output / 'runs')}")
+        special = [o for o in given if o.startswith("algorithm.")]
+        experiment, folder = f"experiment={self.table.name}/{run}", f"shared.folder={quoted(self.output / 'runs')}"
+        if special:
+            plain = [o for o in given if o not in special]
+            cfg = compose_anew("train", experiment, *plain, *more, folder, "run_dir=none")
+            fitting = [o for o in special if o.partition("=")[0].partition(".")[2] in cfg.algorithm]
+            self.unused -= {*fitting}
+            given = [*plain, *fitting]
+        own = [experiment, *given, *more, folder]
         return own, compose_anew("train", *own, "run_dir=none")
 
     def part(self, seed: int, split: int | None) -> Part:
@@ -166,6 +177,8 @@ class Planner:
                         arguments, cfg = self.compose(name, *asked, path)
             configs[name] = cfg
             trainings[name] = add(name, TRAIN, arguments, cfg, after)
+        for override in sorted(self.unused):
+            raise UsageError(f"{override}: no algorithm of this table has such a key")
         return Part(seed, split, configs, trainings, tuple(order.values()))
 
     def _ranks(self, name: str) -> bool:
