@@ -49,7 +49,18 @@ def _part(table: PaperTable) -> str:
         lines.append(
             f"| {row.name} | {paper} | {figures} | {status}not run: {table.why_not_run} | `{command(table, row)}` |"
         )
-    return "\n".join([*lines, *([""] + [f"- {note}" for note in table.notes] if table.notes else []), ""])
+    return "\n".join(
+        [*lines, *([""] + [f"- {note}" for note in table.notes] if table.notes else []), *_differences(table), ""]
+    )
+
+
+def _differences(table: PaperTable) -> list[str]:
+    """Return the kept differences between methods, each under a title."""
+    lines = []
+    for file in sorted((HERE / "results" / "tables").glob(f"*/{table.name}/differences/*.md")):
+        name = _TITLES.get(file.stem, file.stem)
+        lines += ["", f"{name}, differences between methods ({file.parents[2].name}):", "", file.read_text().rstrip()]
+    return lines
 
 
 def _grouped(table: PaperTable) -> Sequence[Row]:

@@ -37,6 +37,7 @@ TABLE = PaperTable(
             extra="as many updates in the same loop as DSN's classifier, all on random clips"),
     ),
     why_not_run="no Kinetics weights and no whole copy of the data set are at hand",
+    compared=("methods", "control"),
 )  # fmt: skip
 
 

@@ -8,7 +8,8 @@ All others are Hydra's overrides of every training, and win over those of the ro
 schedule.max_epochs=8 gives the same rows with another network.
 
 Runs lie in OUTPUT/runs and OUTPUT/evaluations under names that stand for their configurations, so that all tables share
-them; tables lie in OUTPUT/<table>. The same call goes on where it was stopped.
+them; tables lie in OUTPUT/<table>, Table I's differences between methods, with intervals, in OUTPUT/table1/differences.
+The same call goes on where it was stopped.
 """
 
 import json
@@ -129,6 +130,8 @@ def _run(table: PaperTable, asked: Asked, console: Console, also: Callable[..., 
     _perform(table, planner, parts, wanted, asked, console)
     made = records(table, planner, parts, Costs(timed=False), rows=wanted)
     show(table, made, asked, console)
+    if table.compared:
+        compare(table, planner, parts, asked, console)
     if also is not None:
         also(asked, parts, planner, made, console)
     return 1 if any(r.status == "failed" or (r.status == "partly run" and r.reason) for r in made) else 0
@@ -185,7 +188,8 @@ def show(table: PaperTable, made: Sequence[Record], asked: Asked, console: Conso
     """Keep the records of this data set, and print and write the table with those of all data sets that are there."""
     folder = asked.output / table.name
     folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(folder / f"{made[0].dataset}.json", json.dumps([r.plain() for r in made], indent=2) + "\n")
+    plain = [r.plain() | {"evaluations": [_below(name, asked) for name in r.evaluations]} for r in made]
+    write_atomically(folder / f"{made[0].dataset}.json", json.dumps(plain, indent=2) + "\n")
     order = [row.name for row in table.rows]
     own: list[Record] = []
     for dataset in [*table.datasets, *sorted({p.stem for p in folder.glob("*.json")} - {*table.datasets, "table"})]:
@@ -200,6 +204,50 @@ def show(table: PaperTable, made: Sequence[Record], asked: Asked, console: Conso
     write_atomically(folder / "table.csv", to_csv(own))
     write_atomically(folder / "table.md", markdown(own, title=f"{table.title} (rates in %)", notes=notes))
     console.print(f"written: {folder}/table.md, table.csv, table.json", soft_wrap=True)
+
+
+def _below(folder: str, asked: Asked) -> str:
+    """Return a folder as seen from the output folder."""
+    path = Path(folder)
+    return str(path.relative_to(asked.output)) if path.is_relative_to(asked.output) else folder
+
+
+def compare(table: PaperTable, planner: Planner, parts: Sequence[Part], asked: Asked, console: Console) -> None:
+    """Print and write how sure the differences between methods are, over the seeds that have the main evaluation.
+
+    Another evaluation takes part if all of these seeds have it.
+    """
+    from dsn_lightning.commands.comparing import compare_folders  # imports all of the training, which takes seconds
+    from dsn_lightning.evaluation import comparison_table
+
+    there: dict[str, dict[int, Path]] = {}
+    for name in table.compared:
+        commands = {part.seed: planner.evaluation(part, name, there=True) for part in parts}
+        there[name] = {s: c.folder for s, c in commands.items() if c is not None and c.state() == "there"}
+    main_one, *others = table.compared
+    seeds = list(there[main_one])
+    if not seeds:
+        return
+    own = [there[main_one][seed] for seed in seeds]
+    beside = {n: [there[n][seed] for seed in seeds] for n in others if {*seeds} <= {*there[n]}}
+    try:
+        statistics = compare_folders(own, others=beside)
+    except UsageError as error:  # of a short training, the control may be the same network as DSN's
+        console.print(f"{', '.join(beside)} left out: {error}", soft_wrap=True, markup=False, highlight=False)
+        statistics = compare_folders(own)
+    statistics["about"]["evaluations"] = [_below(name, asked) for name in statistics["about"]["evaluations"]]
+    shown = comparison_table.main_differences(statistics)
+    lines = [comparison_table.explanation(statistics), *comparison_table.gap_lines(statistics)]
+    if shown:
+        console.print(comparison_table.rich_differences(statistics, shown, title="differences between methods"))
+        for line in lines:
+            console.print(line, soft_wrap=True, markup=False, highlight=False)
+    file = asked.output / table.name / "differences" / statistics["about"]["dataset"]
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(file.with_suffix(".json"), json.dumps(statistics, indent=2) + "\n")
+    text = comparison_table.markdown_differences(statistics, shown) + "\n" + "".join(f"- {line}\n" for line in lines)
+    write_atomically(file.with_suffix(".md"), text)
+    console.print(f"written: {file}.md, {file}.json", soft_wrap=True)
 
 
 def _settings(own: Sequence[Record], asked: Asked) -> list[str]:

@@ -169,6 +169,25 @@ def test_the_tables_baseline_is_the_one_that_auto_would_train(tmp_path):
     assert part.configs["control"].algorithm.warmup_epochs == 70
 
 
+def test_a_key_of_one_algorithm_goes_to_the_rows_that_have_it(tmp_path):
+    overrides = ["dataset=hmdb51", f"dataset.root={tmp_path}", "algorithm.exploration=0.1"]
+    configs = Planner(load("table1").TABLE, overrides, output=tmp_path).part(0, None).configs
+    assert {name: cfg.algorithm.get("exploration") for name, cfg in configs.items()} == {
+        "baseline": None, "dsn": 0.1, "dsn_fixed": 0.1, "control": 0.1,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("backbone", ["mobilenet_v2", "r3d_18"])
+def test_max_response_by_hand_is_the_network_that_auto_trains(backbone):
+    common = ["dataset=hmdb51", "dataset.root=a", "weights=null", f"backbone={backbone}", "run_dir=none"]
+    dsn = compose_anew("train", "algorithm=dsn", *common)
+    hand = compose_anew("train", "algorithm=baseline", *common, f"backbone={dsn.observation.as_classifier}")
+    own = [shared.what_matters(cfg) for cfg in (hand, shared.configuration(dsn, "max_response"))]
+    assert own[0]["backbone"]["network"] == own[1]["backbone"]["network"]
+    if backbone == "mobilenet_v2":  # r2d_18 brings other weights' addresses
+        assert training_digest(hand) == training_digest(shared.configuration(dsn, "max_response"))
+
+
 # --- a run
 
 
@@ -211,6 +230,14 @@ def test_a_table_is_killed_continued_and_used_again(needle_root, tables_folder, 
     with open(tables_folder / "table1" / "table.csv") as file:
         assert [line["row"] for line in csv.DictReader(file)] == [r["row"] for r in records]
     assert "| DSN-f | r3d_tiny + r2d_tiny | 2 | - |" in (tables_folder / "table1" / "table.md").read_text()
+
+    kept = json.loads((tables_folder / "table1" / "differences" / "needle.json").read_text())
+    assert kept["about"]["evaluations"] == records[0]["evaluations"]
+    assert (tables_folder / kept["about"]["evaluations"][0] / "results.json").is_file()
+    assert (
+        "| dsn_fixed | baseline | uniform | 2:2 |"
+        in (tables_folder / "table1" / "differences" / "needle.md").read_text()
+    )
 
     capfd.readouterr()
     assert main("fig4", *arguments, "test.M=[1,2]", also=load("fig4").draw) == 0
@@ -270,6 +297,7 @@ def test_a_failed_run_is_named_and_other_rows_are_printed(needle_root, tables_fo
         (["dataset=hmdb51", "jobs=0"], "jobs=0: must be at least 1"),
         (["dataset=hmdb51", "rows=DSM"], "rows=DSM: no such row; there are Baseline (random); "),
         (["dataset=hmdb51", "no.such=1"], "no"),
+        (["dataset=hmdb51", "algorithm.such=1"], "algorithm.such=1: no algorithm of this table has such a key"),
         (["dataset=hmdb51", "--quick"], "--quick: must be KEY=VALUE, or --dry-run"),
     ],
 )
@@ -296,5 +324,7 @@ def test_two_streams_and_three_splits(class_folders, tmp_path):
     assert both[2] == pytest.approx(both[0] + both[1])
     assert rows["R(2+1)D-RGB+FLOW"]["status"] == "run"
     assert rows["MARL [64], ResNet-152, Kinetics"]["status"] == "literature"
-    settings = json.loads((Path(rows["R(2+1)D-RGB+FLOW"]["evaluations"][0]) / "environment.json").read_text())
+    settings = json.loads(
+        (tmp_path / "out" / rows["R(2+1)D-RGB+FLOW"]["evaluations"][0] / "environment.json").read_text()
+    )
     assert settings["fusion_weights"] == [1, 1.5]

@@ -69,6 +69,7 @@ class PaperTable:
         splits: whose results are averaged; empty: the one of ``dataset.split``.
         notes: lines below it.
         why_not_run: what the paper's own setting needs that is not at hand.
+        compared: evaluations whose methods are held against each other over the seeds, the main one first.
     """
 
     name: str
@@ -80,6 +81,7 @@ class PaperTable:
     splits: tuple[int, ...] = ()
     notes: tuple[str, ...] = ()
     why_not_run: str = ""
+    compared: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
