@@ -207,9 +207,8 @@ def show(table: PaperTable, made: Sequence[Record], asked: Asked, console: Conso
 
 
 def _below(folder: str, asked: Asked) -> str:
-    """Return a folder as seen from the output folder."""
-    path = Path(folder)
-    return str(path.relative_to(asked.output)) if path.is_relative_to(asked.output) else folder
+    """Return the name of a folder, or of several, as seen from the output folder."""
+    return folder.replace(f"{asked.output}/", "")
 
 
 def compare(table: PaperTable, planner: Planner, parts: Sequence[Part], asked: Asked, console: Console) -> None:
