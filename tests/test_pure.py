@@ -10,7 +10,7 @@ import torch
 from torchvision.models.video import r3d_18
 
 import dsn_lightning
-from dsn_lightning.backbones.observation import ConcatObservation, SharedObservation
+from dsn_lightning.backbones.observation import ConcatObservation, SharedObservation, VideoObservation
 from dsn_lightning.backbones.resnet2d import ResNet2D
 from dsn_lightning.backbones.resnet3d import ResNet3D
 from dsn_lightning.cost import count_macs
@@ -102,3 +102,38 @@ def test_shared_head_takes_any_n_and_ignores_the_position():
     clips = torch.randn(1, 2, 5, 3, 2, 16, 16)
     order = torch.tensor([3, 1, 0, 4, 2])
     torch.testing.assert_close(net(clips)[..., order], net(clips[:, :, order]))
+
+
+def test_agreement_with_the_video_is_what_its_docstring_says():
+    """(q . p_n) to a power, worked out clip by clip; takes any M and N."""
+    net = VideoObservation(ResNet2D(4, num_frames=2, stem_width=8, widths=(8,), blocks=(1,)), power=3.0).eval()
+    torch.nn.init.normal_(net.fc.weight)
+    clips = torch.randn(2, 3, 5, 3, 2, 16, 16)
+    with torch.no_grad():
+        policy = net(clips).softmax(-1)
+        for video in range(2):
+            p = torch.stack([net.trunk(clip[None])[0].softmax(-1) for clip in clips[video].flatten(0, 1)])  # (15, J)
+            agreement = (p @ p.mean(0)).reshape(3, 5) ** 3
+            torch.testing.assert_close(policy[video], agreement / agreement.sum(-1, keepdim=True))
+
+
+def test_agreement_depends_on_other_sections_but_not_on_other_videos():
+    net = VideoObservation(ResNet2D(4, num_frames=2, stem_width=8, widths=(8,), blocks=(1,))).eval()
+    torch.nn.init.normal_(net.fc.weight)
+    clips = torch.randn(2, 3, 2, 3, 2, 16, 16)
+    changed = clips.clone()
+    changed[0, 2] = torch.randn(2, 3, 2, 16, 16)
+    before, after = net(clips).log_softmax(-1), net(changed).log_softmax(-1)
+    assert not torch.allclose(before[0, 0], after[0, 0], atol=1e-6)
+    torch.testing.assert_close(before[1], after[1])
+
+
+def test_agreement_is_certain_and_its_gradient_finite_where_classes_are():
+    net = VideoObservation(torch.nn.Flatten()).eval()
+    clips = torch.full((1, 1, 2, 3), -200.0)
+    clips[0, 0, 0, 1] = clips[0, 0, 1, 2] = 200.0  # each sure of another class
+    logits = net(clips[..., None, None])
+    logits.sum().backward()
+    assert logits.isfinite().all()
+    assert net.power.grad is not None
+    assert net.power.grad.isfinite()

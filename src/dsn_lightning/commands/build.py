@@ -80,7 +80,7 @@ def build_recognizer(cfg: DictConfig, num_classes: int) -> Recognizer:
     """
     networks: dict[str, Any] = {"classifier": build_classifier(cfg, num_classes)}
     if cfg.algorithm.name != "baseline":
-        networks |= {"observation": build_observation(cfg), "estimator": instantiate(cfg.estimator)}
+        networks |= {"observation": build_observation(cfg, num_classes), "estimator": instantiate(cfg.estimator)}
     flow = modality(cfg) == "flow"
     return instantiate(cfg.algorithm.module)(
         **networks,
@@ -195,11 +195,7 @@ def check_fits(trained: Trained, *, classes: list[str], cfg: DictConfig, role: s
     own, asked = modality(trained.cfg), modality(cfg)
     if own != asked and role != "classifier.checkpoint":
         raise UsageError(f"{where}: was trained on {own}, asked for is dataset.modality={asked}")
-    if trained.classes != classes:
-        raise UsageError(
-            f"{where}: was trained for {len(trained.classes)} classes ({_some(trained.classes)}), "
-            f"the data set {cfg.dataset.name} has {len(classes)} ({_some(classes)})"
-        )
+    check_classes(trained, classes, where=where)
     keys = ["frames_per_clip", "frame_stride", "frame_size", "crop_size"]
     if modality(cfg) == "rgb":
         keys += ["mean", "std"]
@@ -218,6 +214,19 @@ def check_fits(trained: Trained, *, classes: list[str], cfg: DictConfig, role: s
         raise UsageError(
             f"{where}: test.N={cfg.test.N}: this observation network was made for N={wanted} clips a section; "
             f"use test.N={wanted} or train one with N={cfg.test.N}"
+        )
+
+
+def check_classes(trained: Trained, classes: list[str], *, where: str) -> None:
+    """Refuse a checkpoint that was trained for other classes.
+
+    Raises:
+        UsageError: says which.
+    """
+    if trained.classes != classes:
+        raise UsageError(
+            f"{where}: was trained for {len(trained.classes)} classes ({_some(trained.classes)}), "
+            f"the data set has {len(classes)} ({_some(classes)})"
         )
 
 

@@ -51,7 +51,7 @@ def measured(cfg: DictConfig, macs: dict[str, float], clips_per_section: int) ->
         else:
             own = cfg.copy()
             own.N = inner = clips_per_section
-            network = build_observation(own)
+            network = build_observation(own, cfg.num_classes)
             batch = torch.rand(cfg.batch_size, inner, *clip_shape(cfg))
         clips = cfg.batch_size * inner
         speed = measure(

@@ -39,12 +39,22 @@ def build_classifier(cfg: DictConfig, num_classes: int) -> nn.Module:
     return network
 
 
-def build_observation(cfg: DictConfig) -> nn.Module:
-    """Return the observation network of ``cfg.observation`` for ``cfg.N`` clips a section, likewise."""
+def build_observation(cfg: DictConfig, num_classes: int) -> nn.Module:
+    """Return the observation network of ``cfg.observation`` for ``cfg.N`` clips a section, likewise.
+
+    A trunk whose ``num_classes`` is null has the data set's.
+    """
     own = _channels(cfg)
+    if classifies(cfg):
+        own["num_classes"] = num_classes
     nested = {"trunk": own} if own and "trunk" in cfg.observation.network else own
     network: nn.Module = instantiate(cfg.observation.network, **nested)
     return network
+
+
+def classifies(cfg: DictConfig) -> bool:
+    """Tell whether the observation network's trunk has a classification layer."""
+    return cfg.observation.network.get("trunk", {}).get("num_classes", 0) is None
 
 
 def _channels(cfg: DictConfig) -> dict[str, Any]:
@@ -105,7 +115,7 @@ def count_observation(cfg: DictConfig, clips_per_section: int) -> NetworkCost:
     own = cfg.copy()
     own.N = clips_per_section
     try:
-        network = _without_memory(lambda: build_observation(own))
+        network = _without_memory(lambda: build_observation(own, own.num_classes))
         macs = macs_per_clip(network, clip_shape(own), clips_per_section=clips_per_section)
         return NetworkCost(own.observation.name, count_parameters(network), macs)
     except REFUSALS as error:

@@ -9,8 +9,8 @@ import torch
 from omegaconf import DictConfig
 from torch import nn
 
-from dsn_lightning.commands.build import RECORD_KEY, Trained, check_fits, load_trained
-from dsn_lightning.commands.networks import modality, observation_weights
+from dsn_lightning.commands.build import RECORD_KEY, Trained, check_classes, check_fits, load_trained
+from dsn_lightning.commands.networks import classifies, modality, observation_weights
 from dsn_lightning.data.modality import CHANNELS
 from dsn_lightning.dsn import DSN
 from dsn_lightning.errors import UsageError
@@ -44,7 +44,8 @@ def start_from(recognizer: Recognizer, cfg: DictConfig, *, classes: list[str]) -
     assert isinstance(trunk, nn.Module)
     weights = observation_weights(cfg)
     if cfg.observation.checkpoint is not None:
-        take_trunk(trunk, load_trained(cfg.observation.checkpoint, role="observation.checkpoint", trusted=trusted))
+        source = load_trained(cfg.observation.checkpoint, role="observation.checkpoint", trusted=trusted)
+        take_trunk(trunk, source, classes=classes if classifies(cfg) else None)
     elif weights is not None:
         published = cfg.observation.weights_from
         take_weights(trunk, weights, published, key="observation.weights", trusted=trusted)
@@ -85,15 +86,23 @@ def take_classifier(target: nn.Module, trained: Trained, *, cfg: DictConfig) -> 
     _take(target, trained, where=where, keep_head=False)
 
 
-def take_trunk(trunk: nn.Module, trained: Trained) -> None:
-    """Copy a clip network trained as a baseline, without its classification layer, into an observation network's trunk.
+def take_trunk(trunk: nn.Module, trained: Trained, *, classes: list[str] | None = None) -> None:
+    """Copy a clip network trained as a baseline into an observation network's trunk.
 
     One of RGB is made one of flow if need be.
 
+    Args:
+        trunk: takes the weights.
+        trained: the baseline.
+        classes: of the trunk's classification layer, which is copied too; None if it has none.
+
     Raises:
-        UsageError: it is another network, or of flow where the trunk is of RGB.
+        UsageError: it is another network, has other classes, or is of flow where the trunk is of RGB.
     """
-    _take(trunk, trained, where=f"observation.checkpoint={trained.path}", keep_head=True)
+    where = f"observation.checkpoint={trained.path}"
+    if classes is not None:
+        check_classes(trained, classes, where=where)
+    _take(trunk, trained, where=where, keep_head=classes is None)
 
 
 def _take(network: nn.Module, trained: Trained, *, where: str, keep_head: bool) -> None:
