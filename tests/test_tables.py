@@ -160,6 +160,15 @@ def test_a_training_is_another_with_other_weights(dsn):
     assert len(found) == len(others) + 1
 
 
+def test_a_sampler_that_is_never_trained_makes_no_other_training():
+    rows = [
+        compose_anew("train", "experiment=table1/control", "dataset=hmdb51", "dataset.root=a", "run_dir=none", *others)
+        for others in ([], ["gamma=1", "observation=r2d_tiny_shared"], ["schedule.lr=0.1"])
+    ]
+    digests = [training_digest(row) for row in rows]
+    assert digests[0] == digests[1] != digests[2]
+
+
 def test_the_tables_baseline_is_the_one_that_auto_would_train(tmp_path):
     planner = Planner(load("table1").TABLE, ["dataset=hmdb51", f"dataset.root={tmp_path}"], output=tmp_path)
     part = planner.part(0, None)

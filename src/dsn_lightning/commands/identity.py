@@ -14,6 +14,9 @@ from dsn_lightning.commands import shared
 from dsn_lightning.errors import UsageError
 from dsn_lightning.runs import find_runs
 
+_OF_SAMPLERS = ("gamma", "exploration", "sampler_optimizer", "sampler_schedule")
+"""Arguments of `dsn_lightning.dsn.DSN`."""
+
 Known = Mapping[str, str]
 """Checkpoints that are not there yet -> what their training will be known by."""
 
@@ -28,9 +31,14 @@ def training_digest(cfg: DictConfig, known: Known | None = None) -> str:
     content = shared.what_matters(cfg)
     if cfg.algorithm.name != "baseline":
         resolved: Any = OmegaConf.to_container(cfg, resolve=True)
-        content |= {part: resolved[part] for part in ("N", "gamma", "estimator", "observation")}
-        content["schedule"] = resolved["schedule"]
-        content["observation"]["checkpoint"] = _start(cfg, "observation.checkpoint", known or {})
+        content |= {"N": resolved["N"], "schedule": resolved["schedule"]}
+        if cfg.algorithm.get("train_sampler", True):
+            content |= {part: resolved[part] for part in ("gamma", "estimator", "observation")}
+            content["observation"]["checkpoint"] = _start(cfg, "observation.checkpoint", known or {})
+        else:  # what is the sampler's alone is never used
+            module = content["algorithm"]["module"]
+            kept = {key: value for key, value in module.items() if key not in _OF_SAMPLERS}
+            content["algorithm"] = {**content["algorithm"], "module": kept, "exploration": None}
     start = _start(cfg, "classifier.checkpoint", known or {})
     if start is not None:
         content["classifier"] = start
