@@ -373,6 +373,7 @@ def test_slurms_environment(two_processes, needle_root, tmp_path):
     assert_as(run, two_processes)
 
 
+@pytest.mark.slow
 def test_under_torchrun(two_processes, needle_root, tmp_path):
     """The launcher that ships with torch, in a process of its own."""
     program = "import torch; torch.set_num_threads(1); from dsn_lightning.commands.cli import train; train()"

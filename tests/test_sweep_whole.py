@@ -74,6 +74,7 @@ def test_eighteen_jobs_one_failing_killed_once(needle_root, tmp_path):
     assert "M=2 N=2 gamma=0.5" in said
 
 
+@pytest.mark.slow
 def test_jobs_of_several_processes_in_a_sweep(needle_root, tmp_path):
     arguments = [f"dataset.root={needle_root}", *NEEDLE, *TINY, "test.enabled=false", "trainer.devices=2"]
     call("dsn-train", "-m", *arguments, "gamma=0.25,0.5", "hydra.sweep.dir=sweep", cwd=tmp_path)
@@ -101,6 +102,7 @@ def test_submitits_launcher_runs_the_same_jobs(needle_root, tmp_path):
     assert_same_run(tmp_path / "sweep" / "1", tmp_path / "alone")
 
 
+@pytest.mark.slow
 def test_a_sweep_goes_on_with_what_max_time_has_stopped(needle_root, tmp_path):
     arguments = [f"dataset.root={needle_root}", *NEEDLE, *TINY, "test.enabled=false", "schedule.max_epochs=40"]
     call("dsn-train", "-m", *arguments, "trainer.max_time=00:00:00:01", "gamma=0.5", "hydra.sweep.dir=sweep",
