@@ -3,7 +3,8 @@
     python experiments/readme_tables.py
 
 It is made from the tables' own definitions and from results/tables/SETTING/<table>/<dataset>.json (what a table's call
-wrote to OUTPUT/<table>, under a name that says what it was run with), so that it cannot go stale; a test compares.
+wrote to OUTPUT/<table>, under a name that says what it was run with; SETTING.md there tells more), so that it cannot go
+stale; a test compares.
 """
 
 import importlib
@@ -17,6 +18,7 @@ from dsn_lightning.evaluation.beside_paper import METRICS, from_plain, percent, 
 from dsn_lightning.paper import literature, paper_table
 
 HERE = Path(__file__).resolve().parent
+RESULTS = HERE / "results" / "tables"
 NAMES = (*(f"table{n}" for n in range(1, 8)), "fig4", "fig5")
 BEGIN, END = "<!-- tables: made by readme_tables.py -->", "<!-- tables: end -->"
 _TITLES = {"ucf101": "UCF101", "hmdb51": "HMDB51", "thumos14": "THUMOS14", "activitynet": "ActivityNet"}
@@ -28,7 +30,8 @@ def section() -> str:
         "## Row by row\n\n"
         "Each table is one command, which runs what is missing and keeps what is there; `--dry-run` shows its "
         "commands,\nand what they cost on this machine. Rates in %. *Ours* is with the paper's networks where no other "
-        "setting is named.\nNAME is each of the table's data sets, a call each.\n"
+        "setting is named.\nNAME is each of the table's data sets, a call each.\n",
+        *(f"- *{file.parent.name}*: {file.read_text()}" for file in sorted(RESULTS.glob("*/SETTING.md"))),
     ]
     for name in NAMES:
         parts.append(_part(importlib.import_module(name).TABLE))
@@ -57,7 +60,7 @@ def _part(table: PaperTable) -> str:
 def _differences(table: PaperTable) -> list[str]:
     """Return the kept differences between methods, each under a title."""
     lines = []
-    for file in sorted((HERE / "results" / "tables").glob(f"*/{table.name}/differences/*.md")):
+    for file in sorted(RESULTS.glob(f"*/{table.name}/differences/*.md")):
         name = _TITLES.get(file.stem, file.stem)
         lines += ["", f"{name}, differences between methods ({file.parents[2].name}):", "", file.read_text().rstrip()]
     return lines
@@ -102,7 +105,7 @@ def _paper(table: PaperTable, row: Row) -> str:
 def _ours(table: PaperTable, row: Row) -> list[tuple[str, str]]:
     """Return the setting and the text of each result that is kept."""
     found = []
-    for file in sorted((HERE / "results" / "tables").glob(f"*/{table.name}/*.json")):
+    for file in sorted(RESULTS.glob(f"*/{table.name}/*.json")):
         for record in map(from_plain, json.loads(file.read_text()) if file.stem != "table" else []):
             if record.row == row.name and record.mean is not None:
                 text = f"{_TITLES.get(record.dataset, record.dataset)} {METRICS[record.metric]} {shown(record)}"
