@@ -3,7 +3,7 @@
     python experiments/fig5.py [dataset=thumos14] dataset.root=DIR [videos=8] [pick=0] [seeds=0] [--dry-run]
 
 The videos are drawn by the seed ``pick``, not by hand; the training is that of Table I, and of several seeds the first
-is shown. Writes OUTPUT/fig5/<dataset>.png and clips.{md,csv,json}. More arguments: see tables.py.
+is shown. Writes OUTPUT/fig5/clips/<dataset>.{png,md,csv,json}. More arguments: see tables.py.
 """
 
 import sys
@@ -35,7 +35,7 @@ def draw(
 
     command = planner.evaluation(parts[0], "clips", there=True)
     if command is not None and command.state() == "there":
-        folder = asked.output / TABLE.name
+        folder = asked.output / TABLE.name / "clips"
         show_clips(parts[0].configs["dsn"], command.folder, folder, videos=videos, pick=pick, console=console)
 
 

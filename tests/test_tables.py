@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -255,6 +256,14 @@ def test_a_table_is_killed_continued_and_used_again(needle_root, tables_folder, 
     rows = {r["row"]: r for r in json.loads((tables_folder / "fig4" / "table.json").read_text())}
     assert rows["DSN, 2 clips"]["ours_mean"] == records[4]["ours_mean"]  # what Table I has
     assert rows["DSN, 3 clips"]["status"] == "not run"
+
+    for _ in range(2):  # what the first call wrote is no table of the second
+        assert main("fig5", *arguments, also=partial(load("fig5").draw, videos=2, pick=0)) == 0
+    assert started(tables_folder) == now
+    clips = json.loads((tables_folder / "fig5" / "clips" / "needle.json").read_text())
+    assert [clip["rank"] for clip in clips[:4]] == ["most probable", "second", "second least", "least probable"]
+    assert len({clip["video"] for clip in clips}) == 2
+    assert (tables_folder / "fig5" / "clips" / "needle.png").stat().st_size > 5000
 
 
 def test_dry_run_lists_what_is_there_and_what_is_missing(needle_root, tables_folder, capfd):

@@ -17,6 +17,8 @@ from dsn_lightning.selection import Scheme, softmax
 
 mpl.use("Agg")
 
+RANKS = ("most probable", "second", "second least", "least probable")
+"""Of the clips that are shown of a video."""
 _COLOURS = {"random": "#7f7f7f", "uniform": "#1f77b4", "max_response": "#9467bd", "dsn_fixed": "#ff7f0e",
             "dsn": "#d62728", "dense": "#2ca02c"}  # fmt: skip
 
@@ -139,6 +141,25 @@ def clips_figure(curves: Mapping[str, Sequence[tuple[int, float, float | None]]]
     figure.savefig(path, dpi=150)
 
 
+def most_and_least(policy: NDArray[np.floating]) -> dict[str, int]:
+    """Return the two most and the two least probable of some clips, the most probable first, none of them twice.
+
+    Args:
+        policy: (K,) probabilities.
+
+    Returns:
+        Those of ``RANKS`` that there are -> position. Of two or three clips none is second least.
+
+    >>> most_and_least(np.array([0.2, 0.5, 0.3]))
+    {'most probable': 1, 'second': 2, 'least probable': 0}
+    """
+    order = [int(clip) for clip in np.argsort(-policy, kind="stable")]
+    most, least = order[:2], order[2:][-2:]
+    if len(order) == 2:
+        most, least = order[:1], order[1:]
+    return dict(zip(RANKS, most, strict=False)) | dict(zip(RANKS[len(RANKS) - len(least) :], least, strict=True))
+
+
 def contact_sheets(
     scores: ClipScores,
     sampler: str,
@@ -160,20 +181,20 @@ def contact_sheets(
     for line, v in enumerate(chosen):
         grid = scheme.grid(videos[v].num_frames)
         policy = softmax(known[v].policies[sampler][grid.shape]).ravel()
-        order = np.argsort(-policy, kind="stable")
-        picks = [*order[:2], *order[-2:]]
-        starts = grid.ravel()[picks]
-        clips = reader(videos[v], starts).permute(0, 2, 3, 4, 1).numpy()  # (4, T, H, W, C)
+        picks = most_and_least(policy)
+        starts = grid.ravel()[list(picks.values())]
+        clips = reader(videos[v], starts).permute(0, 2, 3, 4, 1).numpy()  # (at most 4, T, H, W, C)
         flow = is_flow(clips)
         shown = scores.shows_action(int(v), starts)
-        for column, clip in enumerate(clips):
-            cell = axes[line][column]
-            shots = as_pictures(clip[[0, len(clip) // 2, -1]])  # (3, H, W, 3)
+        for rank in {*RANKS} - {*picks}:
+            axes[line][RANKS.index(rank)].set_axis_off()
+        for i, (rank, pick) in enumerate(picks.items()):
+            cell = axes[line][RANKS.index(rank)]
+            shots = as_pictures(clips[i][[0, clips.shape[1] // 2, -1]])  # (3, H, W, 3)
             cell.imshow(np.concatenate(list(shots), axis=1), interpolation="nearest")
             cell.set(xticks=[], yticks=[])
-            mark = "" if shown is None else "  action" if shown[column] else "  no action"
-            seconds = starts[column] / videos[v].fps
-            cell.set_title(f"p = {policy[picks[column]]:.3f}  at {seconds:.1f} s{mark}", fontsize=8)
+            mark = "" if shown is None else "  action" if shown[i] else "  no action"
+            cell.set_title(f"p = {policy[pick]:.3f}  at {starts[i] / videos[v].fps:.1f} s{mark}", fontsize=8)
         names = [str(name) for name in scores.classes[scores.targets[v] > 0]]
         axes[line][0].set_ylabel("\n".join(names) or "background", fontsize=8)
     legend = f"\n{FLOW_LEGEND}" if flow else ""

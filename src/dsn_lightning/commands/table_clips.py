@@ -16,9 +16,7 @@ from dsn_lightning.commands.run import write_json
 from dsn_lightning.evaluation.scores import ClipScores
 from dsn_lightning.files import write_atomically
 from dsn_lightning.selection import softmax
-from dsn_lightning.visualize import contact_sheets
-
-_RANKS = ("most probable", "second", "second least", "least probable")
+from dsn_lightning.visualize import contact_sheets, most_and_least
 
 
 def show_clips(
@@ -29,7 +27,7 @@ def show_clips(
     Args:
         cfg: of the DSN run.
         evaluation: folder with its ``clip_scores.npz``.
-        folder: gets ``<dataset>.png`` and ``clips.{md,csv,json}``.
+        folder: gets ``<dataset>.{png,md,csv,json}``.
         videos: how many, at most all.
         pick: seed that draws them.
         console: where the table goes.
@@ -50,10 +48,9 @@ def show_clips(
     for v in chosen:
         grid = scheme.grid(there[v].num_frames)
         policy = softmax(known[v].policies["dsn"][grid.shape]).ravel()
-        order = np.argsort(-policy, kind="stable")
-        picks = np.array([*order[:2], *order[-2:]])
-        shown = scores.shows_action(int(v), grid.ravel()[picks])
-        for i, (rank, clip) in enumerate(zip(_RANKS, picks, strict=True)):
+        picks = most_and_least(policy)
+        shown = scores.shows_action(int(v), grid.ravel()[list(picks.values())])
+        for i, (rank, clip) in enumerate(picks.items()):
             lines.append({
                 "video": str(scores.video_id[v]),
                 "class": ", ".join(map(str, scores.classes[scores.targets[v] > 0])),
@@ -63,20 +60,21 @@ def show_clips(
                 "shows_action": None if shown is None else bool(shown[i]),
             })  # fmt: skip
     folder.mkdir(parents=True, exist_ok=True)
-    picture = folder / f"{cfg.dataset.name}.png"
+    name = folder / str(cfg.dataset.name)
+    picture = Path(f"{name}.png")
     contact_sheets(scores, "dsn", scheme, there, chosen, data.reader, picture)
-    write_json(folder / "clips.json", lines)
-    _write_tables(lines, folder, console, title=f"{len(chosen)} of {len(there)} test videos, drawn with seed {pick}")
-    console.print(f"written: {picture}, clips.md, clips.csv, clips.json", soft_wrap=True)
+    write_json(Path(f"{name}.json"), lines)
+    _write_tables(lines, name, console, title=f"{len(chosen)} of {len(there)} test videos, drawn with seed {pick}")
+    console.print(f"written: {picture}, {name.name}.md, {name.name}.csv, {name.name}.json", soft_wrap=True)
     return lines
 
 
-def _write_tables(lines: list[dict[str, Any]], folder: Path, console: Console, *, title: str) -> None:
+def _write_tables(lines: list[dict[str, Any]], name: Path, console: Console, *, title: str) -> None:
     text = io.StringIO()
     writer = csv.DictWriter(text, list(lines[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(lines)
-    write_atomically(folder / "clips.csv", text.getvalue())
+    write_atomically(Path(f"{name}.csv"), text.getvalue())
     marks = {None: "-", True: "yes", False: "no"}
     cells = [
         [line["video"], line["class"], line["rank"], f"{line['probability']:.3f}", f"{line['start_seconds']:.1f}",
@@ -85,7 +83,7 @@ def _write_tables(lines: list[dict[str, Any]], folder: Path, console: Console, *
     header = ["video", "class", "rank", "probability in its section", "seconds", "shows the action"]
     rule = ["---"] * len(header)
     write_atomically(
-        folder / "clips.md", f"{title}\n\n" + "".join(f"| {' | '.join(c)} |\n" for c in (header, rule, *cells))
+        Path(f"{name}.md"), f"{title}\n\n" + "".join(f"| {' | '.join(c)} |\n" for c in (header, rule, *cells))
     )
     table = Table(*header, title=title, title_justify="left")
     for line in cells:
