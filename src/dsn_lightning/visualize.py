@@ -174,22 +174,23 @@ def contact_sheets(
     Probability, time and, where spans are known, whether the clip shows the action are printed above each. Flow is
     drawn in colours; see `flow_colours`.
     """
-    figure = Figure(figsize=(14, 1.35 * len(chosen) + 0.5), layout="constrained")
-    axes = figure.subplots(len(chosen), 4, squeeze=False)
     known = scores.videos()
+    grids = [scheme.grid(videos[v].num_frames) for v in chosen]
+    policies = [softmax(known[v].policies[sampler][grid.shape]).ravel() for v, grid in zip(chosen, grids, strict=True)]
+    ranked = [most_and_least(policy) for policy in policies]
+    columns = [rank for rank in RANKS if any(rank in picks for picks in ranked)]
+    figure = Figure(figsize=(3.5 * len(columns), 1.35 * len(chosen) + 0.5), layout="constrained")
+    axes = figure.subplots(len(chosen), len(columns), squeeze=False)
     flow = False
-    for line, v in enumerate(chosen):
-        grid = scheme.grid(videos[v].num_frames)
-        policy = softmax(known[v].policies[sampler][grid.shape]).ravel()
-        picks = most_and_least(policy)
+    for line, (v, grid, policy, picks) in enumerate(zip(chosen, grids, policies, ranked, strict=True)):
         starts = grid.ravel()[list(picks.values())]
         clips = reader(videos[v], starts).permute(0, 2, 3, 4, 1).numpy()  # (at most 4, T, H, W, C)
         flow = is_flow(clips)
         shown = scores.shows_action(int(v), starts)
-        for rank in {*RANKS} - {*picks}:
-            axes[line][RANKS.index(rank)].set_axis_off()
+        for rank in {*columns} - {*picks}:
+            axes[line][columns.index(rank)].set_axis_off()
         for i, (rank, pick) in enumerate(picks.items()):
-            cell = axes[line][RANKS.index(rank)]
+            cell = axes[line][columns.index(rank)]
             shots = as_pictures(clips[i][[0, clips.shape[1] // 2, -1]])  # (3, H, W, 3)
             cell.imshow(np.concatenate(list(shots), axis=1), interpolation="nearest")
             cell.set(xticks=[], yticks=[])
@@ -198,5 +199,8 @@ def contact_sheets(
         names = [str(name) for name in scores.classes[scores.targets[v] > 0]]
         axes[line][0].set_ylabel("\n".join(names) or "background", fontsize=8)
     legend = f"\n{FLOW_LEGEND}" if flow else ""
-    figure.suptitle(f"{sampler}: two most probable clips (left), two least probable (right){legend}", fontsize=10)
+    heading = "two most probable clips (left), two least probable (right)"
+    if columns != [*RANKS]:
+        heading = ", ".join(columns) + ", from left to right"
+    figure.suptitle(f"{sampler}: {heading}{legend}", fontsize=10)
     figure.savefig(path, dpi=110)
