@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dsn_lightning.commands.table_plan import PaperTable, Row
-from dsn_lightning.evaluation.beside_paper import METRICS, from_plain, percent, shown
+from dsn_lightning.evaluation.beside_paper import METRICS, Record, from_plain, percent, shown
 from dsn_lightning.paper import literature, paper_table
 
 HERE = Path(__file__).resolve().parent
@@ -53,16 +53,22 @@ def _part(table: PaperTable) -> str:
             f"| {row.name} | {paper} | {figures} | {status}not run: {table.why_not_run} | `{command(table, row)}` |"
         )
     return "\n".join(
-        [*lines, *([""] + [f"- {note}" for note in table.notes] if table.notes else []), *_differences(table), ""]
+        [*lines, *([""] + [f"- {note}" for note in table.notes] if table.notes else []), *_kept(table), ""]
     )
 
 
-def _differences(table: PaperTable) -> list[str]:
-    """Return the kept differences between methods, each under a title."""
+def _kept(table: PaperTable) -> list[str]:
+    """Return the kept differences between methods, each under a title, and the kept figures."""
     lines = []
     for file in sorted(RESULTS.glob(f"*/{table.name}/differences/*.md")):
         name = _TITLES.get(file.stem, file.stem)
         lines += ["", f"{name}, differences between methods ({file.parents[2].name}):", "", file.read_text().rstrip()]
+    for file in sorted(RESULTS.glob(f"*/{table.name}/*.png")):
+        name = _TITLES.get(file.stem, file.stem)
+        lines += ["", f"![{table.title}, {name}, {file.parents[1].name}]({file.relative_to(HERE)})"]
+    for file in sorted(RESULTS.glob(f"*/{table.name}/clips/*.md")):
+        about = f"{_TITLES.get(file.stem, file.stem)}, {file.parents[2].name}"
+        lines += ["", f"[The clips, with probability and time: {about}]({file.relative_to(HERE)})"]
     return lines
 
 
@@ -106,11 +112,18 @@ def _ours(table: PaperTable, row: Row) -> list[tuple[str, str]]:
     """Return the setting and the text of each result that is kept."""
     found = []
     for file in sorted(RESULTS.glob(f"*/{table.name}/*.json")):
-        for record in map(from_plain, json.loads(file.read_text()) if file.stem != "table" else []):
-            if record.row == row.name and record.mean is not None:
-                text = f"{_TITLES.get(record.dataset, record.dataset)} {METRICS[record.metric]} {shown(record)}"
-                found.append((file.parents[1].name, f"{text} ({file.parents[1].name})"))
+        records = [record for record in map(from_plain, json.loads(file.read_text())) if record.mean is not None]
+        if row not in table.rows:  # of _grouped
+            curve = [record for record in records if record.row.partition(",")[0] == row.name.partition(",")[0]]
+            texts = [_named(curve[0], ", ".join(percent(record.mean) for record in curve))] if curve else []
+        else:
+            texts = [_named(record, shown(record)) for record in records if record.row == row.name]
+        found += [(file.parents[1].name, f"{text} ({file.parents[1].name})") for text in texts]
     return found
+
+
+def _named(record: Record, figures: str) -> str:
+    return f"{_TITLES.get(record.dataset, record.dataset)} {METRICS[record.metric]} {figures}"
 
 
 def with_section(text: str) -> str:

@@ -130,8 +130,9 @@ def clips_figure(curves: Mapping[str, Sequence[tuple[int, float, float | None]]]
     """
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.subplots()
-    for name, points in curves.items():
-        clips, mean = [p[0] for p in points], [100 * p[1] for p in points]
+    for i, (name, points) in enumerate(curves.items()):
+        aside = 0.08 * (i - (len(curves) - 1) / 2)  # so that bars do not hide each other
+        clips, mean = [p[0] + aside for p in points], [100 * p[1] for p in points]
         spread = [100 * (p[2] or 0.0) for p in points]
         axes.errorbar(clips, mean, yerr=spread if any(spread) else None, marker="o", ms=4, capsize=3, label=name,
                       color=_COLOURS.get(name))  # fmt: skip
