@@ -269,6 +269,15 @@ def test_a_seed_with_two_results_is_two_rows(tmp_path, command):
                      ("plain/seed*/evaluate", "60.0 ± 0.0", "0, 1")}  # fmt: skip
 
 
+def test_a_tables_evaluations_are_told_apart_by_name_whatever_their_digests(tmp_path, command):
+    for name, top1 in (("control", 0.4), ("methods", 0.6)):
+        for seed, digest in ((0, "6a566f70ae"), (1, "01d00982cd")):
+            write_rows(tmp_path / f"out/table1_{name}_seed{seed}_{digest}", row_of(seed=seed, top1=top1))
+    _, page = command("out")
+    found = {(row["setting"][0], row["top-1"][0], row["seeds"][0]) for row in page.rows("results-table")}
+    assert found == {("table1_control_seed*", "40.0 ± 0.0", "0, 1"), ("table1_methods_seed*", "60.0 ± 0.0", "0, 1")}
+
+
 def test_other_networks_are_no_other_seed(tmp_path, command):
     write_rows(tmp_path / "a", row_of(seed=0, gmacs=25.0))
     write_rows(tmp_path / "b", row_of(seed=1, gmacs=30.0))

@@ -212,7 +212,9 @@ def test_a_run_by_itself(sweep):
     run = Path(shutil.copytree(sweep / "0", sweep.parent / "alone"))
     assert find_runs(run) == [run]
     row = read_configs(run).iloc[0]
-    assert (row["run"], row["state"], row["M"]) == ("alone", "unknown", 2)
+    assert (row["run"], row["state"], row["M"]) == ("alone", "finished", 2)  # it has its results
+    (run / "results.json").unlink()
+    assert states(run) == ["unknown"]
     write_status(run, "finished", exit_code=0)
     assert states(run) == ["finished"]
     assert states(sweep / "2") == ["failed"]  # known from the sweep's record above it

@@ -4,7 +4,8 @@ Runs may be at work, or have been killed at any moment: a file that is missing o
 the run's state says why.
 
 States: ``finished``, ``failed``, ``stopped`` (Ctrl-C), ``running``, ``killed`` (says that it is running, but no process
-holds its folder), ``waiting`` and ``skipped`` (jobs of a sweep that never started), ``unknown`` (nothing tells).
+holds its folder), ``waiting`` and ``skipped`` (jobs of a sweep that never started), ``unknown`` (nothing tells). An
+evaluation is finished when its ``results.json`` is there.
 """
 
 from __future__ import annotations
@@ -188,6 +189,8 @@ def _status(run: _Run) -> _Json:
         state = "running" if not own and run.sweep is not None and _is_held(run.sweep) else "killed"
     elif state == "unknown" and _is_held(run.folder):
         state = "running"
+    elif state == "unknown" and isinstance(_read_json(run.folder / "results.json"), list):
+        state = "finished"  # dsn-evaluate, which writes it at once when all is known
     codes = [code for code in (own.get("exit_code"), run.job.get("exit_code")) if isinstance(code, int)]
     error = own.get("error") or (_logged_error(run.folder) if state == "failed" else None)
     return {

@@ -156,11 +156,14 @@ def _grouped(rows: Sequence[_Row]) -> list[list[_Row]]:
 
 
 def _without_repeated_seeds(group: list[_Row]) -> list[list[_Row]]:
-    """Split a group in which a seed occurs twice: by folder but for the seed in its name, else by folder."""
+    """Split a group in which a seed occurs twice: by folder but for the seed in its name, else by folder.
+
+    The tables' folders have the digest of a configuration after the seed, which differs with it.
+    """
     if not _repeats(group):
         return [group]
     parts: dict[str, list[_Row]] = {}
-    for pattern in (r"seed[_=-]?\d+", r"$^"):
+    for pattern in (r"seed[_=-]?\d+(_[0-9a-f]{10}\b)?", r"seed[_=-]?\d+", r"$^"):
         parts = {}
         for own in group:
             parts.setdefault(re.sub(pattern, "seed*", own.sources[0]), []).append(own)
