@@ -11,6 +11,7 @@ from omegaconf import open_dict
 from pytorch_lightning.loggers import Logger
 from torch.utils.data import DataLoader
 
+from dsn_lightning.backbones.frames import MobileNetV2
 from dsn_lightning.backbones.resnet2d import ResNet2D
 from dsn_lightning.backbones.resnet3d import ResNet3D
 from dsn_lightning.commands import build, pretrained
@@ -122,6 +123,18 @@ def test_a_flow_run_starts_from_rgb_networks(checkpoints):
                                    rgb(grey.expand(-1, 3, -1, -1, -1)), atol=1e-4, rtol=1e-4)  # fmt: skip
         features = recognizer.observation.trunk(1.5 * grey.expand(-1, 2, -1, -1, -1))
         torch.testing.assert_close(rgb_2d.fc(features), rgb_2d(grey.expand(-1, 3, -1, -1, -1)), atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("frozen", "modality", "warned"), [(15, "flow", 1), (0, "flow", 0), (15, "rgb", 0)])
+def test_frozen_blocks_that_saw_pictures_are_warned_about(frozen, modality, warned, tmp_path):
+    torch.save(MobileNetV2(7).state_dict(), tmp_path / "rgb.pt")
+    cfg = composed(f"dataset.modality={modality}", "algorithm=baseline", "backbone=mobilenet_v2",
+                   f"weights={tmp_path / 'rgb.pt'}", f"backbone.network.frozen_blocks={frozen}",
+                   f"backbone.cache_activations={frozen > 0}")  # fmt: skip
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        pretrained.start_from(build.build_recognizer(cfg, 2), cfg, classes=["left", "right"])
+    assert sum("hardly tell flow apart" in str(w.message) for w in caught) == warned
 
 
 def test_a_flow_run_starts_from_flow_networks_bit_for_bit(checkpoints):

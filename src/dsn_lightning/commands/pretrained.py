@@ -1,6 +1,7 @@
 """What a training starts from: other runs' networks, and weights that are public or in a file."""
 
 import re
+import warnings
 from collections.abc import Sequence
 from http.client import HTTPException
 from pathlib import Path
@@ -120,6 +121,13 @@ def _fit(network: nn.Module, state: State, channels: int, *, where: str, keep_he
         load_into(network, state, source_channels=channels, keep_head=keep_head)
     except WeightsError as error:
         raise UsageError(f"{where} {error}") from error
+    blocks = getattr(network, "frozen_blocks", 0)
+    if blocks and getattr(network, "in_channels", channels) != channels:
+        warnings.warn(
+            f"flow: the first {blocks} blocks were trained on pictures, are frozen, and hardly tell flow apart; train "
+            "them too: backbone.network.frozen_blocks=0 backbone.cache_activations=false schedule.batch_norm=trained",
+            stacklevel=2,
+        )
 
 
 def take_weights(
