@@ -10,6 +10,7 @@ from torch import nn
 from torchvision import models
 from torchvision.models.video.resnet import BasicBlock, Conv2Plus1D, R2Plus1dStem, VideoResNet
 
+from dsn_lightning.backbones import frames
 from dsn_lightning.backbones.frames import MobileNetV2, TorchvisionNetwork
 from dsn_lightning.backbones.resnet2d import ResNet2D
 from dsn_lightning.commands import build
@@ -224,3 +225,22 @@ def test_wrong_combinations_are_refused(overrides, complaint):
         recognizer = build.build_recognizer(cfg, 5)
     with pytest.raises(UsageError, match=complaint):
         build.check_clips(recognizer, cfg)
+
+
+def test_frames_in_parts_make_no_difference(monkeypatch):
+    torch.manual_seed(0)
+    network = MobileNetV2(3, dropout=0.0)
+    clips = torch.randn(5, 3, 8, 32, 32)  # 40 frames
+
+    def answers_and_gradient(frames_at_once):
+        monkeypatch.setattr(frames, "_AT_ONCE", frames_at_once)
+        network.zero_grad()
+        logits = network(clips)
+        logits.logsumexp(-1).sum().backward()
+        return logits.detach(), network.features[0][0].weight.grad.clone()
+
+    whole, parts = answers_and_gradient(40), answers_and_gradient(16)
+    assert torch.equal(whole[0], parts[0])  # batch norm is trained, and sees all frames
+    network.eval()
+    whole, parts = answers_and_gradient(40), answers_and_gradient(16)
+    torch.testing.assert_close(whole, parts, rtol=1e-4, atol=1e-6)

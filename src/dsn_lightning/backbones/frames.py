@@ -9,6 +9,8 @@ from torchvision.models.mobilenetv2 import MobileNetV2 as ImageMobileNetV2
 
 from dsn_lightning.errors import UsageError
 
+_AT_ONCE = 32  # frames; more do not fit into the caches of a core
+
 
 def middle_frames(clips: Tensor, num_frames: int | None) -> Tensor:
     """Return the middle frames of clips (B, C, T, H, W): (B, C, num_frames, H, W); None keeps all.
@@ -90,8 +92,14 @@ class MobileNetV2(nn.Module):
         if clips.shape[1] == self.in_channels:
             with torch.no_grad():
                 x = self.frozen(x)
-        x = self.features[self.frozen_blocks :](x).mean((2, 3))
+        x = torch.cat([self.features[self.frozen_blocks :](few).mean((2, 3)) for few in self._in_parts(x)])
         return self.fc(self.dropout(x.unflatten(0, frames.shape[:2]).mean(1)))
+
+    def _in_parts(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Return frames a few at a time where that makes no difference but for the time that it saves: on the CPU, and
+        unless batch norm is trained, which looks at all of them."""
+        norms = (part for part in self.features.modules() if isinstance(part, nn.BatchNorm2d))
+        return x.split(_AT_ONCE) if x.device.type == "cpu" and not any(n.training for n in norms) else (x,)
 
 
 class TorchvisionNetwork(nn.Module):
