@@ -114,6 +114,20 @@ def test_counted_costs_are_those_of_dsn_cost():
         assert cost.total == pytest.approx(paper_table(3)[row.name]["gmacs"], rel=0.005)
 
 
+def test_stored_activations_are_not_counted_as_work():
+    """Of MobileNetV2's 19 blocks the last four are left, which pass 16 positions of 160 channels in each frame."""
+    given = ["dataset=hmdb51", "backbone=mobilenet_v2", "M=1"]
+    whole, rest = (
+        Costs(timed=False).macs_here(compose_anew("train", "experiment=table1/dsn", *given, more, "run_dir=none"))
+        for more in ("backbone.cache_activations=false", "backbone.cache_activations=true")
+    )
+    block, last = 2 * 160 * 960 + 9 * 960, (160 + 320) * 960 + 9 * 960
+    of_frame = 16 * (2 * block + last + 320 * 1280)
+    assert rest[0] == 4 * of_frame + 51 * 1280
+    assert rest[1] == pytest.approx(2 * of_frame + 1280)
+    assert whole[0] > 3 * rest[0]
+
+
 def test_the_readme_is_what_the_tables_say():
     readme = load("readme_tables")
     text = (readme.HERE / "README.md").read_text()

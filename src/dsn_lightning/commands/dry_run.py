@@ -56,8 +56,8 @@ def show_plan(
     )
     console.print(
         f"Hours: multiply-adds over the speed that the networks were just measured with on this machine, forward, one "
-        f"command at a time ({speeds}); a training step counts as three forward passes. Reading videos is not in it; a "
-        "run that was interrupted counts as a whole one; with stored activations trainings take less.",
+        f"command at a time ({speeds}); a training step counts as three forward passes. Reading videos is not in it, "
+        "nor are activations that are stored; a run that was interrupted counts as a whole one.",
         markup=False, highlight=False, soft_wrap=True,
     )  # fmt: skip
 

@@ -1,7 +1,7 @@
 """What planned trainings and evaluations cost: clips, multiply-adds, and hours at this machine's measured speed.
 
-A training step is taken as three forward passes (one forward, two for the gradients). Left out are reading the videos
-and whatever runs beside; where the frozen blocks' activations are stored a training takes less than is said here.
+A training step is taken as three forward passes (one forward, two for the gradients). Left out are reading the videos,
+whatever runs beside, and frozen blocks whose activations are stored: those are computed once for all runs.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from dsn_lightning.commands.measuring import measured
-from dsn_lightning.commands.networks import as_list, count_classifier, count_observation
+from dsn_lightning.commands.networks import as_list, count_classifier, count_observation, input_shape
 from dsn_lightning.commands.source import build_source
 from dsn_lightning.cost import VideoCost
 from dsn_lightning.errors import UsageError
@@ -53,6 +53,7 @@ class Costs:
     def __init__(self, *, timed: bool) -> None:
         self.timed = timed
         self._macs: dict[str, tuple[float, float]] = {}
+        self._macs_here: dict[str, tuple[float, float]] = {}
         self._speeds: dict[str, dict[str, float]] = {}
         self._videos: dict[str, tuple[int, int]] = {}
 
@@ -63,6 +64,14 @@ class Costs:
             own = _countable(cfg)
             self._macs[key] = count_classifier(own).macs, count_observation(own, own.N).macs
         return self._macs[key]
+
+    def macs_here(self, cfg: DictConfig) -> tuple[float, float]:
+        """Return the same without what stored activations spare."""
+        key = _key(cfg)
+        if key not in self._macs_here:
+            own, clip = _countable(cfg), input_shape(cfg)
+            self._macs_here[key] = count_classifier(own, clip=clip).macs, count_observation(own, own.N, clip=clip).macs
+        return self._macs_here[key]
 
     def video(self, cfg: DictConfig, selection: str, num_sections: int | None) -> VideoCost | None:
         """Return what one video costs with a method of selection; None where that means nothing."""
@@ -91,7 +100,7 @@ class Costs:
     def training(self, cfg: DictConfig) -> Estimate:
         """Return what a training costs."""
         videos = self.videos(cfg)[0]
-        classifier, observation = self.macs(cfg)
+        classifier, observation = self.macs_here(cfg)
         epochs, warmup = cfg.schedule.max_epochs, cfg.algorithm.get("warmup_epochs", 0)
         kept = videos * cfg.M  # clips of an epoch
         trained = 0 if cfg.algorithm.name == "dsn_fixed" else epochs * kept * _BACKWARD
@@ -105,12 +114,12 @@ class Costs:
     def training_of_sampler(self, cfg: DictConfig) -> Estimate:
         """Return what a baseline of the observation network's trunk costs."""
         clips = cfg.schedule.max_epochs * self.videos(cfg)[0] * cfg.M
-        return self._estimate(cfg, clips, 0.0, clips * _BACKWARD * self.macs(cfg)[1])
+        return self._estimate(cfg, clips, 0.0, clips * _BACKWARD * self.macs_here(cfg)[1])
 
     def evaluation(self, cfg: DictConfig, roles: Sequence[str], selections: Sequence[DictConfig]) -> Estimate:
         """Return what an evaluation costs: each clip once in each network that the methods need."""
         videos = self.videos(cfg)[1]
-        classifier, observation = self.macs(cfg)
+        classifier, observation = self.macs_here(cfg)
         given = {"dsn" if role == "checkpoint" and cfg.algorithm.name == "dsn" else role for role in roles}
         given |= {"baseline"} if "dsn_fixed" in given else set()
         seen: dict[str, set[int]] = {}
@@ -143,11 +152,11 @@ class Costs:
         key = f"{cfg.backbone.name} & {cfg.observation.name}"
         if key not in self._speeds:
             own = _countable(cfg)
-            classifier, observation = self.macs(cfg)
-            few = 1 if classifier > 5e10 else 4  # clips at once: seconds, not minutes, on a CPU
+            classifier, observation = self.macs_here(cfg)
+            few = 1 if classifier > 5e10 else 4 if classifier > 1e9 else 32  # clips at once: seconds on a CPU
             with open_dict(own):
                 own.update(device="auto", threads=None, batch_size=few, repeats=1, precision="32-true")
-            found = measured(own, {"classifier": classifier, "observation": observation}, own.N)
+            found = measured(own, {"classifier": classifier, "observation": observation}, own.N, clip=input_shape(cfg))
             self._speeds[key] = {n["network"]: 1e9 * n["gmacs_per_second"] for n in found["networks"]}
         return self._speeds[key]
 

@@ -7,7 +7,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
-from dsn_lightning.commands.networks import build_classifier, build_observation, clip_shape
+from dsn_lightning.commands.networks import ClipShape, build_classifier, build_observation, clip_shape
 from dsn_lightning.errors import UsageError
 from dsn_lightning.speed import PRECISIONS, device_name, measure
 
@@ -26,13 +26,16 @@ def check_measuring(cfg: DictConfig) -> None:
         raise UsageError("device=cuda: torch finds no GPU on this machine; use device=cpu")
 
 
-def measured(cfg: DictConfig, macs: dict[str, float], clips_per_section: int) -> dict[str, Any]:
+def measured(
+    cfg: DictConfig, macs: dict[str, float], clips_per_section: int, *, clip: ClipShape | None = None
+) -> dict[str, Any]:
     """Time the networks of ``cfg`` with random weights.
 
     Args:
         cfg: what they are, and how to measure.
         macs: ``classifier``, and ``observation`` if there is one -> multiply-adds of a clip.
         clips_per_section: N.
+        clip: what they are given, (C, T, H, W); None takes the clips of ``cfg``.
 
     Returns:
         device, threads and settings, and under ``networks`` a list of `Speed.summary`.
@@ -43,16 +46,17 @@ def measured(cfg: DictConfig, macs: dict[str, float], clips_per_section: int) ->
     if cfg.threads is not None:
         torch.set_num_threads(cfg.threads)
     found = []
+    clip = clip or clip_shape(cfg)
     for role, per_clip in macs.items():
         torch.manual_seed(0)
         if role == "classifier":
             network, inner = build_classifier(cfg, cfg.num_classes), 1
-            batch = torch.rand(cfg.batch_size, *clip_shape(cfg))
+            batch = torch.rand(cfg.batch_size, *clip)
         else:
             own = cfg.copy()
             own.N = inner = clips_per_section
             network = build_observation(own, cfg.num_classes)
-            batch = torch.rand(cfg.batch_size, inner, *clip_shape(cfg))
+            batch = torch.rand(cfg.batch_size, inner, *clip)
         clips = cfg.batch_size * inner
         speed = measure(
             network.to(device), batch.to(device), macs=round(per_clip * clips), clips=clips,

@@ -17,6 +17,8 @@ from dsn_lightning.errors import UsageError
 REFUSALS = (UsageError, InstantiationException, RuntimeError, ValueError, AssertionError, TypeError)
 """What networks raise that are not made for such clips."""
 
+ClipShape = tuple[int, int, int, int]
+
 
 @dataclass(frozen=True)
 class NetworkCost:
@@ -76,10 +78,21 @@ def observation_weights(cfg: DictConfig) -> str | None:
     return cfg.get("weights") if alike else None
 
 
-def clip_shape(cfg: DictConfig) -> tuple[int, int, int, int]:
+def clip_shape(cfg: DictConfig) -> ClipShape:
     """Return (C, T, H, W) of the clips that both networks are given."""
     b = cfg.backbone
     return CHANNELS[modality(cfg)], b.frames_per_clip, b.crop_size, b.crop_size
+
+
+def input_shape(cfg: DictConfig) -> ClipShape:
+    """Return (C, T, H, W) of what both networks are given in training: `clip_shape`, or that of stored activations."""
+    clip = clip_shape(cfg)
+    if not cfg.backbone.get("cache_activations"):
+        return clip
+    channels, frames, *size = clip
+    frozen: Any = _without_memory(lambda: build_classifier(cfg, 1)).frozen
+    channels, *size = frozen.eval()(torch.empty(1, channels, *size, device="meta")).shape[1:]
+    return channels, frames, size[0], size[1]
 
 
 def _without_memory(build: Callable[[], nn.Module]) -> nn.Module:
@@ -93,21 +106,23 @@ def _without_memory(build: Callable[[], nn.Module]) -> nn.Module:
     return build().to("meta")
 
 
-def count_classifier(cfg: DictConfig) -> NetworkCost:
-    """Count the classifier for ``cfg.num_classes``, which is built without memory.
+def count_classifier(cfg: DictConfig, *, clip: ClipShape | None = None) -> NetworkCost:
+    """Count the classifier for ``cfg.num_classes``, which is built without memory, on its clips or on others.
 
     Raises:
         UsageError: it cannot be built, or does not take such clips.
     """
     try:
         network = _without_memory(lambda: build_classifier(cfg, cfg.num_classes))
-        return NetworkCost(cfg.backbone.name, count_parameters(network), macs_per_clip(network, clip_shape(cfg)))
+        return NetworkCost(
+            cfg.backbone.name, count_parameters(network), macs_per_clip(network, clip or clip_shape(cfg))
+        )
     except REFUSALS as error:
         raise does_not_take(f"backbone={cfg.backbone.name}", cfg, error) from error
 
 
-def count_observation(cfg: DictConfig, clips_per_section: int) -> NetworkCost:
-    """Count the observation network for sections of N clips; its head is shared out among them.
+def count_observation(cfg: DictConfig, clips_per_section: int, *, clip: ClipShape | None = None) -> NetworkCost:
+    """Count the observation network for sections of N clips, likewise; its head is shared out among them.
 
     Raises:
         UsageError: it cannot be built, or does not take such clips.
@@ -116,7 +131,7 @@ def count_observation(cfg: DictConfig, clips_per_section: int) -> NetworkCost:
     own.N = clips_per_section
     try:
         network = _without_memory(lambda: build_observation(own, own.num_classes))
-        macs = macs_per_clip(network, clip_shape(own), clips_per_section=clips_per_section)
+        macs = macs_per_clip(network, clip or clip_shape(own), clips_per_section=clips_per_section)
         return NetworkCost(own.observation.name, count_parameters(network), macs)
     except REFUSALS as error:
         raise does_not_take(f"observation={own.observation.name}", own, error) from error
