@@ -18,7 +18,6 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
@@ -116,7 +115,7 @@ def _run(table: PaperTable, asked: Asked, console: Console, also: Callable[..., 
         raise UsageError(f"give the data set: dataset={'|'.join(table.datasets)} dataset.root=DIR")
     if not asked.dry_run:
         start_server(at_once=asked.jobs)
-    planner = Planner(table, asked.overrides, output=asked.output, elsewhere=asked.found_in)
+    planner = Planner(table, asked.overrides, output=asked.output, elsewhere=asked.found_in, rows=wanted)
     parts = [planner.part(seed, split) for split in table.splits or (None,) for seed in asked.seeds]
     cfg = next(iter(parts[0].configs.values()))
     if asked.dry_run:
@@ -143,7 +142,7 @@ def _perform(
 ) -> None:  # fmt: skip
     """Run what is missing: trainings, then evaluations of what is trained, then fusions of what is evaluated."""
     names = _evaluations(table, wanted)
-    trainings = [command for part in parts for command in needed_trainings(table, part, names)]
+    trainings = [command for part in parts for command in planner.trainings(part)]
     before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # jobs are ended, and save
     try:
         run_jobs([command.job() for command in trainings], at_once=asked.jobs, console=console)
@@ -166,22 +165,12 @@ def _evaluations(table: PaperTable, wanted: Sequence[Row]) -> list[str]:
     return sorted(dict.fromkeys([*streams, *own]), key=lambda name: bool(table.evaluations[name].fusion))
 
 
-def needed_trainings(table: PaperTable, part: Part, names: Sequence[str]) -> list[Any]:
-    """Return the trainings that evaluations need, in an order in which they can be run."""
-    runs = {run for name in names for run in table.evaluations[name].roles.values()}
-    needed = {part.trainings[run].name for run in runs}
-    for command in reversed(part.order):
-        if command.name in needed:
-            needed |= {*command.after}
-    return [command for command in part.order if command.name in needed]
-
-
 def _show_plan(
     table: PaperTable, planner: Planner, parts: Sequence[Part], wanted: Sequence[Row], console: Console
 ) -> None:
 
     names = _evaluations(table, wanted)
-    show_plan(table, planner, [(part, needed_trainings(table, part, names)) for part in parts], names, console)
+    show_plan(table, planner, [(part, planner.trainings(part)) for part in parts], names, console)
 
 
 def show(table: PaperTable, made: Sequence[Record], asked: Asked, console: Console) -> None:

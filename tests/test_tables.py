@@ -201,6 +201,27 @@ def test_a_key_of_one_algorithm_goes_to_the_rows_that_have_it(tmp_path):
     }  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("row", "trained", "evaluated"),
+    [
+        ("Baseline (uniform)", ["baseline"], ["baseline"]),
+        ("Max response", ["max response of dsn", "baseline"], ["baseline", "max response of dsn"]),
+        ("DSN-f", ["max response of dsn", "baseline", "dsn_fixed"], ["baseline", "dsn_fixed"]),
+        ("DSN", ["max response of dsn", "dsn"], ["dsn"]),
+        ("Uniform, control's classifier", ["control"], ["control"]),
+    ],
+)
+def test_only_what_a_wanted_row_needs_is_trained(row, trained, evaluated, tmp_path):
+    table = load("table1").TABLE
+    rows = [own for own in table.rows if own.name == row]
+    planner = Planner(table, ["dataset=hmdb51", f"dataset.root={tmp_path}"], output=tmp_path, rows=rows)
+    part = planner.part(0, None)
+    assert [command.name for command in planner.trainings(part)] == [f"seed 0 {name}" for name in trained]
+    evaluation = planner.evaluation(part, str(rows[0].evaluation), there=False)
+    assert evaluation is not None
+    assert [*evaluation.after] == [f"seed 0 {name}" for name in evaluated]
+
+
 @pytest.mark.parametrize("backbone", ["mobilenet_v2", "r3d_18"])
 def test_max_response_by_hand_is_the_network_that_auto_trains(backbone):
     common = ["dataset=hmdb51", "dataset.root=a", "weights=null", f"backbone={backbone}", "run_dir=none"]

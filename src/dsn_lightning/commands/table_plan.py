@@ -83,6 +83,17 @@ class PaperTable:
     why_not_run: str = ""
     compared: tuple[str, ...] = ()
 
+    def streams_of(self, row: Row) -> tuple[str, ...]:
+        """Return the evaluations that a row is made of: its own, or those of both streams."""
+        name = str(row.evaluation)
+        return self.evaluations[name].fusion or (name,)
+
+    def runs_of(self, row: Row, evaluation: str) -> list[str]:
+        """Return the runs of an evaluation that a row cannot do without."""
+        roles = self.evaluations[evaluation].roles
+        wanted = ("checkpoint" if name == "dsn" else name for name in sorted({row.classifier, row.selection}))
+        return [roles[role] for role in wanted if role in roles] or list(roles.values())
+
 
 @dataclass(frozen=True)
 class Part:
@@ -109,12 +120,15 @@ class Planner:
         overrides: of the command line, for all trainings.
         output: folder whose ``runs`` and ``evaluations`` get the results.
         elsewhere: folders in which finished trainings may be found, too.
+        rows: those that are wanted; None for all.
     """
 
     def __init__(
-        self, table: PaperTable, overrides: Sequence[str], *, output: Path, elsewhere: Sequence[Path] = ()
-    ) -> None:
+        self, table: PaperTable, overrides: Sequence[str], *, output: Path, elsewhere: Sequence[Path] = (),
+        rows: Sequence[Row] | None = None,
+    ) -> None:  # fmt: skip
         self.table = table
+        self.rows = [row for row in (table.rows if rows is None else rows) if row.evaluation]
         self.overrides = tuple(overrides)
         self.output = output
         self.found = finished_trainings([output / "runs", *elsewhere])
@@ -183,6 +197,20 @@ class Planner:
             raise UsageError(f"{override}: no algorithm of this table has such a key")
         return Part(seed, split, configs, trainings, tuple(order.values()))
 
+    def needed(self, evaluation: str) -> set[str]:
+        """Return the runs of an evaluation that the wanted rows need."""
+        rows = [row for row in self.rows if evaluation in self.table.streams_of(row)]
+        return {run for row in rows for run in self.table.runs_of(row, evaluation)}
+
+    def trainings(self, part: Part) -> list[Command]:
+        """Return the trainings that the wanted rows need, in an order in which they can be run."""
+        runs = {run for row in self.rows for stream in self.table.streams_of(row) for run in self.needed(stream)}
+        names = {part.trainings[run].name for run in runs}
+        for command in reversed(part.order):
+            if command.name in names:
+                names |= {*command.after}
+        return [command for command in part.order if command.name in names]
+
     def _ranks(self, name: str) -> bool:
         return name == "dsn" and any(MAX_RESPONSE in e.roles.values() for e in self.table.evaluations.values())
 
@@ -192,7 +220,7 @@ class Planner:
         Args:
             part: whose.
             name: of the evaluation.
-            there: leave out roles whose training is not finished, in place of planning with them.
+            there: leave out roles whose training is not finished; otherwise those that no wanted row needs.
         """
         own = self.table.evaluations[name]
         title = f"seed {part.seed}" + ("" if part.split is None else f" split {part.split}") + f" evaluate {name}"
@@ -209,8 +237,8 @@ class Planner:
             folder = self.output / "evaluations" / f"{self.table.name}_{name}_seed{part.seed}_{digest}"
             return Command(title, EVALUATE, tuple(arguments), folder, digest, tuple(s.name for s in known))
         runs = {role: part.trainings[run] for role, run in own.roles.items()}
-        if there:
-            runs = {role: command for role, command in runs.items() if command.state() == "there"}
+        needed = set() if there else self.needed(name)
+        runs = {role: c for role, c in runs.items() if own.roles[role] in needed or c.state() == "there"}
         if not runs:
             return None
         cfg = part.configs[next(iter(own.roles.values()))]

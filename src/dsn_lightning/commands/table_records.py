@@ -79,7 +79,7 @@ def _record(
             status = "failed"
         reason = reason or "not run yet"
     figures = _paper(table, row)
-    cost = _cost(table, str(row.evaluation), row, parts[0], costs)
+    cost = _cost(table, row, parts[0], costs)
     first_line = own[0][1] if own else None  # what it says of costs is the same in all
     counted = cost.total if cost else None
     first = next(iter(whole.values()), None)
@@ -88,8 +88,8 @@ def _record(
         paper=figures.get(f"{dataset}/{metric}", figures.get(metric) if dataset in table.datasets else None),
         ours=tuple(statistics.fmean(o[metric] for o in lines) for _, lines in sorted(whole.items())),
         seeds=tuple(sorted(whole)), status=status, reason=reason,
-        network=_network(table, str(row.evaluation), row, parts[0]),
-        clips=str(first_line["clips"]) if first_line else _clips(table, str(row.evaluation), row, parts[0]),
+        network=_network(table, row, parts[0]),
+        clips=str(first_line["clips"]) if first_line else _clips(table, row, parts[0]),
         gmacs=first_line["gmacs"] if first_line else counted, paper_gmacs=figures.get("gmacs"),
         videos=sum(o["videos"] for o in first) if first else None,
         evaluations=tuple(
@@ -108,7 +108,7 @@ def _why(row: Row, part: Part, planner: Planner, commands: dict[Any, Command | N
     """Return why a part has no figure: the failure of what it needs, itself last; empty if nothing has failed."""
     name = str(row.evaluation)
     names = [name, *planner.table.evaluations[name].fusion]
-    runs = [part.trainings[run] for n in names for run in _needed(planner.table, n, row)]
+    runs = [part.trainings[run] for n in names for run in planner.table.runs_of(row, n)]
     first: dict[str, Command] = {c.name: c for c in part.order}
     needed = [first[a] for c in runs for a in c.after if a in first] + runs
     evaluations = [c for n in reversed(names) if (c := commands.get((part.seed, part.split, n))) is not None]
@@ -118,39 +118,25 @@ def _why(row: Row, part: Part, planner: Planner, commands: dict[Any, Command | N
     return ""
 
 
-def _needed(table: PaperTable, name: str, row: Row) -> list[str]:
-    """Return the runs of an evaluation that a row cannot do without."""
-    roles = table.evaluations[name].roles
-    wanted = {row.classifier, row.selection}
-    role_of = {"dsn": "checkpoint"}
-    needed = [roles[role] for w in sorted(wanted) if (role := role_of.get(w, w)) in roles]
-    return needed or list(roles.values())
-
-
-def _streams(table: PaperTable, name: str) -> list[str]:
-    own = table.evaluations[name]
-    return list(own.fusion) or [name]
-
-
 def _config(table: PaperTable, name: str, part: Part) -> Any:
     return part.configs[next(iter(table.evaluations[name].roles.values()))]
 
 
-def _cost(table: PaperTable, name: str, row: Row, part: Part, costs: Costs) -> VideoCost | None:
+def _cost(table: PaperTable, row: Row, part: Part, costs: Costs) -> VideoCost | None:
     """Return what a video costs, both streams together."""
-    own = [costs.video(_config(table, n, part), row.selection, row.M) for n in _streams(table, name)]
+    own = [costs.video(_config(table, n, part), row.selection, row.M) for n in table.streams_of(row)]
     known = [c for c in own if c is not None]
     return VideoCost(sum(c.classifier for c in known), sum(c.observation for c in known)) if known else None
 
 
-def _network(table: PaperTable, name: str, row: Row, part: Part) -> str:
-    cfg = _config(table, _streams(table, name)[0], part)
+def _network(table: PaperTable, row: Row, part: Part) -> str:
+    cfg = _config(table, table.streams_of(row)[0], part)
     looks = row.selection in ("dsn", "dsn_fixed", "max_response")
     return f"{cfg.backbone.name} + {cfg.observation.name}" if looks else str(cfg.backbone.name)
 
 
-def _clips(table: PaperTable, name: str, row: Row, part: Part) -> str:
-    cfg = _config(table, _streams(table, name)[0], part)
+def _clips(table: PaperTable, row: Row, part: Part) -> str:
+    cfg = _config(table, table.streams_of(row)[0], part)
     first = cfg.test.M if isinstance(cfg.test.M, int) else cfg.test.M[0]
     return str(cfg.dataset.reading.dense_clips if row.selection == "dense" else row.M or first)
 
