@@ -78,12 +78,11 @@ def drawn(label: str, clips: Clips, rng: np.random.Generator) -> list[tuple[str,
     count = int(rng.integers(NUM_CLIPS[0], NUM_CLIPS[1] + 1))
     actions = int(rng.integers(NUM_ACTIONS[0], NUM_ACTIONS[1] + 1))
     own = [(label, clips[label][i]) for i in rng.choice(len(clips[label]), actions, replace=False)]
-    others = [(name, record) for name in sorted(clips) if name != label for record in clips[name]]
-    other_classes = sorted({name for name, _ in others})
+    other_classes = sorted(name for name in clips if name != label and clips[name])
     names = [other_classes[i] for i in rng.integers(len(other_classes), size=count - actions)]
     pools = {name: list(rng.permutation(len(clips[name]))) for name in sorted(set(names))}
     rest = [(name, clips[name][pools[name].pop()]) for name in names if pools[name]]
-    both = own + rest
+    both = own + rest  # fewer than ``count`` where a class comes more often than it has clips
     return [both[i] for i in rng.permutation(len(both))]
 
 
@@ -113,13 +112,13 @@ def write_video(path: Path, label: str, parts: Sequence[tuple[str, VideoRecord]]
     return round(frame_number / FPS, 3), seconds
 
 
-def main() -> int:
+def main(given: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("hmdb51", type=Path, help="HMDB51, as dataset=hmdb51 reads it; it need not be complete")
     parser.add_argument("output", type=Path)
     parser.add_argument("--from", dest="which", choices=("official", "training"), default="official")
     parser.add_argument("--seed", type=int, default=0)
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(given)
     try:
         found = sides(arguments.hmdb51, arguments.which, arguments.seed)
     except UsageError as error:
