@@ -21,7 +21,8 @@ HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results" / "tables"
 NAMES = (*(f"table{n}" for n in range(1, 8)), "fig4", "fig5")
 BEGIN, END = "<!-- tables: made by readme_tables.py -->", "<!-- tables: end -->"
-_TITLES = {"ucf101": "UCF101", "hmdb51": "HMDB51", "thumos14": "THUMOS14", "activitynet": "ActivityNet"}
+_TITLES = {"ucf101": "UCF101", "hmdb51": "HMDB51", "thumos14": "THUMOS14", "activitynet": "ActivityNet",
+           "joined_development": "Development videos"}  # fmt: skip
 
 
 def section() -> str:
