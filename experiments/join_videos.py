@@ -19,6 +19,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -88,7 +89,8 @@ def drawn(label: str, clips: Clips, rng: np.random.Generator) -> list[tuple[str,
 
 def write_video(path: Path, label: str, parts: Sequence[tuple[str, VideoRecord]]) -> tuple[float, list[list[float]]]:
     """Write a video; return its seconds and the segments that show its action, neighbours joined."""
-    decoder, frame_number, segments = PyAV(), 0, []
+    decoder, frame_number = PyAV(), 0
+    segments: list[list[int]] = []
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=FPS, options={"crf": "20", "preset": "veryfast"})
         stream.height, stream.width, stream.pix_fmt = *SIZE, "yuv420p"
@@ -127,7 +129,7 @@ def main(given: Sequence[str] | None = None) -> int:
     videos.mkdir(parents=True, exist_ok=True)
     nodes = [{"nodeName": "Root", "nodeId": 0, "parentName": None, "parentId": None}]
     nodes += [{"nodeName": name, "nodeId": i, "parentName": "Root", "parentId": 0} for i, name in enumerate(CLASSES, 1)]
-    database = {}
+    database: dict[str, dict[str, Any]] = {}
     wanted = [(s, label, i) for s, count in NUM_VIDEOS.items() for label in CLASSES for i in range(count)]
     for subset, label, i in track(wanted, "joining"):
         video_id = f"{subset}_{label}_{i}"
