@@ -18,6 +18,7 @@ from dsn_lightning.data import decoding
 from dsn_lightning.data.decoding import PyAV, VideoError, VideoInfo, pack, unpack
 from dsn_lightning.data.frame_folder import FrameFolder
 from dsn_lightning.data.torchcodec import TorchCodec
+from dsn_lightning.errors import UsageError
 
 os.environ["SVT_LOG"] = "0"  # the AV1 encoder talks much
 
@@ -162,9 +163,27 @@ def test_awkward_real_files_are_exact(decoder, name, real_data, monkeypatch):
 
 def need_torchcodec() -> None:
     try:
-        import torchcodec.decoders  # noqa: F401
-    except (ImportError, RuntimeError, OSError) as error:
-        pytest.skip(f"torchcodec or the FFmpeg that it needs is not installed: {str(error).splitlines()[0]}")
+        from torchcodec.decoders import VideoDecoder
+
+        VideoDecoder("no such file")  # loads FFmpeg
+    except (ImportError, OSError) as error:
+        pytest.skip(f"torchcodec is not installed: {str(error).splitlines()[0]}")
+    except (RuntimeError, ValueError) as error:
+        if "libtorchcodec" in str(error):
+            pytest.skip(f"the FFmpeg that torchcodec needs is not installed: {str(error).splitlines()[0]}")
+
+
+def test_torchcodec_without_ffmpeg_is_no_bad_video(encoded, monkeypatch):
+    """torchcodec 0.17 looks for FFmpeg when the first video is opened; what it says then, word for word."""
+    decoders = pytest.importorskip("torchcodec.decoders")
+
+    def without_ffmpeg(*_: object, **__: object) -> None:
+        raise RuntimeError("Could not load libtorchcodec. Likely causes:\n  1. FFmpeg is not properly installed")
+
+    monkeypatch.setattr(decoders, "VideoDecoder", without_ffmpeg)
+    with pytest.raises(UsageError, match="and the system's FFmpeg") as caught:
+        TorchCodec().read(encoded["h264.mp4"], [0], (16, 16))
+    assert not isinstance(caught.value, VideoError)
 
 
 def test_frames_and_rotation_are_torchcodecs(real_data):

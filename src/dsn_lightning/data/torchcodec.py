@@ -83,16 +83,22 @@ class TorchCodec:
         try:
             from torchcodec.decoders import VideoDecoder
         except (ImportError, RuntimeError, OSError) as error:
-            raise UsageError(
-                "dataset/reading/decoder=torchcodec: torchcodec cannot be loaded; install dsn-lightning[torchcodec] "
-                f"and the system's FFmpeg ({_first_line(error)})"
-            ) from error
+            raise _not_loaded(error) from error
         if not path.is_file():
             raise VideoError(path, "is a folder" if path.is_dir() else "no such video file", lasting=False)
         try:
             return VideoDecoder(str(path), dimension_order="NCHW", num_ffmpeg_threads=1, seek_mode="exact")
         except (RuntimeError, ValueError) as error:
+            if "libtorchcodec" in _first_line(error):  # it looks for FFmpeg only now
+                raise _not_loaded(error) from error
             raise VideoError(path, f"cannot be decoded ({_first_line(error)})") from error
+
+
+def _not_loaded(error: BaseException) -> UsageError:
+    return UsageError(
+        "dataset/reading/decoder=torchcodec: torchcodec cannot be loaded; install dsn-lightning[torchcodec] "
+        f"and the system's FFmpeg ({_first_line(error)})"
+    )
 
 
 def _scaled(frames: Tensor, size: tuple[int, int]) -> Frames:
