@@ -274,8 +274,12 @@ def _be_process(
     _run_and_exit(call, arguments, on_error=lambda: errors.put((rank, traceback.format_exc()[-4000:])))
 
 
+class AnotherProcessFailed(BaseException):
+    """What ends a process whose work is in vain; not an `Exception`, which might be caught as the answer of a network."""
+
+
 def _fail(*_: Any) -> None:
-    raise RuntimeError("another process of this training has failed")
+    raise AnotherProcessFailed("another process of this training has failed")
 
 
 def _threads_here() -> int:
