@@ -5,7 +5,8 @@
 Own arguments: ``seeds`` (default 0), ``jobs`` at the same time (default 1), ``output`` (default outputs/tables),
 ``rows`` (some of them: rows='DSN;DSN-f'), ``found_in`` (folders with finished runs to use, comma-separated).
 All others are Hydra's overrides of every training, and win over those of the rows: backbone=mobilenet_v2 weights=PATH
-schedule.max_epochs=8 gives the same rows with another network.
+schedule.max_epochs=8 gives the same rows with another network. With ``flow.`` before them (flow.schedule.lr=0.002) they
+are for the trainings on optical flow alone.
 
 Runs lie in OUTPUT/runs and OUTPUT/evaluations under names that stand for their configurations, so that all tables share
 them; tables lie in OUTPUT/<table>, Table I's differences between methods, with intervals, in OUTPUT/table1/differences.

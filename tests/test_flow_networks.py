@@ -79,6 +79,24 @@ def test_flow_is_normalised_around_no_motion():
     torch.testing.assert_close(recognizer.normalize(fast), torch.full((1, 2, 8, 4, 4), 0.5 / 0.226))
 
 
+def test_the_deviation_of_flow_is_the_backbones():
+    fast = torch.full((1, 2, 4, 4, 4), 255, dtype=torch.uint8)
+    for given, std in [((), [0.03, 0.03]), (("backbone.flow_std=[0.1,0.2]",), [0.1, 0.2])]:
+        recognizer = build.build_recognizer(composed(FLOW, "backbone=mobilenet_v2", *given), 2)
+        torch.testing.assert_close(recognizer.normalize(fast)[0, :, 0, 0, 0], 0.5 / torch.tensor(std))
+    older = composed(FLOW, "backbone=mobilenet_v2")
+    with open_dict(older):
+        del older.backbone.flow_std
+    assert build.build_recognizer(older, 2).std.flatten().tolist() == pytest.approx([255 * 0.226] * 2)
+
+
+def test_flow_of_another_deviation_is_refused(checkpoints):
+    other = composed(FLOW, "backbone.flow_std=[0.1,0.1]")
+    with pytest.raises(UsageError, match=r"with backbone\.flow_std=\[0.226, 0.226\], asked for is \[0.1, 0.1\]"):
+        build.check_fits(checkpoints["flow"], classes=["right", "left"], cfg=other, role="dsn")
+    build.check_fits(checkpoints["rgb"], classes=["right", "left"], cfg=other, role="classifier.checkpoint")
+
+
 @pytest.mark.parametrize("observation", ["r2d_tiny", "r2d_tiny_shared"])
 @pytest.mark.parametrize("backbone", ["r3d_tiny", "r2d_tiny"])
 def test_all_networks_take_flow(backbone, observation):
@@ -134,7 +152,7 @@ def test_frozen_blocks_that_saw_pictures_are_warned_about(frozen, modality, warn
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         pretrained.start_from(build.build_recognizer(cfg, 2), cfg, classes=["left", "right"])
-    assert sum("hardly tell flow apart" in str(w.message) for w in caught) == warned
+    assert sum("trained on pictures and are frozen" in str(w.message) for w in caught) == warned
 
 
 def test_a_flow_run_starts_from_flow_networks_bit_for_bit(checkpoints):

@@ -19,6 +19,7 @@ from dsn_lightning.commands.identity import training_digest
 from dsn_lightning.commands.planned import is_done
 from dsn_lightning.commands.table_plan import Planner
 from dsn_lightning.cost import VideoCost
+from dsn_lightning.errors import UsageError
 from dsn_lightning.paper import literature, paper_table
 from table_process import load, start_table
 
@@ -158,6 +159,7 @@ def digest(cfg: DictConfig, key: str, value: object) -> str:
         ("num_workers", 3), ("logger", {}), ("trainer.accelerator", "cpu"), ("test.M", 4), ("start_workers", "fork"),
         ("shared.folder", "x"), ("test.crops", 3), ("trainer.max_time", "00:01:00:00"), ("dataset.root", "./a"),
         ("run_dir", "elsewhere"), ("progress", True), ("dataset.reading.dense_clips", 5),
+        ("backbone.flow_std", [0.1, 0.1]),
     ],
 )  # fmt: skip
 def test_a_training_is_the_same_whatever_does_not_touch_its_weights(dsn, key, value):
@@ -173,6 +175,13 @@ def test_a_training_is_another_with_other_weights(dsn):
     }  # fmt: skip
     found = {training_digest(dsn), *(digest(dsn, key, value) for key, value in others.items())}
     assert len(found) == len(others) + 1
+
+
+def test_a_training_on_flow_depends_on_the_normalisation_of_flow_alone(dsn):
+    flow = dsn.copy()
+    flow.dataset.modality = "flow"
+    assert training_digest(flow) == digest(flow, "backbone.mean", [0.1, 0.1, 0.1])
+    assert len({training_digest(dsn), training_digest(flow), digest(flow, "backbone.flow_std", [0.1, 0.1])}) == 3
 
 
 def test_a_sampler_that_is_never_trained_makes_no_other_training():
@@ -199,6 +208,24 @@ def test_a_key_of_one_algorithm_goes_to_the_rows_that_have_it(tmp_path):
     assert {name: cfg.algorithm.get("exploration") for name, cfg in configs.items()} == {
         "baseline": None, "dsn": 0.1, "dsn_fixed": 0.1, "control": 0.1,
     }  # fmt: skip
+
+
+def test_the_stream_of_flow_may_have_values_of_its_own(tmp_path):
+    overrides = ["dataset=hmdb51", f"dataset.root={tmp_path}", "schedule.lr=0.01", "algorithm.exploration=0.05",
+                 "flow.schedule.lr=0.002", "flow.algorithm.exploration=0.1"]  # fmt: skip
+    planner = Planner(load("table6").TABLE, overrides, output=tmp_path)
+    for seed in (0, 1):
+        part = planner.part(seed, None)
+        assert {name: cfg.schedule.lr for name, cfg in part.configs.items()} == {
+            name: 0.002 if "flow" in name else 0.01 for name in part.configs
+        }
+        explored = {name: cfg.algorithm.exploration for name, cfg in part.configs.items() if "dsn" in name}
+        assert explored == {"r3d_dsn_6": 0.05, "r2plus1d_dsn": 0.05, "r2plus1d_dsn_flow": 0.1}
+        own = part.trainings["r2plus1d_dsn_flow"].arguments
+        assert "schedule.lr=0.002" in own
+        assert not any(o.startswith("flow.") or o == "schedule.lr=0.01" for o in own)
+    with pytest.raises(UsageError, match=r"flow\.algorithm\.such=1: no training on flow of this table has such a key"):
+        Planner(load("table6").TABLE, ["flow.algorithm.such=1"], output=tmp_path).part(0, None)
 
 
 @pytest.mark.parametrize(
@@ -351,6 +378,8 @@ def test_a_failed_run_is_named_and_other_rows_are_printed(needle_root, tables_fo
         (["dataset=hmdb51", "rows=DSM"], "rows=DSM: no such row; there are Baseline (random); "),
         (["dataset=hmdb51", "no.such=1"], "no"),
         (["dataset=hmdb51", "algorithm.such=1"], "algorithm.such=1: no algorithm of this table has such a key"),
+        (["dataset=hmdb51", "flow.schedule.lr=1"], "flow.schedule.lr=1: no training on flow of this table has"),
+        (["dataset=hmdb51", "flow.seed=1"], "flow.seed=1: cannot be given to a table; use seeds=0,1,2"),
         (["dataset=hmdb51", "--quick"], "--quick: must be KEY=VALUE, or --dry-run"),
     ],
 )

@@ -275,7 +275,7 @@ def _be_process(
 
 
 class AnotherProcessFailed(BaseException):
-    """What ends a process whose work is in vain; not an `Exception`, which might be caught as the answer of a network."""
+    """What ends a process whose work is in vain; no `Exception`, which might be caught as the answer of a network."""
 
 
 def _fail(*_: Any) -> None:

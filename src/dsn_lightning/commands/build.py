@@ -16,13 +16,14 @@ from dsn_lightning.commands.networks import (
     build_observation,
     clip_shape,
     does_not_take,
+    flow_std,
     modality,
 )
 from dsn_lightning.commands.source import build_source
 from dsn_lightning.commands.trust import refuse_foreign_code
 from dsn_lightning.cost import count_macs
 from dsn_lightning.data.datamodule import SectionClipDataModule
-from dsn_lightning.data.modality import FLOW_MEAN, FLOW_STD
+from dsn_lightning.data.modality import FLOW_MEAN
 from dsn_lightning.data.transforms import Crop
 from dsn_lightning.errors import UsageError
 from dsn_lightning.finetuning import FineTuning
@@ -86,7 +87,7 @@ def build_recognizer(cfg: DictConfig, num_classes: int) -> Recognizer:
         **networks,
         schedule=instantiate(cfg.schedule.rule, _convert_="all"),
         mean=list(FLOW_MEAN if flow else cfg.backbone.mean),
-        std=list(FLOW_STD if flow else cfg.backbone.std),
+        std=flow_std(cfg) if flow else list(cfg.backbone.std),
         seed=cfg.seed,
         gradient_clip=cfg.schedule.gradient_clip,
         accumulate=cfg.schedule.accumulate,
@@ -199,8 +200,10 @@ def check_fits(trained: Trained, *, classes: list[str], cfg: DictConfig, role: s
     keys = ["frames_per_clip", "frame_stride", "frame_size", "crop_size"]
     if modality(cfg) == "rgb":
         keys += ["mean", "std"]
-    for key in keys:
-        own, asked = trained.cfg.backbone[key], cfg.backbone[key]
+    compared = {key: (trained.cfg.backbone[key], cfg.backbone[key]) for key in keys}
+    if modality(trained.cfg) == modality(cfg) == "flow":
+        compared["flow_std"] = (flow_std(trained.cfg), flow_std(cfg))
+    for key, (own, asked) in compared.items():
         if own != asked:
             raise UsageError(f"{where}: was trained with backbone.{key}={own}, asked for is {asked}")
     if role == "classifier.checkpoint" and trained.cfg.dataset.fps != cfg.dataset.fps:

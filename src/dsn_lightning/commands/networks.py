@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from dsn_lightning.cost import count_parameters, macs_per_clip
-from dsn_lightning.data.modality import CHANNELS
+from dsn_lightning.data.modality import CHANNELS, FLOW_STD
 from dsn_lightning.errors import UsageError
 
 REFUSALS = (UsageError, InstantiationException, RuntimeError, ValueError, AssertionError, TypeError)
@@ -66,6 +66,11 @@ def _channels(cfg: DictConfig) -> dict[str, Any]:
 def modality(cfg: DictConfig) -> str:
     """Return what ``cfg``'s clips consist of: ``rgb`` or ``flow``."""
     return str(cfg.dataset.get("modality", "rgb"))
+
+
+def flow_std(cfg: DictConfig) -> list[float]:
+    """Return the deviation that ``cfg``'s flow is normalised with, on values in [0, 1]; older runs do not name it."""
+    return list(cfg.backbone.get("flow_std", FLOW_STD))
 
 
 def observation_weights(cfg: DictConfig) -> str | None:

@@ -18,7 +18,7 @@ from hydra.errors import MissingConfigException
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from dsn_lightning.commands.compose import compose_anew
-from dsn_lightning.commands.networks import observation_weights
+from dsn_lightning.commands.networks import modality, observation_weights
 from dsn_lightning.errors import UsageError
 
 AUTO = {
@@ -116,6 +116,7 @@ def what_matters(cfg: DictConfig) -> dict[str, Any]:
     for group, keys in {
         "schedule": ("sampler_lr", "sampler_rule", "sampler_head_lr"),
         "trainer": ("accelerator", "num_nodes", "strategy", "max_time", "check_val_every_n_epoch"),
+        "backbone": ("mean", "std") if modality(cfg) == "flow" else ("flow_std",),
     }.items():
         content[group] = {key: value for key, value in content[group].items() if key not in keys}
     for key in ("dense_clips", "sections"):  # of the tests; what M may refer to

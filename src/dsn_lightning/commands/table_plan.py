@@ -10,11 +10,15 @@ from omegaconf import DictConfig, OmegaConf
 from dsn_lightning.commands import shared
 from dsn_lightning.commands.compose import compose_anew
 from dsn_lightning.commands.identity import finished_trainings, training_digest
+from dsn_lightning.commands.networks import modality
 from dsn_lightning.commands.planned import EVALUATE, SHARED, TRAIN, Command, quoted
 from dsn_lightning.errors import UsageError
 
 MAX_RESPONSE = "max_response"
 """Stands in an `Evaluation` for the network that the run named ``dsn`` starts its sampler from."""
+
+FLOW = "flow."
+"""What stands before an override that is for the trainings on flow alone."""
 
 _OF_TESTS = ("num_workers=", "start_workers=", "trust=")  # what dsn-evaluate is told as well
 
@@ -132,23 +136,30 @@ class Planner:
         self.overrides = tuple(overrides)
         self.output = output
         self.found = finished_trainings([output / "runs", *elsewhere])
-        self.unused = {o for o in overrides if o.startswith("algorithm.")}
+        self.of_some = [o for o in overrides if o.startswith(("algorithm.", FLOW))]
+        self.unused = {*self.of_some}
 
     def compose(self, run: str, *more: str) -> tuple[list[str], DictConfig]:
         """Return the arguments of a run's training, and its configuration.
 
-        Overrides of ``algorithm.*`` are left out where the run's algorithm has no such key.
+        Overrides of ``algorithm.*`` are left out where the run's algorithm has no such key, and those of ``flow.*``,
+        which win over the others, where it is not on flow.
         """
-        given = [o for o in self.overrides if not o.startswith("fusion_weights=")]
-        special = [o for o in given if o.startswith("algorithm.")]
         experiment, folder = f"experiment={self.table.name}/{run}", f"shared.folder={quoted(self.output / 'runs')}"
-        if special:
-            plain = [o for o in given if o not in special]
+        given = {o: o for o in self.overrides if not o.startswith(("fusion_weights=", FLOW))}
+        if self.of_some:
+            plain = [o for o in given if not o.startswith("algorithm.")]
             cfg = compose_anew("train", experiment, *plain, *more, folder, "run_dir=none")
-            fitting = [o for o in special if o.partition("=")[0].partition(".")[2] in cfg.algorithm]
-            self.unused -= {*fitting}
-            given = [*plain, *fitting]
-        own = [experiment, *given, *more, folder]
+            if modality(cfg) == "flow":
+                of_flow = {o: o.removeprefix(FLOW) for o in self.overrides if o.startswith(FLOW)}
+                keys = {_key(o) for o in of_flow.values()}
+                given = {o: o for o in given if _key(o) not in keys} | of_flow
+            given = {
+                as_given: o for as_given, o in given.items()
+                if not o.startswith("algorithm.") or _key(o).removeprefix("algorithm.") in cfg.algorithm
+            }  # fmt: skip
+            self.unused -= {*given}
+        own = [experiment, *given.values(), *more, folder]
         return own, compose_anew("train", *own, "run_dir=none")
 
     def part(self, seed: int, split: int | None) -> Part:
@@ -194,7 +205,8 @@ class Planner:
             configs[name] = cfg
             trainings[name] = add(name, TRAIN, arguments, cfg, after)
         for override in sorted(self.unused):
-            raise UsageError(f"{override}: no algorithm of this table has such a key")
+            whose = "training on flow" if override.startswith(FLOW) else "algorithm"
+            raise UsageError(f"{override}: no {whose} of this table has such a key")
         return Part(seed, split, configs, trainings, tuple(order.values()))
 
     def needed(self, evaluation: str) -> set[str]:
@@ -264,6 +276,11 @@ def _folder_name(cfg: DictConfig, digest: str) -> str:
     return f"{cfg.dataset.name}_{cfg.algorithm.name}_{cfg.backbone.name}_M{cfg.M}_N{cfg.N}_seed{cfg.seed}_{digest}"
 
 
+def _key(override: str) -> str:
+    """Return what an override sets."""
+    return override.lstrip("+~").partition("=")[0]
+
+
 def _as_override(value: Any) -> str:
     return f"[{','.join(map(str, value))}]" if OmegaConf.is_list(value) else str(value)
 
@@ -282,7 +299,7 @@ def check_overrides(table: PaperTable, overrides: Sequence[str]) -> None:
     if table.splits:
         own["dataset.split"] = f"the table is the mean over splits {', '.join(map(str, table.splits))}"
     for override in overrides:
-        key, is_assignment, _ = override.lstrip("+~").partition("=")
+        key, is_assignment = _key(override.removeprefix(FLOW)), "=" in override
         if not is_assignment:
             raise UsageError(f"{override}: must be KEY=VALUE, or --dry-run")
         if key in own:
