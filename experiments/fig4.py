@@ -39,6 +39,7 @@ TABLE = PaperTable(
     ),
     notes=("The paper draws curves and prints no figures; its Table I has those of M as trained.",),
     why_not_run="no Kinetics weights and no whole copy of the data set are at hand",
+    compared=("methods",),
 )
 
 

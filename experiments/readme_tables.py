@@ -63,8 +63,11 @@ def _kept(table: PaperTable) -> list[str]:
     """Return the kept differences between methods, each under a title, and the kept figures."""
     lines = []
     for file in sorted(RESULTS.glob(f"*/{table.name}/differences/*.md")):
-        name = _TITLES.get(file.stem, file.stem)
-        lines += ["", f"{name}, differences between methods ({file.parents[2].name}):", "", file.read_text().rstrip()]
+        title = f"{_TITLES.get(file.stem, file.stem)}, differences between methods"
+        if table.name == "fig4":  # at each M: long
+            lines += ["", f"[{title}, {file.parents[2].name}]({file.relative_to(HERE)})"]
+        else:
+            lines += ["", f"{title} ({file.parents[2].name}):", "", file.read_text().rstrip()]
     for file in sorted(RESULTS.glob(f"*/{table.name}/*.png")):
         name = _TITLES.get(file.stem, file.stem)
         lines += ["", f"![{table.title}, {name}, {file.parents[1].name}]({file.relative_to(HERE)})"]

@@ -9,7 +9,8 @@ schedule.max_epochs=8 gives the same rows with another network. With ``flow.`` b
 are for the trainings on optical flow alone.
 
 Runs lie in OUTPUT/runs and OUTPUT/evaluations under names that stand for their configurations, so that all tables share
-them; tables lie in OUTPUT/<table>, Table I's differences between methods, with intervals, in OUTPUT/table1/differences.
+them; tables lie in OUTPUT/<table>, differences between methods, with intervals, in OUTPUT/<table>/differences (Tables I
+and II, Fig. 4).
 The same call goes on where it was stopped.
 """
 

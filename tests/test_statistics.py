@@ -261,6 +261,33 @@ def test_another_trainings_evaluation_stands_beside():
         beside(own, "control", own)
 
 
+def test_trainings_of_other_numbers_of_candidates_are_held_against_each_other():
+    """Table II: each keeps three clips a video, of three or of six a section."""
+    targets = one_hot(np.zeros(10, int), 2)
+
+    def trained(n: int, clips: int, name: str) -> Evaluation:
+        outcomes = {
+            Method(chosen, "dsn", 3, clips): outcome(taken_for([0] * right + [1] * (10 - right)), sampler=sampler)
+            for chosen, right, sampler in (("dsn", n, "dsn"), ("uniform", 2, None))
+        }
+        return evaluation(outcomes, targets, name=name, networks={"dsn": name, "dsn sampler": name})
+
+    joined = beside(trained(8, 3, "a"), "b", trained(7, 3, "b"))
+    study = Study([beside(joined, "c", trained(5, 6, "c"))], number=100)
+    statistics = summary(study)
+    shown = {
+        (d["method"]["selection"], d["method"]["classifier"], d["other"]["classifier"]): d["top1"]["value"]
+        for d in comparison_table.main_differences(statistics) if d["method"]["selection"] == d["other"]["selection"]
+    }  # fmt: skip
+    assert {key[1:]: round(value, 6) for key, value in shown.items() if key[0] == "dsn"} == {
+        ("dsn", "b:dsn"): 0.1, ("dsn", "c:dsn"): 0.3, ("b:dsn", "c:dsn"): 0.2,
+    }  # fmt: skip
+    of_two = [d for d in statistics["differences"] if d["method"]["N"] != d["other"]["N"]]
+    assert all(d["method"]["selection"] == d["other"]["selection"] for d in of_two)
+    table = comparison_table.markdown_differences(statistics, comparison_table.main_differences(statistics))
+    assert "| dsn | dsn | dsn (c:dsn) | 3:3 and 3:6 | +30.0 " in table
+
+
 def test_methods_that_not_all_have_are_named():
     targets = one_hot([0, 1], 2)
     same = outcome(taken_for([0, 1]))

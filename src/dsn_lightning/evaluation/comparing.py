@@ -9,9 +9,10 @@ A *method* is ``{selection, classifier, M, N}``.
   ``left_out``, what could not be compared and why.
 - ``methods``: for each method its fields, ``clips``, and the estimates ``top1, mean_class, map, hit_rate``; null where
   one does not apply.
-- ``differences``: for each two methods of the same M:N (oracles left out) ``method``, ``other``, ``same_classifier``,
-  the estimates of ``method`` minus ``other`` on the same videos, and ``mcnemar``: each seed's p-value of the exact test
-  that both have the same top-1, null for random methods.
+- ``differences``: for each two methods of the same M:N, and for the same selection of two trainings of the same M
+  (oracles left out), ``method``, ``other``, ``same_classifier``, the estimates of ``method`` minus ``other`` on the
+  same videos, and ``mcnemar``: each seed's p-value of the exact test that both have the same top-1, null for random
+  methods.
 - ``gap_share``: the share of the uniform-to-oracle gap that each method with a sampler closes; see `gap_shares`.
 - ``headroom``: what selection could gain with the baseline's classifier at each M:N; see `headroom`.
 - ``classes``: what each class gains by a method with a sampler over uniform clips of the same classifier: ``method``,
@@ -94,6 +95,9 @@ def summary(study: Study) -> dict[str, Any]:
 def pairs(methods: Sequence[Method]) -> list[tuple[Method, Method]]:
     """Return every two methods of the same M:N once, what is learned before what it is held against; no oracles.
 
+    Two trainings may choose the same number of clips from different numbers of candidates: another one's methods are
+    held against those of the same selection, whatever their N.
+
     >>> a, b = Method("uniform", "baseline", 1, 3), Method("dsn", "dsn", 1, 3)
     >>> [(str(x), str(y)) for x, y in pairs([a, b])]
     [("dsn (dsn's classifier), 1:3", "uniform (baseline's classifier), 1:3")]
@@ -103,8 +107,13 @@ def pairs(methods: Sequence[Method]) -> list[tuple[Method, Method]]:
     return [
         (first, second)
         for i, first in enumerate(ranked) for second in ranked[i + 1 :]
-        if (first.M, first.N) == (second.M, second.N)
+        if first.M == second.M and (first.N == second.N or _of_two_trainings(first, second))
     ]  # fmt: skip
+
+
+def _of_two_trainings(first: Method, second: Method) -> bool:
+    labels = [":" in method.classifier and method.classifier.partition(":")[0] for method in (first, second)]
+    return first.selection == second.selection and labels[0] != labels[1]
 
 
 def _ranked(methods: Sequence[Method]) -> list[Method]:

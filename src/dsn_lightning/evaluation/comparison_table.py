@@ -122,7 +122,8 @@ def _cells(statistics: Entry, differences: Sequence[Entry]) -> list[list[str]]:
     for own in differences:
         method, other = own["method"], own["other"]
         minus = other["selection"] if own["same_classifier"] else f"{other['selection']} ({other['classifier']})"
-        names = [method["selection"], method["classifier"], minus, f"{method['M']}:{method['N']}"]
+        schemes = dict.fromkeys(f"{own['M']}:{own['N']}" for own in (method, other))
+        names = [method["selection"], method["classifier"], minus, " and ".join(schemes)]
         cells.append([*names, *(points(own[name]) for name in columns)])
     return cells
 
