@@ -35,7 +35,7 @@ from dsn_lightning.evaluation.beside_paper import Record, from_plain, markdown, 
 from dsn_lightning.files import write_atomically
 from dsn_lightning.jobs import run_jobs, start_server
 
-WIDTH = 150  # of tables in files and pipes
+WIDTH = 170  # of tables in files and pipes
 
 
 @dataclass(frozen=True)
