@@ -90,6 +90,12 @@ def test_the_deviation_of_flow_is_the_backbones():
     assert build.build_recognizer(older, 2).std.flatten().tolist() == pytest.approx([255 * 0.226] * 2)
 
 
+@pytest.mark.parametrize("value", ["0.03", "null", "[0.03]", "[0.03,0.03,0.03]", "[0.03,0]", "[a,b]"])
+def test_a_deviation_is_two_positive_numbers(value):
+    with pytest.raises(UsageError, match=r"backbone\.flow_std=.*must be two positive numbers"):
+        build.build_recognizer(composed(FLOW, f"backbone.flow_std={value}"), 2)
+
+
 def test_flow_of_another_deviation_is_refused(checkpoints):
     other = composed(FLOW, "backbone.flow_std=[0.1,0.1]")
     with pytest.raises(UsageError, match=r"with backbone\.flow_std=\[0.226, 0.226\], asked for is \[0.1, 0.1\]"):

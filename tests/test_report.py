@@ -259,6 +259,15 @@ def test_copies_count_once_and_other_trainings_are_told_apart(tmp_path, command)
     assert settings == {"schedule.lr=0.005, gamma=0.5", "schedule.lr=0.01, gamma=1.0"}
 
 
+@pytest.mark.parametrize(("modality", "seeds"), [("rgb", ["0, 1"]), ("flow", ["0", "1"])])
+def test_a_key_of_flow_sets_no_rgb_runs_apart(tmp_path, command, modality, seeds):
+    for seed, backbone in ((0, {}), (1, {"flow_std": [0.1, 0.1]})):
+        own = write_run(tmp_path / f"out/{seed}", seed=seed, backbone=backbone, dataset={"modality": modality})
+        write_rows(own, row_of(seed=seed, modality=modality))
+    _, page = command("out")
+    assert sorted(row["seeds"][0] for row in page.rows("results-table")) == seeds
+
+
 def test_a_seed_with_two_results_is_two_rows(tmp_path, command):
     for name, top1 in (("random_clips", 0.4), ("plain", 0.6)):
         for seed in (0, 1):

@@ -267,7 +267,12 @@ def test_trainings_of_other_numbers_of_candidates_are_held_against_each_other():
 
     def trained(n: int, clips: int, name: str) -> Evaluation:
         outcomes = {
-            Method(chosen, "dsn", 3, clips): outcome(taken_for([0] * right + [1] * (10 - right)), sampler=sampler)
+            Method(chosen, "dsn", 3, clips): outcome(
+                taken_for([0] * right + [1] * (10 - right)),
+                sampler=sampler,
+                hits=np.ones(10, int),
+                held=np.ones(10, int),
+            )
             for chosen, right, sampler in (("dsn", n, "dsn"), ("uniform", 2, None))
         }
         return evaluation(outcomes, targets, name=name, networks={"dsn": name, "dsn sampler": name})
@@ -284,6 +289,7 @@ def test_trainings_of_other_numbers_of_candidates_are_held_against_each_other():
     }  # fmt: skip
     of_two = [d for d in statistics["differences"] if d["method"]["N"] != d["other"]["N"]]
     assert all(d["method"]["selection"] == d["other"]["selection"] for d in of_two)
+    assert all((d["hit_rate"] is None) == (d in of_two) for d in statistics["differences"])  # of other sections
     table = comparison_table.markdown_differences(statistics, comparison_table.main_differences(statistics))
     assert "| dsn | dsn | dsn (c:dsn) | 3:3 and 3:6 | +30.0 " in table
 

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from conftest import NEEDLE
 from dsn_lightning.commands import cli, shared
@@ -182,6 +182,10 @@ def test_a_training_on_flow_depends_on_the_normalisation_of_flow_alone(dsn):
     flow.dataset.modality = "flow"
     assert training_digest(flow) == digest(flow, "backbone.mean", [0.1, 0.1, 0.1])
     assert len({training_digest(dsn), training_digest(flow), digest(flow, "backbone.flow_std", [0.1, 0.1])}) == 3
+    older = flow.copy()
+    with open_dict(older):
+        del older.backbone.flow_std
+    assert training_digest(older) == training_digest(flow)
 
 
 def test_a_sampler_that_is_never_trained_makes_no_other_training():
@@ -224,6 +228,11 @@ def test_the_stream_of_flow_may_have_values_of_its_own(tmp_path):
         own = part.trainings["r2plus1d_dsn_flow"].arguments
         assert "schedule.lr=0.002" in own
         assert not any(o.startswith("flow.") or o == "schedule.lr=0.01" for o in own)
+    group = ["schedule.lr=0.05", "schedule.max_epochs=3", "flow.schedule=tiny", "flow.schedule.max_epochs=2"]
+    configs = Planner(load("table6").TABLE, group, output=tmp_path).part(0, None).configs
+    assert [(configs[n].schedule.lr, configs[n].schedule.max_epochs) for n in ("r2plus1d", "r2plus1d_flow")] == [
+        (0.05, 3), (compose_anew("train", "schedule=tiny").schedule.lr, 2)
+    ]  # fmt: skip
     with pytest.raises(UsageError, match=r"flow\.algorithm\.such=1: no training on flow of this table has such a key"):
         Planner(load("table6").TABLE, ["flow.algorithm.such=1"], output=tmp_path).part(0, None)
 
@@ -380,6 +389,8 @@ def test_a_failed_run_is_named_and_other_rows_are_printed(needle_root, tables_fo
         (["dataset=hmdb51", "algorithm.such=1"], "algorithm.such=1: no algorithm of this table has such a key"),
         (["dataset=hmdb51", "flow.schedule.lr=1"], "flow.schedule.lr=1: no training on flow of this table has"),
         (["dataset=hmdb51", "flow.seed=1"], "flow.seed=1: cannot be given to a table; use seeds=0,1,2"),
+        (["dataset=hmdb51", "+flow.x=1"], "+flow.x=1: write flow. first, as in flow.+KEY=VALUE"),
+        (["dataset=hmdb51", "flow.trust=[a]"], "flow.trust=[a]: is for all runs; give trust=[a]"),
         (["dataset=hmdb51", "--quick"], "--quick: must be KEY=VALUE, or --dry-run"),
     ],
 )

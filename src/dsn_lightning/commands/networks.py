@@ -1,6 +1,6 @@
 """From a configuration to the two networks alone, and to what they cost; imports nothing of training."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,8 +69,16 @@ def modality(cfg: DictConfig) -> str:
 
 
 def flow_std(cfg: DictConfig) -> list[float]:
-    """Return the deviation that ``cfg``'s flow is normalised with, on values in [0, 1]; older runs do not name it."""
-    return list(cfg.backbone.get("flow_std", FLOW_STD))
+    """Return the deviation that ``cfg``'s flow is normalised with, on values in [0, 1]; older runs do not name it.
+
+    Raises:
+        UsageError: it is not two positive numbers.
+    """
+    std = cfg.backbone.get("flow_std", FLOW_STD)
+    found = list(std) if isinstance(std, Sequence) and not isinstance(std, str) else []
+    if len(found) != CHANNELS["flow"] or not all(isinstance(value, int | float) and value > 0 for value in found):
+        raise UsageError(f"backbone.flow_std={std}: must be two positive numbers, such as [0.03,0.03]")
+    return [float(value) for value in found]
 
 
 def observation_weights(cfg: DictConfig) -> str | None:

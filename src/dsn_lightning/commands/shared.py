@@ -18,7 +18,7 @@ from hydra.errors import MissingConfigException
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from dsn_lightning.commands.compose import compose_anew
-from dsn_lightning.commands.networks import modality, observation_weights
+from dsn_lightning.commands.networks import flow_std, modality, observation_weights
 from dsn_lightning.errors import UsageError
 
 AUTO = {
@@ -119,6 +119,8 @@ def what_matters(cfg: DictConfig) -> dict[str, Any]:
         "backbone": ("mean", "std") if modality(cfg) == "flow" else ("flow_std",),
     }.items():
         content[group] = {key: value for key, value in content[group].items() if key not in keys}
+    if modality(cfg) == "flow":
+        content["backbone"]["flow_std"] = flow_std(cfg)  # older runs do not name it
     for key in ("dense_clips", "sections"):  # of the tests; what M may refer to
         content["dataset"]["reading"].pop(key, None)
     if content["dataset"].get("root") is not None:

@@ -142,8 +142,8 @@ class Planner:
     def compose(self, run: str, *more: str) -> tuple[list[str], DictConfig]:
         """Return the arguments of a run's training, and its configuration.
 
-        Overrides of ``algorithm.*`` are left out where the run's algorithm has no such key, and those of ``flow.*``,
-        which win over the others, where it is not on flow.
+        Overrides of ``algorithm.*`` are left out where the run's algorithm has no such key, and those of ``flow.*``
+        where it is not on flow; where it is, they stand in place of the others of the same key or below it.
         """
         experiment, folder = f"experiment={self.table.name}/{run}", f"shared.folder={quoted(self.output / 'runs')}"
         given = {o: o for o in self.overrides if not o.startswith(("fusion_weights=", FLOW))}
@@ -152,8 +152,8 @@ class Planner:
             cfg = compose_anew("train", experiment, *plain, *more, folder, "run_dir=none")
             if modality(cfg) == "flow":
                 of_flow = {o: o.removeprefix(FLOW) for o in self.overrides if o.startswith(FLOW)}
-                keys = {_key(o) for o in of_flow.values()}
-                given = {o: o for o in given if _key(o) not in keys} | of_flow
+                keys = [_key(o) for o in of_flow.values()]
+                given = {o: o for o in given if not any(f"{_key(o)}.".startswith(f"{k}.") for k in keys)} | of_flow
             given = {
                 as_given: o for as_given, o in given.items()
                 if not o.startswith("algorithm.") or _key(o).removeprefix("algorithm.") in cfg.algorithm
@@ -302,5 +302,9 @@ def check_overrides(table: PaperTable, overrides: Sequence[str]) -> None:
         key, is_assignment = _key(override.removeprefix(FLOW)), "=" in override
         if not is_assignment:
             raise UsageError(f"{override}: must be KEY=VALUE, or --dry-run")
+        if override.lstrip("+~").startswith(FLOW) and not override.startswith(FLOW):
+            raise UsageError(f"{override}: write {FLOW} first, as in flow.+KEY=VALUE")
+        if override.startswith(FLOW) and f"{key}=".startswith(_OF_TESTS):
+            raise UsageError(f"{override}: is for all runs; give {override.removeprefix(FLOW)}")
         if key in own:
             raise UsageError(f"{override}: cannot be given to a table; {own[key]}")

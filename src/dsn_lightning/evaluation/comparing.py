@@ -11,8 +11,8 @@ A *method* is ``{selection, classifier, M, N}``.
   one does not apply.
 - ``differences``: for each two methods of the same M:N, and for the same selection of two trainings of the same M
   (oracles left out), ``method``, ``other``, ``same_classifier``, the estimates of ``method`` minus ``other`` on the
-  same videos, and ``mcnemar``: each seed's p-value of the exact test that both have the same top-1, null for random
-  methods.
+  same videos (of hit rates only at the same N, which says which sections hold the action), and ``mcnemar``: each seed's
+  p-value of the exact test that both have the same top-1, null for random methods.
 - ``gap_share``: the share of the uniform-to-oracle gap that each method with a sampler closes; see `gap_shares`.
 - ``headroom``: what selection could gain with the baseline's classifier at each M:N; see `headroom`.
 - ``classes``: what each class gains by a method with a sampler over uniform clips of the same classifier: ``method``,
@@ -138,6 +138,7 @@ def _difference(study: Study, method: Method, other: Method) -> dict[str, Any]:
         "method": dict(vars(method)), "other": dict(vars(other)),
         "same_classifier": method.classifier == other.classifier,
         **{figure: _json(study.difference(method, other, figure)) for figure in FIGURES},
+        **({"hit_rate": None} if method.N != other.N else {}),  # counted over other sections
         "mcnemar": study.mcnemar(method, other),
     }  # fmt: skip
 

@@ -114,6 +114,11 @@ def points(estimate: Entry | None) -> str:
     return f"{100 * estimate['value']:+.1f}{spread} [{100 * low:+.1f}, {100 * high:+.1f}]{star}"
 
 
+def schemes(difference: Entry) -> str:
+    """Return the M:N of a difference, or of both methods."""
+    return " and ".join(dict.fromkeys(f"{own['M']}:{own['N']}" for own in (difference["method"], difference["other"])))
+
+
 def _cells(statistics: Entry, differences: Sequence[Entry]) -> list[list[str]]:
     columns = {name: heading for name, heading in _HEADINGS.items() if any(own[name] for own in differences)}
     if all(own["top1"] and own["mean_class"] and _same(own["top1"], own["mean_class"]) for own in differences):
@@ -122,8 +127,7 @@ def _cells(statistics: Entry, differences: Sequence[Entry]) -> list[list[str]]:
     for own in differences:
         method, other = own["method"], own["other"]
         minus = other["selection"] if own["same_classifier"] else f"{other['selection']} ({other['classifier']})"
-        schemes = dict.fromkeys(f"{own['M']}:{own['N']}" for own in (method, other))
-        names = [method["selection"], method["classifier"], minus, " and ".join(schemes)]
+        names = [method["selection"], method["classifier"], minus, schemes(own)]
         cells.append([*names, *(points(own[name]) for name in columns)])
     return cells
 

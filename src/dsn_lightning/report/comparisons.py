@@ -132,7 +132,7 @@ def _differences(differences: Sequence[Mapping[str, Any]]) -> Table:
     figures = [name for name in NAMES if any(own.get(name) for own in differences)]
     rows = []
     for own in differences:
-        texts = [_name(own["method"]), _name(own["other"]), f"{own['method']['M']}:{own['method']['N']}"]
+        texts = [_name(own["method"]), _name(own["other"]), comparison_table.schemes(own)]
         numbers = [
             Cell(comparison_table.points(own[name]), repr(own[name]["value"])) if own.get(name) else NOTHING
             for name in figures

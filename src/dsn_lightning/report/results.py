@@ -124,6 +124,8 @@ def _settings(found: Collection) -> dict[str, tuple[str, Json]]:
     for source in found.sources:
         config = configs.get(source.folder.resolve(), {})
         own = {key: value for key, value in config.items() if not _is_left_out(key)}
+        if config.get("dataset.modality") != "flow":
+            own.pop("backbone.flow_std", None)
         said = {key: config[key] for key in _SAID_AS if key in config}
         kind = (config.get("dataset.name"), config.get("algorithm.name"))
         kinds.setdefault(kind, []).append((source, own, said))
