@@ -26,6 +26,7 @@ _LIGHTNINGS_ADVICE = (
     ".*treespec.*",
     ".*smaller than the logging interval.*",
     ".*have no `val_dataloader`.*",
+    ".*Total length of `list` across ranks is zero.*",  # likewise: nothing to validate on
     ".*exists and is not empty.*",  # the run's folder, when a run is resumed
     ".*your dataloader is not resumable.*",  # it is; Lightning looks for another way to do it
     ".*in eval mode at the start of training.*",  # parts that a network keeps frozen
