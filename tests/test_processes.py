@@ -29,7 +29,7 @@ from dsn_lightning.data.needle import Needle
 from dsn_lightning.data.transforms import Crop
 from dsn_lightning.dsn import DSN
 from dsn_lightning.evaluation.scores import ClipScores
-from dsn_lightning.jobs import run_processes
+from dsn_lightning.jobs import _cause, run_processes
 from dsn_lightning.schedules import MultiStep
 from processes import call, start
 from wandb_files import read_all
@@ -332,6 +332,27 @@ def test_what_one_process_refuses_is_said_once_though_the_other_is_stopped_halfw
     process.join()
     assert process.exitcode == 2
     assert (tmp_path / "err").read_text().splitlines() == ["dsn-train: error: no"]
+
+
+@pytest.mark.parametrize(
+    ("codes", "asked", "cause"),
+    [((1, -9), False, 1), ((1, 2), False, 1), ((2, -9), False, 1), ((1, 1), False, 0), ((143, -15), True, 0)],
+)
+def test_who_made_the_others_fail_is_told_by_the_exit_codes_however_late_they_are_seen(codes, asked, cause):
+    forked = multiprocessing.get_context("fork")
+    processes = [forked.Process(target=end_with, args=(code,)) for code in codes]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert _cause(processes, asked=asked) is processes[cause]
+
+
+def end_with(code: int) -> None:
+    if code < 0:
+        os.kill(os.getpid(), -code)
+        time.sleep(10)
+    os._exit(code)
 
 
 def free_port() -> int:

@@ -209,7 +209,7 @@ def run_processes(
     try:
         while alive := [process for process in processes if process.is_alive()]:
             wait([process.sentinel for process in alive], timeout=1)
-            failed = failed or next((p for p in processes if p.exitcode), None)
+            failed = failed or _cause([p for p in processes if p.exitcode], asked=any(asked.values()))
             if failed is not None:
                 told = signal.SIGTERM if any(asked.values()) else signal.SIGUSR2
                 _end(processes, within=60 if any(asked.values()) else 10, signal_number=told)
@@ -237,6 +237,16 @@ def run_processes(
         heading = "" if code == 2 and said else f"process {place} of {count} ended with exit code {code}\n"
         print((heading + said).rstrip(), file=sys.stderr)
     return 128 - code if code < 0 else code
+
+
+def _cause(failed: Sequence[BaseProcess], *, asked: bool) -> BaseProcess | None:
+    """Return the process that made the others fail: one that was killed, one that was used wrongly, or the first."""
+
+    def rank(process: BaseProcess) -> int:
+        code = process.exitcode or 0
+        return 0 if code < 0 and not asked else 1 if code == 2 else 2
+
+    return min(failed, key=rank, default=None)
 
 
 def _end(processes: Sequence[BaseProcess], *, within: float, signal_number: int = signal.SIGTERM) -> None:
