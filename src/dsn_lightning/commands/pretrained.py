@@ -124,8 +124,8 @@ def _fit(network: nn.Module, state: State, channels: int, *, where: str, keep_he
     blocks = getattr(network, "frozen_blocks", 0)
     if blocks and getattr(network, "in_channels", channels) != channels:
         warnings.warn(
-            f"flow: the first {blocks} blocks were trained on pictures and are frozen; what follows learns little, "
-            "and nothing at high rates (try schedule.lr=0.002); or train them, too: backbone.network.frozen_blocks=0 "
+            f"flow: the first {blocks} blocks were trained on pictures and are frozen, so little is learned; lower "
+            "schedule.lr (0.002 has done better than 0.01), or train them, too: backbone.network.frozen_blocks=0 "
             "backbone.cache_activations=false schedule.batch_norm=trained",
             stacklevel=2,
         )
