@@ -46,6 +46,14 @@ TABLE = PaperTable(
         "Literature: as the paper gives it, not run here.",
         "The paper's R3D with 20 clips has 65.6 here and 67.5 in its Table I.",
     ),
+    compared=(
+        "r2plus1d_dsn_both",
+        "r2plus1d_dsn",
+        "r2plus1d_dsn_flow",
+        "r2plus1d_both",
+        "r2plus1d",
+        "r2plus1d_flow",
+    ),
     why_not_run="no Kinetics weights, no whole copy of the data set and no GPUs for R(2+1)D-34 are at hand",
 )
 

@@ -9,8 +9,8 @@ schedule.max_epochs=8 gives the same rows with another network. With ``flow.`` b
 are for the trainings on optical flow alone.
 
 Runs lie in OUTPUT/runs and OUTPUT/evaluations under names that stand for their configurations, so that all tables share
-them; tables lie in OUTPUT/<table>, differences between methods, with intervals, in OUTPUT/<table>/differences (Tables I
-and II, Fig. 4).
+them; tables lie in OUTPUT/<table>, differences between methods, with intervals, in OUTPUT/<table>/differences (Tables
+I, II, V and VI, Fig. 4).
 The same call goes on where it was stopped.
 """
 
@@ -205,7 +205,7 @@ def _below(folder: str, asked: Asked) -> str:
 def compare(table: PaperTable, planner: Planner, parts: Sequence[Part], asked: Asked, console: Console) -> None:
     """Print and write how sure the differences between methods are, over the seeds that have the main evaluation.
 
-    Another evaluation takes part if all of these seeds have it.
+    The main one is the first of the table's that is there; another takes part if all of its seeds have it.
     """
     from dsn_lightning.commands.comparing import compare_folders  # imports all of the training, which takes seconds
     from dsn_lightning.evaluation import comparison_table
@@ -214,10 +214,11 @@ def compare(table: PaperTable, planner: Planner, parts: Sequence[Part], asked: A
     for name in table.compared:
         commands = {part.seed: planner.evaluation(part, name, there=True) for part in parts}
         there[name] = {s: c.folder for s, c in commands.items() if c is not None and c.state() == "there"}
-    main_one, *others = table.compared
-    seeds = list(there[main_one])
-    if not seeds:
+    found = [name for name in table.compared if there[name]]
+    if not found:
         return
+    main_one, *others = found
+    seeds = list(there[main_one])
     own = [there[main_one][seed] for seed in seeds]
     beside = {n: [there[n][seed] for seed in seeds] for n in others if {*seeds} <= {*there[n]}}
     try:
@@ -228,6 +229,10 @@ def compare(table: PaperTable, planner: Planner, parts: Sequence[Part], asked: A
     statistics["about"]["evaluations"] = [_below(name, asked) for name in statistics["about"]["evaluations"]]
     shown = comparison_table.main_differences(statistics)
     lines = [comparison_table.explanation(statistics), *comparison_table.gap_lines(statistics)]
+    if any(":" in m["classifier"] for m in statistics["methods"]):
+        lines.append(
+            f"a classifier with an evaluation's name before the colon is of that one, others are of {main_one}"
+        )
     if shown:
         console.print(comparison_table.rich_differences(statistics, shown, title="differences between methods"))
         for line in lines:

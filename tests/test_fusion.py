@@ -11,14 +11,18 @@ import torch
 from sklearn.metrics import average_precision_score
 
 from dsn_lightning.commands.cli import run
+from dsn_lightning.commands.comparing import compare_folders
 from dsn_lightning.commands.evaluate import evaluate, evaluate_trained
 from dsn_lightning.data.sections import section_clip_starts
-from dsn_lightning.evaluation.fusion import Stream, fuse
+from dsn_lightning.evaluation import comparison_table
+from dsn_lightning.evaluation.fusion import fuse
+from dsn_lightning.evaluation.outcomes import Evaluation, evaluation_of
 from dsn_lightning.evaluation.scores import ClipScores
 from dsn_lightning.evaluation.table import FIELDS
 from dsn_lightning.selection.policy import Policy
 from synthetic import SyntheticData, composed, fresh
 
+POLICY = [Policy("dsn", ("dsn",))]
 RATES = ("top1", "top5", "mean_class", "map")
 
 
@@ -120,12 +124,16 @@ def test_rows_say_what_was_fused(streams, tmp_path):
 def test_only_the_selections_asked_for_are_fused(streams, tmp_path, capsys):
     rows = fused(streams, tmp_path, "selection=[dsn,uniform]")
     assert {selection for selection, *_ in rows} == {"dsn", "uniform"}
-    assert "oracle with the dsn classifier, 2:2" in capsys.readouterr().out
+    assert (
+        "oracle (dsn's classifier), 2:2: its selection method is not among those asked for" in capsys.readouterr().out
+    )
 
 
-def stream(folder: Path, **changes) -> Stream:
-    rows = json.loads((folder / "results.json").read_text())
-    return Stream(folder.name, rows, replace(ClipScores.load(folder / "clip_scores.npz"), **changes))
+def stream(folder: Path, *, change_rows=None, scores: ClipScores | None = None, **changes) -> Evaluation:
+    """The evaluation of a folder, with other columns of its scores or other fields of its rows."""
+    rows = [row | (change_rows or {}) for row in json.loads((folder / "results.json").read_text())]
+    scores = replace(scores or ClipScores.load(folder / "clip_scores.npz"), **changes)
+    return evaluation_of(folder.name, rows, scores, POLICY)
 
 
 def without(scores: ClipScores, video: int) -> ClipScores:
@@ -145,15 +153,15 @@ def without(scores: ClipScores, video: int) -> ClipScores:
 
 
 def test_videos_are_matched_by_id_and_those_without_a_match_counted(streams):
-    policy = [Policy("dsn", ("dsn",))]
-    rgb, flow = stream(streams / "rgb"), stream(streams / "flow")
-    shorter = Stream("flow", [row | {"videos": 9} for row in flow.rows], without(flow.scores, 5))
-    fusion = fuse([rgb, shorter], [1.0, 1.0], policy)
+    rgb = stream(streams / "rgb")
+    fewer = without(ClipScores.load(streams / "flow" / "clip_scores.npz"), 5)
+    shorter = stream(streams / "flow", scores=fewer, change_rows={"videos": 9})
+    fusion = fuse([rgb, shorter], [1.0, 1.0])
     assert fusion.left_out == ["test_5"]
-    assert fusion.num_videos == 9
+    assert len(fusion.evaluation.video_id) == 9
     assert [(row["videos"], row["videos_missing"]) for row in fusion.rows] == [(9, 1)] * 4
-    failed = Stream("flow", [row | {"videos": 9, "videos_failed": 1} for row in flow.rows], shorter.scores)
-    counts = [(r["videos"], r["videos_missing"], r["videos_failed"]) for r in fuse([rgb, failed], [1, 1], policy).rows]
+    failed = stream(streams / "flow", scores=fewer, change_rows={"videos": 9, "videos_failed": 1})
+    counts = [(r["videos"], r["videos_missing"], r["videos_failed"]) for r in fuse([rgb, failed], [1, 1]).rows]
     assert counts == [(9, 0, 1)] * 4
     parts = [np.delete(dsn_by_hand(streams / modality, 2), 5, 0) for modality in ("rgb", "flow")]
     row = next(row for row in fusion.rows if (row["classifier"], row["M"]) == ("dsn", 2))
@@ -162,27 +170,75 @@ def test_videos_are_matched_by_id_and_those_without_a_match_counted(streams):
 
 
 def test_crops_and_clips_must_be_alike(streams):
-    rgb, flow = stream(streams / "rgb"), stream(streams / "flow")
-    other = replace(flow, rows=[row | {"crops": 3} for row in flow.rows])
-    with pytest.raises(ValueError, match="share no row"):
-        fuse([rgb, other], [1.0, 1.0], [Policy("dsn", ("dsn",))])
+    other = stream(streams / "flow", change_rows={"crops": 3})
+    with pytest.raises(ValueError, match=r"share no row.*or of another number of clips or crops"):
+        fuse([stream(streams / "rgb"), other], [1.0, 1.0])
 
 
 def test_streams_of_other_data_are_refused(streams):
-    rgb, flow = stream(streams / "rgb"), stream(streams / "flow")
-    policy = [Policy("dsn", ("dsn",))]
+    rgb, flow = streams / "rgb", streams / "flow"
+    targets = ClipScores.load(flow / "clip_scores.npz").targets
     wrong = {
-        "other classes": stream(streams / "flow", classes=np.array(["left", "right"])),
-        "no video in common": stream(streams / "flow", video_id=np.array([f"x{i}" for i in range(10)])),
-        "other labels for video test_0": stream(streams / "flow", targets=flow.scores.targets[:, ::-1]),
-        "of another dataset: synthetic and hmdb51": replace(flow, rows=[r | {"dataset": "hmdb51"} for r in flow.rows]),
-        "of another split: None and 2": replace(flow, rows=[r | {"split": 2} for r in flow.rows]),
-        "no scores of what selection=dsn asks for": replace(flow, scores=stream(
-            streams / "flow", frames_per_clip=9).scores),
-    }  # fmt: skip
+        "other classes": stream(flow, classes=np.array(["left", "right"])),
+        "no video in common": stream(flow, video_id=np.array([f"x{i}" for i in range(10)])),
+        "other labels for video test_0": stream(flow, targets=targets[:, ::-1]),
+        "of another dataset: synthetic and hmdb51": stream(flow, change_rows={"dataset": "hmdb51"}),
+        "of another split: None and 2": stream(flow, change_rows={"split": 2}),
+        "had it other settings": stream(flow, frames_per_clip=9),
+    }
     for message, other in wrong.items():
         with pytest.raises(ValueError, match=message):
-            fuse([rgb, other], [1.0, 1.0], policy)
+            fuse([stream(rgb), other], [1.0, 1.0])
+
+
+def test_what_was_fused_is_compared_with_its_streams(streams, tmp_path):
+    """Differences are those of the rows, with intervals; from the files alone."""
+    rows, rgb = fused(streams, tmp_path / "both"), by_key(streams / "rgb")
+    statistics = compare_folders([tmp_path / "both"], number=300, others={"rgb": [streams / "rgb"]})
+    assert statistics["about"]["left_out"] == []
+    both = {(m["selection"], m["classifier"], m["M"]): m for m in statistics["methods"]}
+    for key, row in rows.items():
+        assert both[key]["map"]["value"] == pytest.approx(row["map"], abs=1e-6)
+    pairs = [d for d in statistics["differences"] if d["method"]["selection"] == d["other"]["selection"] == "dsn"
+             and d["method"]["classifier"] == "dsn" and d["other"]["classifier"] == "rgb:dsn"]  # fmt: skip
+    assert [pair["method"]["M"] for pair in pairs] == [1, 2]
+    for pair in pairs:
+        key = "dsn", "dsn", pair["method"]["M"]
+        assert pair["top1"]["value"] == pytest.approx(rows[key]["top1"] - rgb[key]["top1"])
+        assert pair["map"]["value"] == pytest.approx(rows[key]["map"] - rgb[key]["map"], abs=1e-6)
+        assert pair["map"]["low"] < pair["map"]["high"]
+    assert len(comparison_table.main_differences(statistics)) > len(pairs)
+
+
+def test_a_stream_alone_differs_from_itself_by_nothing(streams, tmp_path):
+    fused(streams, tmp_path / "rgb_alone", "fusion_weights=[1,0]")
+    statistics = compare_folders([tmp_path / "rgb_alone"], number=300, others={"rgb": [streams / "rgb"]})
+    same = [d for d in statistics["differences"] if d["other"]["classifier"] == f"rgb:{d['method']['classifier']}"
+            and d["method"]["selection"] == d["other"]["selection"]]  # fmt: skip
+    assert len(same) >= 10
+    for pair in same:
+        assert (pair["map"]["low"], pair["map"]["value"], pair["map"]["high"]) == pytest.approx((0, 0, 0), abs=1e-9)
+
+
+def test_a_fusion_may_be_fused_again(streams, tmp_path):
+    """Both streams' mean with one of them is a quarter of the other and three of this."""
+    fused(streams, tmp_path / "both")
+    evaluate(composed(f"fusion=[{tmp_path}/both,{streams}/rgb]", f"run_dir={tmp_path}/twice", name="evaluate"))
+    twice, at_once = by_key(tmp_path / "twice"), fused(streams, tmp_path / "once", "fusion_weights=[3,1]")
+    assert twice.keys() == at_once.keys()
+    for key, row in twice.items():
+        assert [row[name] for name in RATES] == pytest.approx([at_once[key][name] for name in RATES]), key
+        assert row["modality"] == "rgb+flow+rgb"
+
+
+def test_statistics_are_written_unless_turned_off(streams, tmp_path, capsys):
+    fused(streams, tmp_path / "both", "test.bootstrap=200")
+    statistics = json.loads((tmp_path / "both" / "statistics.json").read_text())
+    assert statistics["about"]["modality"] == "rgb+flow"
+    assert statistics["gap_share"]
+    assert "what choosing clips gains over uniform and dense ones" in capsys.readouterr().out
+    fused(streams, tmp_path / "none", "test.bootstrap=0")
+    assert not (tmp_path / "none" / "statistics.json").exists()
 
 
 @pytest.mark.parametrize(
@@ -192,6 +248,7 @@ def test_streams_of_other_data_are_refused(streams):
         (["fusion=rgb"], "must be lists"),
         (["fusion=[rgb,nowhere]"], "fusion=nowhere: holds no results.json"),
         (["fusion=[rgb,damaged]"], "fusion=damaged: cannot be read as an evaluation"),
+        (["fusion=[rgb,cut]"], "fusion=cut: cannot be read as an evaluation"),
         (["fusion=[rgb,empty]"], "fusion=empty: cannot be read as an evaluation"),
         (["fusion=[rgb,truncated]"], "fusion=truncated: cannot be read as an evaluation"),
         (["fusion=[rgb,spoilt]"], "fusion=spoilt: cannot be read as an evaluation"),
@@ -206,6 +263,9 @@ def test_streams_of_other_data_are_refused(streams):
 def test_wrong_input_gets_one_line(streams, overrides, message, monkeypatch, capsys, tmp_path):
     for name in ("damaged", "empty", "truncated", "spoilt"):
         shutil.copytree(streams / "flow", streams / name, dirs_exist_ok=True)
+    fused(streams, streams / "cut", "test.bootstrap=0")
+    written = (streams / "cut" / "video_scores.npz").read_bytes()
+    (streams / "cut" / "video_scores.npz").write_bytes(written[: len(written) // 2])
     (streams / "damaged" / "clip_scores.npz").write_bytes(b"not an archive")
     scores = (streams / "flow" / "clip_scores.npz").read_bytes()
     (streams / "truncated" / "clip_scores.npz").write_bytes(scores[: len(scores) // 2])

@@ -481,7 +481,7 @@ def test_what_cannot_be_compared_is_named(folders):
     (folders[0] / "results.json").write_text(json.dumps(rows))
     left_out = compare_runs(folders[:1], selections, number=100)["about"]["left_out"]
     assert left_out == [
-        "random (baseline's classifier), 2:2: no selection method of that name is known here",
+        "random (baseline's classifier), 2:2: its selection method is not among those asked for",
         "uniform (baseline's classifier), 3:2: the scores of what it keeps are not stored; had it other settings?",
     ]
 

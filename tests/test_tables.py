@@ -421,6 +421,11 @@ def test_two_streams(class_folders, tmp_path):
         (tmp_path / "out" / rows["R(2+1)D-RGB+FLOW"]["evaluations"][0] / "environment.json").read_text()
     )
     assert settings["fusion_weights"] == [1, 1.5]
+    statistics = json.loads((tmp_path / "out" / "table6" / "differences" / "folder.json").read_text())
+    both, flow = (rows[f"R(2+1)D-{stream}"]["ours"][0] for stream in ("RGB+FLOW", "FLOW"))
+    pair = next(d for d in statistics["differences"] if d["other"]["classifier"] == "r2plus1d_flow:baseline")
+    assert pair["method"]["classifier"] == "baseline"
+    assert pair["top1"]["value"] == pytest.approx(both - flow)
 
 
 @pytest.mark.slow

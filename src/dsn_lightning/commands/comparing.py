@@ -1,6 +1,6 @@
 """Statistics of finished evaluations, with the selection methods that ``conf/`` knows."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,8 @@ from dsn_lightning.commands.compose import compose_anew
 from dsn_lightning.commands.run import write_json
 from dsn_lightning.evaluation import comparison_table
 from dsn_lightning.evaluation.comparing import compare_runs, summary
-from dsn_lightning.evaluation.outcomes import evaluation_of
-from dsn_lightning.evaluation.scores import ClipScores
+from dsn_lightning.evaluation.outcomes import Evaluation
 from dsn_lightning.evaluation.statistics import Study
-from dsn_lightning.evaluation.table import Row
 from dsn_lightning.selection import Selection
 from dsn_lightning.visualize import class_figure
 
@@ -46,26 +44,16 @@ def compare_folders(
     )  # fmt: skip
 
 
-def write_statistics(
-    rows: Sequence[Row],
-    scores: ClipScores,
-    selections: Iterable[Selection],
-    run_dir: Path,
-    *,
-    number: int,
-    console: Console,
-) -> dict[str, Any]:
+def write_statistics(evaluation: Evaluation, run_dir: Path, *, number: int, console: Console) -> dict[str, Any]:
     """Write ``statistics.json`` of one evaluation, print its main part and return it.
 
     Args:
-        rows: of its results.
-        scores: that they came from.
-        selections: the methods.
+        evaluation: which.
         run_dir: gets the file and ``figures/classes.png``.
         number: of resamples.
         console: to print on.
     """
-    statistics = summary(Study([evaluation_of(str(run_dir), rows, scores, selections)], number=number))
+    statistics = summary(Study([evaluation], number=number))
     write_json(run_dir / "statistics.json", statistics)
     differences = comparison_table.against_references(statistics)
     if differences:

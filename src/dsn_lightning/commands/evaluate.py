@@ -27,8 +27,10 @@ from dsn_lightning.data.datamodule import SectionClipDataModule
 from dsn_lightning.data.modality import CHANNELS
 from dsn_lightning.dsn import DSN
 from dsn_lightning.errors import UsageError
+from dsn_lightning.evaluation.outcomes import evaluation_of
 from dsn_lightning.evaluation.scores import ClipScores, weights_hash
 from dsn_lightning.evaluation.scoring import Networks, Stopwatch, crops_seen, score_videos
+from dsn_lightning.evaluation.stored import CLIP_SCORES
 from dsn_lightning.evaluation.table import Row, evaluate_rows, rich_table, to_csv
 from dsn_lightning.files import write_atomically
 from dsn_lightning.jobs import run_processes
@@ -218,7 +220,7 @@ def evaluate_trained(
     for video_id, error in failures.items():
         console.print(f"counted as failed: {video_id} ({error})", soft_wrap=True, markup=False)
     run_dir.mkdir(parents=True, exist_ok=True)
-    scores.save(run_dir / "clip_scores.npz")
+    scores.save(run_dir / CLIP_SCORES)
     stock = data.stock()
     stock["test"]["failed"] = {video_id: str(error) for video_id, error in failures.items()}
     write_json(run_dir / "videos.json", stock)
@@ -242,7 +244,7 @@ def evaluate_trained(
         write_json(run_dir / "environment.json", environment())
     console.print(rich_table(rows, title=f"{cfg.dataset.name}, {len(videos)} test videos (rates in %)"))
     if number := cfg.test.get("bootstrap", 0):
-        write_statistics(rows, scores, selections, run_dir, number=number, console=console)
+        write_statistics(evaluation_of(str(run_dir), rows, scores, selections), run_dir, number=number, console=console)
     _figures(rows, scores, videos, data, networks, schemes[0], run_dir / "figures")
     if tracker is not None and tracker.loggers:
         role, leader = next(iter(given.items()))

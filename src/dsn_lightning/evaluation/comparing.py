@@ -29,8 +29,9 @@ from typing import Any
 from dsn_lightning.errors import UsageError
 from dsn_lightning.evaluation.classes import class_gains, confusion_counts, row_shares
 from dsn_lightning.evaluation.headroom import gap_shares, headroom
-from dsn_lightning.evaluation.outcomes import Method, beside, read_evaluation
+from dsn_lightning.evaluation.outcomes import Method, beside
 from dsn_lightning.evaluation.statistics import FIGURES, Estimate, Study
+from dsn_lightning.evaluation.stored import read_evaluation
 from dsn_lightning.selection import Selection
 
 _ORDER = ("dsn", "dsn_fixed", "max_response")  # of pairs: these, then other methods, then the references

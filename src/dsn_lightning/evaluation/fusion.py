@@ -3,37 +3,21 @@
 Each stream keeps the clips that its own sampler or grid chooses; what is averaged is what it makes of the video.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from dsn_lightning.errors import UsageError
-from dsn_lightning.evaluation.scores import ClipScores
-from dsn_lightning.evaluation.table import FIELDS, Row, draw_probabilities, mean_metrics
-from dsn_lightning.selection import Selection, VideoScores
+from dsn_lightning.evaluation.outcomes import Evaluation, Method, Outcome
+from dsn_lightning.evaluation.table import FIELDS, Row, mean_metrics
+from dsn_lightning.selection.surest import Surest
 
 _MATCHED = ("selection", "classifier", "M", "N", "clips", "crops")
 _SUMMED = ("gmacs_classifier", "gmacs_observation", "gmacs", "seconds_per_video")
-
-
-@dataclass(frozen=True)
-class Stream:
-    """One evaluation, of RGB or of flow.
-
-    Attributes:
-        name: for messages.
-        rows: of its results.
-        scores: that they came from.
-    """
-
-    name: str
-    rows: Sequence[Row]
-    scores: ClipScores
 
 
 @dataclass(frozen=True)
@@ -41,75 +25,82 @@ class Fusion:
     """What came out.
 
     Attributes:
-        rows: of results, in the order of the first stream's.
-        num_videos: that all streams have.
+        evaluation: of the videos that all streams have, with the methods that all have, in the first stream's order.
         left_out: ids of videos that some stream lacks; they count in no figure but as failed or missing.
-        unmatched: rows of the first stream that another lacks, or whose method is not among the selections, as
-            ``selection with the X classifier, M:N``.
+        unmatched: methods that some stream lacks, each with the reason.
     """
 
-    rows: list[Row]
-    num_videos: int
+    evaluation: Evaluation
     left_out: list[str]
     unmatched: list[str]
 
+    @property
+    def rows(self) -> list[Row]:
+        """The rows of ``results.json``."""
+        return [o.row for method, o in self.evaluation.outcomes.items() if method.selection != Surest.name]
 
-def fuse(streams: Sequence[Stream], weights: Sequence[float], selections: Iterable[Selection]) -> Fusion:
-    """Average the streams' class probabilities, video by video, for each row that all of them have.
+
+def fuse(streams: Sequence[Evaluation], weights: Sequence[float], *, name: str = "fusion") -> Fusion:
+    """Average the streams' class probabilities, video by video, for each method that all of them have.
 
     A row is the same in two streams if selection, classifier, M, N, clips and crops are. Where a method draws at
     random, the streams' first draws belong together, and so on. Costs are summed; a hit rate does not apply, since
     each stream keeps clips of its own.
 
     Args:
-        streams: at least two.
+        streams: at least two; one may be a fusion itself.
         weights: of each, >= 0; their sum counts for nothing.
-        selections: the methods.
+        name: of the evaluation that comes out.
 
     Raises:
         UsageError: the streams are not of the same data set, or share no video or no row.
     """
     _check(streams, weights)
-    share = np.asarray(weights, np.float64) / np.sum(weights)
+    share = [float(weight) for weight in np.asarray(weights, np.float64) / np.sum(weights)]
     places, left_out = common_videos(streams)
-    every = [stream.scores.videos() for stream in streams]
-    videos = [[own[v] for v in at] for own, at in zip(every, places, strict=True)]
-    targets = torch.from_numpy(streams[0].scores.targets[places[0]])
-    by_name = {selection.name: selection for selection in selections}
-    others = [{_key(row): row for row in stream.rows} for stream in streams[1:]]
-    rows, unmatched = [], []
-    for row in streams[0].rows:
-        matching = [row, *(known[_key(row)] for known in others if _key(row) in known)]
-        if row["selection"] not in by_name or len(matching) < len(streams):
-            unmatched.append(f"{row['selection']} with the {row['classifier']} classifier, {row['M']}:{row['N']}")
+    targets = streams[0].targets[places[0]]
+    outcomes: dict[Method, Outcome] = {}
+    known = dict.fromkeys(reason for stream in streams for reason in stream.left_out)
+    unmatched = []
+    for method, first in streams[0].outcomes.items():
+        own = [stream.outcomes.get(method) for stream in streams]
+        matching = [o for o in own if o is not None and _key(o.row) == _key(first.row)]
+        if len(matching) < len(streams):
+            if method.selection != Surest.name and not any(reason.startswith(f"{method}: ") for reason in known):
+                unmatched.append(f"{method}: not in every stream, or of another number of clips or crops")
             continue
-        selection = by_name[row["selection"]]
-        answers = [
-            _answers(stream, seen, own, selection) for stream, seen, own in zip(streams, videos, matching, strict=True)
-        ]
-        if len({len(draws) for draws in answers}) > 1:
-            raise UsageError(f"fusion: {row['selection']} has other numbers of draws in {_names(streams)}")
-        draws = [weighted_mean(draw, share) for draw in zip(*answers, strict=True)]
-        rows.append(_row(matching, mean_metrics(draws, targets), num_videos=len(places[0])))
-    if not rows:
+        if len({len(outcome.probabilities) for outcome in matching}) > 1:
+            raise UsageError(f"fusion: {method.selection} has other numbers of draws in {_names(streams)}")
+        probabilities = weighted_mean([o.probabilities[:, at] for o, at in zip(matching, places, strict=True)], share)
+        figures = mean_metrics([torch.from_numpy(draw) for draw in probabilities], torch.from_numpy(targets))
+        row = _row([outcome.row for outcome in matching], figures, num_videos=len(targets))
+        outcomes[method] = Outcome(probabilities, None, None, first.sampler, row)
+    unmatched += known
+    if not outcomes:
+        why = "".join(f"; {reason}" for reason in sorted(unmatched, key=lambda own: own.endswith("asked for"))[:3])
         raise UsageError(
-            f"fusion: {_names(streams)} share no row; a row is the same if {', '.join(_MATCHED)} are the same"
+            f"fusion: {_names(streams)} share no row; a row is the same if {', '.join(_MATCHED)} are the same{why}"
         )
-    return Fusion(rows, len(places[0]), left_out, unmatched)
+    evaluation = Evaluation(
+        name, streams[0].classes, streams[0].video_id[places[0]], targets,
+        test={field: _joined([stream.test[field] for stream in streams], numbers=True) for field in streams[0].test},
+        networks=_networks(streams, share), outcomes=outcomes,
+    )  # fmt: skip
+    return Fusion(evaluation, left_out, unmatched)
 
 
-def weighted_mean(probabilities: Sequence[Tensor], share: NDArray[np.float64]) -> Tensor:
-    """Return the streams' probabilities, each (V, J), averaged with shares of sum 1.
+def weighted_mean(probabilities: Sequence[NDArray[np.float32]], share: Sequence[float]) -> NDArray[np.float32]:
+    """Return the streams' probabilities, each (D, V, J), averaged with shares of sum 1.
 
-    >>> weighted_mean([torch.tensor([[1.0, 0.0]]), torch.tensor([[0.2, 0.8]])], np.array([0.5, 0.5]))
-    tensor([[0.6000, 0.4000]])
+    >>> weighted_mean([np.float32([[[1, 0]]]), np.float32([[[0.2, 0.8]]])], [0.5, 0.5])
+    array([[[0.6, 0.4]]], dtype=float32)
     """
-    return sum((float(w) * p for w, p in zip(share, probabilities, strict=True)), torch.zeros(()))
+    return np.asarray(sum(w * p for w, p in zip(share, probabilities, strict=True)), np.float32)
 
 
-def common_videos(streams: Sequence[Stream]) -> tuple[list[NDArray[np.int64]], list[str]]:
+def common_videos(streams: Sequence[Evaluation]) -> tuple[list[NDArray[np.int64]], list[str]]:
     """Return, for each stream, the places of the videos that all have, in the same order; and the ids of the others."""
-    ids = [[str(v) for v in stream.scores.video_id] for stream in streams]
+    ids = [[str(v) for v in stream.video_id] for stream in streams]
     shared = set(ids[0]).intersection(*ids[1:])
     order = [v for v in ids[0] if v in shared]
     if not order:
@@ -121,7 +112,7 @@ def common_videos(streams: Sequence[Stream]) -> tuple[list[NDArray[np.int64]], l
     return places, sorted(set().union(*ids) - shared)
 
 
-def _check(streams: Sequence[Stream], weights: Sequence[float]) -> None:
+def _check(streams: Sequence[Evaluation], weights: Sequence[float]) -> None:
     if len(streams) < 2:
         raise UsageError(f"fusion: takes two or more evaluations, given is {len(streams)}")
     if len(weights) != len(streams):
@@ -130,19 +121,19 @@ def _check(streams: Sequence[Stream], weights: Sequence[float]) -> None:
         raise UsageError(f"fusion_weights={list(weights)}: must be numbers of at least 0, and one above")
     first = streams[0]
     for stream in streams[1:]:
-        if list(stream.scores.classes) != list(first.scores.classes):
+        if stream.classes != first.classes:
             raise UsageError(f"fusion: {stream.name} has other classes than {first.name}")
         for name in ("dataset", "split"):
-            own, other = ({row[name] for row in s.rows} for s in (first, stream))
-            if own != other:
+            own, other = ({outcome.row[name] for outcome in s.outcomes.values()} for s in (first, stream))
+            if own and other and own != other:
                 raise UsageError(
                     f"fusion: {first.name} and {stream.name} are of another {name}: "
                     f"{', '.join(map(str, own))} and {', '.join(map(str, other))}"
                 )
         places, _ = common_videos([first, stream])
-        differ = (first.scores.targets[places[0]] > 0) != (stream.scores.targets[places[1]] > 0)
+        differ = (first.targets[places[0]] > 0) != (stream.targets[places[1]] > 0)
         if differ.any():
-            wrong = first.scores.video_id[places[0]][differ.any(1)][0]
+            wrong = first.video_id[places[0]][differ.any(1)][0]
             raise UsageError(f"fusion: {first.name} and {stream.name} have other labels for video {wrong}")
 
 
@@ -150,21 +141,14 @@ def _key(row: Row) -> tuple[Any, ...]:
     return tuple(row[name] for name in _MATCHED)
 
 
-def _answers(stream: Stream, videos: Sequence[VideoScores], row: Row, selection: Selection) -> list[Tensor]:
-    """Return the probabilities (V, J) of each draw."""
-    scores, classifier = stream.scores, row["classifier"]
-    scheme = scores.scheme(row["M"], row["N"])
-    try:
-        starts = [selection.select(video, scheme, classifier) for video in videos]  # each (D, K)
-        return [
-            draw_probabilities(videos, [own[d] for own in starts], classifier, consensus=scores.consensus)
-            for d in range(len(starts[0]))
-        ]
-    except KeyError as error:
-        raise UsageError(
-            f"fusion: {stream.name} holds no scores of what selection={selection.name} asks for; was it evaluated with "
-            "other settings of that method?"
-        ) from error
+def _networks(streams: Sequence[Evaluation], share: Sequence[float]) -> dict[str, str]:
+    """Return what stands for the weights of each network, and for how the streams are weighed."""
+    names = dict.fromkeys(name for stream in streams for name in stream.networks)
+    weighed = list(zip(share, streams, strict=True))
+    return {
+        name: "+".join(f"{w:g}*{stream.networks[name]}" for w, stream in weighed if name in stream.networks)
+        for name in names
+    }  # fmt: skip
 
 
 def _row(rows: Sequence[Row], figures: Mapping[str, float | None], *, num_videos: int) -> Row:
@@ -181,13 +165,13 @@ def _row(rows: Sequence[Row], figures: Mapping[str, float | None], *, num_videos
     return fused
 
 
-def _joined(values: Sequence[Any]) -> Any:
-    """Return what the streams agree on; else names joined, and None for numbers."""
+def _joined(values: Sequence[Any], *, numbers: bool = False) -> Any:
+    """Return what the streams agree on; else words joined, and numbers, too, if so asked; otherwise None."""
     different = list(dict.fromkeys(values))
     if len(different) == 1:
         return different[0]
-    return "+".join(different) if all(isinstance(value, str) for value in different) else None
+    return "+".join(map(str, different)) if numbers or all(isinstance(v, str) for v in different) else None
 
 
-def _names(streams: Sequence[Stream]) -> str:
+def _names(streams: Sequence[Evaluation]) -> str:
     return " and ".join(stream.name for stream in streams)

@@ -1,11 +1,7 @@
 """What each method makes of every video, and evaluations of the same videos laid side by side."""
 
-import json
-import zipfile
-import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -83,6 +79,12 @@ class Evaluation:
     left_out: tuple[str, ...] = ()
 
 
+def take(outcome: Outcome, places: NDArray[np.int64]) -> Outcome:
+    """Return what is known of the videos at ``places``, (V',), in their order."""
+    hits, held = (None if counts is None else counts[places] for counts in (outcome.hits, outcome.held))
+    return replace(outcome, probabilities=outcome.probabilities[:, places], hits=hits, held=held)
+
+
 _TEST = ("frames_per_clip", "frame_stride", "crops", "consensus", "dense_clips", "random_draws")
 _SAME = tuple(f for f in FIELDS if f not in (*ROW_FIGURES, "top5", "seed", "videos", "videos_missing", "videos_failed"))
 
@@ -126,7 +128,7 @@ def evaluation_of(name: str, rows: Sequence[Row], scores: ClipScores, selections
     for row in rows:
         method = Method(row["selection"], row["classifier"], row["M"], row["N"])
         if method.selection not in by_name:
-            left_out.append(f"{method}: no selection method of that name is known here")
+            left_out.append(f"{method}: its selection method is not among those asked for")
             continue
         scheme = scores.scheme(method.M, method.N)
         try:
@@ -148,22 +150,6 @@ def evaluation_of(name: str, rows: Sequence[Row], scores: ClipScores, selections
         outcomes=outcomes,
         left_out=tuple(left_out),
     )
-
-
-def read_evaluation(folder: Path, selections: Iterable[Selection]) -> Evaluation:
-    """Read the folder of a run or of dsn-evaluate.
-
-    Raises:
-        UsageError: it holds no results or no clip scores, or they cannot be read.
-    """
-    results, scores = folder / "results.json", folder / "clip_scores.npz"
-    for file in (results, scores):
-        if not file.is_file():
-            raise UsageError(f"{folder}: holds no {file.name}; give the folder of a run or of dsn-evaluate")
-    try:
-        return evaluation_of(str(folder), json.loads(results.read_text()), ClipScores.load(scores), selections)
-    except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise UsageError(f"{folder}: cannot be read as an evaluation ({error}); evaluate it again") from error
 
 
 def align(evaluations: Sequence[Evaluation]) -> list[Evaluation]:
@@ -244,13 +230,8 @@ def _in_order_of(first: Evaluation, own: Evaluation) -> Evaluation:
         raise UsageError(f"{own.name} and {first.name} have other labels for video {first.video_id[differ][0]}")
     return replace(
         own, video_id=own.video_id[order], targets=own.targets[order],
-        outcomes={method: _take(outcome, order) for method, outcome in own.outcomes.items()},
+        outcomes={method: take(outcome, order) for method, outcome in own.outcomes.items()},
     )  # fmt: skip
-
-
-def _take(outcome: Outcome, order: NDArray[np.int64]) -> Outcome:
-    hits, held = (None if counts is None else counts[order] for counts in (outcome.hits, outcome.held))
-    return replace(outcome, probabilities=outcome.probabilities[:, order], hits=hits, held=held)
 
 
 def _refuse_other_rows(method: Method, evaluations: Sequence[Evaluation]) -> None:

@@ -11,6 +11,7 @@ from markupsafe import Markup
 
 from dsn_lightning.errors import UsageError
 from dsn_lightning.evaluation import comparison_table
+from dsn_lightning.evaluation.stored import stored_scores
 from dsn_lightning.report.collect import Source
 from dsn_lightning.report.results import Result
 from dsn_lightning.report.tables import NAMES, NOTHING, Cell, Table
@@ -52,7 +53,7 @@ def evaluations_of(results: Sequence[Result], sources: Sequence[Source]) -> list
             rows.setdefault(name, []).append(i)
     groups: dict[tuple[int, ...], list[Source]] = {}
     for source in sources:
-        if source.name in rows and (source.folder / "clip_scores.npz").is_file():
+        if source.name in rows and stored_scores(source.folder) is not None:
             groups.setdefault(tuple(rows[source.name]), []).append(source)
     return list(groups.values())
 
@@ -99,7 +100,8 @@ def comparisons_of(
 def _written(source: Source) -> dict[str, Any] | None:
     path = source.folder / "statistics.json"
     try:
-        if path.stat().st_mtime < (source.folder / "clip_scores.npz").stat().st_mtime:  # of an evaluation before this
+        scores = stored_scores(source.folder)
+        if scores is None or path.stat().st_mtime < scores.stat().st_mtime:  # of an evaluation before this
             return None
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):

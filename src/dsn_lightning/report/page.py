@@ -14,6 +14,7 @@ from typing import Any
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
+from dsn_lightning.evaluation.stored import CLIP_SCORES, stored_scores
 from dsn_lightning.files import write_atomically
 from dsn_lightning.report.collect import Collection, Run
 from dsn_lightning.report.comparisons import Compare, Comparison, comparisons_of, evaluations_of
@@ -79,6 +80,12 @@ class Report:
         return [run for run in self.runs if run.state not in _FINE]
 
 
+def _shows_clips(folder: Path) -> bool:
+    """Whether a folder holds an evaluation with clips of its own, which a fusion has not."""
+    stored = stored_scores(folder)
+    return stored.name == CLIP_SCORES if stored else (folder / "figures").is_dir()
+
+
 def make_report(
     found: Collection,
     compare: Compare,
@@ -101,9 +108,7 @@ def make_report(
     comparisons, lacking = comparisons_of(groups, compare, at_most=num_statistics, say=say)
     notes = [*found.notes, *lacking]
     shown = []
-    evaluations = [
-        s for s in found.sources if (s.folder / "clip_scores.npz").is_file() or (s.folder / "figures").is_dir()
-    ]
+    evaluations = [source for source in found.sources if _shows_clips(source.folder)]
     for i, source in enumerate(evaluations[:num_sheets]):
         say(f"clips of {source.name} ({i + 1} of {min(len(evaluations), num_sheets)})")
         shown += sheets_of(source)

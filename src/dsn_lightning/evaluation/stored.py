@@ -1,0 +1,99 @@
+"""What an evaluation leaves in its folder for later comparisons, and how it is read again.
+
+Beside ``results.json`` lies either ``clip_scores.npz`` (see `scores`), from which every method is worked out anew, or,
+where clip scores of several evaluations were fused, ``video_scores.npz``: what each method made of each video.
+"""
+
+import json
+import zipfile
+import zlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dsn_lightning.errors import UsageError
+from dsn_lightning.evaluation.outcomes import Evaluation, Method, Outcome, evaluation_of
+from dsn_lightning.evaluation.scores import ClipScores
+from dsn_lightning.selection import Selection
+from dsn_lightning.selection.surest import Surest
+
+CLIP_SCORES = "clip_scores.npz"
+VIDEO_SCORES = "video_scores.npz"
+
+
+def stored_scores(folder: Path) -> Path | None:
+    """Return the file that a folder's results came from, the newer of two; None if there is none."""
+    files = [file for name in (CLIP_SCORES, VIDEO_SCORES) if (file := folder / name).is_file()]
+    return max(files, key=lambda file: file.stat().st_mtime, default=None)
+
+
+def read_evaluation(folder: Path, selections: Iterable[Selection]) -> Evaluation:
+    """Read the folder of a run or of dsn-evaluate.
+
+    Args:
+        folder: with results and scores.
+        selections: the methods that are wanted.
+
+    Raises:
+        UsageError: it holds no results or no scores, or they cannot be read.
+    """
+    results, scores = folder / "results.json", stored_scores(folder)
+    for file in (results, scores or folder / CLIP_SCORES):
+        if not file.is_file():
+            raise UsageError(f"{folder}: holds no {file.name}; give the folder of a run or of dsn-evaluate")
+    assert scores is not None
+    try:
+        rows = json.loads(results.read_text())
+        if scores.name == VIDEO_SCORES:
+            return load_outcomes(scores, selections)
+        return evaluation_of(str(folder), rows, ClipScores.load(scores), selections)
+    except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise UsageError(f"{folder}: cannot be read as an evaluation ({error}); evaluate it again") from error
+
+
+def save_outcomes(evaluation: Evaluation, path: Path) -> None:
+    """Write what each method made of each video, as ``video_scores.npz``; the file appears whole or not at all.
+
+    Its columns are those of `Evaluation`; ``outcomes`` holds a JSON object a method, and ``probabilities_0`` and so on
+    their float32 (D, V, J). Hits are not kept: where scores are fused, they apply to no clip.
+    """
+    rows = [json.dumps({**vars(m), "sampler": o.sampler, "row": o.row}) for m, o in evaluation.outcomes.items()]
+    partial = path.with_name(f".{path.stem}.partial.npz")
+    columns: dict[str, Any] = {
+        "classes": np.array(evaluation.classes),
+        "video_id": evaluation.video_id,
+        "targets": evaluation.targets,
+        "test": np.array(json.dumps(evaluation.test)),
+        "networks": np.array(json.dumps(evaluation.networks)),
+        "outcomes": np.array(rows),
+    }
+    columns |= {f"probabilities_{i}": o.probabilities for i, o in enumerate(evaluation.outcomes.values())}
+    np.savez_compressed(partial, **columns)
+    partial.replace(path)
+
+
+def load_outcomes(path: Path, selections: Iterable[Selection]) -> Evaluation:
+    """Read ``video_scores.npz``, those of the methods that are among the selections."""
+    wanted = {selection.name for selection in selections}
+    wanted |= {Surest.name} if "oracle" in wanted else set()  # see `Evaluation`
+    outcomes, left_out = {}, []
+    with path.open("rb") as content, np.load(content, allow_pickle=False) as file:
+        for i, line in enumerate(file["outcomes"]):
+            own = json.loads(str(line))
+            method = Method(own["selection"], own["classifier"], own["M"], own["N"])
+            if method.selection in wanted:
+                outcomes[method] = Outcome(file[f"probabilities_{i}"], None, None, own["sampler"], own["row"])
+            else:
+                left_out.append(f"{method}: its selection method is not among those asked for")
+        return Evaluation(
+            name=str(path.parent),
+            classes=tuple(str(c) for c in file["classes"]),
+            video_id=file["video_id"],
+            targets=file["targets"],
+            test=json.loads(file["test"].item()),
+            networks=json.loads(file["networks"].item()),
+            outcomes=outcomes,
+            left_out=tuple(left_out),
+        )
