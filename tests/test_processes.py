@@ -29,7 +29,7 @@ from dsn_lightning.data.needle import Needle
 from dsn_lightning.data.transforms import Crop
 from dsn_lightning.dsn import DSN
 from dsn_lightning.evaluation.scores import ClipScores
-from dsn_lightning.jobs import _cause, run_processes
+from dsn_lightning.processes import _cause, run_processes
 from dsn_lightning.schedules import MultiStep
 from processes import call, start
 from wandb_files import read_all

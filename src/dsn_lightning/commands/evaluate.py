@@ -33,7 +33,7 @@ from dsn_lightning.evaluation.scoring import Networks, Stopwatch, crops_seen, sc
 from dsn_lightning.evaluation.stored import CLIP_SCORES
 from dsn_lightning.evaluation.table import Row, evaluate_rows, rich_table, to_csv
 from dsn_lightning.files import write_atomically
-from dsn_lightning.jobs import run_processes
+from dsn_lightning.processes import run_processes
 from dsn_lightning.selection import Scheme, Selection
 from dsn_lightning.tracking import Evaluation, Tracker
 from dsn_lightning.visualize import contact_sheets, cost_figure, sheet_videos

@@ -43,7 +43,7 @@ from dsn_lightning.commands.tracked import tracked
 from dsn_lightning.data.bad_videos import BadVideos
 from dsn_lightning.data.datamodule import SUBSETS, SectionClipDataModule
 from dsn_lightning.errors import UsageError
-from dsn_lightning.jobs import STARTED_HERE, run_processes
+from dsn_lightning.processes import STARTED_HERE, run_processes
 from dsn_lightning.recognizer import Recognizer
 from dsn_lightning.tracking import STOPPED_BY_SIGTERM, Tracker
 from dsn_lightning.weights import WeightsError, load_into, read_weights, tensors_of
