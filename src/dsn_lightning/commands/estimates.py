@@ -153,9 +153,9 @@ class Costs:
         if key not in self._speeds:
             own = _countable(cfg)
             classifier, observation = self.macs_here(cfg)
-            few = 1 if classifier > 5e10 else 4 if classifier > 1e9 else 32  # clips at once: seconds on a CPU
+            few, often = (1, 1) if classifier > 5e10 else (4, 3) if classifier > 1e9 else (32, 15)  # seconds on a CPU
             with open_dict(own):
-                own.update(device="auto", threads=None, batch_size=few, repeats=1, precision="32-true")
+                own.update(device="auto", threads=None, batch_size=few, repeats=often, precision="32-true")
             found = measured(own, {"classifier": classifier, "observation": observation}, own.N, clip=input_shape(cfg))
             self._speeds[key] = {n["network"]: 1e9 * n["gmacs_per_second"] for n in found["networks"]}
         return self._speeds[key]
