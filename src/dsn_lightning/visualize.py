@@ -136,9 +136,11 @@ def clips_figure(curves: Mapping[str, Sequence[tuple[int, float, float | None]]]
         spread = [100 * (p[2] or 0.0) for p in points]
         axes.errorbar(clips, mean, yerr=spread if any(spread) else None, marker="o", ms=4, capsize=3, label=name,
                       color=_COLOURS.get(name))  # fmt: skip
-    axes.set(xlabel="clips that are classified (M, N = 3)", ylabel=f"{metric} (%)", title=title)
+    axes.set(xlabel="clips that are classified (M, N = 3)", ylabel=f"{metric} (%)",
+             xticks=sorted({p[0] for points in curves.values() for p in points}))  # fmt: skip
     axes.grid(alpha=0.3)
-    axes.legend(frameon=False, fontsize="small")
+    figure.suptitle(title)
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=len(curves), frameon=False)
     figure.savefig(path, dpi=150)
 
 
