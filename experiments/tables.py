@@ -205,17 +205,22 @@ def _below(folder: str, asked: Asked) -> str:
 def compare(table: PaperTable, planner: Planner, parts: Sequence[Part], asked: Asked, console: Console) -> None:
     """Print and write how sure the differences between methods are, over the seeds that have the main evaluation.
 
-    The main one is the first of the table's that is there; another takes part if all of its seeds have it.
+    Where the main one is of two streams and not there, the next is the main one. Another takes part if all of its seeds
+    have it.
     """
     from dsn_lightning.commands.comparing import compare_folders  # imports all of the training, which takes seconds
     from dsn_lightning.evaluation import comparison_table
+    from dsn_lightning.evaluation.stored import stored_scores
 
     there: dict[str, dict[int, Path]] = {}
     for name in table.compared:
         commands = {part.seed: planner.evaluation(part, name, there=True) for part in parts}
-        there[name] = {s: c.folder for s, c in commands.items() if c is not None and c.state() == "there"}
+        there[name] = {
+            s: c.folder for s, c in commands.items()
+            if c is not None and c.state() == "there" and stored_scores(c.folder) is not None
+        }  # fmt: skip
     found = [name for name in table.compared if there[name]]
-    if not found:
+    if not found or (found[0] != table.compared[0] and not table.evaluations[table.compared[0]].fusion):
         return
     main_one, *others = found
     seeds = list(there[main_one])
@@ -229,7 +234,7 @@ def compare(table: PaperTable, planner: Planner, parts: Sequence[Part], asked: A
     statistics["about"]["evaluations"] = [_below(name, asked) for name in statistics["about"]["evaluations"]]
     shown = comparison_table.main_differences(statistics)
     lines = [comparison_table.explanation(statistics), *comparison_table.gap_lines(statistics)]
-    if any(":" in m["classifier"] for m in statistics["methods"]):
+    if beside or main_one != table.compared[0]:
         lines.append(
             f"a classifier with an evaluation's name before the colon is of that one, others are of {main_one}"
         )

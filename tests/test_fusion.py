@@ -14,11 +14,15 @@ from dsn_lightning.commands.cli import run
 from dsn_lightning.commands.comparing import compare_folders
 from dsn_lightning.commands.evaluate import evaluate, evaluate_trained
 from dsn_lightning.data.sections import section_clip_starts
+from dsn_lightning.errors import UsageError
 from dsn_lightning.evaluation import comparison_table
 from dsn_lightning.evaluation.fusion import fuse
 from dsn_lightning.evaluation.outcomes import Evaluation, evaluation_of
 from dsn_lightning.evaluation.scores import ClipScores
 from dsn_lightning.evaluation.table import FIELDS
+from dsn_lightning.report.collect import collect
+from dsn_lightning.report.comparisons import evaluations_of
+from dsn_lightning.report.results import results_of
 from dsn_lightning.selection.policy import Policy
 from synthetic import SyntheticData, composed, fresh
 
@@ -124,9 +128,8 @@ def test_rows_say_what_was_fused(streams, tmp_path):
 def test_only_the_selections_asked_for_are_fused(streams, tmp_path, capsys):
     rows = fused(streams, tmp_path, "selection=[dsn,uniform]")
     assert {selection for selection, *_ in rows} == {"dsn", "uniform"}
-    assert (
-        "oracle (dsn's classifier), 2:2: its selection method is not among those asked for" in capsys.readouterr().out
-    )
+    said = "oracle (dsn's classifier), 2:2: its selection method was not asked for or is not known here"
+    assert said in capsys.readouterr().out
 
 
 def stream(folder: Path, *, change_rows=None, scores: ClipScores | None = None, **changes) -> Evaluation:
@@ -171,7 +174,7 @@ def test_videos_are_matched_by_id_and_those_without_a_match_counted(streams):
 
 def test_crops_and_clips_must_be_alike(streams):
     other = stream(streams / "flow", change_rows={"crops": 3})
-    with pytest.raises(ValueError, match=r"share no row.*or of another number of clips or crops"):
+    with pytest.raises(ValueError, match=r"share no row.*2: of other numbers of clips or crops"):
         fuse([stream(streams / "rgb"), other], [1.0, 1.0])
 
 
@@ -231,12 +234,74 @@ def test_a_fusion_may_be_fused_again(streams, tmp_path):
         assert row["modality"] == "rgb+flow+rgb"
 
 
+def test_a_fusion_that_lacks_videos_is_compared_on_those_it_has(streams, tmp_path):
+    shutil.copytree(streams / "flow", tmp_path / "fewer")
+    without(ClipScores.load(streams / "flow" / "clip_scores.npz"), 5).save(tmp_path / "fewer" / "clip_scores.npz")
+    both = tmp_path / "both"
+    evaluate(composed(f"fusion=[{streams}/rgb,{tmp_path}/fewer]", f"run_dir={both}", name="evaluate"))
+    statistics = compare_folders([both], number=200, others={"rgb": [streams / "rgb"]})
+    assert statistics["about"]["videos"] == 9
+    assert statistics["about"]["left_out"] == [f"rgb: 1 videos that {both} was not tested on"]
+    rgb = next(m for m in statistics["methods"] if (m["selection"], m["classifier"], m["M"]) == ("dsn", "rgb:dsn", 2))
+    right = np.delete(dsn_by_hand(streams / "rgb", 2), 5, 0).argmax(1) == np.delete(np.arange(10) % 2, 5)
+    assert rgb["top1"]["value"] == pytest.approx(right.mean())
+    with pytest.raises(UsageError, match="test_5 is lacking there"):
+        compare_folders([streams / "rgb"], number=200, others={"both": [both]})
+
+
+def test_fusions_with_other_weights_are_not_two_seeds(streams, tmp_path):
+    fused(streams, tmp_path / "level")
+    fused(streams, tmp_path / "weighed", "fusion_weights=[1,3]")
+    with pytest.raises(UsageError, match=r"tested with fusion_weights=0.25\+0.75, .*level with 0.5\+0.5"):
+        compare_folders([tmp_path / "level", tmp_path / "weighed"], number=200)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda both: (both / "video_scores.npz").unlink(), "holds no video_scores.npz; fuse its streams again"),
+        (lambda both: shutil.copy(both.parent / "other" / "video_scores.npz", both), "not of the same fusion"),
+    ],
+)
+def test_what_does_not_belong_to_a_fusion_is_refused(streams, tmp_path, change, message):
+    both = tmp_path / "both"
+    fused(streams, both)
+    fused(streams, tmp_path / "other", "fusion_weights=[1,3]")
+    shutil.copy(streams / "rgb" / "clip_scores.npz", both)  # which results.json is not of
+    compare_folders([both], number=200)
+    change(both)
+    with pytest.raises(UsageError, match=message):
+        compare_folders([both], number=200)
+
+
+def test_what_only_one_stream_has_is_named(streams):
+    rgb, flow = stream(streams / "rgb"), stream(streams / "flow")
+    less = replace(rgb, outcomes={m: o for m, o in rgb.outcomes.items() if m.M == 2})
+    for order in ([less, flow], [flow, less]):
+        fusion = fuse(order, [1.0, 1.0])
+        assert "dsn (dsn's classifier), 1:2: not in rgb" in fusion.unmatched
+        assert set(fusion.evaluation.left_out) == {*fusion.unmatched}
+        assert {row["M"] for row in fusion.rows} == {2}
+
+
+def test_a_report_compares_a_fusion_whose_rows_lie_in_a_copy_as_well(streams, tmp_path):
+    fused(streams, tmp_path / "both")
+    (tmp_path / "a_table").mkdir()
+    shutil.copy(tmp_path / "both" / "results.json", tmp_path / "a_table")
+    found = collect([str(tmp_path)])
+    assert [[own.folder.name for own in group] for group in evaluations_of(results_of(found), found.sources)] == [
+        ["both"]
+    ]
+
+
 def test_statistics_are_written_unless_turned_off(streams, tmp_path, capsys):
     fused(streams, tmp_path / "both", "test.bootstrap=200")
     statistics = json.loads((tmp_path / "both" / "statistics.json").read_text())
     assert statistics["about"]["modality"] == "rgb+flow"
-    assert statistics["gap_share"]
     assert "what choosing clips gains over uniform and dense ones" in capsys.readouterr().out
+    assert statistics["headroom"] == statistics["gap_share"] == []  # each stream's best clips are not the best of both
+    alone = [method for method in statistics["methods"] if method["sampler"]]
+    assert {method["selection"] for method in alone} == {"dsn"}
     fused(streams, tmp_path / "none", "test.bootstrap=0")
     assert not (tmp_path / "none" / "statistics.json").exists()
 

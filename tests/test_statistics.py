@@ -15,7 +15,7 @@ from sklearn.metrics import average_precision_score, confusion_matrix, recall_sc
 from dsn_lightning.errors import UsageError
 from dsn_lightning.evaluation import comparison_table
 from dsn_lightning.evaluation.classes import class_gains, confusion_counts
-from dsn_lightning.evaluation.comparing import compare_runs, summary
+from dsn_lightning.evaluation.comparing import compare_runs, pairs, summary
 from dsn_lightning.evaluation.headroom import gap_share, gap_shares, headroom, paper_share
 from dsn_lightning.evaluation.outcomes import Evaluation, Method, Outcome, align, beside, evaluation_of
 from dsn_lightning.evaluation.resampling import as_they_are, average_precisions, class_means, ratio, resamples
@@ -474,6 +474,17 @@ def test_folders_are_compared_over_seeds(folders):
     assert sum(map(sum, statistics["confusion"]["counts"])) == 48
 
 
+def test_dense_clips_of_another_training_are_held_against_what_is_learned_at_any_scheme():
+    """Tables V and VI: dense clips are evaluated with the baseline's M:N, DSN with 6:3 and 10:3."""
+    learned = [Method("dsn", "dsn", m, 3) for m in (6, 10)]
+    dense = [Method("dense", "tsn:baseline", 1, 3), Method("dense", "flow:baseline", 1, 3)]
+    assert pairs([*learned, *dense]) == [*((own, other) for own in learned for other in dense), tuple(dense)]
+    at_hand = Method("dense", "tsn:baseline", 6, 3)
+    assert pairs([learned[0], dense[0], at_hand]) == [(learned[0], at_hand)]
+    own, uniform = Method("dense", "baseline", 6, 3), Method("uniform", "baseline", 6, 3)
+    assert pairs([own, dense[0], uniform]) == [(own, uniform)]
+
+
 def test_what_cannot_be_compared_is_named(folders):
     selections = [own for own in scored(0)[2] if own.name != "random"]
     rows = json.loads((folders[0] / "results.json").read_text())
@@ -481,7 +492,7 @@ def test_what_cannot_be_compared_is_named(folders):
     (folders[0] / "results.json").write_text(json.dumps(rows))
     left_out = compare_runs(folders[:1], selections, number=100)["about"]["left_out"]
     assert left_out == [
-        "random (baseline's classifier), 2:2: its selection method is not among those asked for",
+        "random (baseline's classifier), 2:2: its selection method was not asked for or is not known here",
         "uniform (baseline's classifier), 3:2: the scores of what it keeps are not stored; had it other settings?",
     ]
 

@@ -7,11 +7,12 @@ A *method* is ``{selection, classifier, M, N}``.
 - ``about``: ``dataset, split, modality, videos``; ``seeds`` of the trainings; ``evaluations``, their names;
   ``resamples``, ``level``, ``seed`` (of the resamples), ``resampled`` (``videos`` or ``videos and seeds``);
   ``left_out``, what could not be compared and why.
-- ``methods``: for each method its fields, ``clips``, and the estimates ``top1, mean_class, map, hit_rate``; null where
-  one does not apply.
+- ``methods``: for each method its fields, ``clips``, ``sampler`` (whose policy or scores choose, or null) and the
+  estimates ``top1, mean_class, map, hit_rate``; null where one does not apply.
 - ``differences``: for each two methods of the same M:N, and for the same selection of two trainings of the same M
-  (oracles left out), ``method``, ``other``, ``same_classifier``, the estimates of ``method`` minus ``other`` on the
-  same videos (of hit rates only at the same N, which says which sections hold the action), and ``mcnemar``: each seed's
+  (oracles left out; see `pairs`), ``method``, ``other``, ``same_classifier``, the estimates of ``method`` minus
+  ``other`` on the same videos (of hit rates only at the same M:N, which says which sections hold the action), and
+  ``mcnemar``: each seed's
   p-value of the exact test that both have the same top-1, null for random methods.
 - ``gap_share``: the share of the uniform-to-oracle gap that each method with a sampler closes; see `gap_shares`.
 - ``headroom``: what selection could gain with the baseline's classifier at each M:N; see `headroom`.
@@ -79,7 +80,8 @@ def summary(study: Study) -> dict[str, Any]:
     return {
         "about": _about(study),
         "methods": [
-            {**vars(m), "clips": study.outcomes(m)[0].row["clips"], **{f: _json(study.figure(m, f)) for f in FIGURES}}
+            {**vars(m), "clips": study.outcomes(m)[0].row["clips"], "sampler": study.outcomes(m)[0].sampler,
+             **{f: _json(study.figure(m, f)) for f in FIGURES}}
             for m in study.methods
         ],
         "differences": [_difference(study, method, other) for method, other in pairs(study.methods)],
@@ -97,7 +99,8 @@ def pairs(methods: Sequence[Method]) -> list[tuple[Method, Method]]:
     """Return every two methods of the same M:N once, what is learned before what it is held against; no oracles.
 
     Two trainings may choose the same number of clips from different numbers of candidates: another one's methods are
-    held against those of the same selection, whatever their N.
+    held against those of the same selection, whatever their N. Its dense clips depend on neither M nor N, and are held
+    against what is learned at any.
 
     >>> a, b = Method("uniform", "baseline", 1, 3), Method("dsn", "dsn", 1, 3)
     >>> [(str(x), str(y)) for x, y in pairs([a, b])]
@@ -108,13 +111,22 @@ def pairs(methods: Sequence[Method]) -> list[tuple[Method, Method]]:
     return [
         (first, second)
         for i, first in enumerate(ranked) for second in ranked[i + 1 :]
-        if first.M == second.M and (first.N == second.N or _of_two_trainings(first, second))
+        if (first.M == second.M and first.N == second.N)
+        or (_label(first) != _label(second) and _go_together(first, second, methods))
     ]  # fmt: skip
 
 
-def _of_two_trainings(first: Method, second: Method) -> bool:
-    labels = [":" in method.classifier and method.classifier.partition(":")[0] for method in (first, second)]
-    return first.selection == second.selection and labels[0] != labels[1]
+def _go_together(first: Method, second: Method, methods: Sequence[Method]) -> bool:
+    """Whether methods of two trainings that differ in M or N are held against each other."""
+    if first.selection == second.selection:
+        return first.M == second.M
+    at_hand = replace(second, M=first.M, N=first.N) in methods
+    return first.selection not in _REFERENCES and second.selection == "dense" and not at_hand
+
+
+def _label(method: Method) -> str:
+    """Return the name of the training, see `outcomes.beside`; empty for the first one's."""
+    return method.classifier.rpartition(":")[0]
 
 
 def _ranked(methods: Sequence[Method]) -> list[Method]:
@@ -139,7 +151,7 @@ def _difference(study: Study, method: Method, other: Method) -> dict[str, Any]:
         "method": dict(vars(method)), "other": dict(vars(other)),
         "same_classifier": method.classifier == other.classifier,
         **{figure: _json(study.difference(method, other, figure)) for figure in FIGURES},
-        **({"hit_rate": None} if method.N != other.N else {}),  # counted over other sections
+        **({"hit_rate": None} if (method.M, method.N) != (other.M, other.N) else {}),  # counted over other sections
         "mcnemar": study.mcnemar(method, other),
     }  # fmt: skip
 

@@ -8,19 +8,19 @@ from rich.table import Table
 Entry = Mapping[str, Any]
 
 _HEADINGS = {"top1": "top-1", "mean_class": "mean class", "map": "mAP", "hit_rate": "hit rate"}
-_NOT_LEARNED = ("random", "uniform", "dense", "oracle", "oracle_video")
 _NUM_NAMES = 4  # columns before those of figures
 
 
 def main_differences(statistics: Entry) -> list[Entry]:
     """Return the differences that are asked for first.
 
-    Each method that learns which clips to keep against uniform and dense clips of the same classifier; where it answers
+    Each method with a sampler against uniform and dense clips of the same classifier; where it answers
     with a classifier of its own, also against the baseline's; and such methods against each other. Of another
     training's methods (see `outcomes.beside`) those with the same selection, its uniform clips, and the dense ones of
     its baseline.
     """
-    learned = {_key(own) for own in statistics["methods"] if own["selection"] not in _NOT_LEARNED}
+    learned = {_key(own) for own in statistics["methods"] if own.get("sampler")}
+    learned |= {_key(own) for own in statistics["gap_share"]}  # of files from before methods said it
 
     def wanted(own: Entry) -> bool:
         method, other = own["method"], own["other"]

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from dsn_lightning.errors import UsageError
-from dsn_lightning.evaluation.outcomes import Evaluation, Method, Outcome
+from dsn_lightning.evaluation.outcomes import NOT_WANTED, Evaluation, Method, Outcome
 from dsn_lightning.evaluation.table import FIELDS, Row, mean_metrics
 from dsn_lightning.selection.surest import Surest
 
@@ -37,7 +37,7 @@ class Fusion:
     @property
     def rows(self) -> list[Row]:
         """The rows of ``results.json``."""
-        return [o.row for method, o in self.evaluation.outcomes.items() if method.selection != Surest.name]
+        return [outcome.row for outcome in self.evaluation.outcomes.values()]
 
 
 def fuse(streams: Sequence[Evaluation], weights: Sequence[float], *, name: str = "fusion") -> Fusion:
@@ -60,31 +60,32 @@ def fuse(streams: Sequence[Evaluation], weights: Sequence[float], *, name: str =
     places, left_out = common_videos(streams)
     targets = streams[0].targets[places[0]]
     outcomes: dict[Method, Outcome] = {}
-    known = dict.fromkeys(reason for stream in streams for reason in stream.left_out)
-    unmatched = []
-    for method, first in streams[0].outcomes.items():
-        own = [stream.outcomes.get(method) for stream in streams]
-        matching = [o for o in own if o is not None and _key(o.row) == _key(first.row)]
-        if len(matching) < len(streams):
-            if method.selection != Surest.name and not any(reason.startswith(f"{method}: ") for reason in known):
-                unmatched.append(f"{method}: not in every stream, or of another number of clips or crops")
+    unmatched = [f"{stream.name}: {reason}" for stream in streams for reason in stream.left_out]
+    for method in dict.fromkeys(method for stream in streams for method in stream.outcomes):
+        if method.selection == Surest.name:  # each stream's surest clips are not those of both
+            continue
+        matching = [stream.outcomes[method] for stream in streams if method in stream.outcomes]
+        if len(matching) < len(streams) or len({_key(outcome.row) for outcome in matching}) > 1:
+            lacking = [stream.name for stream in streams if method not in stream.outcomes]
+            why = f"not in {' and '.join(lacking)}" if lacking else "of other numbers of clips or crops"
+            unmatched.append(f"{method}: {why}")
             continue
         if len({len(outcome.probabilities) for outcome in matching}) > 1:
             raise UsageError(f"fusion: {method.selection} has other numbers of draws in {_names(streams)}")
         probabilities = weighted_mean([o.probabilities[:, at] for o, at in zip(matching, places, strict=True)], share)
         figures = mean_metrics([torch.from_numpy(draw) for draw in probabilities], torch.from_numpy(targets))
         row = _row([outcome.row for outcome in matching], figures, num_videos=len(targets))
-        outcomes[method] = Outcome(probabilities, None, None, first.sampler, row)
-    unmatched += known
+        outcomes[method] = Outcome(probabilities, None, None, matching[0].sampler, row)
     if not outcomes:
-        why = "".join(f"; {reason}" for reason in sorted(unmatched, key=lambda own: own.endswith("asked for"))[:3])
+        why = "".join(f"; {reason}" for reason in sorted(unmatched, key=lambda own: own.endswith(NOT_WANTED))[:3])
         raise UsageError(
             f"fusion: {_names(streams)} share no row; a row is the same if {', '.join(_MATCHED)} are the same{why}"
         )
     evaluation = Evaluation(
         name, streams[0].classes, streams[0].video_id[places[0]], targets,
-        test={field: _joined([stream.test[field] for stream in streams], numbers=True) for field in streams[0].test},
-        networks=_networks(streams, share), outcomes=outcomes,
+        test={field: _joined([stream.test.get(field) for stream in streams], numbers=True) for field in streams[0].test}
+        | {"fusion_weights": "+".join(f"{w:g}" for w in share)},
+        networks=_networks(streams), outcomes=outcomes, left_out=tuple(unmatched),
     )  # fmt: skip
     return Fusion(evaluation, left_out, unmatched)
 
@@ -141,14 +142,10 @@ def _key(row: Row) -> tuple[Any, ...]:
     return tuple(row[name] for name in _MATCHED)
 
 
-def _networks(streams: Sequence[Evaluation], share: Sequence[float]) -> dict[str, str]:
-    """Return what stands for the weights of each network, and for how the streams are weighed."""
+def _networks(streams: Sequence[Evaluation]) -> dict[str, str]:
+    """Return what stands for the weights of each network of all streams."""
     names = dict.fromkeys(name for stream in streams for name in stream.networks)
-    weighed = list(zip(share, streams, strict=True))
-    return {
-        name: "+".join(f"{w:g}*{stream.networks[name]}" for w, stream in weighed if name in stream.networks)
-        for name in names
-    }  # fmt: skip
+    return {name: "+".join(s.networks[name] for s in streams if name in s.networks) for name in names}
 
 
 def _row(rows: Sequence[Row], figures: Mapping[str, float | None], *, num_videos: int) -> Row:

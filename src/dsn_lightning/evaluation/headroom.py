@@ -7,6 +7,7 @@ import numpy as np
 
 from dsn_lightning.evaluation.outcomes import Method
 from dsn_lightning.evaluation.statistics import Estimate, Study
+from dsn_lightning.evaluation.table import is_fused
 from dsn_lightning.paper import paper_table
 from dsn_lightning.selection.surest import Surest
 
@@ -75,7 +76,7 @@ def gap_share(study: Study, method: Method, low: Method, high: Method, figure: s
 
 
 def gap_shares(study: Study, method: Method) -> list[dict[str, Any]]:
-    """Return the shares of the uniform-to-oracle gap that a method closes, in top-1 and mAP.
+    """Return the shares of the uniform-to-oracle gap that a method closes, in top-1 and mAP; none of fused streams.
 
     Each entry has the method's ``selection, classifier, M, N``, the ``figure``, what `Share` holds, and
 
@@ -83,8 +84,11 @@ def gap_shares(study: Study, method: Method) -> list[dict[str, Any]]:
       baseline's, while the method answers with its own), the only share that the paper's Table I allows;
     - ``paper``: the mixed share in Table I, where it has DSN on this data set in this figure; else None.
     """
-    found = []
-    dataset = study.outcomes(method)[0].row.get("dataset")
+    found: list[dict[str, Any]] = []
+    row = study.outcomes(method)[0].row
+    if is_fused(row):
+        return found
+    dataset = row.get("dataset")
     for ends in dict.fromkeys((method.classifier, "baseline")):
         low, high = (replace(method, selection=name, classifier=ends) for name in ("uniform", "oracle"))
         if not (study.has(low) and study.has(high)):
@@ -124,12 +128,14 @@ def headroom(study: Study, *, classifier: str = "baseline") -> list[dict[str, An
     """Return what choosing clips could gain over uniform ones at each M:N, with one classifier and no sampler.
 
     Each entry has ``M, N, classifier``, ``figures``: top1, mean_class, map -> ``uniform`` and the gains over it of
-    `GAINS` (those that were evaluated), and a ``verdict`` in words. Empty where uniform or oracle clips were not.
+    `GAINS` (those that were evaluated), and a ``verdict`` in words. Empty where uniform or oracle clips were not, and
+    for fused streams.
     """
     found = []
     for uniform in study.methods:
         oracle = replace(uniform, selection="oracle")
-        if (uniform.selection, uniform.classifier) != ("uniform", classifier) or not study.has(oracle):
+        of_another = (uniform.selection, uniform.classifier) != ("uniform", classifier)
+        if of_another or not study.has(oracle) or is_fused(study.outcomes(uniform)[0].row):
             continue
         others = [replace(uniform, selection=name) for name in GAINS]
         figures = {}

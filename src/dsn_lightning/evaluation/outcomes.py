@@ -85,7 +85,11 @@ def take(outcome: Outcome, places: NDArray[np.int64]) -> Outcome:
     return replace(outcome, probabilities=outcome.probabilities[:, places], hits=hits, held=held)
 
 
+NOT_WANTED = "its selection method was not asked for or is not known here"
+"""Why a row of the results may be left out."""
+
 _TEST = ("frames_per_clip", "frame_stride", "crops", "consensus", "dense_clips", "random_draws")
+_HOW = ("crops", "consensus", "dense_clips", "random_draws")  # what two trainings must share, too
 _SAME = tuple(f for f in FIELDS if f not in (*ROW_FIGURES, "top5", "seed", "videos", "videos_missing", "videos_failed"))
 
 
@@ -128,7 +132,7 @@ def evaluation_of(name: str, rows: Sequence[Row], scores: ClipScores, selections
     for row in rows:
         method = Method(row["selection"], row["classifier"], row["M"], row["N"])
         if method.selection not in by_name:
-            left_out.append(f"{method}: its selection method is not among those asked for")
+            left_out.append(f"{method}: {NOT_WANTED}")
             continue
         scheme = scores.scheme(method.M, method.N)
         try:
@@ -180,7 +184,8 @@ def beside(own: Evaluation, label: str, other: Evaluation) -> Evaluation:
     """Return ``own`` with the methods of another training's evaluation on the same videos, for a control.
 
     Their classifiers get names such as ``control:dsn``. What answers with the same networks in both is left out of the
-    other's.
+    other's. It may have other clips (T, stride) and more videos, as a stream has that a fusion is held against: then
+    only those of ``own`` count, and that is said in ``left_out``.
 
     Args:
         own: an evaluation.
@@ -190,7 +195,7 @@ def beside(own: Evaluation, label: str, other: Evaluation) -> Evaluation:
     Raises:
         UsageError: they differ in classes, videos, labels or test, or have every network in common.
     """
-    aligned = _in_order_of(own, other)
+    aligned = _in_order_of(own, other, of_another=True)
 
     def new(method: Method, outcome: Outcome) -> bool:
         names = [name for name in (method.classifier, outcome.sampler, f"{outcome.sampler} sampler") if name]
@@ -203,22 +208,33 @@ def beside(own: Evaluation, label: str, other: Evaluation) -> Evaluation:
     if not added:
         raise UsageError(f"{other.name} has the same networks as {own.name}; give another training's evaluation")
     networks = {**own.networks, **{f"{label}:{name}": value for name, value in other.networks.items()}}
-    left_out = tuple(f"{label}: {reason}" for reason in other.left_out)
+    left_out = [f"{label}: {reason}" for reason in other.left_out]
+    if len(other.video_id) > len(own.video_id):
+        more = len(other.video_id) - len(own.video_id)
+        left_out.append(f"{label}: {more} videos that {own.name} was not tested on")
     return replace(
         own, outcomes={**own.outcomes, **added}, networks=networks, left_out=(*own.left_out, *left_out),
         name=f"{own.name} + {label}={other.name}",
     )  # fmt: skip
 
 
-def _in_order_of(first: Evaluation, own: Evaluation) -> Evaluation:
+def _in_order_of(first: Evaluation, own: Evaluation, *, of_another: bool = False) -> Evaluation:
+    """Return ``own`` with the videos of ``first``.
+
+    Args:
+        first: another seed, or, if ``of_another``, the evaluation that this one is held against.
+        own: what is put in order.
+        of_another: see above.
+    """
     if own.classes != first.classes:
         raise UsageError(f"{own.name} has other classes than {first.name}")
-    for field, value in first.test.items():
-        if own.test[field] != value:
-            raise UsageError(f"{own.name} was tested with {field}={own.test[field]}, {first.name} with {value}")
+    for field in _HOW if of_another else dict.fromkeys((*first.test, *own.test)):
+        here, there = own.test.get(field), first.test.get(field)
+        if here != there:
+            raise UsageError(f"{own.name} was tested with {field}={here}, {first.name} with {there}")
     at = {video: v for v, video in enumerate(own.video_id)}
     lacking = [video for video in first.video_id if video not in at]
-    if lacking or len(own.video_id) != len(first.video_id):
+    if lacking or (len(own.video_id) != len(first.video_id) and not of_another):
         other = f"{lacking[0]} is lacking there" if lacking else f"it has {len(own.video_id)} videos"
         raise UsageError(
             f"{own.name} was tested on other videos than {first.name}: {other}; comparisons are "

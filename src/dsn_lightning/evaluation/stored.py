@@ -7,26 +7,31 @@ where clip scores of several evaluations were fused, ``video_scores.npz``: what 
 import json
 import zipfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from dsn_lightning.errors import UsageError
-from dsn_lightning.evaluation.outcomes import Evaluation, Method, Outcome, evaluation_of
+from dsn_lightning.evaluation.outcomes import NOT_WANTED, Evaluation, Method, Outcome, evaluation_of
 from dsn_lightning.evaluation.scores import ClipScores
+from dsn_lightning.evaluation.table import Row, is_fused
 from dsn_lightning.selection import Selection
-from dsn_lightning.selection.surest import Surest
 
 CLIP_SCORES = "clip_scores.npz"
 VIDEO_SCORES = "video_scores.npz"
 
 
 def stored_scores(folder: Path) -> Path | None:
-    """Return the file that a folder's results came from, the newer of two; None if there is none."""
-    files = [file for name in (CLIP_SCORES, VIDEO_SCORES) if (file := folder / name).is_file()]
-    return max(files, key=lambda file: file.stat().st_mtime, default=None)
+    """Return the file that a folder's results came from; None if it is not there."""
+    try:
+        rows = json.loads((folder / "results.json").read_text())
+        fused = any(is_fused(row) for row in rows)
+    except (OSError, ValueError, AttributeError, TypeError):  # no results, or none that can be read
+        fused = False
+    file = folder / (VIDEO_SCORES if fused else CLIP_SCORES)
+    return file if file.is_file() else None
 
 
 def read_evaluation(folder: Path, selections: Iterable[Selection]) -> Evaluation:
@@ -40,14 +45,16 @@ def read_evaluation(folder: Path, selections: Iterable[Selection]) -> Evaluation
         UsageError: it holds no results or no scores, or they cannot be read.
     """
     results, scores = folder / "results.json", stored_scores(folder)
-    for file in (results, scores or folder / CLIP_SCORES):
-        if not file.is_file():
-            raise UsageError(f"{folder}: holds no {file.name}; give the folder of a run or of dsn-evaluate")
-    assert scores is not None
+    if not results.is_file():
+        raise UsageError(f"{folder}: holds no results.json; give the folder of a run or of dsn-evaluate")
     try:
         rows = json.loads(results.read_text())
+        if scores is None:
+            fused = any(is_fused(row) for row in rows)
+            remedy = "fuse its streams again" if fused else "give the folder of a run or of dsn-evaluate"
+            raise UsageError(f"{folder}: holds no {VIDEO_SCORES if fused else CLIP_SCORES}; {remedy}")
         if scores.name == VIDEO_SCORES:
-            return load_outcomes(scores, selections)
+            return load_outcomes(scores, rows, selections)
         return evaluation_of(str(folder), rows, ClipScores.load(scores), selections)
     except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise UsageError(f"{folder}: cannot be read as an evaluation ({error}); evaluate it again") from error
@@ -74,19 +81,24 @@ def save_outcomes(evaluation: Evaluation, path: Path) -> None:
     partial.replace(path)
 
 
-def load_outcomes(path: Path, selections: Iterable[Selection]) -> Evaluation:
-    """Read ``video_scores.npz``, those of the methods that are among the selections."""
+def load_outcomes(path: Path, rows: Sequence[Row], selections: Iterable[Selection]) -> Evaluation:
+    """Read ``video_scores.npz``, those of the methods that are among the selections.
+
+    Raises:
+        ValueError: they are not of the ``rows`` that ``results.json`` has.
+    """
     wanted = {selection.name for selection in selections}
-    wanted |= {Surest.name} if "oracle" in wanted else set()  # see `Evaluation`
     outcomes, left_out = {}, []
     with path.open("rb") as content, np.load(content, allow_pickle=False) as file:
-        for i, line in enumerate(file["outcomes"]):
-            own = json.loads(str(line))
+        stored = [json.loads(str(line)) for line in file["outcomes"]]
+        if [own["row"] for own in stored] != list(rows):
+            raise ValueError(f"{path.name} is not of the same fusion as results.json")
+        for i, own in enumerate(stored):
             method = Method(own["selection"], own["classifier"], own["M"], own["N"])
             if method.selection in wanted:
                 outcomes[method] = Outcome(file[f"probabilities_{i}"], None, None, own["sampler"], own["row"])
             else:
-                left_out.append(f"{method}: its selection method is not among those asked for")
+                left_out.append(f"{method}: {NOT_WANTED}")
         return Evaluation(
             name=str(path.parent),
             classes=tuple(str(c) for c in file["classes"]),

@@ -28,6 +28,15 @@ FIELDS = (
 """The keys of a row of results.json, in order. Rates are fractions; a figure that does not apply is None."""
 
 
+def is_fused(row: Row) -> bool:
+    """Whether a row is of several streams: the best clips of each are not the best of all together.
+
+    >>> is_fused({"modality": "rgb+flow"}), is_fused({"modality": "rgb"})
+    (True, False)
+    """
+    return "+" in str(row.get("modality"))
+
+
 def measure(scores: ClipScores, selection: Selection, scheme: Scheme, classifier: str, *, consensus: Consensus) -> Row:
     """Return ``clips, top1, top5, mean_class, map, hit_rate`` of one selection method.
 

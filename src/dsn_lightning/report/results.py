@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from dsn_lightning.evaluation.stored import stored_scores
 from dsn_lightning.report.collect import Collection, Json, Source
 from dsn_lightning.splits import FIGURES, group_rows
 
@@ -98,7 +99,7 @@ def results_of(found: Collection) -> list[Result]:
 def _distinct(found: Collection) -> list[_Row]:
     settings = _settings(found)
     kept: dict[tuple, _Row] = {}
-    for source in sorted(found.sources, key=lambda own: not (own.folder / "clip_scores.npz").is_file()):  # copies last
+    for source in sorted(found.sources, key=lambda own: stored_scores(own.folder) is None):  # copies last
         setting, run_keys = settings.get(source.name, ("", {}))
         for row in source.rows:
             key = tuple(sorted((name, repr(value)) for name, value in row.items() if name != "seconds_per_video"))
