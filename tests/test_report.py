@@ -21,7 +21,9 @@ from PIL import Image
 from py_mini_racer import MiniRacer
 
 from dsn_lightning.commands import cli
+from dsn_lightning.commands.comparing import compare_folders
 from dsn_lightning.commands.evaluate import evaluate_trained
+from dsn_lightning.evaluation import comparison_table
 from dsn_lightning.evaluation.scores import ClipScores
 from report_files import Page, row_of, write_rows, write_run
 from synthetic import SyntheticData, composed, fresh
@@ -153,6 +155,25 @@ def test_time_lines_show_the_policy(runs, command):
     assert sum(own.get("class") == "kept" for _, own in page.tags) == 12
     pictures = [own for tag, own in page.tags if tag == "img"]
     assert ["two least probable clips" in own["alt"] for own in pictures] == [True]
+
+
+def test_differences_that_a_table_has_worked_out_are_shown(runs, command):
+    own = compare_folders([runs / "seed0/evaluate"], number=200, others={"second": [runs / "seed1/evaluate"]})
+    folder = runs / "table1/differences"
+    folder.mkdir(parents=True)
+    (folder / "synthetic.json").write_text(json.dumps(own))
+    (folder / "older.json").write_text(json.dumps({"about": {}, "differences": []}))
+    out, page = command(runs, "statistics=0")
+    assert "note: table1/differences/older.json: statistics of another version (KeyError: 'evaluations')" in out
+    title = "synthetic, rgb, seed 0 (table1/differences/synthetic.json)"
+    assert f"Differences: {title}" in Path("report/report.md").read_text().replace("\\", "")
+    assert title in page.text
+    assert f"methods without the name of a training are of {runs}/seed0/evaluate and its other seeds" in page.text
+    rows = {(row["method"][0], row["minus"][0]): row for row in page.rows("differences-1")}
+    entry = next(d for d in own["differences"] if d["method"]["selection"] == d["other"]["selection"] == "dsn"
+                 and (d["method"]["classifier"], d["other"]["classifier"]) == ("dsn", "second:dsn"))  # fmt: skip
+    cell = rows["dsn", "dsn of second"]["top-1"]
+    assert cell == (comparison_table.points(entry["top1"]), repr(entry["top1"]["value"]))
 
 
 def test_what_is_lacking_is_said(runs, command):

@@ -64,12 +64,15 @@ class Collection:
         folders: as they were given.
         runs: in the order of their folders.
         sources: likewise.
+        differences: name of a file that a table of the paper has written -> its content, fields as in
+            ``statistics.json``: methods of several trainings, over all seeds.
         notes: what could not be read, and folders with nothing in them, a sentence each.
     """
 
     folders: list[str]
     runs: list[Run] = field(default_factory=list)
     sources: list[Source] = field(default_factory=list)
+    differences: dict[str, Json] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
     def environments(self) -> list[Json]:
@@ -96,6 +99,7 @@ def collect(folders: Sequence[str]) -> Collection:
         sources = list(_sources(Path(given).expanduser(), names, found.notes))
         known = {source.folder.resolve() for source in found.sources}
         found.sources += [source for source in sources if source.folder.resolve() not in known]
+        found.differences |= _differences(Path(given).expanduser(), names)
         if _has_runs(Path(given).expanduser()):
             with_runs.append(given)
         elif not sources:
@@ -148,6 +152,15 @@ def _sources(top: Path, names: _Names, notes: list[str]) -> Iterator[Source]:
             notes.append(f"{names(place)}/results.json: {what}")
         if rows:
             yield Source(names(place), place, rows, _environment(place))
+
+
+def _differences(top: Path, names: _Names) -> dict[str, Json]:
+    files = [place / file for place, files in _walk(top) if place.name == "differences" for file in sorted(files)]
+    contents = {file: _read_json(file) for file in files if file.suffix == ".json"}
+    return {
+        str(Path(names(file.parent)) / file.name): content for file, content in contents.items()
+        if isinstance(content, dict) and {"about", "differences"} <= {*content}
+    }  # fmt: skip
 
 
 def _is_row(row: Any) -> bool:

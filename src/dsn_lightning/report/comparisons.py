@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -87,13 +87,33 @@ def comparisons_of(
                 notes.append(f"no statistics of {', '.join(source.name for source in group)}; {error}")
                 continue
         try:
-            found.append(_comparison(statistics, group))
+            found.append(_comparison(statistics, ", ".join(source.name for source in group)))
         except (KeyError, TypeError, ValueError, IndexError) as error:
             notes.append(f"{group[0].name}: statistics of another version ({type(error).__name__}: {error})")
     if left_out:
         notes.append(
             f"statistics of {left_out} more groups of evaluations were not worked out; statistics= sets how many"
         )
+    return found, notes
+
+
+def comparisons_of_tables(differences: Mapping[str, Mapping[str, Any]]) -> tuple[list[Comparison], list[str]]:
+    """Return a comparison for each file that a table of the paper has written, and a sentence for each unreadable one.
+
+    Args:
+        differences: see `Collection`.
+    """
+    found, notes = [], []
+    for name, statistics in differences.items():
+        try:
+            first = str(statistics["about"]["evaluations"][0]).split(" + ")[0]
+            made = _comparison(statistics, name)
+            several = any(":" in method["classifier"] for method in statistics["methods"])
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            notes.append(f"{name}: statistics of another version ({type(error).__name__}: {error})")
+            continue
+        whose = [f"methods without the name of a training are of {first} and its other seeds"] if several else []
+        found.append(replace(made, lines=[*whose, *made.lines]))
     return found, notes
 
 
@@ -109,7 +129,7 @@ def _written(source: Source) -> dict[str, Any] | None:
     return content if isinstance(content, dict) else None
 
 
-def _comparison(statistics: Mapping[str, Any], group: Sequence[Source]) -> Comparison:
+def _comparison(statistics: Mapping[str, Any], where: str) -> Comparison:
     about = statistics["about"]
     split = "" if about["split"] is None else f", split {about['split']}"
     seeds = f"seed{'s' * (len(about['seeds']) > 1)} {', '.join(map(str, about['seeds']))}"
@@ -120,7 +140,7 @@ def _comparison(statistics: Mapping[str, Any], group: Sequence[Source]) -> Compa
     ]
     confusion = statistics["confusion"]
     return Comparison(
-        f"{about['dataset']}{split}, {about['modality']}, {seeds} ({', '.join(source.name for source in group)})",
+        f"{about['dataset']}{split}, {about['modality']}, {seeds} ({where})",
         _differences(comparison_table.main_differences(statistics)),
         comparison_table.explanation(statistics),
         lines,
@@ -146,8 +166,9 @@ def _differences(differences: Sequence[Mapping[str, Any]]) -> Table:
 
 def _name(method: Mapping[str, Any]) -> str:
     own = "dsn" if method["selection"] == "dsn" else "baseline"
-    whose = "" if method["classifier"] == own else f" ({method['classifier']}'s classifier)"
-    return f"{method['selection']}{whose}"
+    training, _, classifier = method["classifier"].rpartition(":")
+    whose = "" if classifier == own else f" ({classifier}'s classifier)"
+    return f"{method['selection']}{f' of {training}' if training else ''}{whose}"
 
 
 def _gains(classes: Sequence[Mapping[str, Any]]) -> tuple[str, Table] | None:

@@ -17,7 +17,7 @@ from markupsafe import Markup
 from dsn_lightning.evaluation.stored import CLIP_SCORES, stored_scores
 from dsn_lightning.files import write_atomically
 from dsn_lightning.report.collect import Collection, Run
-from dsn_lightning.report.comparisons import Compare, Comparison, comparisons_of, evaluations_of
+from dsn_lightning.report.comparisons import Compare, Comparison, comparisons_of, comparisons_of_tables, evaluations_of
 from dsn_lightning.report.figures import Figure, Legend, curves, frontiers
 from dsn_lightning.report.pictures import LIMIT, Sheet, scaled_to_fit, sheets_of
 from dsn_lightning.report.results import Result, results_of
@@ -106,7 +106,8 @@ def make_report(
     results = results_of(found)
     groups = evaluations_of(results, found.sources)
     comparisons, lacking = comparisons_of(groups, compare, at_most=num_statistics, say=say)
-    notes = [*found.notes, *lacking]
+    of_tables, unread = comparisons_of_tables(found.differences)
+    notes = [*found.notes, *lacking, *unread]
     shown = []
     evaluations = [source for source in found.sources if _shows_clips(source.folder)]
     for i, source in enumerate(evaluations[:num_sheets]):
@@ -131,7 +132,7 @@ def make_report(
         runs=found.runs,
         runs_table=runs_table(found.runs),
         frontiers=frontiers(results),
-        comparisons=comparisons,
+        comparisons=[*of_tables, *comparisons],
         curves=curves(found.runs),
         sheets=shown,
         notes=notes,
@@ -211,8 +212,10 @@ def to_text(report: Report) -> str:
         ]
         lines += [f"- {figure.note}"] if figure.note else []
     for compared in report.comparisons:
-        lines += ["", f"## Differences: {escape_markdown(compared.title)}", "", to_markdown(compared.differences)]
-        lines += [f"- {escape_markdown(line)}" for line in [compared.explanation, *compared.lines]]
+        lines += ["", f"## Differences: {escape_markdown(compared.title)}", ""]
+        if compared.differences.rows:
+            lines += [to_markdown(compared.differences), f"- {escape_markdown(compared.explanation)}"]
+        lines += [f"- {escape_markdown(line)}" for line in compared.lines]
         if compared.gains:
             lines += ["", f"{escape_markdown(compared.gains[0])}:", "", to_markdown(compared.gains[1])]
         lines += [f"Confusion of {escape_markdown(compared.confused)}"] if compared.confused else []
