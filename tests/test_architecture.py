@@ -17,7 +17,7 @@ LAYERS = (  # what a part may import: itself and everything above it in this lis
     {"dsn"},
     {"baseline"},
     {"evaluation", "averaging", "callbacks", "visualize", "tracking"},
-    {"jobs", "report"},
+    {"jobs", "processes", "report"},
     {"commands"},
 )
 
