@@ -8,7 +8,7 @@ tables.py.
 
 import sys
 
-from tables import main
+from tables import TWO_STREAMS, main
 
 from dsn_lightning.commands.table_plan import Evaluation, PaperTable, Row
 from dsn_lightning.paper import literature
@@ -40,14 +40,7 @@ TABLE = PaperTable(
         Row("R(2+1)D & DSN (M = 1), RGB+FLOW", "r2plus1d_dsn_both", "dsn", "dsn"),
     ),
     notes=("Tested with 6:3. Literature: as the paper gives it, not run here.",),
-    compared=(
-        "r2plus1d_dsn_both",
-        "r2plus1d_dsn",
-        "r2plus1d_dsn_flow",
-        "r2plus1d_both",
-        "r2plus1d",
-        "r2plus1d_flow",
-    ),
+    compared=TWO_STREAMS,
     why_not_run="no Kinetics weights, no videos of THUMOS14 and no GPUs for R(2+1)D-34 are at hand",
 )
 

@@ -8,7 +8,7 @@ tables.py.
 
 import sys
 
-from tables import main
+from tables import TWO_STREAMS, main
 
 from dsn_lightning.commands.table_plan import Evaluation, PaperTable, Row
 from dsn_lightning.paper import literature
@@ -46,14 +46,7 @@ TABLE = PaperTable(
         "Literature: as the paper gives it, not run here.",
         "The paper's R3D with 20 clips has 65.6 here and 67.5 in its Table I.",
     ),
-    compared=(
-        "r2plus1d_dsn_both",
-        "r2plus1d_dsn",
-        "r2plus1d_dsn_flow",
-        "r2plus1d_both",
-        "r2plus1d",
-        "r2plus1d_flow",
-    ),
+    compared=TWO_STREAMS,
     why_not_run="no Kinetics weights, no whole copy of the data set and no GPUs for R(2+1)D-34 are at hand",
 )
 

@@ -37,6 +37,9 @@ from dsn_lightning.jobs import run_jobs, start_server
 
 WIDTH = 170  # of tables in files and pipes
 
+TWO_STREAMS = tuple(f"r2plus1d{sampler}{stream}" for sampler in ("_dsn", "") for stream in ("_both", "", "_flow"))
+"""Evaluations that Tables V and VI hold against each other, both streams with DSN first."""
+
 
 @dataclass(frozen=True)
 class Asked:
