@@ -34,6 +34,7 @@ from dsn_lightning.errors import UsageError
 from dsn_lightning.evaluation.beside_paper import Record, from_plain, markdown, reasons, rich_table, to_csv
 from dsn_lightning.files import write_atomically
 from dsn_lightning.jobs import run_jobs, start_server
+from dsn_lightning.splits import kind_of_videos
 
 WIDTH = 170  # of tables in files and pipes
 
@@ -93,15 +94,20 @@ def main(table: PaperTable, arguments: Sequence[str] | None = None, *, also: Cal
             figure.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
-    if {"-h", "--help"} & {*given}:
-        print(__doc__)
+    return commanded(table.name, given, lambda console: _run(table, asked_for(given), console, also), described=__doc__)
+
+
+def commanded(name: str, arguments: Sequence[str], run: Callable[[Console], int], *, described: str | None) -> int:
+    """Return the exit code of ``run``, or of what ended it, said in a line; ``--help`` prints ``described``."""
+    if {"-h", "--help"} & {*arguments}:
+        print(described)
         return 0
 
     console = Console(width=None if sys.stdout.isatty() else WIDTH)
     try:
-        return _run(table, asked_for(given), console, also)
+        return run(console)
     except (UsageError, HydraException, OmegaConfBaseException) as error:
-        print(f"{table.name}: error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"{name}: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         console.print("stopped; the same call goes on")
@@ -110,6 +116,24 @@ def main(table: PaperTable, arguments: Sequence[str] | None = None, *, also: Cal
 
 def _run(table: PaperTable, asked: Asked, console: Console, also: Callable[..., None] | None) -> int:
 
+    planner, parts, wanted = perform(table, asked, console)
+    if asked.dry_run:
+        return 0
+    made = records(table, planner, parts, Costs(timed=False), rows=wanted)
+    show(table, made, asked, console)
+    if table.compared:
+        compare(table, planner, parts, asked, console)
+    if also is not None:
+        also(asked, parts, planner, made, console)
+    return 1 if any(r.status == "failed" or (r.status == "partly run" and r.reason) for r in made) else 0
+
+
+def perform(table: PaperTable, asked: Asked, console: Console) -> tuple[Planner, list[Part], list[Row]]:
+    """Run what is missing for the rows asked for, and return what was planned; with ``--dry-run`` show the plan alone.
+
+    Raises:
+        UsageError: an argument makes no sense.
+    """
     check_overrides(table, asked.overrides)
     unknown = [name for name in asked.rows if name not in [row.name for row in table.rows if row.evaluation]]
     if unknown:
@@ -125,20 +149,14 @@ def _run(table: PaperTable, asked: Asked, console: Console, also: Callable[..., 
     cfg = next(iter(parts[0].configs.values()))
     if asked.dry_run:
         _show_plan(table, planner, parts, wanted, console)
-        return 0
+        return planner, parts, wanted
     if "root" in cfg.dataset and cfg.dataset.root is None:
         raise UsageError(f"dataset={cfg.dataset.name}: give its folder, dataset.root=DIR")
     for part in parts:
         for own in part.configs.values():
             cli.check(own)
     _perform(table, planner, parts, wanted, asked, console)
-    made = records(table, planner, parts, Costs(timed=False), rows=wanted)
-    show(table, made, asked, console)
-    if table.compared:
-        compare(table, planner, parts, asked, console)
-    if also is not None:
-        also(asked, parts, planner, made, console)
-    return 1 if any(r.status == "failed" or (r.status == "partly run" and r.reason) for r in made) else 0
+    return planner, parts, wanted
 
 
 def _perform(
@@ -260,7 +278,7 @@ def _settings(own: Sequence[Record], asked: Asked) -> list[str]:
         found = [r for r in own if r.dataset == dataset and r.videos]
         if found:
             seeds = " ".join(map(str, max(found, key=lambda r: len(r.seeds)).seeds))
-            lines.append(f"{dataset}: {found[0].videos} test videos, seeds {seeds}")
+            lines.append(f"{dataset}: {found[0].videos} {kind_of_videos(dataset)}, seeds {seeds}")
     extra = dict.fromkeys(f"{r.row}: {r.note}" for r in own if r.kind == "extra" and r.note)
     if asked.overrides:
         lines.append(f"the last call had {' '.join(asked.overrides)}")

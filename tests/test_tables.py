@@ -160,6 +160,7 @@ def digest(cfg: DictConfig, key: str, value: object) -> str:
         ("shared.folder", "x"), ("test.crops", 3), ("trainer.max_time", "00:01:00:00"), ("dataset.root", "./a"),
         ("run_dir", "elsewhere"), ("progress", True), ("dataset.reading.dense_clips", 5),
         ("backbone.flow_std", [0.1, 0.1]),
+        ("test.subset", "val"),
     ],
 )  # fmt: skip
 def test_a_training_is_the_same_whatever_does_not_touch_its_weights(dsn, key, value):

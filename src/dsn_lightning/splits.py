@@ -1,4 +1,4 @@
-"""The mean over a data set's official splits, from the rows of several runs' ``results.json``."""
+"""A data set's splits: the mean over the official ones, and the name of what is held out of training."""
 
 import csv
 import io
@@ -13,6 +13,24 @@ FIGURES = ("top1", "top5", "mean_class", "map", "hit_rate", "gmacs_classifier", 
 """Keys of a row that are averaged."""
 
 _COUNTS = ("videos", "videos_missing", "videos_failed")  # these are added up
+
+
+HELD_OUT = "_held_out"
+"""What a data set's name ends with in results on videos that were held out of its training."""
+
+
+def held_out_name(dataset: str) -> str:
+    """Return what a data set's held-out videos are called in results, so that no one takes them for the test videos."""
+    return dataset + HELD_OUT
+
+
+def kind_of_videos(dataset: str | None) -> str:
+    """Return what to call the videos of a data set in results.
+
+    >>> kind_of_videos("hmdb51"), kind_of_videos(held_out_name("hmdb51"))
+    ('test videos', 'held-out videos')
+    """
+    return "held-out videos" if (dataset or "").endswith(HELD_OUT) else "test videos"
 
 
 def group_rows(rows: Iterable[Row], *, but: Sequence[str]) -> list[list[Any]]:

@@ -21,6 +21,7 @@ from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from dsn_lightning.data.clips import ClipReader, Video
 from dsn_lightning.data.modality import FLOW_LEGEND, as_pictures, is_flow
+from dsn_lightning.data.records import Subset
 from dsn_lightning.errors import UsageError
 from dsn_lightning.evaluation.answers import answers, confusion, kept_clips, row_figures
 from dsn_lightning.evaluation.scores import ClipScores
@@ -64,14 +65,15 @@ class Evaluation:
 
     Attributes:
         rows: of the results.
-        scores: of all test videos.
+        scores: of all videos.
         selections: the methods.
         schemes: the M:N of each test; clips are shown and confusions counted for the first.
         consensus: how clips were averaged (Eq. 4).
-        videos: the test videos.
+        videos: the videos.
         reader: reads their clips.
         role: ``dsn``, ``baseline`` or ``dsn_fixed``, whose own selection is shown in detail.
         step: of the training, for the axes.
+        subset: ``test``, or ``val`` for videos held out of training.
     """
 
     rows: Sequence[Row]
@@ -83,10 +85,17 @@ class Evaluation:
     reader: ClipReader
     role: str
     step: int
+    subset: Subset = "test"
+
+    @property
+    def prefix(self) -> str:
+        """What the names of its figures begin with."""
+        return "test" if self.subset == "test" else "held_out"
 
     def figures(self) -> dict[str, float]:
         """Return the rows' figures by name; see `row_figures`."""
-        return row_figures(self.rows, {selection.name: selection.classifiers[0] for selection in self.selections})
+        own = {selection.name: selection.classifiers[0] for selection in self.selections}
+        return row_figures(self.rows, own, prefix=self.prefix)
 
     def main(self) -> tuple[Selection, str]:
         """Return the method, and its classifier, that the run stands for: its sampler's, or uniform clips."""
@@ -276,7 +285,8 @@ class WandbRun(WandbLogger):
         import wandb
 
         rows = wandb.Table(columns=list(FIELDS), data=[list(row.values()) for row in evaluation.rows])
-        content = {"test/rows": rows, "test/selected_clips": _clip_table(evaluation)}
+        name = evaluation.prefix
+        content = {f"{name}/rows": rows, f"{name}/selected_clips": _clip_table(evaluation)}
         self.log_metrics({**content, **_confusion_plot(evaluation)}, evaluation.step)
 
     @rank_zero_only
@@ -431,6 +441,7 @@ def _confusion_plot(evaluation: Evaluation) -> dict[str, Any]:
         plot = wandb.plot.confusion_matrix(
             y_true=scores.targets.argmax(1).tolist(), preds=answered.tolist(), class_names=classes
         )
-        return {"test/confusion_matrix": plot}
+        return {f"{evaluation.prefix}/confusion_matrix": plot}
     cells: list[Any] = [[classes[i], classes[j], int(counts[i, j])] for i, j in np.argwhere(counts)]
-    return {"test/confusion_matrix_table": wandb.Table(columns=["Actual", "Predicted", "nPredictions"], data=cells)}
+    counted = wandb.Table(columns=["Actual", "Predicted", "nPredictions"], data=cells)
+    return {f"{evaluation.prefix}/confusion_matrix_table": counted}

@@ -10,6 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from torch import nn
 
+from dsn_lightning.commands.held_out import check_held_out
 from dsn_lightning.commands.networks import (
     REFUSALS,
     build_classifier,
@@ -184,7 +185,8 @@ def load_trained(path: str | Path, *, role: str, trusted: Sequence[str] = ()) ->
 
 
 def check_fits(trained: Trained, *, classes: list[str], cfg: DictConfig, role: str) -> None:
-    """Refuse a checkpoint that was trained for other classes or other clips than ``cfg`` asks for.
+    """Refuse a checkpoint that was trained for other classes or other clips than ``cfg`` asks for, or on its held-out
+    videos.
 
     What a training starts from (``classifier.checkpoint``) may be of RGB where ``cfg`` is of flow; see
     `take_classifier`.
@@ -193,6 +195,7 @@ def check_fits(trained: Trained, *, classes: list[str], cfg: DictConfig, role: s
         UsageError: says what differs.
     """
     where = f"{role}={trained.path}"
+    check_held_out(trained.cfg, cfg, where=where)
     own, asked = modality(trained.cfg), modality(cfg)
     if own != asked and role != "classifier.checkpoint":
         raise UsageError(f"{where}: was trained on {own}, asked for is dataset.modality={asked}")

@@ -108,6 +108,9 @@ def check(cfg: DictConfig) -> None:
     number = OmegaConf.select(cfg, "test.bootstrap")
     if number is not None and (isinstance(number, bool) or not isinstance(number, int) or 0 != number < 100):
         raise UsageError(f"test.bootstrap={number}: must be 0 (no intervals) or a whole number of at least 100")
+    subset = OmegaConf.select(cfg, "test.subset")
+    if subset not in (None, "test", "val"):  # configurations of earlier versions have none
+        raise UsageError(f"test.subset={subset}: must be test or val (the videos held out of training)")
     crops = OmegaConf.select(cfg, "test.crops")
     if isinstance(crops, bool) or crops not in (1, 3):
         raise UsageError(f"test.crops={crops}: must be 1 (the centre) or 3 (both ends of the longer side as well)")

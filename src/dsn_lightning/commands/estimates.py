@@ -12,6 +12,7 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from dsn_lightning.commands.held_out import evaluated
 from dsn_lightning.commands.measuring import measured
 from dsn_lightning.commands.networks import as_list, count_classifier, count_observation, input_shape
 from dsn_lightning.commands.source import build_source
@@ -186,7 +187,7 @@ def _count_videos(cfg: DictConfig) -> tuple[int, int]:
     official = OFFICIAL_VIDEOS.get(f"{name} {cfg.dataset.get('train_on')}", OFFICIAL_VIDEOS.get(name))
     try:
         source = build_source(cfg.dataset)
-        train, test = ([r for r in source.records(s) if r.path.is_file()] for s in ("train", "test"))
+        train, test = ([r for r in source.records(s) if r.path.is_file()] for s in ("train", evaluated(cfg)))
     except (InstantiationException, UsageError, OSError) as error:
         if official is None:
             raise UsageError(f"dataset={name}: its videos cannot be counted before it is made or its root is given") \

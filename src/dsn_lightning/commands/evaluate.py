@@ -1,4 +1,4 @@
-"""dsn-evaluate: all selection methods and all M asked for, in one pass over the test videos."""
+"""dsn-evaluate: all selection methods and all M asked for, in one pass over the test videos, or those held out."""
 
 import os
 import sys
@@ -17,6 +17,7 @@ from dsn_lightning.commands.activations import share_frozen_blocks, use_activati
 from dsn_lightning.commands.cli import one_line_errors
 from dsn_lightning.commands.comparing import write_statistics
 from dsn_lightning.commands.fuse import fuse_stored
+from dsn_lightning.commands.held_out import evaluated, name_in_results, no_held_out
 from dsn_lightning.commands.networks import modality
 from dsn_lightning.commands.processes import process_rank, started_as_one_of_many
 from dsn_lightning.commands.run import environment, keep_lightning_quiet, write_json
@@ -35,6 +36,7 @@ from dsn_lightning.evaluation.table import Row, evaluate_rows, rich_table, to_cs
 from dsn_lightning.files import write_atomically
 from dsn_lightning.processes import run_processes
 from dsn_lightning.selection import Scheme, Selection
+from dsn_lightning.splits import kind_of_videos
 from dsn_lightning.tracking import Evaluation, Tracker
 from dsn_lightning.visualize import contact_sheets, cost_figure, sheet_videos
 
@@ -113,7 +115,7 @@ def _evaluate(cfg: DictConfig) -> None:
     with tracked(cfg, run_dir, job_type="evaluate") as tracker:
         data = build.build_datamodule(cfg)
         data.prepare_data()
-        data.setup("test")
+        data.setup("validate" if evaluated(cfg) == "val" else "test")
         data.refuse_differences()
         evaluate_trained(given, cfg, data, run_dir, device=device, tracker=tracker)
 
@@ -187,9 +189,10 @@ def evaluate_trained(
             console.print(f"left out (no {lacking} given): {', '.join(rows_left)}", soft_wrap=True)
     if left_out and not announce:
         console.print("these are the rows that this run gives by itself; dsn-evaluate compares several runs")
-    videos = data.videos("test")
+    subset = evaluated(cfg)
+    videos = data.videos(subset)
     if not videos:
-        raise UsageError(f"dataset={cfg.dataset.name}: has no test videos")
+        raise UsageError(no_held_out(cfg) if subset == "val" else f"dataset={cfg.dataset.name}: has no test videos")
     consensus = next(iter(given.values())).cfg.algorithm.consensus
     recognizers = [trained.recognizer for trained in given.values()]
     cached = cfg.backbone.get("cache_activations") and cfg.test.crops == 1 and share_frozen_blocks(recognizers)
@@ -216,16 +219,16 @@ def evaluate_trained(
     if not first:
         return []
     videos = [video for video in videos if video.record.video_id not in failed]
-    failures = {**data.bad["test"], **failed}
+    failures = {**data.bad[subset], **failed}
     for video_id, error in failures.items():
         console.print(f"counted as failed: {video_id} ({error})", soft_wrap=True, markup=False)
     run_dir.mkdir(parents=True, exist_ok=True)
     scores.save(run_dir / CLIP_SCORES)
     stock = data.stock()
-    stock["test"]["failed"] = {video_id: str(error) for video_id, error in failures.items()}
+    stock[subset]["failed"] = {video_id: str(error) for video_id, error in failures.items()}
     write_json(run_dir / "videos.json", stock)
     describe = _Describe(
-        given, networks, cfg, watch, selections, num_videos=len(videos), num_missing=len(data.missing["test"]),
+        given, networks, cfg, watch, selections, num_videos=len(videos), num_missing=len(data.missing[subset]),
         num_failed=len(failures), timed=not cached,
     )  # fmt: skip
     rows = evaluate_rows(
@@ -242,7 +245,9 @@ def evaluate_trained(
     write_atomically(run_dir / "results.csv", to_csv(rows))
     if not (run_dir / "environment.json").is_file():
         write_json(run_dir / "environment.json", environment())
-    console.print(rich_table(rows, title=f"{cfg.dataset.name}, {len(videos)} test videos (rates in %)"))
+    dataset = rows[0]["dataset"]
+    title = f"{dataset}, {len(videos)} {kind_of_videos(dataset)} (rates in %)"
+    console.print(rich_table(rows, title=title))
     if number := cfg.test.get("bootstrap", 0):
         write_statistics(evaluation_of(str(run_dir), rows, scores, selections), run_dir, number=number, console=console)
     _figures(rows, scores, videos, data, networks, schemes[0], run_dir / "figures")
@@ -250,7 +255,7 @@ def evaluate_trained(
         role, leader = next(iter(given.items()))
         step = leader.recognizer.global_step
         tracker.log_evaluation(
-            Evaluation(rows, scores, selections, schemes, consensus, videos, data.reader, role, step)
+            Evaluation(rows, scores, selections, schemes, consensus, videos, data.reader, role, step, subset)
         )
     console.print(f"written: {run_dir}")
     return rows
@@ -324,7 +329,7 @@ class _Describe:
         if watcher:
             seconds += candidates * (self.watch.per_clip(watcher) or 0.0)
         return {
-            "dataset": self.cfg.dataset.name,
+            "dataset": name_in_results(self.cfg),
             "split": self.cfg.dataset.get("split"),
             "modality": modality(self.cfg),
             "selection": selection.name,

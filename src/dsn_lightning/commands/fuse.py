@@ -17,6 +17,7 @@ from dsn_lightning.evaluation.stored import VIDEO_SCORES, read_evaluation, save_
 from dsn_lightning.evaluation.table import rich_table, to_csv
 from dsn_lightning.files import write_atomically
 from dsn_lightning.selection import Selection
+from dsn_lightning.splits import kind_of_videos
 from dsn_lightning.visualize import cost_figure
 
 _NOT_FOR_FUSION = ("checkpoint", "baseline", "dsn_fixed", "max_response", "test.M", "test.N", "dataset.root", "logger")
@@ -54,8 +55,8 @@ def fuse_stored(cfg: DictConfig) -> None:
         run_dir / "environment.json",
         environment(fusion=list(cfg.fusion), fusion_weights=list(cfg.fusion_weights), videos_left_out=fusion.left_out),
     )
-    first = fusion.rows[0]
-    title = f"{first['dataset']}, {first['modality']}, {len(fusion.evaluation.video_id)} test videos (rates in %)"
+    first, count = fusion.rows[0], len(fusion.evaluation.video_id)
+    title = f"{first['dataset']}, {first['modality']}, {count} {kind_of_videos(first['dataset'])} (rates in %)"
     console.print(rich_table(fusion.rows, title=title))
     if number := cfg.test.get("bootstrap", 0):
         write_statistics(fusion.evaluation, run_dir, number=number, console=console)

@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 from torch import nn
 
 from dsn_lightning.commands.build import RECORD_KEY, Trained, check_classes, check_fits, load_trained
+from dsn_lightning.commands.held_out import check_held_out
 from dsn_lightning.commands.networks import classifies, modality, observation_weights
 from dsn_lightning.data.modality import CHANNELS
 from dsn_lightning.dsn import DSN
@@ -46,6 +47,7 @@ def start_from(recognizer: Recognizer, cfg: DictConfig, *, classes: list[str]) -
     weights = observation_weights(cfg)
     if cfg.observation.checkpoint is not None:
         source = load_trained(cfg.observation.checkpoint, role="observation.checkpoint", trusted=trusted)
+        check_held_out(source.cfg, cfg, where=f"observation.checkpoint={source.path}")
         take_trunk(trunk, source, classes=classes if classifies(cfg) else None)
     elif weights is not None:
         published = cfg.observation.weights_from

@@ -12,17 +12,19 @@ from rich.table import Table
 
 from dsn_lightning.commands.build import build_datamodule
 from dsn_lightning.commands.estimates import first_of
+from dsn_lightning.commands.held_out import evaluated, name_in_results
 from dsn_lightning.commands.run import write_json
 from dsn_lightning.evaluation.scores import ClipScores
 from dsn_lightning.files import write_atomically
 from dsn_lightning.selection import softmax
+from dsn_lightning.splits import kind_of_videos
 from dsn_lightning.visualize import contact_sheets, most_and_least
 
 
 def show_clips(
     cfg: DictConfig, evaluation: Path, folder: Path, *, videos: int, pick: int, console: Console
 ) -> list[dict[str, Any]]:
-    """Draw and print the two most and the two least probable clips of some test videos, and write them to ``folder``.
+    """Draw and print the two most and the two least probable clips of some videos, and write them to ``folder``.
 
     Args:
         cfg: of the DSN run.
@@ -37,10 +39,11 @@ def show_clips(
     """
     data = build_datamodule(cfg)
     data.prepare_data()
-    data.setup("test")
+    subset = evaluated(cfg)
+    data.setup("validate" if subset == "val" else "test")
     scores = ClipScores.load(evaluation / "clip_scores.npz")
     scheme = scores.scheme(first_of(cfg.test.M), cfg.test.N)
-    own = {video.record.video_id: video for video in data.videos("test")}
+    own = {video.record.video_id: video for video in data.videos(subset)}
     there = [own[str(video_id)] for video_id in scores.video_id]
     chosen = np.sort(np.random.default_rng(pick).permutation(len(there))[:videos])
     known = scores.videos()
@@ -60,11 +63,12 @@ def show_clips(
                 "shows_action": None if shown is None else bool(shown[i]),
             })  # fmt: skip
     folder.mkdir(parents=True, exist_ok=True)
-    name = folder / str(cfg.dataset.name)
+    name = folder / name_in_results(cfg)
     picture = Path(f"{name}.png")
     contact_sheets(scores, "dsn", scheme, there, chosen, data.reader, picture)
     write_json(Path(f"{name}.json"), lines)
-    _write_tables(lines, name, console, title=f"{len(chosen)} of {len(there)} test videos, drawn with seed {pick}")
+    drawn_from = f"{len(there)} {kind_of_videos(name.name)}"
+    _write_tables(lines, name, console, title=f"{len(chosen)} of {drawn_from}, drawn with seed {pick}")
     console.print(f"written: {picture}, {name.name}.md, {name.name}.csv, {name.name}.json", soft_wrap=True)
     return lines
 

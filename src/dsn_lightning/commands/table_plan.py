@@ -9,6 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from dsn_lightning.commands import shared
 from dsn_lightning.commands.compose import compose_anew
+from dsn_lightning.commands.held_out import evaluated
 from dsn_lightning.commands.identity import finished_trainings, training_digest
 from dsn_lightning.commands.networks import modality
 from dsn_lightning.commands.planned import EVALUATE, SHARED, TRAIN, Command, quoted
@@ -255,6 +256,7 @@ class Planner:
             return None
         cfg = part.configs[next(iter(own.roles.values()))]
         tests = [f"test.{key}={_as_override(cfg.test[key])}" for key in ("M", "N", "crops", "random_draws")]
+        tests += ["test.subset=val"] if evaluated(cfg) == "val" else []
         digest = shared.digest({
             "runs": {role: command.digest for role, command in runs.items()},
             "own": [selection, *tests], "dense_clips": cfg.dataset.reading.dense_clips,

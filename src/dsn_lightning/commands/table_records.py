@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from dsn_lightning.commands.estimates import Costs
+from dsn_lightning.commands.held_out import name_in_results
 from dsn_lightning.commands.planned import Command, reason_of_failure
 from dsn_lightning.commands.table_plan import PaperTable, Part, Planner, Row
 from dsn_lightning.cost import VideoCost
@@ -25,7 +26,8 @@ def records(table: PaperTable, planner: Planner, parts: Sequence[Part], costs: C
         costs: counts multiply-adds.
         rows: those that were asked for; the others are ``not run``.
     """
-    dataset = next(iter(parts[0].configs.values())).dataset.name
+    cfg = next(iter(parts[0].configs.values()))
+    dataset = name_in_results(cfg)
     found: dict[tuple[int, int | None, str], list[dict[str, Any]]] = {}
     commands: dict[tuple[int, int | None, str], Command | None] = {}
     for part in parts:
@@ -37,7 +39,7 @@ def records(table: PaperTable, planner: Planner, parts: Sequence[Part], costs: C
             found[key] = json.loads((command.folder / "results.json").read_text()) if there and command else []
     made = []
     for row in table.rows:
-        for metric in table.datasets.get(dataset, next(iter(table.datasets.values()))):
+        for metric in table.datasets.get(cfg.dataset.name, next(iter(table.datasets.values()))):
             if row.evaluation is None:
                 made.append(_of_literature(table, row, dataset, metric))
             else:

@@ -29,6 +29,7 @@ from dsn_lightning.callbacks import (
 from dsn_lightning.commands import build, shared
 from dsn_lightning.commands.activations import use_activations
 from dsn_lightning.commands.cli import one_line_errors
+from dsn_lightning.commands.held_out import evaluated, no_held_out
 from dsn_lightning.commands.pretrained import start_from
 from dsn_lightning.commands.processes import process_rank, started_as_one_of_many
 from dsn_lightning.commands.run import (
@@ -161,10 +162,12 @@ def _train(cfg: DictConfig, run_dir: Path, tracker: Tracker) -> None:
     num_train, has_val = len(data.section_clips("train")), len(data.section_clips("val")) > 0
     if num_train == 0:
         raise UsageError(f"dataset={cfg.dataset.name}: has no training videos")
+    if cfg.test.enabled and evaluated(cfg) == "val" and not has_val:
+        raise UsageError(no_held_out(cfg))
     callbacks = _callbacks(cfg, run_dir, last, data, has_val=has_val)
     trainer = _trainer(cfg, run_dir, recognizer, callbacks, tracker)
     if cfg.backbone.get("cache_activations"):
-        needed = SUBSETS if cfg.test.enabled else ("train", "val")
+        needed = SUBSETS if cfg.test.enabled and evaluated(cfg) == "test" else ("train", "val")
         use_activations(cfg, data, [recognizer], device=trainer.strategy.root_device, subsets=needed)
     if first:
         write_json(run_dir / "environment.json", environment(

@@ -176,7 +176,7 @@ class SectionClipDataModule(pl.LightningDataModule):
     def setup(self, stage: str | None = None) -> None:
         """Look which videos are there and index them; those indexed before and unchanged cost nothing.
 
-        ``stage="test"`` looks at the test videos alone.
+        ``stage="test"`` looks at the test videos alone, ``stage="validate"`` at those held out of training.
 
         Afterwards ``missing`` holds each subset's records without a file, and ``bad``, by video id, why a video cannot
         be used.
@@ -185,7 +185,8 @@ class SectionClipDataModule(pl.LightningDataModule):
             UsageError: more videos are missing or bad than is allowed, or copies are asked for and there are none.
             VideoError: a video is bad, and ``on_bad_video`` is ``raise``.
         """
-        subsets = ("test",) if stage == "test" else SUBSETS
+        alone: dict[str | None, tuple[Subset, ...]] = {"test": ("test",), "validate": ("val",)}
+        subsets = alone.get(stage, SUBSETS)
         if all(subset in self._videos for subset in subsets):
             return
         listed = {subset: self.source.records(subset) for subset in subsets}

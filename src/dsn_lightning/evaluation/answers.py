@@ -86,13 +86,14 @@ def confusion(targets: NDArray[np.float32], answered: NDArray[np.int64]) -> NDAr
     return counts
 
 
-def row_figures(rows: Iterable[Row], own: dict[str, str]) -> dict[str, float]:
+def row_figures(rows: Iterable[Row], own: dict[str, str], *, prefix: str = "test") -> dict[str, float]:
     """Return the figures of all rows under names such as ``test/dsn/M3/top1``.
 
     Args:
         rows: of the results.
         own: the classifier that each selection method has of its own; another one's is named,
             ``test/uniform+dsn/M3/top1``.
+        prefix: what they begin with.
 
     >>> row = {"selection": "uniform", "classifier": "dsn", "M": 3, "top1": 0.5}
     >>> row_figures([row], {"uniform": "baseline"})
@@ -105,5 +106,5 @@ def row_figures(rows: Iterable[Row], own: dict[str, str]) -> dict[str, float]:
             name += f"+{row['classifier']}"
         for figure in ("top1", "top5", "mean_class", "map", "hit_rate", "gmacs"):
             if row.get(figure) is not None:
-                figures[f"test/{name}/M{row['M']}/{figure}"] = float(row[figure])
+                figures[f"{prefix}/{name}/M{row['M']}/{figure}"] = float(row[figure])
     return figures

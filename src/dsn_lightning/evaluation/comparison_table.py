@@ -5,6 +5,8 @@ from typing import Any
 
 from rich.table import Table
 
+from dsn_lightning.splits import kind_of_videos
+
 Entry = Mapping[str, Any]
 
 _HEADINGS = {"top1": "top-1", "mean_class": "mean class", "map": "mAP", "hit_rate": "hit rate"}
@@ -99,7 +101,7 @@ def explanation(statistics: Entry) -> str:
         what += ", the seeds as well"
     return (
         f"percentage points, {over}[{100 * about['level']:.0f}% interval] of {about['resamples']} resamples of the "
-        f"{about['videos']} test videos, {what}; * where it lies on one side of 0"
+        f"{about['videos']} {kind_of_videos(about.get('dataset'))}, {what}; * where it lies on one side of 0"
     )
 
 

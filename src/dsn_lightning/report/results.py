@@ -72,7 +72,7 @@ class Result:
     @property
     def main_figure(self) -> str:
         """Metric that the paper gives for the data set: ``map`` for THUMOS14, else ``top1``."""
-        return "map" if self.described["dataset"] == "thumos14" and self.mean("map") is not None else "top1"
+        return "map" if self.described["dataset"].startswith("thumos14") and self.mean("map") is not None else "top1"
 
 
 @dataclass(frozen=True)
