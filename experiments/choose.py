@@ -3,10 +3,11 @@
     python experiments/choose.py dataset=hmdb51 dataset.root=DIR dataset.val_fraction=0.25 [seeds=0,1,2] [jobs=2] \
         [row=DSN] settings="algorithm.exploration=0; algorithm.exploration=0.05; algorithm.exploration=0.1"
 
-Trains what one row of Table I needs with each of the settings (separated by ; with spaces between the overrides of one) and
-evaluates it on the held-out videos. Best is the highest mean over the seeds of the data set's metric; the first of equals.
-Prints the settings with the difference of each to the first one, and writes them to OUTPUT/choose/<dataset>_<keys>.{md,json}.
-A data set that was made to choose by (join_videos.py --from training) has test videos for it: test.subset=test.
+Trains what one row of Table I needs with each of the settings (; between them, spaces between the overrides of one) and
+evaluates it on the held-out videos. Best is the highest mean over the seeds of the data set's metric; the first of
+equals. Prints the settings, with the difference of each to the first one, and writes them to
+OUTPUT/choose/<dataset>_<keys>.{md,json}. A data set that was made to choose by (join_videos.py --from training) has
+test videos for it: test.subset=test.
 More arguments: see tables.py.
 """
 
@@ -22,6 +23,7 @@ from rich.table import Table
 from table1 import TABLE
 from tables import Asked, asked_for, commanded, perform
 
+from dsn_lightning.commands.table_plan import Row
 from dsn_lightning.errors import UsageError
 from dsn_lightning.evaluation.comparison_table import explanation, points
 from dsn_lightning.files import write_atomically
@@ -37,7 +39,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(arguments: Sequence[str], console: Console) -> int:
     own = {key: value for key, _, value in (a.partition("=") for a in arguments) if key in ("settings", "row")}
-    rest = [a for a in arguments if a.partition("=")[0] not in (*own, "rows")]
+    rest = [a for a in arguments if a.partition("=")[0] not in own]
+    if any(a.startswith("rows=") for a in rest):
+        raise UsageError("rows=: one row is chosen by; give row=NAME")
     settings = [" ".join(setting.split()) for setting in own.get("settings", "").split(";") if setting.strip()]
     if len({*settings}) < 2 or len({*settings}) < len(settings):
         raise UsageError(
@@ -52,10 +56,12 @@ def _run(arguments: Sequence[str], console: Console) -> int:
     asked = replace(asked_for(rest), rows=(row.name,))
 
     folders: dict[str, list[Path]] = {}
+    metric = "top1"
     for setting in settings:
         console.print(f"{setting}", style="bold")
         told = replace(asked, overrides=(*asked.overrides, *setting.split()))
         planner, parts, _ = perform(TABLE, told, console)
+        metric = TABLE.datasets.get(next(iter(parts[0].configs.values())).dataset.name, (metric,))[0]
         if asked.dry_run:
             continue
         evaluations = [planner.evaluation(part, "methods", there=True) for part in parts]
@@ -64,29 +70,24 @@ def _run(arguments: Sequence[str], console: Console) -> int:
             console.print(f"{setting}: {len(parts) - len(folders[setting])} of {len(parts)} seeds have failed")
             return 1
     if not asked.dry_run:
-        _show(folders, row.selection, row.classifier, asked, console)
+        _show(folders, row, metric, asked, console)
     return 0
 
 
-def _show(
-    folders: dict[str, list[Path]], selection: str, classifier: str, asked: Asked, console: Console
-) -> None:  # fmt: skip
+def _show(folders: dict[str, list[Path]], row: Row, metric: str, asked: Asked, console: Console) -> None:
     """Print and write the settings, and which is best."""
     from dsn_lightning.commands.comparing import compare_folders  # imports all of the training, which takes seconds
 
+    selection, classifier = row.selection, row.classifier
     first, lines, statistics = next(iter(folders)), [], {}
     for setting, own in folders.items():
         beside = {} if setting == first else {"first": folders[first]}
         statistics = compare_folders(own, others=beside)
         lines.append({"setting": setting, **_figures(statistics, selection, classifier)})
     about = statistics["about"]
-    metric = TABLE.datasets.get(about["dataset"], ("top1",))[0]
     best = max(lines, key=lambda line: line[metric]["value"])
     header = ["setting", *(f"{h} {what}" for h in HEADINGS.values() for what in ("(%)", "less the first"))]
-    rows = [
-        [("* " if line is best else "") + line["setting"], *(_cells(line, key) for key in HEADINGS)] for line in lines
-    ]
-    cells = [[name, *(cell for pair in pairs for cell in pair)] for name, *pairs in rows]
+    cells = [[line["setting"], *(cell for key in HEADINGS for cell in _cells(line, key))] for line in lines]
     title = f"{about['dataset']}, {about['videos']} videos, seeds {' '.join(map(str, about['seeds']))}: {selection}"
     table = Table(*header, title=f"{title} with the {classifier}'s classifier", title_justify="left")
     for line in cells:
@@ -111,7 +112,7 @@ def _show(
 def _figures(statistics: dict[str, Any], selection: str, classifier: str) -> dict[str, Any]:
     """Return a row's estimates, and those of its difference to the first setting's, by metric."""
     method = next(m for m in statistics["methods"] if (m["selection"], m["classifier"]) == (selection, classifier))
-    less = next(
+    less: dict[str, Any] = next(
         (d for d in statistics["differences"]
          if (d["method"]["selection"], d["method"]["classifier"]) == (selection, classifier)
          and (d["other"]["selection"], d["other"]["classifier"]) == (selection, f"first:{classifier}")), {},
