@@ -9,6 +9,7 @@ from conftest import NEEDLE
 from dsn_lightning.data.needle import Needle
 from dsn_lightning.evaluation.scores import ClipScores
 from processes import call
+from table_process import load
 from wandb_files import read_all
 
 SMALL = [
@@ -90,4 +91,50 @@ def test_what_makes_no_sense_is_said_in_a_line(arguments, said, runs, needle_roo
         arguments = [*arguments, f"dataset.root={root}"]
     done = call(*arguments, f"hydra.run.dir={tmp_path / 'out'}", cwd=runs, expect=2)
     assert said in done.stderr
-    assert len(done.stderr.strip().splitlines()) == 1
+    assert len([line for line in done.stderr.splitlines() if not line.startswith("Indexing")]) == 1
+
+
+def test_settings_are_chosen_on_held_out_videos(needle_root, tmp_path, capfd):
+    """Three settings of a baseline; what is kept and called best are the figures of the evaluations themselves."""
+    choose = load("choose").main
+    own = ["dataset=needle", f"dataset.root={needle_root}", *NEEDLE, *SMALL, "backbone=r3d_tiny", "weights=null",
+           "row=Baseline (uniform)", "seeds=0,1", "jobs=2", f"output={tmp_path}"]  # fmt: skip
+    rates = ("0.03", "1e-9", "0.1")
+    assert choose([*own, "settings=" + "; ".join(f"schedule.lr={rate}" for rate in rates)]) == 0
+    kept = json.loads((tmp_path / "choose" / "needle_held_out_lr.json").read_text())
+    assert (kept["dataset"], kept["videos"], kept["seeds"]) == ("needle_held_out", 6, [0, 1])
+
+    found = {}
+    for folder in (tmp_path / "evaluations").iterdir():
+        if folder.is_dir():
+            (row,) = (r for r in json.loads((folder / "results.json").read_text()) if r["selection"] == "uniform")
+            found.setdefault(row["top1"], []).append(row["seed"])
+    assert sum(map(len, found.values())) == 6
+    means = {line["setting"]: line["top1"]["value"] for line in kept["settings"]}
+    assert kept["best"] == max(means, key=lambda setting: means[setting])
+    for line in kept["settings"]:
+        assert all(value in found for value in line["top1"]["seeds"])
+        if line["setting"] == kept["settings"][0]["setting"]:
+            assert line["top1_less_first"] is None
+        else:
+            first = kept["settings"][0]["top1"]
+            gains = [a - b for a, b in zip(line["top1"]["seeds"], first["seeds"], strict=True)]
+            assert line["top1_less_first"]["seeds"] == pytest.approx(gains)
+    out = capfd.readouterr().out
+    assert f"best by top-1: {kept['best']}" in out
+    assert "6 held-out videos" in (tmp_path / "choose" / "needle_held_out_lr.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["settings=schedule.lr=0.1"], "give two settings or more"),
+        (["settings=schedule.lr=0.1; schedule.lr=0.1"], "give two settings or more, each once"),
+        (["settings=M=1; M=2", "row=Best"], "row=Best: no such row; there are Baseline (random)"),
+        (["settings=M=1; M=2", "rows=DSN"], "give row=NAME"),
+        (["settings=seed=1; seed=2"], "seed=1: cannot be given to a table"),
+    ],
+)
+def test_settings_that_make_no_sense(arguments, said, needle_root, capfd):
+    assert load("choose").main(["dataset=needle", f"dataset.root={needle_root}", *NEEDLE, *arguments]) == 2
+    assert said in capfd.readouterr().err
