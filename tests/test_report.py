@@ -176,6 +176,24 @@ def test_differences_that_a_table_has_worked_out_are_shown(runs, command):
     assert cell == (comparison_table.points(entry["top1"]), repr(entry["top1"]["value"]))
 
 
+def test_differences_of_a_table_are_shown_once(runs, command):
+    folders = [runs / "seed0/evaluate", runs / "seed1/evaluate"]
+    own = compare_folders(folders, number=200)
+    folder = runs / "table1/differences"
+    folder.mkdir(parents=True)
+    (folder / "synthetic.json").write_text(json.dumps(own))
+    out, page = command(runs)
+    assert "statistics of" not in out
+    text = Path("report/report.md").read_text()
+    assert text.count("## Differences: ") == 1
+    assert "200 resamples of the 8 test videos" in page.text
+
+    (folder / "synthetic.json").unlink()
+    command(runs)
+    text = Path("report/report.md").read_text().replace("\\", "")
+    assert "## Differences: synthetic, rgb, seeds 0, 1 (seed0/evaluate and its other seeds)" in text
+
+
 def test_what_is_lacking_is_said(runs, command):
     shutil.rmtree(runs / "seed0/evaluate/figures")
     (runs / "seed1/evaluate/clip_scores.npz").write_bytes(b"PK\x03\x04 cut off")

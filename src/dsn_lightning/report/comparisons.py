@@ -58,6 +58,23 @@ def evaluations_of(results: Sequence[Result], sources: Sequence[Source]) -> list
     return list(groups.values())
 
 
+def not_in_tables(
+    groups: Sequence[Sequence[Source]], differences: Mapping[str, Mapping[str, Any]]
+) -> list[Sequence[Source]]:
+    """Return the groups whose differences stand in no file that a table of the paper has written.
+
+    Args:
+        groups: evaluations that differ in the seed.
+        differences: see `Collection`.
+    """
+    there = []
+    for statistics in differences.values():
+        about = statistics["about"]
+        names = about.get("evaluations") if isinstance(about, dict) else None
+        there.append({Path(str(name).split(" + ")[0]).parts[-2:] for name in names or ()})
+    return [group for group in groups if {source.folder.absolute().parts[-2:] for source in group} not in there]
+
+
 def comparisons_of(
     groups: Sequence[Sequence[Source]], compare: Compare, *, at_most: int, say: Callable[[str], None]
 ) -> tuple[list[Comparison], list[str]]:
@@ -74,6 +91,7 @@ def comparisons_of(
     found, notes = [], []
     left_out = 0
     for group in groups:
+        others = " and its other seeds" if len(group) > 1 else ""
         statistics = _written(group[0]) if len(group) == 1 else None
         if statistics is None and at_most <= 0:
             left_out += 1
@@ -87,7 +105,7 @@ def comparisons_of(
                 notes.append(f"no statistics of {', '.join(source.name for source in group)}; {error}")
                 continue
         try:
-            found.append(_comparison(statistics, ", ".join(source.name for source in group)))
+            found.append(_comparison(statistics, f"{group[0].name}{others}"))
         except (KeyError, TypeError, ValueError, IndexError) as error:
             notes.append(f"{group[0].name}: statistics of another version ({type(error).__name__}: {error})")
     if left_out:

@@ -17,7 +17,14 @@ from markupsafe import Markup
 from dsn_lightning.evaluation.stored import CLIP_SCORES, stored_scores
 from dsn_lightning.files import write_atomically
 from dsn_lightning.report.collect import Collection, Run
-from dsn_lightning.report.comparisons import Compare, Comparison, comparisons_of, comparisons_of_tables, evaluations_of
+from dsn_lightning.report.comparisons import (
+    Compare,
+    Comparison,
+    comparisons_of,
+    comparisons_of_tables,
+    evaluations_of,
+    not_in_tables,
+)
 from dsn_lightning.report.figures import Figure, Legend, curves, frontiers
 from dsn_lightning.report.pictures import LIMIT, Sheet, scaled_to_fit, sheets_of
 from dsn_lightning.report.results import Result, results_of
@@ -104,7 +111,7 @@ def make_report(
         say: is told what takes long.
     """
     results = results_of(found)
-    groups = evaluations_of(results, found.sources)
+    groups = not_in_tables(evaluations_of(results, found.sources), found.differences)
     comparisons, lacking = comparisons_of(groups, compare, at_most=num_statistics, say=say)
     of_tables, unread = comparisons_of_tables(found.differences)
     notes = [*found.notes, *lacking, *unread]
