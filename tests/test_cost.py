@@ -18,7 +18,7 @@ from dsn_lightning.commands import cli
 from dsn_lightning.commands.compose import compose_anew
 from dsn_lightning.commands.cost import costs
 from dsn_lightning.commands.cost_tables import ROWS, cost_table
-from dsn_lightning.commands.evaluate import evaluate_trained
+from dsn_lightning.commands.evaluating import evaluate_trained
 from dsn_lightning.commands.measuring import print_measured
 from dsn_lightning.commands.networks import count_classifier, count_observation
 from dsn_lightning.cost import count_macs, count_parameters

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from dsn_lightning.commands.cli import check
-from dsn_lightning.commands.evaluate import evaluate_trained
+from dsn_lightning.commands.evaluating import evaluate_trained
 from dsn_lightning.data.transforms import Crop
 from dsn_lightning.dsn import consensus_log_probabilities
 from dsn_lightning.errors import UsageError

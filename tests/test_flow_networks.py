@@ -16,7 +16,7 @@ from dsn_lightning.backbones.resnet2d import ResNet2D
 from dsn_lightning.backbones.resnet3d import ResNet3D
 from dsn_lightning.commands import build, pretrained
 from dsn_lightning.commands.cli import check
-from dsn_lightning.commands.evaluate import evaluate_trained
+from dsn_lightning.commands.evaluating import evaluate_trained
 from dsn_lightning.cost import count_macs
 from dsn_lightning.errors import UsageError
 from dsn_lightning.tracking import Tracker, _clip_table

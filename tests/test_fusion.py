@@ -12,7 +12,8 @@ from sklearn.metrics import average_precision_score
 
 from dsn_lightning.commands.cli import run
 from dsn_lightning.commands.comparing import compare_folders
-from dsn_lightning.commands.evaluate import evaluate, evaluate_trained
+from dsn_lightning.commands.evaluate import evaluate
+from dsn_lightning.commands.evaluating import evaluate_trained
 from dsn_lightning.data.sections import section_clip_starts
 from dsn_lightning.errors import UsageError
 from dsn_lightning.evaluation import comparison_table

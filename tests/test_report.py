@@ -22,7 +22,7 @@ from py_mini_racer import MiniRacer
 
 from dsn_lightning.commands import cli
 from dsn_lightning.commands.comparing import compare_folders
-from dsn_lightning.commands.evaluate import evaluate_trained
+from dsn_lightning.commands.evaluating import evaluate_trained
 from dsn_lightning.evaluation import comparison_table
 from dsn_lightning.evaluation.scores import ClipScores
 from report_files import Page, row_of, write_rows, write_run

@@ -204,7 +204,7 @@ def _train(cfg: DictConfig, run_dir: Path, tracker: Tracker) -> None:
     if any(isinstance(c, LastCheckpoint) and (c.ended_by_sigterm or c.received_sigterm) for c in callbacks):
         sys.exit(STOPPED_BY_SIGTERM)
     if cfg.test.enabled:
-        from dsn_lightning.commands.evaluate import evaluate_trained  # evaluation is not needed to train
+        from dsn_lightning.commands.evaluating import evaluate_trained  # evaluation is not needed to train
 
         trained = build.Trained(recognizer.eval(), cfg, list(data.classes), last)
         role = "baseline" if cfg.algorithm.name == "baseline" else cfg.algorithm.name

@@ -1,0 +1,264 @@
+"""Comparing all selection methods of trained recognisers: from networks and videos to the files of an evaluation."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+from rich.progress import track
+
+from dsn_lightning.commands import build
+from dsn_lightning.commands.activations import share_frozen_blocks, use_activations
+from dsn_lightning.commands.comparing import write_statistics
+from dsn_lightning.commands.held_out import evaluated, name_in_results, no_held_out
+from dsn_lightning.commands.networks import modality
+from dsn_lightning.commands.processes import process_rank
+from dsn_lightning.commands.run import environment, write_json
+from dsn_lightning.cost import VideoCost, macs_per_clip
+from dsn_lightning.data.datamodule import SectionClipDataModule
+from dsn_lightning.data.modality import CHANNELS
+from dsn_lightning.dsn import DSN
+from dsn_lightning.errors import UsageError
+from dsn_lightning.evaluation.outcomes import evaluation_of
+from dsn_lightning.evaluation.scores import ClipScores, weights_hash
+from dsn_lightning.evaluation.scoring import Networks, Stopwatch, crops_seen, score_videos
+from dsn_lightning.evaluation.stored import CLIP_SCORES
+from dsn_lightning.evaluation.table import Row, evaluate_rows, rich_table, to_csv
+from dsn_lightning.files import write_atomically
+from dsn_lightning.selection import Scheme, Selection
+from dsn_lightning.splits import kind_of_videos
+from dsn_lightning.tracking import Evaluation, Tracker
+from dsn_lightning.visualize import contact_sheets, cost_figure, sheet_videos
+
+
+def evaluate_trained(
+    given: Mapping[str, build.Trained],
+    cfg: DictConfig,
+    data: SectionClipDataModule,
+    run_dir: Path,
+    *,
+    device: torch.device,
+    announce: bool = True,
+    tracker: Tracker | None = None,
+) -> list[Row]:
+    """Compare all selection methods that the trained recognisers allow; write and print the results.
+
+    Args:
+        given: ``dsn``, ``baseline``, ``dsn_fixed``, ``max_response`` -> trained run.
+        cfg: data set, tests and selections.
+        data: set up for ``cfg``.
+        run_dir: gets ``results.json``, ``results.csv``, ``clip_scores.npz``, ``statistics.json`` and ``figures/``.
+        device: where the networks run. In several processes the first one writes and prints.
+        announce: name each row that is left out and what is lacking for it.
+        tracker: gets the results as well.
+    """
+    first = process_rank() == 0
+    console = Console(width=max(Console().width, 110), quiet=not first)  # tables stay whole in files and narrow windows
+    for role, trained in given.items():
+        build.check_fits(trained, classes=list(data.classes), cfg=cfg, role=role)
+    networks = _networks(given)
+    sections = cfg.test.M if OmegaConf.is_list(cfg.test.M) else [cfg.test.M]
+    schemes = [
+        Scheme(
+            int(m),
+            int(cfg.test.N),
+            data.reader.clip_span,
+            cfg.dataset.reading.dense_clips,
+            cfg.test.random_draws,
+        )
+        for m in sections
+    ]
+    selections: list[Selection] = [instantiate(s, _convert_="all") for s in cfg.selection.values() if s is not None]
+    left_out: dict[str, list[str]] = {}  # what is lacking -> rows
+    for selection in selections:
+        for classifier in selection.classifiers:
+            if not networks.can(selection, classifier):
+                row = f"{selection.name} with the {classifier} classifier"
+                left_out.setdefault(str(networks.missing(selection, classifier)), []).append(row)
+    for lacking, rows_left in left_out.items():
+        if announce:
+            console.print(f"left out (no {lacking} given): {', '.join(rows_left)}", soft_wrap=True)
+    if left_out and not announce:
+        console.print("these are the rows that this run gives by itself; dsn-evaluate compares several runs")
+    subset = evaluated(cfg)
+    videos = data.videos(subset)
+    if not videos:
+        raise UsageError(no_held_out(cfg) if subset == "val" else f"dataset={cfg.dataset.name}: has no test videos")
+    consensus = next(iter(given.values())).cfg.algorithm.consensus
+    recognizers = [trained.recognizer for trained in given.values()]
+    cached = cfg.backbone.get("cache_activations") and cfg.test.crops == 1 and share_frozen_blocks(recognizers)
+    if cached:
+        use_activations(cfg, data, recognizers, device=device)
+    scores, watch, failed = score_videos(
+        videos,
+        data.network_reader if cached else data.reader,
+        networks,
+        selections,
+        schemes,
+        classes=data.classes,
+        device=device,
+        consensus=consensus,
+        crops=cfg.test.crops,
+        num_workers=cfg.num_workers,
+        time_out=data.patience(),
+        start_workers=cfg.get("start_workers"),
+        skip_bad=data.on_bad_video == "skip",
+        track=lambda loop: track(
+            loop, f"Scoring {len(videos)} videos", len(loop), console=Console(stderr=True, quiet=not first)
+        ),
+    )
+    if not first:
+        return []
+    videos = [video for video in videos if video.record.video_id not in failed]
+    failures = {**data.bad[subset], **failed}
+    for video_id, error in failures.items():
+        console.print(f"counted as failed: {video_id} ({error})", soft_wrap=True, markup=False)
+    run_dir.mkdir(parents=True, exist_ok=True)
+    scores.save(run_dir / CLIP_SCORES)
+    stock = data.stock()
+    stock[subset]["failed"] = {video_id: str(error) for video_id, error in failures.items()}
+    write_json(run_dir / "videos.json", stock)
+    describe = _Describe(
+        given, networks, cfg, watch, selections, num_videos=len(videos), num_missing=len(data.missing[subset]),
+        num_failed=len(failures), timed=not cached,
+    )  # fmt: skip
+    rows = evaluate_rows(
+        scores,
+        selections,
+        schemes,
+        can=networks.can,
+        describe=describe,
+        consensus=consensus,
+    )
+    if not rows:
+        raise UsageError("no selection method can be evaluated with what was given; see the lines 'left out' above")
+    write_json(run_dir / "results.json", rows)
+    write_atomically(run_dir / "results.csv", to_csv(rows))
+    if not (run_dir / "environment.json").is_file():
+        write_json(run_dir / "environment.json", environment())
+    dataset = rows[0]["dataset"]
+    title = f"{dataset}, {len(videos)} {kind_of_videos(dataset)} (rates in %)"
+    console.print(rich_table(rows, title=title))
+    if number := cfg.test.get("bootstrap", 0):
+        write_statistics(evaluation_of(str(run_dir), rows, scores, selections), run_dir, number=number, console=console)
+    _figures(rows, scores, videos, data, networks, schemes[0], run_dir / "figures")
+    if tracker is not None and tracker.loggers:
+        role, leader = next(iter(given.items()))
+        step = leader.recognizer.global_step
+        tracker.log_evaluation(
+            Evaluation(rows, scores, selections, schemes, consensus, videos, data.reader, role, step, subset)
+        )
+    console.print(f"written: {run_dir}")
+    return rows
+
+
+def _networks(given: Mapping[str, build.Trained]) -> Networks:
+    classifiers = {role: given[role].recognizer for role in ("baseline", "dsn", "max_response") if role in given}
+    samplers = {}
+    for role in ("dsn", "dsn_fixed"):
+        if role in given:
+            recognizer = given[role].recognizer
+            if not isinstance(recognizer, DSN):
+                raise UsageError(f"{role}={given[role].path}: has no observation network; it is a baseline")
+            samplers[role] = recognizer
+    if "dsn_fixed" in samplers:  # DSN-f shares the baseline's classifier
+        own = samplers["dsn_fixed"]
+        shared = classifiers.setdefault("baseline", own)
+        if weights_hash(shared.classifier) != weights_hash(own.classifier):
+            raise UsageError(
+                f"dsn_fixed={given['dsn_fixed'].path}: was trained with another classifier than "
+                f"baseline={given['baseline'].path}; DSN-f keeps the baseline's"
+            )
+    return Networks(classifiers, samplers)
+
+
+class _Describe:
+    """Fills a row's fields that are no metrics."""
+
+    def __init__(
+        self,
+        given: Mapping[str, build.Trained],
+        networks: Networks,
+        cfg: DictConfig,
+        watch: Stopwatch,
+        selections: Sequence[Selection],
+        *,
+        num_videos: int,
+        num_missing: int,
+        num_failed: int,
+        timed: bool,
+    ) -> None:
+        self.given = given
+        self.timed = timed  # the networks' whole time, not that behind stored activations
+        self.cfg = cfg
+        self.watch = watch
+        self.counts = {"videos": num_videos, "videos_missing": num_missing, "videos_failed": num_failed}
+        b = cfg.backbone
+        clip = (CHANNELS[modality(cfg)], b.frames_per_clip, b.crop_size, b.crop_size)
+        self.macs = {  # of a clip, all the windows that are looked at
+            n: macs_per_clip(r.classifier, clip) * crops_seen(n, selections, cfg.test.crops)
+            for n, r in networks.classifiers.items()
+        }
+        self.macs |= {
+            f"{n} sampler": macs_per_clip(s.observation, clip, clips_per_section=cfg.test.N)
+            for n, s in networks.samplers.items()
+        }
+
+    def __call__(self, selection: Selection, scheme: Scheme, classifier: str, num_clips: int) -> Row:
+        """Return the fields of `table.FIELDS` that `table.measure` does not."""
+        source = selection.sampler or classifier  # whose run decides what is seen
+        trained = self.given.get(source) or self.given.get(classifier) or self.given["dsn_fixed"]
+        learned = selection.sampler in ("dsn", "dsn_fixed")
+        watcher = None if selection.sampler is None else f"{source} sampler" if learned else source
+        candidates = scheme.num_sections * scheme.clips_per_section
+        oracle = selection.name.startswith("oracle")  # knows the label: its cost means nothing
+        cost = None if oracle else VideoCost.of(
+            clips=num_clips, classifier=self.macs[classifier],
+            candidates=candidates, observation=self.macs[watcher] if watcher else 0.0,
+        )  # fmt: skip
+        seconds = num_clips * (self.watch.per_clip(classifier) or 0.0)
+        if watcher:
+            seconds += candidates * (self.watch.per_clip(watcher) or 0.0)
+        return {
+            "dataset": name_in_results(self.cfg),
+            "split": self.cfg.dataset.get("split"),
+            "modality": modality(self.cfg),
+            "selection": selection.name,
+            "classifier": classifier,
+            "algorithm": trained.cfg.algorithm.name,
+            "backbone": (self.given.get(classifier) or trained).cfg.backbone.name,
+            "observation": trained.cfg.observation.name if learned else None,
+            "estimator": trained.cfg.estimator["_target_"].rsplit(".", 1)[-1] if learned else None,
+            "seed": trained.cfg.seed,
+            "gamma": trained.cfg.gamma if learned else None,
+            "train_M": trained.cfg.M,
+            "train_N": trained.cfg.N if learned else None,
+            "M": scheme.num_sections,
+            "N": scheme.clips_per_section,
+            "crops": self.cfg.test.crops,
+            "gmacs_classifier": cost and cost.classifier,
+            "gmacs_observation": cost and cost.observation,
+            "gmacs": cost and cost.total,
+            **self.counts,
+            "seconds_per_video": None if oracle or not self.timed else seconds,
+        }
+
+
+def _figures(
+    rows: Sequence[Row],
+    scores: ClipScores,
+    videos: Sequence[Any],
+    data: SectionClipDataModule,
+    networks: Networks,
+    scheme: Scheme,
+    folder: Path,
+) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    cost_figure(rows, folder / "accuracy_vs_gmacs.png")
+    if networks.samplers:
+        sampler = next(iter(networks.samplers))
+        chosen = sheet_videos(len(videos))
+        contact_sheets(scores, sampler, scheme, videos, chosen, data.reader, folder / f"clips_{sampler}.png")
