@@ -23,9 +23,9 @@ from dsn_lightning.backbones.observation import ConcatObservation
 from dsn_lightning.backbones.resnet2d import ResNet2D
 from dsn_lightning.backbones.resnet3d import ResNet3D
 from dsn_lightning.callbacks import EpochLog
-from dsn_lightning.data.clips import BatchShares, EpochOrder
 from dsn_lightning.data.datamodule import SectionClipDataModule
 from dsn_lightning.data.needle import Needle
+from dsn_lightning.data.order import BatchShares, EpochOrder
 from dsn_lightning.data.transforms import Crop
 from dsn_lightning.dsn import DSN
 from dsn_lightning.evaluation.scores import ClipScores

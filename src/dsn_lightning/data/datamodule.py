@@ -20,10 +20,8 @@ from torch.utils.data import DataLoader
 
 from dsn_lightning.data.activations import Activations, View
 from dsn_lightning.data.clips import (
-    BatchShares,
     ClipReader,
     DecodedFrames,
-    EpochOrder,
     FlowFrames,
     FrameCache,
     FrameReader,
@@ -35,6 +33,7 @@ from dsn_lightning.data.clips import (
 from dsn_lightning.data.copies import CopyProber, flow_copy, small_copy
 from dsn_lightning.data.decoding import Decoder, PyAV, VideoError, VideoInfo
 from dsn_lightning.data.index import good_ones, index_videos, prepared_folder
+from dsn_lightning.data.order import BatchShares, EpochOrder
 from dsn_lightning.data.records import Subset, VideoRecord, VideoSource
 from dsn_lightning.data.transforms import Crop
 from dsn_lightning.errors import UsageError
