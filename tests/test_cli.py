@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import os
 import subprocess
 import sys
@@ -327,6 +328,16 @@ def test_same_seed_gives_the_same_weights(needle_root, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("rate", "said"), [("100", True), ("0.03", False)])
+def test_a_classifier_that_has_not_learned_is_named(rate, said, needle_root, tmp_path):
+    done = call("dsn-train", f"dataset.root={needle_root}", *NEEDLE, "algorithm=baseline", f"schedule.lr={rate}",
+                "schedule.max_epochs=8", "schedule.batch_size=4", "M=2", "N=2", "trainer.accelerator=cpu",
+                "test.enabled=false", "hydra.run.dir=run", cwd=tmp_path)  # fmt: skip
+    metrics = list(csv.DictReader((tmp_path / "run/metrics.csv").read_text().splitlines()))
+    assert (not float(metrics[-1]["train/classifier_loss"]) < math.log(4)) == said
+    assert ("the classifier has not learned" in done.stderr) == said
+
+
 def test_shuffled_labels_give_chance(tmp_path):
     """With labels drawn at random, accuracy lies inside the 99% interval of guessing."""
     from dsn_lightning.data.needle import Needle

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import math
 import os
 import signal
 import threading
@@ -295,6 +296,17 @@ class RunProgress(pl.Callback):
         elif self.bar and (epoch % max(1, total // 10) == 0 or epoch == total):
             left = rate * (total - epoch)
             self.console.print(f"epoch {epoch}/{total}  {shown}  {seconds:.0f} s, {left:.0f} s left")
+        if self.bar and epoch == total and "train/classifier_loss" in metrics:
+            self._say_if_nothing_is_learned(metrics["train/classifier_loss"], trainer)
+
+    def _say_if_nothing_is_learned(self, loss: float, trainer: pl.Trainer) -> None:
+        classes = len(trainer.datamodule.classes)  # type: ignore[attr-defined]
+        if not loss < math.log(classes):  # or it is not a number
+            self.console.print(
+                f"the classifier has not learned: its loss in the last epoch, {loss:.2f}, is no lower than that of "
+                f"guessing (ln {classes} = {math.log(classes):.2f}). A smaller schedule.lr may help",
+                soft_wrap=True,
+            )
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Close the bar."""
