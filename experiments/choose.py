@@ -6,8 +6,8 @@
 Trains what one row of Table I needs with each of the settings (; between them, spaces between the overrides of one) and
 evaluates it on the held-out videos. Best is the highest mean over the seeds of the data set's metric; the first of
 equals. Prints the settings, with the difference of each to the first one, and writes them to
-OUTPUT/choose/<dataset>_<keys>.{md,json}. A data set that was made to choose by (join_videos.py --from training) has
-test videos for it: test.subset=test.
+OUTPUT/choose/<dataset>_<network>_<method>_<keys>.{md,json}. A data set that was made to choose by
+(join_videos.py --from training) has test videos for it: test.subset=test.
 More arguments: see tables.py.
 """
 
@@ -23,8 +23,11 @@ from rich.table import Table
 from table1 import TABLE
 from tables import Asked, asked_for, commanded, perform
 
+from dsn_lightning.commands.estimates import Costs
 from dsn_lightning.commands.table_plan import Row
+from dsn_lightning.commands.table_records import records
 from dsn_lightning.errors import UsageError
+from dsn_lightning.evaluation.beside_paper import reasons
 from dsn_lightning.evaluation.comparison_table import explanation, points
 from dsn_lightning.files import write_atomically
 
@@ -49,6 +52,10 @@ def _run(arguments: Sequence[str], console: Console) -> int:
         )
     if not any(a.startswith("test.subset=") for a in rest):
         rest.append("test.subset=val")
+    for key in dict.fromkeys(_key(o) for setting in settings for o in setting.split()):
+        if key in ("dataset", "test", "dataset.name", "dataset.root", "dataset.split", "dataset.seed",
+                   "dataset.val_fraction") or key.startswith("test."):  # fmt: skip
+            raise UsageError(f"settings: {key}= decides what is evaluated; give it once, beside settings=")
     row = next((r for r in TABLE.rows if r.name == own.get("row", "DSN") and r.evaluation == "methods"), None)
     if row is None:
         known = "; ".join(r.name for r in TABLE.rows if r.evaluation == "methods")
@@ -56,56 +63,69 @@ def _run(arguments: Sequence[str], console: Console) -> int:
     asked = replace(asked_for(rest), rows=(row.name,))
 
     folders: dict[str, list[Path]] = {}
-    metric = "top1"
+    metric, network = "top1", ""
     for setting in settings:
         console.print(f"{setting}", style="bold")
         told = replace(asked, overrides=(*asked.overrides, *setting.split()))
         planner, parts, _ = perform(TABLE, told, console)
-        metric = TABLE.datasets.get(next(iter(parts[0].configs.values())).dataset.name, (metric,))[0]
+        cfg = next(iter(parts[0].configs.values()))
+        metric, network = TABLE.datasets.get(cfg.dataset.name, (metric,))[0], cfg.backbone.name
         if asked.dry_run:
             continue
         evaluations = [planner.evaluation(part, "methods", there=True) for part in parts]
         folders[setting] = [c.folder for c in evaluations if c is not None and c.state() == "there"]
         if len(folders[setting]) < len(parts):
             console.print(f"{setting}: {len(parts) - len(folders[setting])} of {len(parts)} seeds have failed")
+            made = records(TABLE, planner, parts, Costs(timed=False), rows=[row])
+            for line in reasons([own for own in made if own.row == row.name]):
+                console.print(line, soft_wrap=True, markup=False, highlight=False)
             return 1
     if not asked.dry_run:
-        _show(folders, row, metric, asked, console)
+        _show(folders, row, metric, network, asked, console)
     return 0
 
 
-def _show(folders: dict[str, list[Path]], row: Row, metric: str, asked: Asked, console: Console) -> None:
+def _show(folders: dict[str, list[Path]], row: Row, metric: str, network: str, asked: Asked, console: Console) -> None:
     """Print and write the settings, and which is best."""
     from dsn_lightning.commands.comparing import compare_folders  # imports all of the training, which takes seconds
 
     selection, classifier = row.selection, row.classifier
-    first, lines, statistics = next(iter(folders)), [], {}
+    first, statistics = next(iter(folders)), {}
+    lines: list[dict[str, Any]] = []
     for setting, own in folders.items():
         beside = {} if setting == first else {"first": folders[first]}
         statistics = compare_folders(own, others=beside)
-        lines.append({"setting": setting, **_figures(statistics, selection, classifier)})
+        if lines and statistics["about"]["videos"] != lines[0]["videos"]:
+            raise UsageError(f"{setting}: was evaluated on {statistics['about']['videos']} videos, {first} on others")
+        lines.append(
+            {"setting": setting, "videos": statistics["about"]["videos"], **_figures(statistics, selection, classifier)}
+        )
     about = statistics["about"]
     best = max(lines, key=lambda line: line[metric]["value"])
     header = ["setting", *(f"{h} {what}" for h in HEADINGS.values() for what in ("(%)", "less the first"))]
     cells = [[line["setting"], *(cell for key in HEADINGS for cell in _cells(line, key))] for line in lines]
-    title = f"{about['dataset']}, {about['videos']} videos, seeds {' '.join(map(str, about['seeds']))}: {selection}"
-    table = Table(*header, title=f"{title} with the {classifier}'s classifier", title_justify="left")
+    where = (
+        f"{about['dataset']}, {about['modality']}, {about['videos']} videos, seeds {' '.join(map(str, about['seeds']))}"
+    )
+    title = f"{where}: {selection} with the {classifier}'s classifier, {network}"
+    table = Table(*header, title=title, title_justify="left")
     for line in cells:
         table.add_row(*line)
     console.print(table)
     notes = [f"best by {HEADINGS[metric]}: {best['setting']}", explanation(statistics)]
     for note in notes:
         console.print(note, soft_wrap=True, markup=False, highlight=False)
-    keys = dict.fromkeys(o.partition("=")[0].rpartition(".")[2] for setting in folders for o in setting.split())
-    file = asked.output / "choose" / f"{about['dataset']}_{'_'.join(keys)}"
+    keys = dict.fromkeys(_key(o).rpartition(".")[2] for setting in folders for o in setting.split())
+    file = asked.output / "choose" / f"{about['dataset']}_{network}_{selection}_{'_'.join(keys)}"
     file.parent.mkdir(parents=True, exist_ok=True)
-    content = {"dataset": about["dataset"], "videos": about["videos"], "seeds": about["seeds"],
-               "overrides": list(asked.overrides), "selection": selection, "classifier": classifier, "metric": metric,
-               "best": best["setting"], "settings": lines}  # fmt: skip
-    write_atomically(file.with_suffix(".json"), json.dumps(content, indent=2) + "\n")
+    content = {
+        "dataset": about["dataset"], "seeds": about["seeds"], "network": network, "overrides": list(asked.overrides),
+        "selection": selection, "classifier": classifier, "metric": metric, "best": best["setting"], "settings": lines,
+    }  # fmt: skip
+    write_atomically(Path(f"{file}.json"), json.dumps(content, indent=2) + "\n")
     rules = [["---"] + ["---:"] * (len(header) - 1)]
     text = "".join(f"| {' | '.join(line)} |\n" for line in [header, *rules, *cells])
-    write_atomically(file.with_suffix(".md"), f"{title}\n\n{text}\n" + "".join(f"- {note}\n" for note in notes))
+    write_atomically(Path(f"{file}.md"), f"{title}\n\n{text}\n" + "".join(f"- {note}\n" for note in notes))
     console.print(f"written: {file}.md, {file}.json", soft_wrap=True)
 
 
@@ -118,6 +138,10 @@ def _figures(statistics: dict[str, Any], selection: str, classifier: str) -> dic
          and (d["other"]["selection"], d["other"]["classifier"]) == (selection, f"first:{classifier}")), {},
     )  # fmt: skip
     return {key: method[key] for key in HEADINGS} | {f"{key}_less_first": less.get(key) for key in HEADINGS}
+
+
+def _key(override: str) -> str:
+    return override.lstrip("+~").partition("=")[0]
 
 
 def _cells(line: dict[str, Any], metric: str) -> list[str]:

@@ -28,6 +28,8 @@ from rich.console import Console
 from dsn_lightning.commands import cli
 from dsn_lightning.commands.dry_run import show_plan
 from dsn_lightning.commands.estimates import Costs
+from dsn_lightning.commands.held_out import check_holds_out, evaluated
+from dsn_lightning.commands.source import build_source
 from dsn_lightning.commands.table_plan import PaperTable, Part, Planner, Row, check_overrides
 from dsn_lightning.commands.table_records import records
 from dsn_lightning.errors import UsageError
@@ -155,6 +157,8 @@ def perform(table: PaperTable, asked: Asked, console: Console) -> tuple[Planner,
     for part in parts:
         for own in part.configs.values():
             cli.check(own)
+            if evaluated(own) == "val":
+                check_holds_out(build_source(own.dataset), own)
     _perform(table, planner, parts, wanted, asked, console)
     return planner, parts, wanted
 

@@ -4,8 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
 from conftest import NEEDLE
+from dsn_lightning.commands.build import RECORD_KEY
+from dsn_lightning.commands.trained_on import KEY, hashes_of
 from dsn_lightning.data.needle import Needle
 from dsn_lightning.evaluation.scores import ClipScores
 from processes import call
@@ -17,18 +20,31 @@ SMALL = [
     "test.bootstrap=100", "progress=false", "M=2", "N=2",
 ]  # fmt: skip
 RUN = "checkpoint=run/checkpoints/last.ckpt"
+STARTS = "what this training starts from, or its own videos: was trained on 3 of the 6 held-out videos"
 
 
 @pytest.fixture(scope="module")
 def runs(needle_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A baseline that was trained and evaluated on the held-out videos, and one with fewer of them."""
+    """A baseline that was evaluated on its held-out videos, and one that was trained on half of them, too."""
     root = tmp_path_factory.mktemp("held_out")
-    own = [f"dataset.root={needle_root}", *SMALL, "algorithm=baseline"]
-    call("dsn-train", *own, *NEEDLE, "test.subset=val", "logger=wandb", "hydra.run.dir=run", cwd=root)
-    fewer = [*NEEDLE[:1], "dataset.num_val=3", "dataset.num_test=6"]
-    fewer_root = f"dataset.root={root / 'needle'}"
-    call("dsn-train", *own, fewer_root, *fewer, "test.enabled=false", "hydra.run.dir=fewer", cwd=root)
+    own = [f"dataset.root={needle_root}", *NEEDLE, *SMALL]
+    call("dsn-train", *own, "algorithm=baseline", "test.subset=val", "logger=wandb", "hydra.run.dir=run", cwd=root)
+    content = torch.load(root / "run/checkpoints/last.ckpt", weights_only=True)
+    torch.save(content | {RECORD_KEY: {k: v for k, v in content[RECORD_KEY].items() if k != KEY}}, root / "older.ckpt")
+    (root / "fewer/checkpoints").mkdir(parents=True)
+    some = hashes_of([*ids_of(needle_root, "train"), *ids_of(needle_root, "val")[:3]])
+    torch.save(content | {RECORD_KEY: content[RECORD_KEY] | {KEY: some}}, root / "fewer/checkpoints/last.ckpt")
+    call("dsn-train", *own, "algorithm=dsn_fixed", "classifier.checkpoint=fewer/checkpoints/last.ckpt",
+         "test.enabled=false", "hydra.run.dir=fixed", cwd=root)  # fmt: skip
     return root
+
+
+def ids_of(needle_root: Path, subset: str) -> list[str]:
+    return [r.video_id for r in Needle(str(needle_root), num_train=12, num_val=6, num_test=6).records(subset)]
+
+
+def trained_on(run: Path) -> torch.Tensor:
+    return torch.load(run / "checkpoints/last.ckpt", weights_only=True)[RECORD_KEY][KEY]
 
 
 def ids(folder: Path) -> set[str]:
@@ -36,9 +52,8 @@ def ids(folder: Path) -> set[str]:
 
 
 def test_the_held_out_videos_are_evaluated_and_called_so(runs, needle_root):
-    source = Needle(str(needle_root), num_train=12, num_val=6, num_test=6)
-    held_out, test = ({r.video_id for r in source.records(subset)} for subset in ("val", "test"))
-    assert ids(runs / "run") == held_out != test
+    assert ids(runs / "run") == {*ids_of(needle_root, "val")} != {*ids_of(needle_root, "test")}
+    assert torch.equal(trained_on(runs / "run"), hashes_of(ids_of(needle_root, "train")))
 
     rows = json.loads((runs / "run" / "results.json").read_text())
     assert {row["dataset"] for row in rows} == {"needle_held_out"}
@@ -72,26 +87,45 @@ def test_dsn_evaluate_gives_the_same_and_the_test_videos_if_not_told(runs):
         (["dsn-evaluate", RUN, "test.subset=train"], "test.subset=train: must be test"),
         (
             ["dsn-evaluate", RUN, "max_response=fewer/checkpoints/last.ckpt", "test.subset=val"],
-            "was trained with dataset.num_val=3, asked for is 6: test.subset=val takes runs that hold out the same",
+            "last.ckpt: was trained on 3 of the 6 held-out videos, or began from what was (",
+        ),
+        (  # a classifier that was trained on them, in a run that was not
+            ["dsn-evaluate", "checkpoint=fixed/checkpoints/last.ckpt", "test.subset=val"],
+            "last.ckpt: was trained on 3 of the 6 held-out videos",
+        ),
+        (["dsn-train", *SMALL, "algorithm=dsn_fixed", "classifier.checkpoint=fewer/checkpoints/last.ckpt"], STARTS),
+        (["dsn-train", *SMALL, "algorithm=baseline", "weights=fewer/checkpoints/last.ckpt"], STARTS),
+        (
+            ["dsn-train", *SMALL, "algorithm=baseline", "weights=older.ckpt"],
+            "does not say which videos it was trained on (it, or what it began from, is of an earlier version)",
         ),
         (
-            ["dsn-train", *NEEDLE, *SMALL, "test.subset=val", "algorithm=dsn_fixed",
-             "classifier.checkpoint=fewer/checkpoints/last.ckpt"],
-            "was trained with dataset.num_val=3, asked for is 6",
-        ),
-        (
-            ["dsn-train", "dataset=folder", *SMALL, "test.subset=val", "algorithm=baseline"],
+            ["dsn-train", "dataset=folder", *SMALL, "algorithm=baseline"],
             "test.subset=val: dataset=folder holds no videos out of training",
         ),
+        (["dsn-evaluate", "fusion=[run,run]", "test.subset=val"], "takes no test.subset"),
     ],
 )  # fmt: skip
 def test_what_makes_no_sense_is_said_in_a_line(arguments, said, runs, needle_root, class_folders, tmp_path):
-    if arguments[0] == "dsn-train":
-        root = class_folders if "dataset=folder" in arguments else needle_root
-        arguments = [*arguments, f"dataset.root={root}"]
+    if "dataset=folder" in arguments:
+        arguments = [*arguments, "test.subset=val", f"dataset.root={class_folders}"]
+    elif arguments[0] == "dsn-train":
+        arguments = [*arguments, "test.subset=val", *NEEDLE, f"dataset.root={needle_root}"]
     done = call(*arguments, f"hydra.run.dir={tmp_path / 'out'}", cwd=runs, expect=2)
     assert said in done.stderr
     assert len([line for line in done.stderr.splitlines() if not line.startswith("Indexing")]) == 1
+    assert not list(tmp_path.glob("out/checkpoints/*"))
+
+
+def test_a_resumed_run_still_says_what_it_began_from(runs, needle_root, tmp_path):
+    (tmp_path / "fewer").symlink_to(runs / "fewer")
+    own = [f"dataset.root={needle_root}", *NEEDLE, *SMALL, "algorithm=dsn_fixed", "test.enabled=false",
+           "classifier.checkpoint=fewer/checkpoints/last.ckpt", "schedule.max_epochs=2"]  # fmt: skip
+    call("dsn-train", *own, "trainer.max_time=00:00:00:00", "hydra.run.dir=run", cwd=tmp_path, expect=None)
+    before = trained_on(tmp_path / "run")
+    call("dsn-train", "resume=run", "trainer.max_time=01:00:00:00", cwd=tmp_path)
+    assert torch.equal(trained_on(tmp_path / "run"), before)
+    assert torch.equal(before, hashes_of([*ids_of(needle_root, "train"), *ids_of(needle_root, "val")[:3]]))
 
 
 def test_settings_are_chosen_on_held_out_videos(needle_root, tmp_path, capfd):
@@ -101,19 +135,22 @@ def test_settings_are_chosen_on_held_out_videos(needle_root, tmp_path, capfd):
            "row=Baseline (uniform)", "seeds=0,1", "jobs=2", f"output={tmp_path}"]  # fmt: skip
     rates = ("0.03", "1e-9", "0.1")
     assert choose([*own, "settings=" + "; ".join(f"schedule.lr={rate}" for rate in rates)]) == 0
-    kept = json.loads((tmp_path / "choose" / "needle_held_out_lr.json").read_text())
-    assert (kept["dataset"], kept["videos"], kept["seeds"]) == ("needle_held_out", 6, [0, 1])
+    kept = json.loads((tmp_path / "choose" / "needle_held_out_r3d_tiny_uniform_lr.json").read_text())
+    assert (kept["dataset"], kept["seeds"]) == ("needle_held_out", [0, 1])
 
-    found = {}
-    for folder in (tmp_path / "evaluations").iterdir():
-        if folder.is_dir():
-            (row,) = (r for r in json.loads((folder / "results.json").read_text()) if r["selection"] == "uniform")
-            found.setdefault(row["top1"], []).append(row["seed"])
-    assert sum(map(len, found.values())) == 6
+    found: dict[str, list] = {f"schedule.lr={rate}": [None, None] for rate in rates}
+    for run in tmp_path.glob("runs/*/checkpoints/last.ckpt"):  # evaluated anew, one by one
+        cfg = json.loads((run.parents[1] / "config.json").read_text())
+        out = tmp_path / "anew" / run.parents[1].name
+        call("dsn-evaluate", f"checkpoint={run}", "test.subset=val", "selection=[uniform]", f"hydra.run.dir={out}",
+             "test.bootstrap=0", cwd=tmp_path)  # fmt: skip
+        (row,) = json.loads((out / "results.json").read_text())
+        setting = next(s for s in found if float(s.partition("=")[2]) == cfg["schedule"]["lr"])
+        found[setting][cfg["seed"]] = row["map"]
     means = {line["setting"]: line["top1"]["value"] for line in kept["settings"]}
     assert kept["best"] == max(means, key=lambda setting: means[setting])
     for line in kept["settings"]:
-        assert all(value in found for value in line["top1"]["seeds"])
+        assert line["map"]["seeds"] == pytest.approx(found[line["setting"]], abs=1e-6)
         if line["setting"] == kept["settings"][0]["setting"]:
             assert line["top1_less_first"] is None
         else:
@@ -122,7 +159,7 @@ def test_settings_are_chosen_on_held_out_videos(needle_root, tmp_path, capfd):
             assert line["top1_less_first"]["seeds"] == pytest.approx(gains)
     out = capfd.readouterr().out
     assert f"best by top-1: {kept['best']}" in out
-    assert "6 held-out videos" in (tmp_path / "choose" / "needle_held_out_lr.md").read_text()
+    assert "6 held-out videos" in (tmp_path / "choose" / "needle_held_out_r3d_tiny_uniform_lr.md").read_text()
 
 
 @pytest.mark.parametrize(
@@ -132,6 +169,8 @@ def test_settings_are_chosen_on_held_out_videos(needle_root, tmp_path, capfd):
         (["settings=schedule.lr=0.1; schedule.lr=0.1"], "give two settings or more, each once"),
         (["settings=M=1; M=2", "row=Best"], "row=Best: no such row; there are Baseline (random)"),
         (["settings=M=1; M=2", "rows=DSN"], "give row=NAME"),
+        (["settings=dataset.val_fraction=0.1; dataset.val_fraction=0.2"], "dataset.val_fraction= decides what is eval"),
+        (["settings=M=1; M=2", "dataset=folder", "dataset.num_train=1"], "num_train"),
         (["settings=seed=1; seed=2"], "seed=1: cannot be given to a table"),
     ],
 )

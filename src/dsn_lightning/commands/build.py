@@ -8,9 +8,9 @@ from typing import Any
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from torch import nn
+from torch import Tensor, nn
 
-from dsn_lightning.commands.held_out import check_held_out
+from dsn_lightning.commands import trained_on
 from dsn_lightning.commands.networks import (
     REFUSALS,
     build_classifier,
@@ -141,12 +141,15 @@ class Trained:
         cfg: the configuration of its run.
         classes: class names; the order of its outputs.
         path: the checkpoint.
+        trained_on: the videos that it, or what it began from, was trained on (`trained_on.hashes_of`); None where that
+            is not known.
     """
 
     recognizer: Recognizer
     cfg: DictConfig
     classes: list[str]
     path: Path
+    trained_on: Tensor | None = None
 
 
 def load_trained(path: str | Path, *, role: str, trusted: Sequence[str] = ()) -> Trained:
@@ -181,12 +184,11 @@ def load_trained(path: str | Path, *, role: str, trusted: Sequence[str] = ()) ->
         load_into(recognizer, state, keep_head=False)
     except WeightsError as error:
         raise UsageError(f"{role}={path}: {error}") from error
-    return Trained(recognizer.eval(), cfg, classes, file)
+    return Trained(recognizer.eval(), cfg, classes, file, content[RECORD_KEY].get(trained_on.KEY))
 
 
 def check_fits(trained: Trained, *, classes: list[str], cfg: DictConfig, role: str) -> None:
-    """Refuse a checkpoint that was trained for other classes or other clips than ``cfg`` asks for, or on its held-out
-    videos.
+    """Refuse a checkpoint that was trained for other classes or other clips than ``cfg`` asks for.
 
     What a training starts from (``classifier.checkpoint``) may be of RGB where ``cfg`` is of flow; see
     `take_classifier`.
@@ -195,7 +197,6 @@ def check_fits(trained: Trained, *, classes: list[str], cfg: DictConfig, role: s
         UsageError: says what differs.
     """
     where = f"{role}={trained.path}"
-    check_held_out(trained.cfg, cfg, where=where)
     own, asked = modality(trained.cfg), modality(cfg)
     if own != asked and role != "classifier.checkpoint":
         raise UsageError(f"{where}: was trained on {own}, asked for is dataset.modality={asked}")

@@ -206,7 +206,7 @@ def continue_run(arguments: list[str]) -> list[str]:
     if not given:
         return arguments
     folder = Path(given[-1].removeprefix("resume=")).expanduser().absolute()
-    others = [a for a in arguments if a not in given and not a.startswith(_FREE_IN_RESUME)]
+    others = [a for a in arguments if a not in given and not a.lstrip("+").startswith(_FREE_IN_RESUME)]
     if others:
         raise UsageError(f"{' '.join(others)}: a run is resumed with its own configuration; give resume=RUN_DIR alone")
     if not (folder / ".hydra" / "config.yaml").is_file():

@@ -12,7 +12,7 @@ from dsn_lightning.commands import build
 from dsn_lightning.commands.cli import one_line_errors
 from dsn_lightning.commands.evaluating import evaluate_trained
 from dsn_lightning.commands.fuse import fuse_stored
-from dsn_lightning.commands.held_out import evaluated
+from dsn_lightning.commands.held_out import check_holds_out, evaluated
 from dsn_lightning.commands.processes import started_as_one_of_many
 from dsn_lightning.commands.run import keep_lightning_quiet
 from dsn_lightning.commands.tracked import tracked
@@ -95,6 +95,7 @@ def _evaluate(cfg: DictConfig) -> None:
     with tracked(cfg, run_dir, job_type="evaluate") as tracker:
         data = build.build_datamodule(cfg)
         data.prepare_data()
+        check_holds_out(data.source, cfg)
         data.setup("validate" if evaluated(cfg) == "val" else "test")
         data.refuse_differences()
         evaluate_trained(given, cfg, data, run_dir, device=device, tracker=tracker)

@@ -13,10 +13,11 @@ from rich.progress import track
 from dsn_lightning.commands import build
 from dsn_lightning.commands.activations import share_frozen_blocks, use_activations
 from dsn_lightning.commands.comparing import write_statistics
-from dsn_lightning.commands.held_out import evaluated, name_in_results, no_held_out
+from dsn_lightning.commands.held_out import evaluated, name_in_results
 from dsn_lightning.commands.networks import modality
 from dsn_lightning.commands.processes import process_rank
 from dsn_lightning.commands.run import environment, write_json
+from dsn_lightning.commands.trained_on import check_held_out
 from dsn_lightning.cost import VideoCost, macs_per_clip
 from dsn_lightning.data.datamodule import SectionClipDataModule
 from dsn_lightning.data.modality import CHANNELS
@@ -86,12 +87,16 @@ def evaluate_trained(
     subset = evaluated(cfg)
     videos = data.videos(subset)
     if not videos:
-        raise UsageError(no_held_out(cfg) if subset == "val" else f"dataset={cfg.dataset.name}: has no test videos")
+        raise UsageError(f"dataset={cfg.dataset.name}: has no {kind_of_videos(name_in_results(cfg))}")
+    if subset == "val":
+        for role, trained in given.items():
+            held_out = [video.record.video_id for video in videos]
+            check_held_out(trained.trained_on, held_out, where=f"{role}={trained.path}")
     consensus = next(iter(given.values())).cfg.algorithm.consensus
     recognizers = [trained.recognizer for trained in given.values()]
     cached = cfg.backbone.get("cache_activations") and cfg.test.crops == 1 and share_frozen_blocks(recognizers)
     if cached:
-        use_activations(cfg, data, recognizers, device=device)
+        use_activations(cfg, data, recognizers, device=device, subsets=(subset,))
     scores, watch, failed = score_videos(
         videos,
         data.network_reader if cached else data.reader,

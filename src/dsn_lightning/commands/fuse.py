@@ -9,6 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from dsn_lightning.commands.comparing import write_statistics
+from dsn_lightning.commands.held_out import evaluated
 from dsn_lightning.commands.run import environment, write_json
 from dsn_lightning.errors import UsageError
 from dsn_lightning.evaluation.fusion import fuse
@@ -32,6 +33,10 @@ def fuse_stored(cfg: DictConfig) -> None:
     for key in _NOT_FOR_FUSION:
         if value := OmegaConf.select(cfg, key):
             raise UsageError(f"{key}={value}: fusion= reads stored scores and takes no {key}")
+    if evaluated(cfg) == "val":
+        raise UsageError(
+            "test.subset=val: fusion= reads stored scores and takes no test.subset; fuse evaluations with it"
+        )
     if not OmegaConf.is_list(cfg.fusion) or not OmegaConf.is_list(cfg.fusion_weights):
         raise UsageError("fusion and fusion_weights: must be lists, such as fusion=[RGB,FLOW] fusion_weights=[1,1.5]")
     for weight in cfg.fusion_weights:

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import torch
 from omegaconf import DictConfig
-from torch import nn
+from torch import Tensor, nn
 
 from dsn_lightning.commands.build import RECORD_KEY, Trained, check_classes, check_fits, load_trained
-from dsn_lightning.commands.held_out import check_held_out
 from dsn_lightning.commands.networks import classifies, modality, observation_weights
+from dsn_lightning.commands.trained_on import hashes_of, joined
 from dsn_lightning.data.modality import CHANNELS
 from dsn_lightning.dsn import DSN
 from dsn_lightning.errors import UsageError
@@ -23,37 +23,45 @@ _FREE = ("channels_last", "frozen_blocks", "dropout")
 """Arguments of networks with which the same weights fit."""
 
 
-def start_from(recognizer: Recognizer, cfg: DictConfig, *, classes: list[str]) -> None:
+def start_from(recognizer: Recognizer, cfg: DictConfig, *, classes: list[str]) -> Tensor | None:
     """Give a recogniser the weights that ``cfg`` says it starts from: ``weights``, ``classifier.checkpoint`` and so on.
+
+    Returns:
+        The videos that these were trained on (`trained_on.hashes_of`), as far as runs of ours say; None where one does
+        not.
 
     Raises:
         UsageError: they cannot be had, or do not fit; or DSN-f is given no classifier.
     """
     trusted = cfg.get("trust", ())
+    seen: list[Tensor | None] = [hashes_of([])]
     if cfg.classifier.checkpoint is not None:
         source = load_trained(cfg.classifier.checkpoint, role="classifier.checkpoint", trusted=trusted)
         check_fits(source, classes=classes, cfg=cfg, role="classifier.checkpoint")
         take_classifier(recognizer.classifier, source, cfg=cfg)
+        seen.append(source.trained_on)
     elif cfg.algorithm.name == "dsn_fixed":
         raise UsageError("algorithm=dsn_fixed keeps a trained classifier: give it with classifier.checkpoint=PATH")
     elif cfg.get("weights") is not None:
-        take_weights(recognizer.classifier, cfg.weights, cfg.backbone.weights_from, key="weights", trusted=trusted)
+        published = cfg.backbone.weights_from
+        seen.append(take_weights(recognizer.classifier, cfg.weights, published, key="weights", trusted=trusted))
     else:
         _refuse_random_frozen_blocks(recognizer.classifier, "weights")
     if not isinstance(recognizer, DSN):
-        return
+        return joined(seen)
     trunk = getattr(recognizer.observation, "trunk", recognizer.observation)
     assert isinstance(trunk, nn.Module)
     weights = observation_weights(cfg)
     if cfg.observation.checkpoint is not None:
         source = load_trained(cfg.observation.checkpoint, role="observation.checkpoint", trusted=trusted)
-        check_held_out(source.cfg, cfg, where=f"observation.checkpoint={source.path}")
         take_trunk(trunk, source, classes=classes if classifies(cfg) else None)
+        seen.append(source.trained_on)
     elif weights is not None:
         published = cfg.observation.weights_from
-        take_weights(trunk, weights, published, key="observation.weights", trusted=trusted)
+        seen.append(take_weights(trunk, weights, published, key="observation.weights", trusted=trusted))
     else:
         _refuse_random_frozen_blocks(trunk, "observation.weights")
+    return joined(seen)
 
 
 def _refuse_random_frozen_blocks(network: nn.Module, key: str) -> None:
@@ -135,8 +143,11 @@ def _fit(network: nn.Module, state: State, channels: int, *, where: str, keep_he
 
 def take_weights(
     network: nn.Module, weights: str, published: DictConfig, *, key: str, trusted: Sequence[str] = ()
-) -> None:
+) -> Tensor | None:
     """Load pretrained weights into a clip network, but for its classification layer.
+
+    Returns:
+        The videos that they were trained on, as far as it is a checkpoint of `dsn-train` (see `start_from`).
 
     Args:
         network: takes them.
@@ -159,8 +170,9 @@ def take_weights(
         if RECORD_KEY in content:
             trained = load_trained(file, role=key, trusted=trusted)
             _take(network, trained, where=where, keep_head=True)
-        else:
-            _fit(network, tensors_of(content), CHANNELS["rgb"], where=f"{where}:", keep_head=True)
+            return trained.trained_on
+        _fit(network, tensors_of(content), CHANNELS["rgb"], where=f"{where}:", keep_head=True)
+        return hashes_of([])
     except WeightsError as error:
         raise UsageError(f"{where}: {file}: {error}" if weights in published else f"{where}: {error}") from error
 

@@ -14,6 +14,7 @@ from lightning_fabric.plugins.environments import LightningEnvironment  # type: 
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint
 from pytorch_lightning.strategies import DDPStrategy
+from torch import Tensor
 
 from dsn_lightning.averaging import AveragedWeights
 from dsn_lightning.callbacks import (
@@ -26,10 +27,10 @@ from dsn_lightning.callbacks import (
     Stopped,
     Throughput,
 )
-from dsn_lightning.commands import build, shared
+from dsn_lightning.commands import build, shared, trained_on
 from dsn_lightning.commands.activations import use_activations
 from dsn_lightning.commands.cli import one_line_errors
-from dsn_lightning.commands.held_out import evaluated, no_held_out
+from dsn_lightning.commands.held_out import check_holds_out, evaluated
 from dsn_lightning.commands.pretrained import start_from
 from dsn_lightning.commands.processes import process_rank, started_as_one_of_many
 from dsn_lightning.commands.run import (
@@ -40,6 +41,7 @@ from dsn_lightning.commands.run import (
     recorded,
     write_json,
 )
+from dsn_lightning.commands.source import build_source
 from dsn_lightning.commands.tracked import tracked
 from dsn_lightning.data.bad_videos import BadVideos
 from dsn_lightning.data.datamodule import SUBSETS, SectionClipDataModule
@@ -78,6 +80,8 @@ def train(cfg: DictConfig) -> None:
                 f"trainer.num_nodes={nodes}: {', '.join(lacking)} not set; start it with torchrun or srun, or once on "
                 "each node with these set"
             )
+    if evaluated(cfg) == "val":
+        check_holds_out(build_source(cfg.dataset), cfg)
     if nodes == 1 and not started_as_one_of_many():
         shared.fill_in(cfg, train)
     elif wanted := [key for key in shared.AUTO if OmegaConf.select(cfg, key) == "auto"]:
@@ -154,17 +158,21 @@ def _train(cfg: DictConfig, run_dir: Path, tracker: Tracker) -> None:
     last = run_dir / "checkpoints" / "last.ckpt"
     if cfg.resume and last.is_file():
         try:
-            load_into(recognizer, tensors_of({"state_dict": read_weights(last).get("state_dict")}), keep_head=False)
+            content = read_weights(last)
+            load_into(recognizer, tensors_of({"state_dict": content.get("state_dict")}), keep_head=False)
+            began = content.get(build.RECORD_KEY, {}).get(trained_on.KEY)
         except WeightsError as error:
             raise UsageError(f"resume={run_dir}: {last}: {error}") from error
     else:
-        start_from(recognizer, cfg, classes=list(data.classes))
+        began = start_from(recognizer, cfg, classes=list(data.classes))
     num_train, has_val = len(data.section_clips("train")), len(data.section_clips("val")) > 0
     if num_train == 0:
         raise UsageError(f"dataset={cfg.dataset.name}: has no training videos")
-    if cfg.test.enabled and evaluated(cfg) == "val" and not has_val:
-        raise UsageError(no_held_out(cfg))
-    callbacks = _callbacks(cfg, run_dir, last, data, has_val=has_val)
+    videos = {subset: [video.record.video_id for video in data.videos(subset)] for subset in SUBSETS}
+    seen = trained_on.joined([began, trained_on.hashes_of(videos["train"])])
+    if evaluated(cfg) == "val":
+        trained_on.check_held_out(seen, videos["val"], where="what this training starts from, or its own videos")
+    callbacks = _callbacks(cfg, run_dir, last, data, has_val=has_val, seen=seen)
     trainer = _trainer(cfg, run_dir, recognizer, callbacks, tracker)
     if cfg.backbone.get("cache_activations"):
         needed = SUBSETS if cfg.test.enabled and evaluated(cfg) == "test" else ("train", "val")
@@ -176,7 +184,7 @@ def _train(cfg: DictConfig, run_dir: Path, tracker: Tracker) -> None:
             fps=cfg.dataset.fps or "native",
             frame_stride=cfg.backbone.frame_stride,
             copies=data.made,
-            videos={subset: len(data.videos(subset)) for subset in SUBSETS},
+            videos={subset: len(ids) for subset, ids in videos.items()},
         ))  # fmt: skip
         write_json(run_dir / "videos.json", data.stock())
         if cfg.progress:
@@ -206,7 +214,7 @@ def _train(cfg: DictConfig, run_dir: Path, tracker: Tracker) -> None:
     if cfg.test.enabled:
         from dsn_lightning.commands.evaluating import evaluate_trained  # evaluation is not needed to train
 
-        trained = build.Trained(recognizer.eval(), cfg, list(data.classes), last)
+        trained = build.Trained(recognizer.eval(), cfg, list(data.classes), last, seen)
         role = "baseline" if cfg.algorithm.name == "baseline" else cfg.algorithm.name
         device = trainer.strategy.root_device
         given = {role: trained}
@@ -246,9 +254,9 @@ def _trainer(
 
 
 def _callbacks(
-    cfg: DictConfig, run_dir: Path, last: Path, data: SectionClipDataModule, *, has_val: bool
+    cfg: DictConfig, run_dir: Path, last: Path, data: SectionClipDataModule, *, has_val: bool, seen: Tensor | None
 ) -> list[Callback]:
-    record: dict[str, Any] = {"config": plain(cfg), "classes": list(data.classes)}
+    record: dict[str, Any] = {"config": plain(cfg), "classes": list(data.classes), trained_on.KEY: seen}
     callbacks: list[Callback] = [
         CheckpointRecord(build.RECORD_KEY, record),
         EpochLog(),

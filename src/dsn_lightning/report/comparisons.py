@@ -34,6 +34,7 @@ class Comparison:
         gains: (title, table) of what each class gains.
         confusion: drawing of the confusion matrix; empty where it is too large or there is none.
         confused: the most frequent confusions, a sentence.
+        file: that a table has written it to; empty for others.
     """
 
     title: str
@@ -43,6 +44,7 @@ class Comparison:
     gains: tuple[str, Table] | None
     confusion: Markup
     confused: str
+    file: str = ""
 
 
 def evaluations_of(results: Sequence[Result], sources: Sequence[Source]) -> list[list[Source]]:
@@ -59,20 +61,25 @@ def evaluations_of(results: Sequence[Result], sources: Sequence[Source]) -> list
 
 
 def not_in_tables(
-    groups: Sequence[Sequence[Source]], differences: Mapping[str, Mapping[str, Any]]
+    groups: Sequence[Sequence[Source]], shown: Sequence[Comparison], differences: Mapping[str, Mapping[str, Any]]
 ) -> list[Sequence[Source]]:
-    """Return the groups whose differences stand in no file that a table of the paper has written.
+    """Return the groups whose differences are not among those that a table of the paper has written.
 
     Args:
         groups: evaluations that differ in the seed.
+        shown: what `comparisons_of_tables` could show.
         differences: see `Collection`.
     """
     there = []
-    for statistics in differences.values():
-        about = statistics["about"]
-        names = about.get("evaluations") if isinstance(about, dict) else None
-        there.append({Path(str(name).split(" + ")[0]).parts[-2:] for name in names or ()})
-    return [group for group in groups if {source.folder.absolute().parts[-2:] for source in group} not in there]
+    for name in dict.fromkeys(own.file for own in shown):
+        there.append([Path(str(own).split(" + ")[0]) for own in differences[name]["about"]["evaluations"]])
+
+    def stands_in(group: Sequence[Source], evaluations: Sequence[Path]) -> bool:
+        folders = [source.folder.absolute() for source in group]
+        known = [any(folder.parts[-len(own.parts) :] == own.parts for own in evaluations) for folder in folders]
+        return len(folders) == len(evaluations) and all(known)
+
+    return [group for group in groups if not any(stands_in(group, evaluations) for evaluations in there)]
 
 
 def comparisons_of(
@@ -131,7 +138,7 @@ def comparisons_of_tables(differences: Mapping[str, Mapping[str, Any]]) -> tuple
             notes.append(f"{name}: statistics of another version ({type(error).__name__}: {error})")
             continue
         whose = [f"methods without the name of a training are of {first} and its other seeds"] if several else []
-        found.append(replace(made, lines=[*whose, *made.lines]))
+        found.append(replace(made, lines=[*whose, *made.lines], file=name))
     return found, notes
 
 

@@ -111,9 +111,9 @@ def make_report(
         say: is told what takes long.
     """
     results = results_of(found)
-    groups = not_in_tables(evaluations_of(results, found.sources), found.differences)
-    comparisons, lacking = comparisons_of(groups, compare, at_most=num_statistics, say=say)
     of_tables, unread = comparisons_of_tables(found.differences)
+    groups = not_in_tables(evaluations_of(results, found.sources), of_tables, found.differences)
+    comparisons, lacking = comparisons_of(groups, compare, at_most=num_statistics, say=say)
     notes = [*found.notes, *lacking, *unread]
     shown = []
     evaluations = [source for source in found.sources if _shows_clips(source.folder)]

@@ -1,0 +1,64 @@
+"""Which videos a network was trained on, or began from: kept in checkpoints, asked where videos are held out."""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor
+
+from dsn_lightning.errors import UsageError
+
+KEY = "trained_on"
+"""Where a checkpoint's record holds it."""
+
+
+def hashes_of(video_ids: Iterable[str]) -> Tensor:
+    """Return what videos are known by: int64, sorted, each once.
+
+    >>> hashes_of(["b", "a", "a"]).shape
+    torch.Size([2])
+    """
+    return torch.tensor(sorted({_hash(video_id) for video_id in video_ids}), dtype=torch.int64)
+
+
+def joined(parts: Iterable[Tensor | None]) -> Tensor | None:
+    """Return the videos of all parts; None where it is not known of one of them.
+
+    >>> joined([hashes_of("ab"), hashes_of("bc")]).equal(hashes_of("abc")), joined([hashes_of("a"), None])
+    (True, None)
+    """
+    known = []
+    for part in parts:
+        if part is None:
+            return None
+        known.append(part)
+    return torch.cat(known).unique()
+
+
+def check_held_out(trained_on: Tensor | None, video_ids: Sequence[str], *, where: str) -> None:
+    """Make sure that none of the held-out videos was trained on.
+
+    Args:
+        trained_on: of a network, and of all that it began from.
+        video_ids: the held-out videos.
+        where: what was trained, for the message.
+
+    Raises:
+        UsageError: some were, or it is not known.
+    """
+    if trained_on is None:
+        raise UsageError(
+            f"{where}: does not say which videos it was trained on (it, or what it began from, is of an earlier "
+            "version); test.subset=val wants runs that do"
+        )
+    known = {*trained_on.tolist()}
+    found = [video_id for video_id in video_ids if _hash(video_id) in known]
+    if found:
+        raise UsageError(
+            f"{where}: was trained on {len(found)} of the {len(video_ids)} held-out videos, or began from what was "
+            f"({found[0]}{', ...' if len(found) > 1 else ''}); test.subset=val wants runs that hold them out"
+        )
+
+
+def _hash(video_id: str) -> int:
+    return int.from_bytes(hashlib.blake2b(video_id.encode(), digest_size=8).digest(), "big", signed=True)
