@@ -145,6 +145,8 @@ def _key(override: str) -> str:
 
 
 def _cells(line: dict[str, Any], metric: str) -> list[str]:
+    if line[metric] is None:  # top-1 where videos have several labels
+        return ["-", "-"]
     own, spread = line[metric], line[metric]["spread"]
     rate = f"{100 * own['value']:.1f}" + ("" if spread is None else f" ± {100 * spread:.1f}")
     return [rate, points(line[f"{metric}_less_first"])]
