@@ -6,7 +6,7 @@
 Trains what one row of Table I needs with each of the settings (; between them, spaces between the overrides of one) and
 evaluates it on the held-out videos. Best is the highest mean over the seeds of the data set's metric; the first of
 equals. Prints the settings, with the difference of each to the first one, and writes them to
-OUTPUT/choose/<dataset>_<network>_<method>_<keys>.{md,json}. A data set that was made to choose by
+OUTPUT/choose/<dataset>_<modality>_<network>_<method>_<keys>.{md,json}. A data set that was made to choose by
 (join_videos.py --from training) has test videos for it: test.subset=test.
 More arguments: see tables.py.
 """
@@ -116,7 +116,7 @@ def _show(folders: dict[str, list[Path]], row: Row, metric: str, network: str, a
     for note in notes:
         console.print(note, soft_wrap=True, markup=False, highlight=False)
     keys = dict.fromkeys(_key(o).rpartition(".")[2] for setting in folders for o in setting.split())
-    file = asked.output / "choose" / f"{about['dataset']}_{network}_{selection}_{'_'.join(keys)}"
+    file = asked.output / "choose" / f"{about['dataset']}_{about['modality']}_{network}_{selection}_{'_'.join(keys)}"
     file.parent.mkdir(parents=True, exist_ok=True)
     content = {
         "dataset": about["dataset"], "seeds": about["seeds"], "network": network, "overrides": list(asked.overrides),

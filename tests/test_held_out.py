@@ -135,7 +135,7 @@ def test_settings_are_chosen_on_held_out_videos(needle_root, tmp_path, capfd):
            "row=Baseline (uniform)", "seeds=0,1", "jobs=2", f"output={tmp_path}"]  # fmt: skip
     rates = ("0.03", "1e-9", "0.1")
     assert choose([*own, "settings=" + "; ".join(f"schedule.lr={rate}" for rate in rates)]) == 0
-    kept = json.loads((tmp_path / "choose" / "needle_held_out_r3d_tiny_uniform_lr.json").read_text())
+    kept = json.loads((tmp_path / "choose" / "needle_held_out_rgb_r3d_tiny_uniform_lr.json").read_text())
     assert (kept["dataset"], kept["seeds"]) == ("needle_held_out", [0, 1])
 
     found: dict[str, list] = {f"schedule.lr={rate}": [None, None] for rate in rates}
@@ -159,7 +159,7 @@ def test_settings_are_chosen_on_held_out_videos(needle_root, tmp_path, capfd):
             assert line["top1_less_first"]["seeds"] == pytest.approx(gains)
     out = capfd.readouterr().out
     assert f"best by top-1: {kept['best']}" in out
-    assert "6 held-out videos" in (tmp_path / "choose" / "needle_held_out_r3d_tiny_uniform_lr.md").read_text()
+    assert "6 held-out videos" in (tmp_path / "choose" / "needle_held_out_rgb_r3d_tiny_uniform_lr.md").read_text()
 
 
 @pytest.mark.parametrize(
