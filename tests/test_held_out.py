@@ -123,7 +123,10 @@ def test_a_resumed_run_still_says_what_it_began_from(runs, needle_root, tmp_path
            "classifier.checkpoint=fewer/checkpoints/last.ckpt", "schedule.max_epochs=2"]  # fmt: skip
     call("dsn-train", *own, "trainer.max_time=00:00:00:00", "hydra.run.dir=run", cwd=tmp_path, expect=None)
     before = trained_on(tmp_path / "run")
+    progress = tmp_path / "run/progress.json"
+    assert not progress.is_file() or json.loads(progress.read_text())["epoch"] < 2
     call("dsn-train", "resume=run", "trainer.max_time=01:00:00:00", cwd=tmp_path)
+    assert json.loads(progress.read_text())["epoch"] == 2
     assert torch.equal(trained_on(tmp_path / "run"), before)
     assert torch.equal(before, hashes_of([*ids_of(needle_root, "train"), *ids_of(needle_root, "val")[:3]]))
 
