@@ -1,5 +1,6 @@
 """Runs a command's entry point in a fresh process that need not import everything anew."""
 
+import faulthandler
 import multiprocessing
 import os
 import signal
@@ -15,6 +16,8 @@ PRELOAD = ["dsn_lightning.commands.train", "dsn_lightning.commands.evaluate",
            "wandb", "wandb.sdk.launch", "pandas", "torch.utils.tensorboard"]  # fmt: skip
 Environment = Mapping[str, str | None]  # None: not set
 _AS_IT_IS: Environment = {}
+LONGEST = 800
+"""Seconds; a command that takes longer hangs, ends, and what it prints says where it hung."""
 
 
 def enter(command: str, arguments: tuple[str, ...], cwd: str, out: str, err: str, env: Environment) -> None:
@@ -29,6 +32,7 @@ def enter(command: str, arguments: tuple[str, ...], cwd: str, out: str, err: str
     for number, name in ((1, out), (2, err)):
         with open(name, "w") as file:
             os.dup2(file.fileno(), number)
+    faulthandler.dump_traceback_later(LONGEST, exit=True, file=2)
     os.chdir(cwd)
     sys.argv = [command, *arguments]
     import torch

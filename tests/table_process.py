@@ -1,5 +1,6 @@
 """Runs experiments/table*.py in a process of its own, which may be killed."""
 
+import faulthandler
 import importlib
 import multiprocessing
 import os
@@ -7,7 +8,7 @@ import sys
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from processes import PRELOAD
+from processes import LONGEST, PRELOAD
 
 EXPERIMENTS = Path(__file__).resolve().parents[1] / "experiments"
 
@@ -27,6 +28,7 @@ def enter(name: str, arguments: list[str], out: str) -> None:
     with open(out, "w") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
+    faulthandler.dump_traceback_later(LONGEST, exit=True, file=2)
     module = load(name)
     try:
         sys.exit(load("tables").main(module.TABLE, arguments))

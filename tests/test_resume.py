@@ -133,7 +133,8 @@ def test_killed_before_its_first_checkpoint(never_stopped, tmp_path):
     assert_same_run(tmp_path / "run", whole)
 
 
-def test_sigterm_saves_first(never_stopped, tmp_path):
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)], ids=["SIGTERM", "Ctrl-C"])
+def test_asked_to_stop_it_saves_first(sent, code, never_stopped, tmp_path):
     """With no other checkpoint inside an epoch."""
     whole, arguments = never_stopped
     arguments = [a for a in arguments if not a.startswith("checkpoint.")]
@@ -144,16 +145,41 @@ def test_sigterm_saves_first(never_stopped, tmp_path):
         while process.is_alive() and epochs_done(run) < 1:
             time.sleep(0.002)
         asked = time.time()
-        process.terminate()
+        assert process.pid is not None
+        os.kill(process.pid, sent)
         process.join()
         if process.exitcode:
             break
-    assert process.exitcode == 143
+    assert process.exitcode == code
     assert re.search("stopped and saved after [123] of 4 epochs; resume=", (tmp_path / "err").read_text())
     assert (run / "checkpoints" / "last.ckpt").stat().st_mtime > asked
     assert json.loads((run / "status.json").read_text())["state"] == "stopped"
     call("dsn-train", "resume=run", cwd=tmp_path)
     assert_same_run(run, whole)
+
+
+def test_a_second_ctrl_c_does_not_wait_for_the_step(eleven, tmp_path):
+    arguments = [f"dataset.root={eleven}", *SMALL, "~backbone.network",
+                 "+backbone.network={_target_: test_resume.Endless}"]  # fmt: skip
+    process = start("dsn-train", *arguments, "hydra.run.dir=run", cwd=tmp_path)
+    wait_for(tmp_path / "in_a_step", process)
+    os.kill(process.pid, signal.SIGINT)
+    process.join(1)
+    assert process.is_alive()
+    assert "Ctrl-C again stops at once" in (tmp_path / "err").read_text()
+    os.kill(process.pid, signal.SIGINT)
+    process.join(60)
+    assert process.exitcode == 130
+    assert "Traceback" not in (tmp_path / "err").read_text()
+    assert json.loads((tmp_path / "run" / "status.json").read_text())["state"] == "stopped"
+
+
+class Endless(MeanClassifier):
+    def forward(self, clips: torch.Tensor) -> torch.Tensor:
+        if self.training:
+            Path("in_a_step").touch()
+            time.sleep(1000)
+        return super().forward(clips)
 
 
 def test_max_time_stops_and_evaluates(never_stopped, tmp_path):

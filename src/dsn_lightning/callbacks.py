@@ -136,9 +136,10 @@ class Stopped(Exception):  # noqa: N818 - nothing has gone wrong
 class LastCheckpoint(Checkpoint):
     """Writes ``last.ckpt``: after each epoch, every so many batches, and before a training is stopped.
 
-    SIGTERM and ``max_time`` stop it, with `Stopped`, as soon as the batches of a step are complete. In several
-    processes all stop after the same batch. (Lightning has its own ``max_time``, which would treat the rest of an epoch
-    as if it had been run, and its handler of SIGTERM saves nothing and broadcasts in the middle of other collectives.)
+    SIGTERM, Ctrl-C and ``max_time`` stop it, with `Stopped`, as soon as the batches of a step are complete; a second
+    Ctrl-C stops it at once. In several processes all stop after the same batch. (Lightning has its own ``max_time``,
+    which would treat the rest of an epoch as if it had been run, and its handler of SIGTERM saves nothing and
+    broadcasts in the middle of other collectives. KeyboardInterrupt can come anywhere, while some lock is held.)
 
     Args:
         file: where to write it.
@@ -150,18 +151,34 @@ class LastCheckpoint(Checkpoint):
         self.file = file
         self.every_n_batches = every_n_batches
         self.max_time = max_time
-        self.received_sigterm = False
-        self.ended_by_sigterm = False  # one of the processes has received it
+        self.received: signal.Signals | None = None
+        self.ended_by_signal = False  # one of the processes has received it
         self.started = 0.0
 
+    @property
+    def exit_code(self) -> int:
+        """The command's: 130 after Ctrl-C, 143 after SIGTERM, 0 where neither came."""
+        asked = self.received or (signal.SIGTERM if self.ended_by_signal else None)
+        return 128 + asked if asked else 0
+
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Start the clock and take SIGTERM over from Lightning, which gives it back after the training."""
+        """Start the clock and take SIGTERM over from Lightning, which gives it back after the training, and Ctrl-C."""
         self.started = time.monotonic()
         if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, self._on_sigterm)
+            signal.signal(signal.SIGTERM, self._on_signal)
+            if signal.getsignal(signal.SIGINT) == signal.default_int_handler:
+                signal.signal(signal.SIGINT, self._on_signal)
 
-    def _on_sigterm(self, *_: Any) -> None:
-        self.received_sigterm = True
+    def _on_signal(self, number: int, _: Any) -> None:
+        self.received = signal.Signals(number)
+        if number == signal.SIGINT:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            os.write(2, b"\nstopping after this step; Ctrl-C again stops at once\n")  # print may be what it interrupts
+
+    def give_back_ctrl_c(self) -> None:
+        """Let Ctrl-C be a KeyboardInterrupt again, once the training has ended."""
+        if signal.getsignal(signal.SIGINT) == self._on_signal:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -192,9 +209,9 @@ class LastCheckpoint(Checkpoint):
         def of_any(flag: bool) -> bool:
             return bool(trainer.strategy.reduce_boolean_decision(flag, all=False))
 
-        self.ended_by_sigterm = of_any(self.received_sigterm)
+        self.ended_by_signal = of_any(self.received is not None)
         late = self.max_time is not None and of_any(time.monotonic() - self.started > self.max_time)
-        return self.ended_by_sigterm or late
+        return self.ended_by_signal or late
 
 
 class MetricsFile(pl.Callback):

@@ -48,7 +48,7 @@ from dsn_lightning.data.datamodule import SUBSETS, SectionClipDataModule
 from dsn_lightning.errors import UsageError
 from dsn_lightning.processes import STARTED_HERE, run_processes
 from dsn_lightning.recognizer import Recognizer
-from dsn_lightning.tracking import STOPPED_BY_SIGTERM, Tracker
+from dsn_lightning.tracking import Tracker
 from dsn_lightning.weights import WeightsError, load_into, read_weights, tensors_of
 
 
@@ -172,7 +172,10 @@ def _train(cfg: DictConfig, run_dir: Path, tracker: Tracker) -> None:
     seen = trained_on.joined([began, trained_on.hashes_of(videos["train"])])
     if evaluated(cfg) == "val":
         trained_on.check_held_out(seen, videos["val"], where="what this training starts from, or its own videos")
-    callbacks = _callbacks(cfg, run_dir, last, data, has_val=has_val, seen=seen)
+    # behind the others, whose state it holds
+    limit = seconds_of(cfg.trainer.get("max_time"))
+    saving = LastCheckpoint(last, every_n_batches=cfg.checkpoint.every_n_batches, max_time=limit)
+    callbacks = [*_callbacks(cfg, run_dir, data, has_val=has_val, seen=seen), saving]
     trainer = _trainer(cfg, run_dir, recognizer, callbacks, tracker)
     if cfg.backbone.get("cache_activations"):
         needed = SUBSETS if cfg.test.enabled and evaluated(cfg) == "test" else ("train", "val")
@@ -206,11 +209,13 @@ def _train(cfg: DictConfig, run_dir: Path, tracker: Tracker) -> None:
         if isinstance(end.__context__, KeyboardInterrupt):  # Lightning makes exit code 1 of Ctrl-C
             raise end.__context__ from None
         raise
+    finally:
+        saving.give_back_ctrl_c()
     for average in callbacks:
         if isinstance(average, AveragedWeights):
             average.give(recognizer)  # however the training ended
-    if any(isinstance(c, LastCheckpoint) and (c.ended_by_sigterm or c.received_sigterm) for c in callbacks):
-        sys.exit(STOPPED_BY_SIGTERM)
+    if saving.exit_code:
+        sys.exit(saving.exit_code)
     if cfg.test.enabled:
         from dsn_lightning.commands.evaluating import evaluate_trained  # evaluation is not needed to train
 
@@ -254,7 +259,7 @@ def _trainer(
 
 
 def _callbacks(
-    cfg: DictConfig, run_dir: Path, last: Path, data: SectionClipDataModule, *, has_val: bool, seen: Tensor | None
+    cfg: DictConfig, run_dir: Path, data: SectionClipDataModule, *, has_val: bool, seen: Tensor | None
 ) -> list[Callback]:
     record: dict[str, Any] = {"config": plain(cfg), "classes": list(data.classes), trained_on.KEY: seen}
     callbacks: list[Callback] = [
@@ -268,12 +273,10 @@ def _callbacks(
     if cfg.schedule.get("ema") is not None:
         callbacks.append(AveragedWeights(decay=cfg.schedule.ema))
     if has_val:
-        best = ModelCheckpoint(last.parent, filename="best", monitor="val/top1", mode="max",
+        # its save_last=True writes only when the best one improves; hence LastCheckpoint
+        best = ModelCheckpoint(run_dir / "checkpoints", filename="best", monitor="val/top1", mode="max",
                                enable_version_counter=False)  # fmt: skip
         callbacks.append(best)
-    # behind the other, whose state it holds. ModelCheckpoint(save_last=True) writes only when the best one improves
-    limit = seconds_of(cfg.trainer.get("max_time"))
-    callbacks.append(LastCheckpoint(last, every_n_batches=cfg.checkpoint.every_n_batches, max_time=limit))
     return callbacks
 
 

@@ -372,7 +372,7 @@ class SectionClipDataModule(pl.LightningDataModule):
             multiprocessing_context=self.start_workers if self.num_workers else None,
             persistent_workers=self.num_workers > 0,
             timeout=self.patience(share) if self.num_workers else 0,
-            worker_init_fn=_outlive_sigterm,
+            worker_init_fn=_outlive_signals,
         )
 
     def patience(self, videos: int = 1) -> float:
@@ -406,6 +406,7 @@ def _kill(workers: Sequence[BaseProcess]) -> None:
             worker.kill()
 
 
-def _outlive_sigterm(_: int) -> None:
-    """Leave SIGTERM, which may reach all of a run's processes, to the training process, which saves before it ends."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+def _outlive_signals(_: int) -> None:
+    """Leave to the training process, which saves before it ends, what may reach all of a run's processes."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
