@@ -73,8 +73,8 @@ def small_sweep(needle_root: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     root = tmp_path_factory.mktemp("small_sweep")
     call("dsn-train", "-m", f"dataset.root={needle_root}", *NEEDLE, "schedule.max_epochs=2", "schedule.batch_size=4",
          "algorithm.warmup_epochs=0", "trainer.check_val_every_n_epoch=1", "trainer.accelerator=cpu",
-         "test.random_draws=2", "M=2", "N=2", "gamma=0.5,-1", "seed=0,1", "sweep.jobs=2", "hydra.sweep.dir=sweep",
-         cwd=root, expect=1)  # fmt: skip
+         "test.random_draws=2", "test.figures=false", "M=2", "N=2", "gamma=0.5,-1", "seed=0,1", "sweep.jobs=2",
+         "hydra.sweep.dir=sweep", cwd=root, expect=1)  # fmt: skip
     return root / "sweep"
 
 

@@ -206,7 +206,8 @@ def test_a_run_with_them_is_evaluated_with_them_and_with_pixels_alike(folder):
     torch.save(seeing_weights(), folder / "w.pt")
     common = [*SMALL[:1], "dataset=folder", f"dataset.root={folder}/videos", *SMALL[2:], "trainer.accelerator=cpu",
               "schedule.max_epochs=2", "algorithm.warmup_epochs=1", "schedule.batch_size=2",
-              f"dataset.reading.prepared={folder}/prepared", "weights=w.pt", "test.random_draws=2"]  # fmt: skip
+              f"dataset.reading.prepared={folder}/prepared", "weights=w.pt", "test.random_draws=2",
+              "test.figures=false"]  # fmt: skip
     common = [c.replace(", ", ",") for c in common]
     call("dsn-train", *common, "hydra.run.dir=run", cwd=folder)
     assert len(stored(folder)) == 6

@@ -25,7 +25,7 @@ from processes import call
 ROOT = Path(__file__).resolve().parents[1]
 TINY = [
     "schedule.max_epochs=2", "schedule.batch_size=4", "M=2", "N=2", "trainer.check_val_every_n_epoch=1",
-    "trainer.accelerator=cpu", "test.random_draws=3",
+    "trainer.accelerator=cpu", "test.random_draws=3", "test.figures=false",
 ]  # fmt: skip
 
 
@@ -158,9 +158,11 @@ def test_scores_are_stored_once_for_all_methods(evaluated):
     assert {len(h) for h in scores.network_hash} == {16}
 
 
-def test_figures_are_pictures(evaluated):
+def test_figures_are_pictures_and_left_out_where_nobody_wants_them(evaluated, runs):
     for name in ("accuracy_vs_gmacs.png", "clips_dsn.png", "classes.png"):
         assert (evaluated / "figures" / name).read_bytes()[:4] == b"\x89PNG"
+    assert (runs / "baseline" / "statistics.json").is_file()
+    assert not (runs / "baseline" / "figures").exists()
 
 
 def test_fixed_classifier_equals_the_baselines(runs):
@@ -199,6 +201,7 @@ BAD_TRAIN = [
     (["N=-1"], "N=-1: must be"),
     (["gamma=-0.5"], "gamma=-0.5: is a penalty"),
     (["test.M=[1,0]"], "test.M=0: must be"),
+    (["test.figures=1"], "test.figures=1: must be true or false"),
     (["test.bootstrap=20"], "test.bootstrap=20: must be 0 (no intervals) or a whole number of at least 100"),
     (["algorithm.warmup_epochs=99"], "algorithm.warmup_epochs=99"),
     (["schedule.max_epochs=8", "algorithm.warmup_epochs=8"], "or the sampler would never be trained"),

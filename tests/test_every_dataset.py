@@ -14,8 +14,8 @@ from test_datasets import write_activitynet, write_hmdb51, write_thumos14, write
 LAYOUTS = {"ucf101": write_ucf101, "hmdb51": write_hmdb51, "thumos14": write_thumos14, "activitynet": write_activitynet}
 STEP = [
     "backbone=r3d_tiny", "schedule.max_epochs=1", "schedule.batch_size=2", "trainer.accelerator=cpu", "M=2", "N=2",
-    "+trainer.limit_train_batches=1", "test.random_draws=2", "progress=false", "shared.folder=shared",
-    "dataset.reading.scales=[1.0]", "dataset.reading.max_bad=1",
+    "+trainer.limit_train_batches=1", "test.random_draws=2", "test.figures=false", "progress=false",
+    "shared.folder=shared", "dataset.reading.scales=[1.0]", "dataset.reading.max_bad=1",
 ]  # fmt: skip
 ALGORITHMS = {
     "baseline": ["algorithm=baseline"],

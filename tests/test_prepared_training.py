@@ -9,7 +9,7 @@ from processes import call
 
 SHORT = [
     "schedule.max_epochs=1", "schedule.batch_size=3", "algorithm=baseline", "M=2", "trainer.accelerator=cpu",
-    "test.random_draws=2",
+    "test.random_draws=2", "test.figures=false",
 ]  # fmt: skip
 
 

@@ -36,7 +36,7 @@ from wandb_files import read_all
 
 SMALL = [
     "schedule.max_epochs=2", "schedule.batch_size=5", "M=2", "N=2", "trainer.check_val_every_n_epoch=1",
-    "algorithm.warmup_epochs=1", "trainer.accelerator=cpu",
+    "algorithm.warmup_epochs=1", "trainer.accelerator=cpu", "test.figures=false",
 ]  # fmt: skip
 
 

@@ -22,7 +22,7 @@ from wandb_files import read_all
 NOTEBOOK = Path(__file__).resolve().parents[1] / "notebooks" / "sweep_over_M_N_gamma.ipynb"
 TINY = [
     "schedule.max_epochs=2", "schedule.batch_size=6", "trainer.check_val_every_n_epoch=1", "trainer.accelerator=cpu",
-    "algorithm.warmup_epochs=1",
+    "algorithm.warmup_epochs=1", "test.figures=false",
 ]  # fmt: skip
 
 

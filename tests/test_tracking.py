@@ -24,7 +24,7 @@ from wandb_files import WandbFile, read_all
 
 TINY = [
     "schedule.max_epochs=2", "schedule.batch_size=4", "M=2", "N=2", "trainer.check_val_every_n_epoch=1",
-    "algorithm.warmup_epochs=0", "trainer.accelerator=cpu", "test.random_draws=3", "logger=wandb",
+    "algorithm.warmup_epochs=0", "trainer.accelerator=cpu", "test.random_draws=3", "test.figures=false", "logger=wandb",
 ]  # fmt: skip
 LOGGED = [  # in every epoch of a DSN training
     "epoch", "trainer/global_step", "train/classifier_loss", "train/sampler_loss", "train/classifier_lr",

@@ -318,7 +318,7 @@ class RunProgress(pl.Callback):
 
     def _say_if_nothing_is_learned(self, loss: float, trainer: pl.Trainer) -> None:
         classes = len(trainer.datamodule.classes)  # type: ignore[attr-defined]
-        if not loss < math.log(classes):  # or it is not a number
+        if classes > 1 and not loss < math.log(classes):  # or it is not a number
             self.console.print(
                 f"the classifier has not learned: its loss in the last epoch, {loss:.2f}, is no lower than that of "
                 f"guessing (ln {classes} = {math.log(classes):.2f}). A smaller schedule.lr may help",

@@ -108,6 +108,9 @@ def check(cfg: DictConfig) -> None:
     number = OmegaConf.select(cfg, "test.bootstrap")
     if number is not None and (isinstance(number, bool) or not isinstance(number, int) or 0 != number < 100):
         raise UsageError(f"test.bootstrap={number}: must be 0 (no intervals) or a whole number of at least 100")
+    figures = OmegaConf.select(cfg, "test.figures")
+    if figures is not None and not isinstance(figures, bool):
+        raise UsageError(f"test.figures={figures}: must be true or false")
     subset = OmegaConf.select(cfg, "test.subset")
     if subset not in (None, "test", "val"):  # configurations of earlier versions have none
         raise UsageError(f"test.subset={subset}: must be test or val (the videos held out of training)")

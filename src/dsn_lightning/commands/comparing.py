@@ -15,7 +15,6 @@ from dsn_lightning.evaluation.comparing import compare_runs, summary
 from dsn_lightning.evaluation.outcomes import Evaluation
 from dsn_lightning.evaluation.statistics import Study
 from dsn_lightning.selection import Selection
-from dsn_lightning.visualize import class_figure
 
 
 def known_selections() -> list[Selection]:
@@ -49,7 +48,7 @@ def write_statistics(evaluation: Evaluation, run_dir: Path, *, number: int, cons
 
     Args:
         evaluation: which.
-        run_dir: gets the file and ``figures/classes.png``.
+        run_dir: gets the file.
         number: of resamples.
         console: to print on.
     """
@@ -65,5 +64,4 @@ def write_statistics(evaluation: Evaluation, run_dir: Path, *, number: int, cons
     lines = [*comparison_table.gap_lines(statistics), *comparison_table.headroom_lines(statistics)]
     for line in [comparison_table.explanation(statistics), *lines] if lines else []:
         console.print(line, soft_wrap=True, markup=False, highlight=False)
-    class_figure(statistics, run_dir / "figures" / "classes.png")
     return statistics

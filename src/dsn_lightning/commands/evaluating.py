@@ -32,7 +32,7 @@ from dsn_lightning.files import write_atomically
 from dsn_lightning.selection import Scheme, Selection
 from dsn_lightning.splits import kind_of_videos
 from dsn_lightning.tracking import Evaluation, Tracker
-from dsn_lightning.visualize import contact_sheets, cost_figure, sheet_videos
+from dsn_lightning.visualize import class_figure, contact_sheets, cost_figure, sheet_videos
 
 
 def evaluate_trained(
@@ -147,9 +147,12 @@ def evaluate_trained(
     dataset = rows[0]["dataset"]
     title = f"{dataset}, {len(videos)} {kind_of_videos(dataset)} (rates in %)"
     console.print(rich_table(rows, title=title))
+    statistics = None
     if number := cfg.test.get("bootstrap", 0):
-        write_statistics(evaluation_of(str(run_dir), rows, scores, selections), run_dir, number=number, console=console)
-    _figures(rows, scores, videos, data, networks, schemes[0], run_dir / "figures")
+        found = evaluation_of(str(run_dir), rows, scores, selections)
+        statistics = write_statistics(found, run_dir, number=number, console=console)
+    if cfg.test.get("figures", True):
+        _figures(rows, statistics, scores, videos, data, networks, schemes[0], run_dir / "figures")
     if tracker is not None and tracker.loggers:
         role, leader = next(iter(given.items()))
         step = leader.recognizer.global_step
@@ -254,6 +257,7 @@ class _Describe:
 
 def _figures(
     rows: Sequence[Row],
+    statistics: dict[str, Any] | None,
     scores: ClipScores,
     videos: Sequence[Any],
     data: SectionClipDataModule,
@@ -263,6 +267,8 @@ def _figures(
 ) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     cost_figure(rows, folder / "accuracy_vs_gmacs.png")
+    if statistics is not None:
+        class_figure(statistics, folder / "classes.png")
     if networks.samplers:
         sampler = next(iter(networks.samplers))
         chosen = sheet_videos(len(videos))

@@ -19,7 +19,7 @@ from dsn_lightning.evaluation.table import rich_table, to_csv
 from dsn_lightning.files import write_atomically
 from dsn_lightning.selection import Selection
 from dsn_lightning.splits import kind_of_videos
-from dsn_lightning.visualize import cost_figure
+from dsn_lightning.visualize import class_figure, cost_figure
 
 _NOT_FOR_FUSION = ("checkpoint", "baseline", "dsn_fixed", "max_response", "test.M", "test.N", "dataset.root", "logger")
 
@@ -52,7 +52,7 @@ def fuse_stored(cfg: DictConfig) -> None:
         console.print(f"{len(fusion.left_out)} videos left out, which not all have: {some}", soft_wrap=True)
     if fusion.unmatched:
         console.print(f"rows left out: {'; '.join(fusion.unmatched)}", soft_wrap=True)
-    (run_dir / "figures").mkdir(parents=True, exist_ok=True)
+    run_dir.mkdir(parents=True, exist_ok=True)
     save_outcomes(fusion.evaluation, run_dir / VIDEO_SCORES)
     write_json(run_dir / "results.json", fusion.rows)
     write_atomically(run_dir / "results.csv", to_csv(fusion.rows))
@@ -63,9 +63,14 @@ def fuse_stored(cfg: DictConfig) -> None:
     first, count = fusion.rows[0], len(fusion.evaluation.video_id)
     title = f"{first['dataset']}, {first['modality']}, {count} {kind_of_videos(first['dataset'])} (rates in %)"
     console.print(rich_table(fusion.rows, title=title))
+    statistics = None
     if number := cfg.test.get("bootstrap", 0):
-        write_statistics(fusion.evaluation, run_dir, number=number, console=console)
-    cost_figure(fusion.rows, run_dir / "figures" / "accuracy_vs_gmacs.png")
+        statistics = write_statistics(fusion.evaluation, run_dir, number=number, console=console)
+    if cfg.test.get("figures", True):
+        (run_dir / "figures").mkdir(exist_ok=True)
+        cost_figure(fusion.rows, run_dir / "figures" / "accuracy_vs_gmacs.png")
+        if statistics is not None:
+            class_figure(statistics, run_dir / "figures" / "classes.png")
     console.print(f"written: {run_dir}")
 
 

@@ -21,7 +21,7 @@ MAX_RESPONSE = "max_response"
 FLOW = "flow."
 """What stands before an override that is for the trainings on flow alone."""
 
-_OF_TESTS = ("num_workers=", "start_workers=", "trust=")  # what dsn-evaluate is told as well
+_OF_TESTS = ("num_workers=", "start_workers=", "trust=", "test.figures=")  # what dsn-evaluate is told as well
 
 
 @dataclass(frozen=True)
