@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
+from datetime import timedelta
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -18,6 +19,7 @@ Environment = Mapping[str, str | None]  # None: not set
 _AS_IT_IS: Environment = {}
 LONGEST = 800
 """Seconds; a command that takes longer hangs, ends, and what it prints says where it hung."""
+_HUNG = f"Timeout ({timedelta(seconds=LONGEST)})!"  # faulthandler's words
 
 
 def enter(command: str, arguments: tuple[str, ...], cwd: str, out: str, err: str, env: Environment) -> None:
@@ -78,5 +80,6 @@ def call(
         process.start()
         process.join()
         done = subprocess.CompletedProcess(arguments, process.exitcode or 0, out.read_text(), err.read_text())
+    assert _HUNG not in done.stderr, done.stderr
     assert expect is None or done.returncode == expect, done.stdout + done.stderr
     return done

@@ -9,6 +9,7 @@ import re
 import shutil
 import signal
 import time
+from contextlib import suppress
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import pytest
 import torch
 
 from conftest import MeanClassifier
+from dsn_lightning.callbacks import LastCheckpoint
 from dsn_lightning.data.needle import Needle
 from dsn_lightning.errors import UsageError
 from processes import call, start
@@ -138,6 +140,8 @@ def test_asked_to_stop_it_saves_first(sent, code, never_stopped, tmp_path):
     """With no other checkpoint inside an epoch."""
     whole, arguments = never_stopped
     arguments = [a for a in arguments if not a.startswith("checkpoint.")]
+    if sent == signal.SIGINT:  # which a terminal sends to the loader's processes, too
+        arguments = [*arguments, "num_workers=1"]
     run = tmp_path / "run"
     for _ in range(3):  # on a busy machine a run may be over before it is asked to stop
         shutil.rmtree(run, ignore_errors=True)
@@ -146,30 +150,61 @@ def test_asked_to_stop_it_saves_first(sent, code, never_stopped, tmp_path):
             time.sleep(0.002)
         asked = time.time()
         assert process.pid is not None
-        os.kill(process.pid, sent)
+        for pid in [*(descendants(process.pid) if sent == signal.SIGINT else []), process.pid]:
+            with suppress(ProcessLookupError):
+                os.kill(pid, sent)
         process.join()
         if process.exitcode:
             break
     assert process.exitcode == code
-    assert re.search("stopped and saved after [123] of 4 epochs; resume=", (tmp_path / "err").read_text())
+    assert "Traceback" not in (tmp_path / "err").read_text()
+    assert re.search("stopped and saved after [1234] of 4 epochs; resume=", (tmp_path / "err").read_text())
     assert (run / "checkpoints" / "last.ckpt").stat().st_mtime > asked
     assert json.loads((run / "status.json").read_text())["state"] == "stopped"
     call("dsn-train", "resume=run", cwd=tmp_path)
     assert_same_run(run, whole)
 
 
+def descendants(pid: int) -> list[int]:
+    try:
+        children = [int(c) for c in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:  # it has ended
+        return []
+    return [*children, *(one for child in children for one in descendants(child))]
+
+
+def test_the_first_signal_counts_and_nobody_need_read_of_it():
+    """As `dsn-train 2>&1 | tee log` has it: Ctrl-C ends tee as well. A sweep sends SIGTERM behind it."""
+    saving, stderr, handler = LastCheckpoint(Path("last.ckpt")), os.dup(2), signal.getsignal(signal.SIGINT)
+    nobody, pipe = os.pipe()
+    os.close(nobody)
+    try:
+        os.dup2(pipe, 2)
+        saving._on_signal(signal.SIGINT, None)
+    finally:
+        os.dup2(stderr, 2)
+        signal.signal(signal.SIGINT, handler)
+        os.close(pipe)
+        os.close(stderr)
+    saving._on_signal(signal.SIGTERM, None)
+    assert saving.exit_code == 130
+
+
 def test_a_second_ctrl_c_does_not_wait_for_the_step(eleven, tmp_path):
     arguments = [f"dataset.root={eleven}", *SMALL, "~backbone.network",
                  "+backbone.network={_target_: test_resume.Endless}"]  # fmt: skip
     process = start("dsn-train", *arguments, "hydra.run.dir=run", cwd=tmp_path)
-    wait_for(tmp_path / "in_a_step", process)
-    os.kill(process.pid, signal.SIGINT)
-    process.join(1)
-    assert process.is_alive()
-    assert "Ctrl-C again stops at once" in (tmp_path / "err").read_text()
-    os.kill(process.pid, signal.SIGINT)
-    process.join(60)
-    assert process.exitcode == 130
+    try:
+        wait_for(tmp_path / "in_a_step", process)
+        os.kill(process.pid, signal.SIGINT)
+        process.join(3)
+        assert process.is_alive()
+        assert "Ctrl-C again stops at once" in (tmp_path / "err").read_text()
+        os.kill(process.pid, signal.SIGINT)
+        process.join(60)
+        assert process.exitcode == 130
+    finally:
+        process.kill()
     assert "Traceback" not in (tmp_path / "err").read_text()
     assert json.loads((tmp_path / "run" / "status.json").read_text())["state"] == "stopped"
 

@@ -9,6 +9,7 @@ import signal
 import threading
 import time
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +130,9 @@ class Throughput(pl.Callback):
         pl_module.log("time/loader_wait", self.waited / seconds)
 
 
+_STOPPING = b"\nstopping when this step, or this validation, is over and saved; Ctrl-C again stops at once\n"
+
+
 class Stopped(Exception):  # noqa: N818 - nothing has gone wrong
     """The training has been saved and is not to go on."""
 
@@ -136,10 +140,11 @@ class Stopped(Exception):  # noqa: N818 - nothing has gone wrong
 class LastCheckpoint(Checkpoint):
     """Writes ``last.ckpt``: after each epoch, every so many batches, and before a training is stopped.
 
-    SIGTERM, Ctrl-C and ``max_time`` stop it, with `Stopped`, as soon as the batches of a step are complete; a second
-    Ctrl-C stops it at once. In several processes all stop after the same batch. (Lightning has its own ``max_time``,
-    which would treat the rest of an epoch as if it had been run, and its handler of SIGTERM saves nothing and
-    broadcasts in the middle of other collectives. KeyboardInterrupt can come anywhere, while some lock is held.)
+    SIGTERM, Ctrl-C and ``max_time`` stop it, with `Stopped`, as soon as the batches of a step are complete, or the
+    validation behind an epoch's last step; a second Ctrl-C stops it at once. In several processes all stop after the
+    same batch. (Lightning has its own ``max_time``, which would treat the rest of an epoch as if it had been run, and
+    its handler of SIGTERM saves nothing and broadcasts in the middle of other collectives. KeyboardInterrupt can come
+    anywhere, while some lock is held.)
 
     Args:
         file: where to write it.
@@ -152,13 +157,13 @@ class LastCheckpoint(Checkpoint):
         self.every_n_batches = every_n_batches
         self.max_time = max_time
         self.received: signal.Signals | None = None
-        self.ended_by_signal = False  # one of the processes has received it
+        self.ended_by: signal.Signals | None = None  # what one of the processes has received
         self.started = 0.0
 
     @property
     def exit_code(self) -> int:
         """The command's: 130 after Ctrl-C, 143 after SIGTERM, 0 where neither came."""
-        asked = self.received or (signal.SIGTERM if self.ended_by_signal else None)
+        asked = self.ended_by or self.received
         return 128 + asked if asked else 0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -170,10 +175,11 @@ class LastCheckpoint(Checkpoint):
                 signal.signal(signal.SIGINT, self._on_signal)
 
     def _on_signal(self, number: int, _: Any) -> None:
-        self.received = signal.Signals(number)
+        self.received = self.received or signal.Signals(number)  # a sweep sends SIGTERM behind the terminal's Ctrl-C
         if number == signal.SIGINT:
             signal.signal(signal.SIGINT, signal.default_int_handler)
-            os.write(2, b"\nstopping after this step; Ctrl-C again stops at once\n")  # print may be what it interrupts
+            with suppress(OSError):  # Ctrl-C ends what stderr is piped to as well
+                os.write(2, _STOPPING)  # print may be what was interrupted
 
     def give_back_ctrl_c(self) -> None:
         """Let Ctrl-C be a KeyboardInterrupt again, once the training has ended."""
@@ -209,9 +215,10 @@ class LastCheckpoint(Checkpoint):
         def of_any(flag: bool) -> bool:
             return bool(trainer.strategy.reduce_boolean_decision(flag, all=False))
 
-        self.ended_by_signal = of_any(self.received is not None)
+        if of_any(self.received is not None):
+            self.ended_by = signal.SIGINT if of_any(self.received == signal.SIGINT) else signal.SIGTERM
         late = self.max_time is not None and of_any(time.monotonic() - self.started > self.max_time)
-        return self.ended_by_signal or late
+        return self.ended_by is not None or late
 
 
 class MetricsFile(pl.Callback):

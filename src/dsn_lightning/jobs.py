@@ -96,7 +96,7 @@ def run_jobs(
                 live.update(_table(jobs))
                 time.sleep(0.2)
         finally:
-            end([job.process for job in jobs if job.process is not None], within=20)
+            end([job.process for job in jobs if job.process is not None], within=60)
     return [job for job in jobs if job.state != "done"]
 
 

@@ -246,7 +246,8 @@ class Planner:
             weights = [o for o in self.overrides if o.startswith("fusion_weights=")]
             digest = shared.digest({"fusion": [s.digest for s in known], "own": [selection, *weights]})
             folders = ",".join(quoted(s.folder) for s in known)
-            arguments = [f"fusion=[{folders}]", selection, *weights]
+            figures = [o for o in self.overrides if o.startswith("test.figures=")]
+            arguments = [f"fusion=[{folders}]", selection, *weights, *figures]
             folder = self.output / "evaluations" / f"{self.table.name}_{name}_seed{part.seed}_{digest}"
             return Command(title, EVALUATE, tuple(arguments), folder, digest, tuple(s.name for s in known))
         runs = {role: part.trainings[run] for role, run in own.roles.items()}

@@ -3,6 +3,7 @@
 import os
 import re
 import sys
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,7 @@ def train(cfg: DictConfig) -> None:
     One call is one training: here, or in as many processes as ``cfg.trainer`` asks for.
 
     Raises:
-        SystemExit: with the exit code of the process that failed, or 143 after SIGTERM.
+        SystemExit: with the exit code of the process that failed, or 143 after SIGTERM, 130 after one Ctrl-C.
     """
     keep_lightning_quiet()
     began = datetime.now(UTC).replace(microsecond=0)
@@ -194,6 +195,7 @@ def _train(cfg: DictConfig, run_dir: Path, tracker: Tracker) -> None:
             print(_announcement(cfg, trainer, num_train))
             for line in _what_lacks(data):
                 print(line)
+    stopped = False
     try:
         trainer.fit(recognizer, datamodule=data, ckpt_path=last if cfg.resume and last.is_file() else None)
     except RuntimeError as error:
@@ -204,7 +206,7 @@ def _train(cfg: DictConfig, run_dir: Path, tracker: Tracker) -> None:
             "num_workers say how long is waited"
         ) from error
     except Stopped:
-        _say_stopped(cfg, trainer, run_dir, first)
+        stopped = True
     except SystemExit as end:
         if isinstance(end.__context__, KeyboardInterrupt):  # Lightning makes exit code 1 of Ctrl-C
             raise end.__context__ from None
@@ -214,6 +216,8 @@ def _train(cfg: DictConfig, run_dir: Path, tracker: Tracker) -> None:
     for average in callbacks:
         if isinstance(average, AveragedWeights):
             average.give(recognizer)  # however the training ended
+    if first and (stopped or saving.exit_code):
+        _say_stopped(cfg, trainer, run_dir)
     if saving.exit_code:
         sys.exit(saving.exit_code)
     if cfg.test.enabled:
@@ -326,10 +330,10 @@ def _what_lacks(data: SectionClipDataModule) -> list[str]:
     ]  # fmt: skip
 
 
-def _say_stopped(cfg: DictConfig, trainer: pl.Trainer, run_dir: Path, first: bool) -> None:
-    if first:
-        epochs = trainer.fit_loop.epoch_progress.current.processed  # type: ignore[attr-defined]
-        done = f"{epochs} of {cfg.schedule.max_epochs} epochs"
+def _say_stopped(cfg: DictConfig, trainer: pl.Trainer, run_dir: Path) -> None:
+    epochs = trainer.fit_loop.epoch_progress.current.processed  # type: ignore[attr-defined]
+    done = f"{epochs} of {cfg.schedule.max_epochs} epochs"
+    with suppress(OSError):  # Ctrl-C ends what stderr is piped to as well
         print(f"stopped and saved after {done}; resume={run_dir} goes on", file=sys.stderr, flush=True)
 
 

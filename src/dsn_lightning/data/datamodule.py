@@ -388,7 +388,12 @@ class _ClipLoader(DataLoader[Any]):
     """
 
     def __iter__(self) -> Any:
-        iterator = super().__iter__()
+        # a Ctrl-C of the terminal is not for them, from their first moment on; here it comes a little later
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT] if self.num_workers else [])
+        try:
+            iterator = super().__iter__()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         workers = getattr(iterator, "_workers", [])
         if workers:
             Finalize(None, _kill, args=(workers,), exitpriority=10)  # when this process ends, whatever the reason
