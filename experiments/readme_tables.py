@@ -22,8 +22,7 @@ RESULTS = HERE / "results" / "tables"
 NAMES = (*(f"table{n}" for n in range(1, 8)), "fig4", "fig5")
 BEGIN, END = "<!-- tables: made by readme_tables.py -->", "<!-- tables: end -->"
 _TITLES = {"ucf101": "UCF101", "hmdb51": "HMDB51", "thumos14": "THUMOS14", "activitynet": "ActivityNet",
-           "joined_development": "Development videos",
-           "activitynet_seeds_0_to_2": "ActivityNet, seeds 0 to 2"}  # fmt: skip
+           "joined_development": "Development videos"}  # fmt: skip
 
 
 def section() -> str:
