@@ -16,7 +16,7 @@ LAYERS = (  # what a part may import: itself and everything above it in this lis
     {"monitor", "recognizer"},
     {"dsn"},
     {"baseline"},
-    {"evaluation", "averaging", "callbacks", "visualize", "tracking"},
+    {"evaluation", "averaging", "callbacks", "checkpoints", "visualize", "tracking", "wandb_account", "wandb_tables"},
     {"jobs", "processes", "report"},
     {"commands"},
 )

@@ -19,7 +19,8 @@ from dsn_lightning.commands.cli import check
 from dsn_lightning.commands.evaluating import evaluate_trained
 from dsn_lightning.cost import count_macs
 from dsn_lightning.errors import UsageError
-from dsn_lightning.tracking import Tracker, _clip_table
+from dsn_lightning.tracking import Tracker
+from dsn_lightning.wandb_tables import clip_table
 from dsn_lightning.weights import WeightsError, across_modalities, load_into
 from synthetic import SyntheticData, composed, fresh
 
@@ -229,7 +230,7 @@ def test_training_and_testing_on_flow(tmp_path):
     assert by["dsn", "dsn"]["gmacs_classifier"] == 2 * count_macs(recognizer.classifier, *clip) / 1e9
     assert by["dsn", "dsn"]["gmacs_observation"] == 2 * count_macs(recognizer.observation, 1, 2, *clip[1:]) / 1e9
     assert (tmp_path / "figures" / "clips_dsn.png").read_bytes()[:4] == b"\x89PNG"
-    for line in _clip_table(tracker.evaluation).data:  # W&B's: three frames in colours of their motion
+    for line in clip_table(tracker.evaluation).data:  # W&B's: three frames in colours of their motion
         picture = np.asarray(line[-1].image).astype(int)
         assert picture.shape == (32, 96, 3)
         deepest = picture.reshape(-1, 3)[picture.min(2).argmin()]

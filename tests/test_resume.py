@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from conftest import MeanClassifier
-from dsn_lightning.callbacks import LastCheckpoint
+from dsn_lightning.checkpoints import LastCheckpoint
 from dsn_lightning.data.needle import Needle
 from dsn_lightning.errors import UsageError
 from processes import call, start

@@ -18,7 +18,7 @@ from PIL import Image
 from conftest import NEEDLE
 from dsn_lightning.errors import UsageError
 from dsn_lightning.evaluation.scores import ClipScores
-from dsn_lightning.tracking import choose_mode
+from dsn_lightning.wandb_account import choose_mode
 from processes import call, start
 from wandb_files import WandbFile, read_all
 

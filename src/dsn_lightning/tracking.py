@@ -1,7 +1,5 @@
 """Experiment tracking: W&B runs that need no account and always end with their true exit code; TensorBoard."""
 
-import configparser
-import netrc
 import os
 import signal
 import sys
@@ -12,30 +10,22 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
-from urllib.parse import urlsplit
 
-import numpy as np
 from pytorch_lightning.loggers import Logger, TensorBoardLogger, WandbLogger
 from pytorch_lightning.utilities import rank_zero_only
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
-from dsn_lightning.data.clips import ClipReader, Video
-from dsn_lightning.data.modality import FLOW_LEGEND, as_pictures, is_flow
-from dsn_lightning.data.records import Subset
 from dsn_lightning.errors import UsageError
-from dsn_lightning.evaluation.answers import answers, confusion, kept_clips, row_figures
-from dsn_lightning.evaluation.scores import ClipScores
-from dsn_lightning.evaluation.table import FIELDS, Row
+from dsn_lightning.evaluation.evaluation import Evaluation
+from dsn_lightning.evaluation.table import FIELDS
 from dsn_lightning.files import write_atomically
-from dsn_lightning.selection import Scheme, Selection
+from dsn_lightning.wandb_account import choose_mode, setting
+from dsn_lightning.wandb_tables import clip_table, confusion_plot, position_histogram
 
 STOPPED_BY_SIGTERM = 128 + signal.SIGTERM
 """Exit code."""
 
 _PROJECT = "dsn_lightning"
-_MOST_CLASSES = 100  # W&B draws no more cells of a confusion matrix
-_SHOWN_VIDEOS = 6
-_SHARE = "train/position_share_"
 
 
 @dataclass(frozen=True)
@@ -57,55 +47,6 @@ class RunInfo:
     name: str
     tags: Sequence[str]
     commit: str | None
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """What came out of an evaluation, with all that it came from.
-
-    Attributes:
-        rows: of the results.
-        scores: of all videos.
-        selections: the methods.
-        schemes: the M:N of each test; clips are shown and confusions counted for the first.
-        consensus: how clips were averaged (Eq. 4).
-        videos: the videos.
-        reader: reads their clips.
-        role: ``dsn``, ``baseline`` or ``dsn_fixed``, whose own selection is shown in detail.
-        step: of the training, for the axes.
-        subset: ``test``, or ``val`` for videos held out of training.
-    """
-
-    rows: Sequence[Row]
-    scores: ClipScores
-    selections: Sequence[Selection]
-    schemes: Sequence[Scheme]
-    consensus: Any
-    videos: Sequence[Video]
-    reader: ClipReader
-    role: str
-    step: int
-    subset: Subset = "test"
-
-    @property
-    def prefix(self) -> str:
-        """What the names of its figures begin with."""
-        return "test" if self.subset == "test" else "held_out"
-
-    def figures(self) -> dict[str, float]:
-        """Return the rows' figures by name; see `row_figures`."""
-        own = {selection.name: selection.classifiers[0] for selection in self.selections}
-        return row_figures(self.rows, own, prefix=self.prefix)
-
-    def main(self) -> tuple[Selection, str]:
-        """Return the method, and its classifier, that the run stands for: its sampler's, or uniform clips."""
-        found = {(row["selection"], row["classifier"]) for row in self.rows}
-        by_name = {selection.name: selection for selection in self.selections}
-        for name in (self.role, "uniform", *by_name):
-            for classifier in by_name[name].classifiers if name in by_name else ():
-                if (name, classifier) in found:
-                    return by_name[name], classifier
-        raise AssertionError("an evaluation has rows")
 
 
 class Tracker:
@@ -274,7 +215,7 @@ class WandbRun(WandbLogger):
         W&B's own step follows the training's, so that off-line parts of a resumed run continue each other.
         """
         run = self.experiment
-        row = {**metrics, **_position_histogram(metrics)}
+        row = {**metrics, **position_histogram(metrics)}
         if step is not None:
             row["trainer/global_step"] = step
         run.log(row, step=max(step or 0, run.step))
@@ -286,8 +227,8 @@ class WandbRun(WandbLogger):
 
         rows = wandb.Table(columns=list(FIELDS), data=[list(row.values()) for row in evaluation.rows])
         name = evaluation.prefix
-        content = {f"{name}/rows": rows, f"{name}/selected_clips": _clip_table(evaluation)}
-        self.log_metrics({**content, **_confusion_plot(evaluation)}, evaluation.step)
+        content = {f"{name}/rows": rows, f"{name}/selected_clips": clip_table(evaluation)}
+        self.log_metrics({**content, **confusion_plot(evaluation)}, evaluation.step)
 
     @rank_zero_only
     def finish(self, exit_code: int) -> None:
@@ -326,52 +267,6 @@ class TensorBoardRun(TensorBoardLogger):
         self.log_hyperparams({**info.config, "git_commit": info.commit})
 
 
-def choose_mode(wanted: str) -> str:
-    """Return W&B's mode: off-line where nothing else is asked for and no account is set up.
-
-    Raises:
-        UsageError: there is no such mode, or ``online`` is asked for without an account (W&B would prompt for one).
-    """
-    if wanted not in ("auto", "online", "offline", "disabled"):
-        raise UsageError(f"logger.wandb.mode={wanted}: must be auto, online, offline or disabled")
-    mode = (setting("mode") if wanted == "auto" else wanted) or ("online" if has_account() else "offline")
-    mode = {"dryrun": "offline", "run": "online"}.get(mode, mode)  # W&B's former names
-    if mode == "online" and not has_account():
-        source = "logger.wandb.mode" if wanted == "online" else "WANDB_MODE"
-        raise UsageError(f"{source}=online: no W&B account is set up; run `wandb login`, or choose offline")
-    return mode
-
-
-def has_account() -> bool:
-    """Whether W&B would find a key for its server without asking."""
-    if setting("api_key") or setting("identity_token_file"):
-        return True
-    given = os.environ.get("NETRC")
-    host = urlsplit(setting("base_url") or "https://api.wandb.ai").netloc
-    for path in [Path(given).expanduser()] if given else [Path.home() / ".netrc", Path.home() / "_netrc"]:
-        try:
-            entry = netrc.netrc(path).authenticators(host)
-        except (OSError, netrc.NetrcParseError):
-            continue
-        if entry and entry[2]:
-            return True
-    return False
-
-
-def setting(name: str) -> str | None:
-    """Return a W&B setting of the user's: from ``WANDB_<NAME>``, or from the files that W&B's own commands write."""
-    value = os.environ.get(f"WANDB_{name.upper()}")
-    folder = os.environ.get("WANDB_CONFIG_DIR") or Path.home() / ".config" / "wandb"
-    for file in (Path("wandb", "settings"), Path(folder, "settings")):
-        parser = configparser.ConfigParser(interpolation=None)
-        try:
-            parser.read(file)
-        except (configparser.Error, UnicodeDecodeError):
-            continue
-        value = value or parser.get("default", name, fallback=None)
-    return value or None
-
-
 def _kept_id(folder: Path) -> str:
     file = folder / "wandb_id.txt"
     if file.is_file():
@@ -379,69 +274,3 @@ def _kept_id(folder: Path) -> str:
     run_id = uuid.uuid4().hex[:12]
     write_atomically(file, run_id + "\n")
     return run_id
-
-
-def _position_histogram(metrics: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a histogram of the positions in a section that the policy prefers, from their shares."""
-    shares = [metrics[f"{_SHARE}{n}"] for n in range(sum(name.startswith(_SHARE) for name in metrics))]
-    if not shares:
-        return {}
-    import wandb
-
-    edges = np.arange(len(shares) + 1) - 0.5
-    return {"train/selected_positions": wandb.Histogram(np_histogram=(np.array(shares, float), edges))}
-
-
-def _clip_table(evaluation: Evaluation) -> Any:
-    import wandb
-
-    selection, classifier = evaluation.main()
-    scheme, scores = evaluation.schemes[0], evaluation.scores
-    chosen = np.sort(np.random.default_rng(0).permutation(len(evaluation.videos))[:_SHOWN_VIDEOS])
-    answered = answers(scores, selection, scheme, classifier, consensus=evaluation.consensus)
-    table = wandb.Table(
-        columns=["video", "label", "answer", "section", "clip", "start_frame", "start_seconds", "probability",
-                 "probabilities", "shows_action", "frames"]
-    )  # fmt: skip
-    for v, clips in zip(chosen, kept_clips(scores, selection, scheme, classifier, chosen), strict=True):
-        labels = ", ".join(str(scores.classes[j]) for j in np.flatnonzero(scores.targets[v] > 0))
-        starts = np.array([clip.start_frame for clip in clips], np.int64)
-        frames = evaluation.reader(evaluation.videos[v], starts).permute(0, 2, 3, 4, 1).numpy()  # (K, T, H, W, C)
-        shown = scores.shows_action(int(v), starts)
-        for k, clip in enumerate(clips):
-            shots = as_pictures(frames[k][[0, len(frames[k]) // 2, -1]])  # (3, H, W, 3)
-            strip = np.concatenate(list(shots), axis=1)
-            table.add_data(
-                str(scores.video_id[v]),
-                labels,
-                str(scores.classes[answered[v]]),
-                clip.section,
-                clip.clip,
-                clip.start_frame,
-                clip.start_seconds,
-                clip.probability,
-                None if clip.policy is None else " ".join(f"{p:.4f}" for p in clip.policy),
-                None if shown is None else bool(shown[k]),
-                wandb.Image(strip, caption=FLOW_LEGEND if is_flow(frames) else None),
-            )
-    return table
-
-
-def _confusion_plot(evaluation: Evaluation) -> dict[str, Any]:
-    selection, classifier = evaluation.main()
-    scores = evaluation.scores
-    answered = answers(scores, selection, evaluation.schemes[0], classifier, consensus=evaluation.consensus)
-    counts = confusion(scores.targets, answered)
-    if counts is None:
-        return {}
-    import wandb
-
-    classes = [str(name) for name in scores.classes]
-    if len(classes) <= _MOST_CLASSES:
-        plot = wandb.plot.confusion_matrix(
-            y_true=scores.targets.argmax(1).tolist(), preds=answered.tolist(), class_names=classes
-        )
-        return {f"{evaluation.prefix}/confusion_matrix": plot}
-    cells: list[Any] = [[classes[i], classes[j], int(counts[i, j])] for i, j in np.argwhere(counts)]
-    counted = wandb.Table(columns=["Actual", "Predicted", "nPredictions"], data=cells)
-    return {f"{evaluation.prefix}/confusion_matrix_table": counted}

@@ -23,6 +23,7 @@ from dsn_lightning.data.datamodule import SectionClipDataModule
 from dsn_lightning.data.modality import CHANNELS
 from dsn_lightning.dsn import DSN
 from dsn_lightning.errors import UsageError
+from dsn_lightning.evaluation.evaluation import Evaluation
 from dsn_lightning.evaluation.outcomes import evaluation_of
 from dsn_lightning.evaluation.scores import ClipScores, weights_hash
 from dsn_lightning.evaluation.scoring import Networks, Stopwatch, crops_seen, score_videos
@@ -31,7 +32,7 @@ from dsn_lightning.evaluation.table import Row, evaluate_rows, rich_table, to_cs
 from dsn_lightning.files import write_atomically
 from dsn_lightning.selection import Scheme, Selection
 from dsn_lightning.splits import kind_of_videos
-from dsn_lightning.tracking import Evaluation, Tracker
+from dsn_lightning.tracking import Tracker
 from dsn_lightning.visualize import class_figure, contact_sheets, cost_figure, sheet_videos
 
 

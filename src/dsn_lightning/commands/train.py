@@ -3,7 +3,6 @@
 import os
 import re
 import sys
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,18 +17,11 @@ from pytorch_lightning.strategies import DDPStrategy
 from torch import Tensor
 
 from dsn_lightning.averaging import AveragedWeights
-from dsn_lightning.callbacks import (
-    AtomicCheckpointIO,
-    CheckpointRecord,
-    EpochLog,
-    LastCheckpoint,
-    MetricsFile,
-    RunProgress,
-    Stopped,
-    Throughput,
-)
+from dsn_lightning.callbacks import EpochLog, MetricsFile, RunProgress, Throughput
+from dsn_lightning.checkpoints import AtomicCheckpointIO, CheckpointRecord, LastCheckpoint, Stopped
 from dsn_lightning.commands import build, shared, trained_on
 from dsn_lightning.commands.activations import use_activations
+from dsn_lightning.commands.announcing import announcement, say_stopped, what_lacks
 from dsn_lightning.commands.cli import one_line_errors
 from dsn_lightning.commands.held_out import check_holds_out, evaluated
 from dsn_lightning.commands.pretrained import start_from
@@ -192,8 +184,8 @@ def _train(cfg: DictConfig, run_dir: Path, tracker: Tracker) -> None:
         ))  # fmt: skip
         write_json(run_dir / "videos.json", data.stock())
         if cfg.progress:
-            print(_announcement(cfg, trainer, num_train))
-            for line in _what_lacks(data):
+            print(announcement(cfg, trainer, num_train))
+            for line in what_lacks(data):
                 print(line)
     stopped = False
     try:
@@ -217,7 +209,7 @@ def _train(cfg: DictConfig, run_dir: Path, tracker: Tracker) -> None:
         if isinstance(average, AveragedWeights):
             average.give(recognizer)  # however the training ended
     if first and (stopped or saving.exit_code):
-        _say_stopped(cfg, trainer, run_dir)
+        say_stopped(cfg, trainer, run_dir)
     if saving.exit_code:
         sys.exit(saving.exit_code)
     if cfg.test.enabled:
@@ -304,37 +296,6 @@ def seconds_of(duration: Any) -> float | None:
         raise UsageError(
             f"trainer.max_time={duration}: must be DD:HH:MM:SS, such as 00:11:30:00, or {{hours: 11, minutes: 30}}"
         ) from None
-
-
-def _announcement(cfg: DictConfig, trainer: pl.Trainer, num_train: int) -> str:
-    own = cfg.schedule
-    rates = f"learning rate {own.lr}" + _head_rate(own.get("head_lr"))
-    if cfg.algorithm.name != "baseline":
-        rates += f", the sampler's {own.sampler_lr}" + _head_rate(own.get("sampler_head_lr"))
-    shares = f" over {trainer.world_size} processes" if trainer.world_size > 1 else ""
-    groups = f" x {cfg.schedule.accumulate} accumulated" if cfg.schedule.accumulate > 1 else ""
-    return f"{num_train} training videos; {cfg.schedule.batch_size}{groups} a step{shares}; {rates} (not scaled)"
-
-
-def _head_rate(rate: float | None) -> str:
-    return "" if rate is None else f" (the last layer's {rate})"
-
-
-def _what_lacks(data: SectionClipDataModule) -> list[str]:
-    """Say how many of the listed videos are missing or bad; nothing where all are there."""
-    stock = data.stock()
-    counts = {s: (len(data.missing[s]), len(data.bad[s]), stock[s]["listed"]) for s in SUBSETS}
-    return [
-        f"{subset}: {missing} of {listed} listed videos are missing, {bad} cannot be used; videos.json names them"
-        for subset, (missing, bad, listed) in counts.items() if missing or bad
-    ]  # fmt: skip
-
-
-def _say_stopped(cfg: DictConfig, trainer: pl.Trainer, run_dir: Path) -> None:
-    epochs = trainer.fit_loop.epoch_progress.current.processed  # type: ignore[attr-defined]
-    done = f"{epochs} of {cfg.schedule.max_epochs} epochs"
-    with suppress(OSError):  # Ctrl-C ends what stderr is piped to as well
-        print(f"stopped and saved after {done}; resume={run_dir} goes on", file=sys.stderr, flush=True)
 
 
 def plain(cfg: DictConfig) -> dict[str, Any]:
