@@ -25,6 +25,9 @@ from dsn_lightning.commands.comparing import compare_folders
 from dsn_lightning.commands.evaluating import evaluate_trained
 from dsn_lightning.evaluation import comparison_table
 from dsn_lightning.evaluation.scores import ClipScores
+from dsn_lightning.report.collect import collect
+from dsn_lightning.report.comparisons import evaluations_of
+from dsn_lightning.report.results import results_of
 from report_files import Page, row_of, write_rows, write_run
 from synthetic import SyntheticData, composed, fresh
 
@@ -324,6 +327,44 @@ def test_a_tables_evaluations_are_told_apart_by_name_whatever_their_digests(tmp_
     _, page = command("out")
     found = {(row["setting"][0], row["top-1"][0], row["seeds"][0]) for row in page.rows("results-table")}
     assert found == {("table1_control_seed*", "40.0 ± 0.0", "0, 1"), ("table1_methods_seed*", "60.0 ± 0.0", "0, 1")}
+
+
+def test_an_evaluation_that_shares_rows_with_another_keeps_them(tmp_path, command):
+    """Table I and Fig. 4 of the same trainings: seed 1 came out the same in both, seed 0 by a video otherwise."""
+    for seed, other in ((0, 0.41), (1, 0.5)):
+        write_rows(tmp_path / f"out/fig4_methods_seed{seed}_6a566f70ae", row_of(seed=seed, top1=0.4 + 0.1 * seed),
+                   row_of(seed=seed, M=4, clips=4, top1=0.7))  # fmt: skip
+        write_rows(tmp_path / f"out/table1_methods_seed{seed}_01d00982cd", row_of(seed=seed, top1=other),
+                   row_of(seed=seed, selection="dense", clips=10, top1=0.8))  # fmt: skip
+    _, page = command("out")
+    found = {(row["setting"][0], row["selection"][0], row["M:N"][0], row["top-1"][0], row["seeds"][0])
+             for row in page.rows("results-table")}  # fmt: skip
+    assert found == {
+        ("fig4_methods_seed*", "dsn", "1:3", "45.0 ± 7.1", "0, 1"),
+        ("table1_methods_seed*", "dsn", "1:3", "45.5 ± 6.4", "0, 1"),
+        ("-", "dsn", "4:3", "70.0 ± 0.0", "0, 1"),
+        ("-", "dense (dsn's classifier)", "1:3", "80.0 ± 0.0", "0, 1"),
+    }
+    for folder in (tmp_path / "out").iterdir():
+        (folder / "clip_scores.npz").write_bytes(b"")  # that there are scores is all that counts
+    collected = collect([str(tmp_path / "out")])
+    groups = evaluations_of(results_of(collected), collected.sources)
+    assert [[own.folder.name[:-11] for own in group] for group in groups] == [
+        ["fig4_methods_seed0", "fig4_methods_seed1"],
+        ["table1_methods_seed0", "table1_methods_seed1"],
+    ]
+
+
+def test_evaluations_from_one_place_twice_are_two_groups(tmp_path):
+    """Two sets of trainings that nothing but the folder tells apart."""
+    for name in ("earlier", "later"):
+        for seed in (0, 1):
+            folder = tmp_path / f"{name}/methods_seed{seed}"
+            write_rows(folder, row_of(seed=seed, top1=0.4 if name == "later" else 0.5 + 0.1 * seed))
+            (folder / "clip_scores.npz").write_bytes(b"")
+    collected = collect([str(tmp_path)])
+    groups = evaluations_of(results_of(collected), collected.sources)
+    assert [[own.folder.parent.name for own in group] for group in groups] == [["earlier"] * 2, ["later"] * 2]
 
 
 def test_other_networks_are_no_other_seed(tmp_path, command):

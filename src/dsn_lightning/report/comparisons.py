@@ -13,7 +13,7 @@ from dsn_lightning.errors import UsageError
 from dsn_lightning.evaluation import comparison_table
 from dsn_lightning.evaluation.stored import stored_scores
 from dsn_lightning.report.collect import Source
-from dsn_lightning.report.results import Result
+from dsn_lightning.report.results import Result, by_folder
 from dsn_lightning.report.tables import NAMES, NOTHING, Cell, Table
 
 Compare = Callable[[Sequence[Path]], dict[str, Any]]
@@ -49,15 +49,20 @@ class Comparison:
 
 def evaluations_of(results: Sequence[Result], sources: Sequence[Source]) -> list[list[Source]]:
     """Return the evaluations with stored scores, those together that differ in nothing but the seed."""
-    rows: dict[str, list[int]] = {}
-    for i, result in enumerate(results):
-        for name in dict.fromkeys(result.origins):
-            rows.setdefault(name, []).append(i)
-    groups: dict[tuple[int, ...], list[Source]] = {}
+    kinds: dict[str, set[int]] = {}
+    for result in results:
+        for name in result.sources:
+            kinds.setdefault(name, set()).add(result.group)
+    firsts = {name for result in results for name in result.origins}  # others say nothing that is not said
+    alike: dict[tuple[int, ...], list[Source]] = {}
     for source in sources:
-        if source.name in rows and stored_scores(source.folder) is not None:
-            groups.setdefault(tuple(rows[source.name]), []).append(source)
-    return list(groups.values())
+        if source.name in firsts and stored_scores(source.folder) is not None:
+            alike.setdefault(tuple(sorted(kinds[source.name])), []).append(source)
+    return [
+        part
+        for members in alike.values()
+        for part in by_folder(members, names=lambda own: [own.name], seed=lambda own: own.rows[0].get("seed")).values()
+    ]
 
 
 def not_in_tables(

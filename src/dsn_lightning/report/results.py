@@ -2,13 +2,15 @@
 
 import re
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from dsn_lightning.evaluation.stored import stored_scores
 from dsn_lightning.report.collect import Collection, Json, Source
 from dsn_lightning.splits import FIGURES, group_rows
+
+_T = TypeVar("_T")
 
 RATES = ("top1", "top5", "mean_class", "map", "hit_rate")
 """Figures that are fractions in [0, 1]."""
@@ -49,6 +51,7 @@ class Result:
         values: figure -> value for each seed; None where a row has none.
         sources: names of the folders that the rows stand in.
         origins: the first of them for each row.
+        group: number that it has in common with the results that only their folders tell from it.
     """
 
     described: Json
@@ -57,6 +60,7 @@ class Result:
     values: Mapping[str, tuple[float | None, ...]]
     sources: tuple[str, ...]
     origins: tuple[str, ...] = ()
+    group: int = 0
 
     def mean(self, figure: str) -> float | None:
         """Return the mean over seeds; None if the figure is lacking for one of them."""
@@ -90,10 +94,43 @@ def results_of(found: Collection) -> list[Result]:
     differ. What is alike even so, seed included, but has other figures, is told apart by its folder.
     """
     results = []
-    for group in _grouped(_distinct(found)):
-        for rows in _without_repeated_seeds(group):
-            results.append(_result(rows))
+    for number, group in enumerate(_grouped(_distinct(found))):
+        parts = by_folder(group, names=lambda own: own.sources, seed=lambda own: own.row.get("seed"))
+        results += [_result(rows, number, place) for place, rows in parts.items()]
     return sorted(results, key=_order)
+
+
+def by_folder(
+    members: Sequence[_T], *, names: Callable[[_T], Sequence[str]], seed: Callable[[_T], Any]
+) -> dict[str, list[_T]]:
+    """Split members among which a seed occurs twice: by folder but for the seed in its name, else by folder.
+
+    The tables' folders have the digest of a configuration after the seed, which differs with it.
+
+    Args:
+        members: alike but for seed and folder.
+        names: the folders that a member stands in; it is one of those that come first for some member.
+        seed: a member's.
+
+    Returns:
+        What the folders of a part have in common -> its members; all of them under "" where no seed occurs twice. A
+        member that stands in several folders may be in several parts.
+    """
+
+    def repeats(part: Sequence[_T]) -> bool:
+        seeds = [repr(seed(own)) for own in part]
+        return len(seeds) > len(set(seeds))
+
+    parts = {"": list(members)}
+    for pattern in (r"seed[_=-]?\d+(_[0-9a-f]{10}\b)?", r"seed[_=-]?\d+", r"$^"):
+        if not any(map(repeats, parts.values())):
+            break
+        parts = {re.sub(pattern, "seed*", names(own)[0]): [] for own in members}
+        for own in members:
+            for place in {re.sub(pattern, "seed*", name): None for name in names(own)}:
+                if place in parts:
+                    parts[place].append(own)
+    return parts
 
 
 def _distinct(found: Collection) -> list[_Row]:
@@ -158,39 +195,15 @@ def _grouped(rows: Sequence[_Row]) -> list[list[_Row]]:
     return [[rows[line["top1"]] for line in group] for group in group_rows(tagged, but=("seed",))]
 
 
-def _without_repeated_seeds(group: list[_Row]) -> list[list[_Row]]:
-    """Split a group in which a seed occurs twice: by folder but for the seed in its name, else by folder.
-
-    The tables' folders have the digest of a configuration after the seed, which differs with it.
-    """
-    if not _repeats(group):
-        return [group]
-    parts: dict[str, list[_Row]] = {}
-    for pattern in (r"seed[_=-]?\d+(_[0-9a-f]{10}\b)?", r"seed[_=-]?\d+", r"$^"):
-        parts = {}
-        for own in group:
-            parts.setdefault(re.sub(pattern, "seed*", own.sources[0]), []).append(own)
-        if not any(map(_repeats, parts.values())):
-            break
-    return [
-        [_Row(own.row, ", ".join(filter(None, (own.setting, part))), own.sources) for own in members]
-        for part, members in parts.items()
-    ]
-
-
-def _repeats(group: Iterable[_Row]) -> bool:
-    seeds = [repr(own.row.get("seed")) for own in group]
-    return len(seeds) > len(set(seeds))
-
-
-def _result(rows: list[_Row]) -> Result:
+def _result(rows: list[_Row], group: int, place: str) -> Result:
     rows = sorted(rows, key=lambda own: (str(type(own.row.get("seed"))), own.row.get("seed") or 0))
     left_out = {*FIGURES, "seed"}
     described = {name: value for name, value in rows[0].row.items() if name not in left_out}
     values = {name: tuple(own.row.get(name) for own in rows) for name in FIGURES}
     sources = tuple(dict.fromkeys(name for own in rows for name in own.sources))
     seeds = tuple(own.row.get("seed") for own in rows)
-    return Result(described, rows[0].setting, seeds, values, sources, tuple(own.sources[0] for own in rows))
+    setting = ", ".join(filter(None, (rows[0].setting, place)))
+    return Result(described, setting, seeds, values, sources, tuple(own.sources[0] for own in rows), group)
 
 
 def _order(result: Result) -> tuple:

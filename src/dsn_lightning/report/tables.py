@@ -84,7 +84,8 @@ def runs_table(runs: Sequence[Run]) -> Table:
         "algorithm": (False, lambda own: _text(own.config.get("algorithm.name"))),
         "data set": (False, lambda own: _text(own.config.get("dataset.name"))),
         "backbone": (False, lambda own: _text(own.config.get("backbone.name"))),
-        **{key: (True, _of_config(key)) for key in ("M", "N", "gamma", "seed")},
+        **{key: (True, _of_config(key)) for key in ("M", "N", "gamma")},
+        "seed": (True, lambda own: _of_config("seed")(own) if "algorithm.name" in own.config else NOTHING),
         "epochs": (True, lambda own: _number(len(own.history) or None)),
         "minutes": (True, lambda own: _number(None if own.seconds is None else round(own.seconds / 60, 1))),
     }
