@@ -161,7 +161,7 @@ def _head(found: Collection, results: Sequence[Result]) -> list[tuple[str, str]]
         ("Runs", f"{len(found.runs)}" + (f" ({', '.join(told)})" if told else "")),
         ("Results", f"{len(results)} rows out of {len(found.sources)} results.json" if results else ""),
         ("Seeds", _listed(seeds)),
-        ("Commit", all_of(lambda env: str(env.get("git_commit") or ""))),
+        ("Commit", all_of(_commit)),
         ("Versions", all_of(_versions)),
         ("Hardware", all_of(_hardware)),
         ("Frame rate, stride", all_of(lambda env: f"{env['fps']}, {env.get('frame_stride')}" if "fps" in env else "")),
@@ -169,6 +169,12 @@ def _head(found: Collection, results: Sequence[Result]) -> list[tuple[str, str]]
         ("Made with", f"dsn-lightning {importlib.metadata.version('dsn-lightning')}"),
     ]  # fmt: skip
     return [(name, text) for name, text in lines if text]
+
+
+def _commit(environment: Mapping[str, Any]) -> str:
+    """Return as many digits as tell commits apart, and ``-dirty`` where it stands behind them."""
+    digits, dash, dirty = str(environment.get("git_commit") or "").partition("-")
+    return digits[:12] + dash + dirty
 
 
 def _listed(seeds: set[Any]) -> str:
