@@ -140,8 +140,8 @@ class Planner:
         self.of_some = [o for o in overrides if o.startswith(("algorithm.", FLOW))]
         self.unused = {*self.of_some}
 
-    def compose(self, run: str, *more: str) -> tuple[list[str], DictConfig]:
-        """Return the arguments of a run's training, and its configuration.
+    def compose(self, run: str, values: Mapping[str, int | Path]) -> tuple[list[str], DictConfig]:
+        """Return the arguments of a run's training, and its configuration, with ``values`` besides the overrides.
 
         Overrides of ``algorithm.*`` are left out where the run's algorithm has no such key, and those of ``flow.*``
         where it is not on flow; where it is, they stand in place of the others of the same key or below it.
@@ -150,7 +150,7 @@ class Planner:
         given = {o: o for o in self.overrides if not o.startswith(("fusion_weights=", FLOW))}
         if self.of_some:
             plain = [o for o in given if not o.startswith("algorithm.")]
-            cfg = compose_anew("train", experiment, *plain, *more, folder, "run_dir=none")
+            cfg = compose_anew("train", experiment, *plain, folder, "run_dir=none")
             if modality(cfg) == "flow":
                 of_flow = {o: o.removeprefix(FLOW) for o in self.overrides if o.startswith(FLOW)}
                 keys = [_key(o) for o in of_flow.values()]
@@ -160,12 +160,17 @@ class Planner:
                 if not o.startswith("algorithm.") or _key(o).removeprefix("algorithm.") in cfg.algorithm
             }  # fmt: skip
             self.unused -= {*given}
-        own = [experiment, *given.values(), *more, folder]
-        return own, compose_anew("train", *own, "run_dir=none")
+        cfg = compose_anew("train", experiment, *given.values(), folder, "run_dir=none")
+        for key, value in values.items():  # composing takes far longer, and the rest is the same for all seeds
+            OmegaConf.update(cfg, key, value if isinstance(value, int) else str(value))
+        more = [f"{key}={value if isinstance(value, int) else quoted(value)}" for key, value in values.items()]
+        return [experiment, *given.values(), *more, folder], cfg
 
     def part(self, seed: int, split: int | None) -> Part:
         """Return the trainings of one seed and split."""
-        asked = [f"seed={seed}"] + ([] if split is None else [f"dataset.split={split}"])
+        asked: dict[str, int | Path] = {"seed": seed}
+        if split is not None:
+            asked["dataset.split"] = split
         title = f"seed {seed}" + ("" if split is None else f" split {split}")
         configs: dict[str, DictConfig] = {}
         trainings: dict[str, Command] = {}
@@ -182,27 +187,28 @@ class Planner:
 
         names = dict.fromkeys(n for e in self.table.evaluations.values() for n in e.roles.values() if n != MAX_RESPONSE)
         for name in sorted(names, key=lambda name: name == "dsn_fixed"):  # it needs others of the same table
-            arguments, cfg = self.compose(name, *asked)
+            arguments, cfg = self.compose(name, asked)
             after = []
             if cfg.algorithm.name == "dsn_fixed" and cfg.classifier.checkpoint == "auto":
                 dsn = configs["dsn"]
-                arguments, cfg = self.compose(
-                    name, *asked, f"schedule.max_epochs={dsn.schedule.max_epochs - dsn.algorithm.warmup_epochs}",
-                    f"classifier.checkpoint={quoted(checkpoint(trainings['baseline']))}",
-                    *([f"observation.checkpoint={quoted(checkpoint(trainings[MAX_RESPONSE]))}"]
-                      if cfg.observation.checkpoint == "auto" else []),
-                )  # fmt: skip
+                epochs = dsn.schedule.max_epochs - dsn.algorithm.warmup_epochs
+                own = asked | {
+                    "schedule.max_epochs": epochs,
+                    "classifier.checkpoint": checkpoint(trainings["baseline"]),
+                }
+                if cfg.observation.checkpoint == "auto":
+                    own["observation.checkpoint"] = checkpoint(trainings[MAX_RESPONSE])
+                arguments, cfg = self.compose(name, own)
                 after = [trainings["baseline"].name, trainings[MAX_RESPONSE].name]
             elif cfg.algorithm.name == "dsn" and (cfg.observation.checkpoint == "auto" or self._ranks(name)):
-                own = shared.configuration(cfg, "max_response")
-                response = add(f"max response of {name}", SHARED, arguments, own, ())
+                theirs = shared.configuration(cfg, "max_response")
+                response = add(f"max response of {name}", SHARED, arguments, theirs, ())
                 if name == "dsn":
                     trainings[MAX_RESPONSE] = response
                 if cfg.observation.checkpoint == "auto":
                     after = [response.name]
-                    if str(response.folder.absolute()) != own.run_dir:  # auto would not look there
-                        path = f"observation.checkpoint={quoted(checkpoint(response))}"
-                        arguments, cfg = self.compose(name, *asked, path)
+                    if str(response.folder.absolute()) != theirs.run_dir:  # auto would not look there
+                        arguments, cfg = self.compose(name, asked | {"observation.checkpoint": checkpoint(response)})
             configs[name] = cfg
             trainings[name] = add(name, TRAIN, arguments, cfg, after)
         for override in sorted(self.unused):
