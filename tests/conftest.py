@@ -1,6 +1,8 @@
 """Shared fixtures: small networks, a tiny needle set, a folder of videos."""
 
 import os
+import shutil
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
@@ -8,6 +10,7 @@ import av
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 from torch import nn
 
 from dsn_lightning.data.needle import Needle
@@ -56,12 +59,26 @@ def grey_ramp(num_frames: int, side: int = 34) -> np.ndarray:
     return np.broadcast_to(values[:, None, None, None], (num_frames, side, side, 3)).copy()
 
 
+def made_once(tmp_path_factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
+    """Return a folder that ``make`` has filled, once for all of pytest-xdist's workers; nobody writes in it."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
+    done = folder.with_suffix(".done")
+    with FileLock(folder.with_suffix(".lock")):
+        if not done.is_file():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            make(folder)
+            done.touch()
+    return folder
+
+
 @pytest.fixture(scope="session")
 def needle_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A needle set of 12 + 6 + 6 videos; its settings are `NEEDLE`."""
-    root = tmp_path_factory.mktemp("needle")
-    Needle(str(root), num_train=12, num_val=6, num_test=6).prepare()
-    return root
+    return made_once(
+        tmp_path_factory, "needle", lambda root: Needle(str(root), num_train=12, num_val=6, num_test=6).prepare()
+    )
 
 
 NEEDLE = ["dataset.num_train=12", "dataset.num_val=6", "dataset.num_test=6"]
@@ -70,12 +87,14 @@ NEEDLE = ["dataset.num_train=12", "dataset.num_val=6", "dataset.num_test=6"]
 @pytest.fixture(scope="session")
 def small_sweep(needle_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A sweep of four jobs: two seeds that end well with results, and two that fail on gamma=-1."""
-    root = tmp_path_factory.mktemp("small_sweep")
-    call("dsn-train", "-m", f"dataset.root={needle_root}", *NEEDLE, "schedule.max_epochs=2", "schedule.batch_size=4",
-         "algorithm.warmup_epochs=0", "trainer.check_val_every_n_epoch=1", "trainer.accelerator=cpu",
-         "test.random_draws=2", "test.figures=false", "M=2", "N=2", "gamma=0.5,-1", "seed=0,1", "sweep.jobs=2",
-         "hydra.sweep.dir=sweep", cwd=root, expect=1)  # fmt: skip
-    return root / "sweep"
+
+    def make(root: Path) -> None:
+        call("dsn-train", "-m", f"dataset.root={needle_root}", *NEEDLE, "schedule.max_epochs=2",
+             "schedule.batch_size=4", "algorithm.warmup_epochs=0", "trainer.check_val_every_n_epoch=1",
+             "trainer.accelerator=cpu", "test.random_draws=2", "test.figures=false", "M=2", "N=2", "gamma=0.5,-1",
+             "seed=0,1", "sweep.jobs=2", "hydra.sweep.dir=sweep", cwd=root, expect=1)  # fmt: skip
+
+    return made_once(tmp_path_factory, "small_sweep", make) / "sweep"
 
 
 @pytest.fixture(scope="session")
