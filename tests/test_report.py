@@ -329,13 +329,33 @@ def test_a_tables_evaluations_are_told_apart_by_name_whatever_their_digests(tmp_
     assert found == {("table1_control_seed*", "40.0 ± 0.0", "0, 1"), ("table1_methods_seed*", "60.0 ± 0.0", "0, 1")}
 
 
-def test_an_evaluation_that_shares_rows_with_another_keeps_them(tmp_path, command):
+def groups_of(folder: Path) -> list[list[str]]:
+    """Names of the evaluations that are compared together, the digest left out."""
+    collected = collect([str(folder)])
+    groups = evaluations_of(results_of(collected), collected.sources)
+    return [[re.sub("_[0-9a-f]{10}$", "", own.folder.name) for own in group] for group in groups]
+
+
+@pytest.mark.parametrize("dense", [True, False])
+@pytest.mark.parametrize("together", [True, False])
+def test_an_evaluation_that_shares_rows_with_another_keeps_them(tmp_path, command, dense, together):
     """Table I and Fig. 4 of the same trainings: seed 1 came out the same in both, seed 0 by a video otherwise."""
+    everything = []
     for seed, other in ((0, 0.41), (1, 0.5)):
-        write_rows(tmp_path / f"out/fig4_methods_seed{seed}_6a566f70ae", row_of(seed=seed, top1=0.4 + 0.1 * seed),
-                   row_of(seed=seed, M=4, clips=4, top1=0.7))  # fmt: skip
-        write_rows(tmp_path / f"out/table1_methods_seed{seed}_01d00982cd", row_of(seed=seed, top1=other),
-                   row_of(seed=seed, selection="dense", clips=10, top1=0.8))  # fmt: skip
+        fig4 = [row_of(seed=seed, top1=0.4 + 0.1 * seed), row_of(seed=seed, M=4, clips=4, top1=0.7)]
+        table1 = [row_of(seed=seed, top1=other)]
+        table1 += [row_of(seed=seed, selection="dense", clips=10, top1=0.8)] if dense else []
+        for name, rows in (("fig4_methods", fig4), ("table1_methods", table1)):
+            folder = tmp_path / f"out/{name}_seed{seed}_6a566f70ae"
+            write_rows(folder, *rows)
+            (folder / "clip_scores.npz").write_bytes(b"")  # that there are scores is all that counts here
+            everything += rows
+    if together:  # a file with the rows of all of them, and one that is nowhere else
+        write_rows(tmp_path / "out/all", *everything, row_of(seed=2, top1=0.9))
+    assert groups_of(tmp_path / "out") == [
+        ["fig4_methods_seed0", "fig4_methods_seed1"],
+        ["table1_methods_seed0", "table1_methods_seed1"],
+    ]
     _, page = command("out")
     found = {(row["setting"][0], row["selection"][0], row["M:N"][0], row["top-1"][0], row["seeds"][0])
              for row in page.rows("results-table")}  # fmt: skip
@@ -343,16 +363,18 @@ def test_an_evaluation_that_shares_rows_with_another_keeps_them(tmp_path, comman
         ("fig4_methods_seed*", "dsn", "1:3", "45.0 ± 7.1", "0, 1"),
         ("table1_methods_seed*", "dsn", "1:3", "45.5 ± 6.4", "0, 1"),
         ("-", "dsn", "4:3", "70.0 ± 0.0", "0, 1"),
-        ("-", "dense (dsn's classifier)", "1:3", "80.0 ± 0.0", "0, 1"),
+        *([("-", "dense (dsn's classifier)", "1:3", "80.0 ± 0.0", "0, 1")] if dense else []),
+        *([("all", "dsn", "1:3", "90.0", "2")] if together else []),
     }
-    for folder in (tmp_path / "out").iterdir():
-        (folder / "clip_scores.npz").write_bytes(b"")  # that there are scores is all that counts
-    collected = collect([str(tmp_path / "out")])
-    groups = evaluations_of(results_of(collected), collected.sources)
-    assert [[own.folder.name[:-11] for own in group] for group in groups] == [
-        ["fig4_methods_seed0", "fig4_methods_seed1"],
-        ["table1_methods_seed0", "table1_methods_seed1"],
-    ]
+
+
+def test_samplers_of_several_seeds_with_one_baseline_are_compared_together(tmp_path):
+    for seed in (0, 1, 2):
+        folder = tmp_path / f"methods_seed{seed}"
+        write_rows(folder, row_of(selection="uniform", classifier="baseline", seed=0, top1=0.5),
+                   row_of(seed=seed, top1=0.6 + 0.1 * seed))  # fmt: skip
+        (folder / "clip_scores.npz").write_bytes(b"")
+    assert groups_of(tmp_path) == [["methods_seed0", "methods_seed1", "methods_seed2"]]
 
 
 def test_evaluations_from_one_place_twice_are_two_groups(tmp_path):

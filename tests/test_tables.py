@@ -198,6 +198,15 @@ def test_a_sampler_that_is_never_trained_makes_no_other_training():
     assert digests[0] == digests[1] != digests[2]
 
 
+@pytest.mark.parametrize("role", ["baseline", "max_response"])
+def test_what_auto_trains_depends_on_the_sections_and_not_on_gamma_or_candidates(role):
+    folders = [
+        shared.configuration(compose_anew("train", "dataset.root=a", "run_dir=none", *others), role).run_dir
+        for others in (["M=2"], ["M=3"], ["M=2", "gamma=1", "N=2"])
+    ]
+    assert folders[0] == folders[2] != folders[1]
+
+
 def test_the_tables_baseline_is_the_one_that_auto_would_train(tmp_path):
     planner = Planner(load("table1").TABLE, ["dataset=hmdb51", f"dataset.root={tmp_path}"], output=tmp_path)
     part = planner.part(0, None)

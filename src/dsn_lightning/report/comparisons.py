@@ -53,16 +53,18 @@ def evaluations_of(results: Sequence[Result], sources: Sequence[Source]) -> list
     for result in results:
         for name in result.sources:
             kinds.setdefault(name, set()).add(result.group)
-    firsts = {name for result in results for name in result.origins}  # others say nothing that is not said
     alike: dict[tuple[int, ...], list[Source]] = {}
     for source in sources:
-        if source.name in firsts and stored_scores(source.folder) is not None:
+        if source.name in kinds and stored_scores(source.folder) is not None:
             alike.setdefault(tuple(sorted(kinds[source.name])), []).append(source)
-    return [
+    seeds = {source.name: [row.get("seed") for row in source.rows] for source in sources}  # of several networks
+    parts = [
         part
         for members in alike.values()
-        for part in by_folder(members, names=lambda own: [own.name], seed=lambda own: own.rows[0].get("seed")).values()
+        for part in by_folder(members, names=lambda own: [own.name], seed=lambda own: seeds[own.name]).values()
     ]
+    firsts = {name for result in results for name in result.origins}
+    return [part for part in parts if any(own.name in firsts for own in part)]  # others are copies
 
 
 def not_in_tables(

@@ -105,32 +105,36 @@ def by_folder(
 ) -> dict[str, list[_T]]:
     """Split members among which a seed occurs twice: by folder but for the seed in its name, else by folder.
 
-    The tables' folders have the digest of a configuration after the seed, which differs with it.
+    The tables' folders have the digest of a configuration after the seed, which differs with it. A member that stands
+    in several folders belongs to the part of the first one; those of the others have it as well, unless a seed would
+    occur twice there (in a file that others were copied to).
 
     Args:
         members: alike but for seed and folder.
-        names: the folders that a member stands in; it is one of those that come first for some member.
+        names: the folders that a member stands in.
         seed: a member's.
 
     Returns:
-        What the folders of a part have in common -> its members; all of them under "" where no seed occurs twice. A
-        member that stands in several folders may be in several parts.
+        What the folders of a part have in common -> its members; all of them under "" where no seed occurs twice.
     """
 
     def repeats(part: Sequence[_T]) -> bool:
         seeds = [repr(seed(own)) for own in part]
         return len(seeds) > len(set(seeds))
 
-    parts = {"": list(members)}
+    if not repeats(members):
+        return {"": list(members)}
+    parts: dict[str, list[_T]] = {}
+    standing: list[tuple[_T, list[str]]] = []
     for pattern in (r"seed[_=-]?\d+(_[0-9a-f]{10}\b)?", r"seed[_=-]?\d+", r"$^"):
+        standing = [(own, [re.sub(pattern, "seed*", name) for name in names(own)]) for own in members]
+        parts = {}
+        for own, places in standing:
+            parts.setdefault(places[0], []).append(own)
         if not any(map(repeats, parts.values())):
             break
-        parts = {re.sub(pattern, "seed*", names(own)[0]): [] for own in members}
-        for own in members:
-            for place in {re.sub(pattern, "seed*", name): None for name in names(own)}:
-                if place in parts:
-                    parts[place].append(own)
-    return parts
+    whole = {part: [own for own, places in standing if part in places] for part in parts}
+    return {part: parts[part] if repeats(whole[part]) else whole[part] for part in parts}
 
 
 def _distinct(found: Collection) -> list[_Row]:

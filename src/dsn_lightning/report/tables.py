@@ -85,11 +85,15 @@ def runs_table(runs: Sequence[Run]) -> Table:
         "data set": (False, lambda own: _text(own.config.get("dataset.name"))),
         "backbone": (False, lambda own: _text(own.config.get("backbone.name"))),
         **{key: (True, _of_config(key)) for key in ("M", "N", "gamma")},
-        "seed": (True, lambda own: _of_config("seed")(own) if "algorithm.name" in own.config else NOTHING),
+        "seed": (True, lambda own: _of_config("seed")(own) if _is_training(own) else NOTHING),  # else of its draws
         "epochs": (True, lambda own: _number(len(own.history) or None)),
         "minutes": (True, lambda own: _number(None if own.seconds is None else round(own.seconds / 60, 1))),
     }
     return _table(columns, runs, always=("run", "state"))
+
+
+def _is_training(run: Run) -> bool:
+    return any(key.partition(".")[0] == "algorithm" for key in run.config)
 
 
 def _of_config(key: str) -> Callable[[Run], Cell]:
