@@ -8,7 +8,7 @@ import pytest
 SOURCE = Path(__file__).resolve().parents[1] / "src" / "dsn_lightning"
 
 LAYERS = (  # what a part may import: itself and everything above it in this list
-    {"errors", "files", "paper"},
+    {"errors", "files", "paper", "run_configs"},
     {"runs", "splits"},
     {"keyed", "metrics", "schedules", "finetuning", "cost", "speed", "weights", "data.sections", "data.records"},
     {"data"},

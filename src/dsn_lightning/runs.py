@@ -16,7 +16,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +25,7 @@ import yaml
 from filelock import FileLock, Timeout
 
 from dsn_lightning.errors import UsageError
+from dsn_lightning.run_configs import LOADER, flat, number_of, resolve, with_overrides
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,8 +38,6 @@ _Json = dict[str, Any]
 _STATES_OF_JOBS = {"waiting": "waiting", "running": "running", "done": "finished", "failed": "failed",
                    "skipped": "skipped"}  # fmt: skip
 _STATES_OF_RUNS = ("running", "finished", "failed", "stopped")
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where libyaml is there
-_REFERENCE = re.compile(r"\$\{(?:([\w.]+)|oc\.select:([\w.]+),([^}]*))\}")
 
 
 @dataclass(frozen=True)
@@ -227,97 +226,13 @@ def _configuration(run: _Run) -> _Json:
     """Return the resolved configuration, flat."""
     content = _read_json(run.folder / "config.json")
     if isinstance(content, dict):
-        return _flat(content)
+        return flat(content)
     content = _read_yaml(run.folder / ".hydra" / "config.yaml")
     if not isinstance(content, dict):
-        content = _from_overrides(run)
-    return _flat(_resolve(content, content))
-
-
-def _from_overrides(run: _Run) -> _Json:
-    """Return the sweep's configuration with the job's overrides; of a group that is chosen anew, its name alone."""
-    content = _read_yaml(run.sweep / "multirun.yaml") if run.sweep is not None else None
-    root = {key: value for key, value in content.items() if key != "hydra"} if isinstance(content, dict) else {}
-    for override in _overrides(run):
-        name, is_assignment, text = override.lstrip("+").partition("=")
-        if not is_assignment or name.startswith("~"):
-            continue
-        *path, last = name.split(".")
-        node = root
-        for part in path:
-            if not isinstance(node.get(part), dict):
-                node[part] = {}
-            node = node[part]
-        value = _value(text)
-        node[last] = {"name": value} if isinstance(node.get(last), dict) else value
-    return root
-
-
-def _value(text: str) -> Any:
-    """Return what an override's right side means.
-
-    >>> [_value(text) for text in ("3", "1e-3", "null", "[1,2]", "needle")]
-    [3, 0.001, None, [1, 2], 'needle']
-    """
-    try:
-        value = yaml.load(text, _LOADER)
-    except (yaml.YAMLError, ValueError):  # ValueError: what looks like a date and is none
-        return text
-    if isinstance(value, str):
-        number = _number(value)  # YAML wants a dot in 1e-3
-        return value if math.isnan(number) else number
-    return value
-
-
-def _resolve(node: Any, root: _Json, depth: int = 0) -> Any:
-    """Replace ``${key.path}``, or ``${oc.select:key.path,default}``, by what stands there in ``root``.
-
-    Any other resolver stays as text.
-
-    >>> _resolve({"a": "${b.c}", "d": "${a}-${b.c}", "e": "${now:%Y}"}, {"a": "${b.c}", "b": {"c": 3}})
-    {'a': 3, 'd': '3-3', 'e': '${now:%Y}'}
-    >>> _resolve(["${oc.select:b.c,null}", "${oc.select:b.d,null}"], {"b": {"c": 3}})
-    [3, None]
-    """
-    if isinstance(node, dict):
-        return {key: _resolve(value, root, depth) for key, value in node.items()}
-    if isinstance(node, list):
-        return [_resolve(value, root, depth) for value in node]
-    if not isinstance(node, str) or depth == 8:  # a reference that leads to itself
-        return node
-
-    def value_of(reference: re.Match[str]) -> Any:
-        value: Any = root
-        key, selected, default = reference.groups()
-        for part in (key or selected).split("."):
-            if not isinstance(value, dict) or part not in value:
-                return reference[0] if key else yaml.safe_load(default)
-            value = value[part]
-        return _resolve(value, root, depth + 1)
-
-    alone = _REFERENCE.fullmatch(node)
-    return value_of(alone) if alone else _REFERENCE.sub(lambda reference: str(value_of(reference)), node)
-
-
-def _flat(node: Mapping[str, Any], prefix: str = "") -> _Json:
-    """Return nested mappings as one with dotted keys.
-
-    >>> _flat({"M": 3, "test": {"M": [1, 2]}})
-    {'M': 3, 'test.M': (1, 2)}
-    """
-    flat: _Json = {}
-    for key, value in node.items():
-        if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = _hashable(value)
-    return flat
-
-
-def _hashable(value: Any) -> Any:
-    if isinstance(value, dict):
-        return json.dumps(value)
-    return tuple(_hashable(item) for item in value) if isinstance(value, list) else value
+        swept = _read_yaml(run.sweep / "multirun.yaml") if run.sweep is not None else None
+        root = {key: value for key, value in swept.items() if key != "hydra"} if isinstance(swept, dict) else {}
+        content = with_overrides(root, _overrides(run))
+    return flat(resolve(content, content))
 
 
 def _history(folder: Path) -> list[_Json]:
@@ -326,19 +241,12 @@ def _history(folder: Path) -> list[_Json]:
     rows = []
     try:
         for line in csv.DictReader(io.StringIO(complete)):
-            row: _Json = {name: _number(value) for name, value in line.items() if name}
+            row: _Json = {name: number_of(value) for name, value in line.items() if name}
             if row.get("epoch", math.nan).is_integer():
                 rows.append(row | {"epoch": int(row["epoch"])})
     except csv.Error:
         pass  # what was read before is good
     return rows
-
-
-def _number(text: str | None) -> float:
-    try:
-        return float(text or "nan")
-    except ValueError:
-        return math.nan
 
 
 def _read_text(path: Path) -> str:
@@ -360,6 +268,6 @@ def _read_yaml(path: Path) -> Any:
     """Return the content of a YAML file; None if it is missing, half-written or no YAML."""
     text = _read_text(path)
     try:
-        return yaml.load(text, _LOADER) if text.endswith("\n") else None
+        return yaml.load(text, LOADER) if text.endswith("\n") else None
     except (yaml.YAMLError, ValueError):
         return None
