@@ -14,7 +14,7 @@ _Json = dict[str, Any]
 
 
 def with_overrides(root: _Json, overrides: Sequence[str]) -> _Json:
-    """Change ``root`` by the overrides of a command line and return it; a group that is chosen anew has its name alone."""
+    """Change ``root`` by the overrides of a command line and return it; a group chosen anew has its name alone."""
     for override in overrides:
         name, is_assignment, text = override.lstrip("+").partition("=")
         if not is_assignment or name.startswith("~"):
