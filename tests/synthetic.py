@@ -18,10 +18,10 @@ from omegaconf import DictConfig, OmegaConf
 from dsn_lightning.commands import build
 from dsn_lightning.commands.train import plain
 from dsn_lightning.data.clips import ClipReader, Video, label_vector, place_on_time_line
-from dsn_lightning.data.decoding import VideoInfo
 from dsn_lightning.data.modality import CHANNELS
 from dsn_lightning.data.records import VideoRecord
 from dsn_lightning.data.transforms import Crop
+from dsn_lightning.data.video_info import VideoInfo
 from dsn_lightning.keyed import keyed_rng
 
 CLASSES = ["right", "left"]

@@ -5,8 +5,8 @@ import signal
 import time
 from pathlib import Path
 
-from dsn_lightning.data.decoding import VideoError
 from dsn_lightning.data.pool import run_each
+from dsn_lightning.data.video_info import VideoError
 
 
 def do(task: str, folder: str) -> None:

@@ -11,8 +11,8 @@ from conftest import grey_ramp, write_video
 from dsn_lightning.backbones.frames import MobileNetV2
 from dsn_lightning.commands import build
 from dsn_lightning.commands.activations import share_frozen_blocks, use_activations
-from dsn_lightning.data.decoding import VideoError
 from dsn_lightning.data.order import Draw
+from dsn_lightning.data.video_info import VideoError
 from dsn_lightning.errors import UsageError
 from dsn_lightning.evaluation.scores import ClipScores
 from dsn_lightning.weights import load_into

@@ -17,12 +17,13 @@ from conftest import grey_ramp, write_video
 from dsn_lightning.data.bad_videos import BadVideos
 from dsn_lightning.data.clips import place_on_time_line
 from dsn_lightning.data.datamodule import SectionClipDataModule
-from dsn_lightning.data.decoding import PyAV, VideoError, VideoInfo, pack
+from dsn_lightning.data.decoding import PyAV
 from dsn_lightning.data.folder import Folder
 from dsn_lightning.data.frame_folder import FrameFolder
 from dsn_lightning.data.index import INDEX, good_ones, index_videos
 from dsn_lightning.data.records import Subset, VideoRecord
 from dsn_lightning.data.transforms import Crop
+from dsn_lightning.data.video_info import VideoError, VideoInfo, pack
 from dsn_lightning.errors import UsageError
 from dsn_lightning.evaluation.scoring import Networks, score_videos
 from dsn_lightning.selection import Scheme

@@ -25,8 +25,9 @@ from dsn_lightning.data.copies import (
     write_small_copy,
 )
 from dsn_lightning.data.copy_kinds import Flow, Small, small_size
-from dsn_lightning.data.decoding import PyAV, VideoError, VideoInfo
+from dsn_lightning.data.decoding import PyAV
 from dsn_lightning.data.flow import flow_frames, quantise
+from dsn_lightning.data.video_info import VideoError, VideoInfo
 from small_videos import moving
 
 ODD_ONES = ["ntu_irregular_timestamps.avi", "video_90.mov", "test_non_zero_start.mp4", "h264_10bits.mp4", "bikes.mp4",

@@ -12,11 +12,12 @@ import torch
 from conftest import grey_ramp, write_video
 from dsn_lightning.data.clips import ClipReader, label_vector, place_on_time_line
 from dsn_lightning.data.datamodule import SectionClipDataModule
-from dsn_lightning.data.decoding import PyAV, VideoInfo, pack
+from dsn_lightning.data.decoding import PyAV
 from dsn_lightning.data.folder import Folder
 from dsn_lightning.data.needle import Needle
 from dsn_lightning.data.records import VideoRecord
 from dsn_lightning.data.transforms import Crop
+from dsn_lightning.data.video_info import VideoInfo, pack
 from dsn_lightning.errors import UsageError
 from dsn_lightning.keyed import keyed_rng
 

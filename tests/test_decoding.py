@@ -15,9 +15,10 @@ from PIL import Image
 
 from conftest import grey_ramp, write_video
 from dsn_lightning.data import decoding
-from dsn_lightning.data.decoding import PyAV, VideoError, VideoInfo, pack, unpack
+from dsn_lightning.data.decoding import PyAV
 from dsn_lightning.data.frame_folder import FrameFolder
 from dsn_lightning.data.torchcodec import TorchCodec
+from dsn_lightning.data.video_info import VideoError, VideoInfo, pack, unpack
 from dsn_lightning.errors import UsageError
 
 os.environ["SVT_LOG"] = "0"  # the AV1 encoder talks much

@@ -23,10 +23,11 @@ from PIL import Image
 from conftest import write_video
 from dsn_lightning.commands import cli
 from dsn_lightning.commands.prepare import refuse_overwriting
-from dsn_lightning.data.decoding import PyAV, VideoError, VideoInfo
+from dsn_lightning.data.decoding import PyAV
 from dsn_lightning.data.pool import DiskFullError, run_each
 from dsn_lightning.data.records import VideoRecord
 from dsn_lightning.data.report import dataset_report
+from dsn_lightning.data.video_info import VideoError, VideoInfo
 from dsn_lightning.errors import UsageError
 from processes import start
 from small_videos import moving, tree

@@ -11,8 +11,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from dsn_lightning.data.copies import estimate_bytes, is_current, remove_partial, write_copy
 from dsn_lightning.data.copy_kinds import Kind
-from dsn_lightning.data.decoding import Decoder, VideoInfo
+from dsn_lightning.data.decoding import Decoder
 from dsn_lightning.data.pool import run_each
+from dsn_lightning.data.video_info import VideoInfo
 from dsn_lightning.errors import UsageError
 
 Videos = Sequence[tuple[Path, VideoInfo]]

@@ -23,9 +23,9 @@ from rich.progress import track
 from torch import Tensor
 
 from dsn_lightning.data.clips import ClipReader, Video
-from dsn_lightning.data.decoding import VideoError
 from dsn_lightning.data.sections import IntArray
 from dsn_lightning.data.transforms import Crop
+from dsn_lightning.data.video_info import VideoError
 from dsn_lightning.errors import UsageError
 
 _AT_ONCE = 16  # frames; more no longer fit into the caches of a core, and take twice as long

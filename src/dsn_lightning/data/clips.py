@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 
-from dsn_lightning.data.decoding import Decoder, Frames, VideoError, VideoInfo
+from dsn_lightning.data.decoding import Decoder, Frames
 from dsn_lightning.data.order import Draw
 from dsn_lightning.data.records import VideoRecord
 from dsn_lightning.data.sections import IntArray, clip_frames, section_clip_starts
+from dsn_lightning.data.video_info import VideoError, VideoInfo
 from dsn_lightning.errors import UsageError
 from dsn_lightning.keyed import keyed_rng
 

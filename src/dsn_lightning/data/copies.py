@@ -25,7 +25,8 @@ from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 from numpy.typing import NDArray
 
 from dsn_lightning.data.copy_kinds import Flow, Kind, Small, origin, rate_of
-from dsn_lightning.data.decoding import Decoder, VideoError, VideoInfo, pack
+from dsn_lightning.data.decoding import Decoder
+from dsn_lightning.data.video_info import VideoError, VideoInfo, pack
 
 _PARTIAL = ".partial"
 _SAMPLE_FRAMES = 32

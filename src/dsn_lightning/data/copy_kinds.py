@@ -11,8 +11,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from dsn_lightning.data.decoding import VideoInfo, unpack
 from dsn_lightning.data.flow import flow_frames
+from dsn_lightning.data.video_info import VideoInfo, unpack
 
 
 def small_size(height: int, width: int, short_side: int) -> tuple[int, int]:

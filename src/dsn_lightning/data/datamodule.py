@@ -4,13 +4,10 @@ import hashlib
 import math
 import multiprocessing
 import os
-import signal
 import warnings
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
-from multiprocessing.process import BaseProcess
-from multiprocessing.util import Finalize
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,11 +28,13 @@ from dsn_lightning.data.clips import (
     place_on_time_line,
 )
 from dsn_lightning.data.copies import CopyProber, flow_copy, small_copy
-from dsn_lightning.data.decoding import Decoder, PyAV, VideoError, VideoInfo
+from dsn_lightning.data.decoding import Decoder, PyAV
 from dsn_lightning.data.index import good_ones, index_videos, prepared_folder
+from dsn_lightning.data.loader import ClipLoader, outlive_signals
 from dsn_lightning.data.order import BatchShares, EpochOrder
 from dsn_lightning.data.records import Subset, VideoRecord, VideoSource
 from dsn_lightning.data.transforms import Crop
+from dsn_lightning.data.video_info import VideoError, VideoInfo
 from dsn_lightning.errors import UsageError
 
 SUBSETS: tuple[Subset, ...] = ("train", "val", "test")
@@ -364,7 +363,7 @@ class SectionClipDataModule(pl.LightningDataModule):
         rank, processes = (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
         order = EpochOrder(len(clips), seed=clips.seed, epoch=epoch)
         share = -(-self.batch_size // processes)
-        return _ClipLoader(
+        return ClipLoader(
             clips,
             batch_sampler=BatchShares(order, self.batch_size, rank=rank, num_processes=processes, skip=skip),
             collate_fn=collate,
@@ -372,46 +371,10 @@ class SectionClipDataModule(pl.LightningDataModule):
             multiprocessing_context=self.start_workers if self.num_workers else None,
             persistent_workers=self.num_workers > 0,
             timeout=self.patience(share) if self.num_workers else 0,
-            worker_init_fn=_outlive_signals,
+            worker_init_fn=outlive_signals,
         )
 
     def patience(self, videos: int = 1) -> float:
         """Return the seconds without ``videos`` after which a loader process is taken to hang; 0: it is waited for."""
         deadline = getattr(self.decoder, "deadline", math.inf)
         return 0 if math.isinf(deadline) else (_TIME_OUTS + videos) * deadline
-
-
-class _ClipLoader(DataLoader[Any]):
-    """A loader whose processes end with this one, although they outlive SIGTERM.
-
-    What they return as an error is raised here; raised there, it would come as torch's own.
-    """
-
-    def __iter__(self) -> Any:
-        # a Ctrl-C of the terminal is not for them, from their first moment on; here it comes a little later
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT] if self.num_workers else [])
-        try:
-            iterator = super().__iter__()
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        workers = getattr(iterator, "_workers", [])
-        if workers:
-            Finalize(None, _kill, args=(workers,), exitpriority=10)  # when this process ends, whatever the reason
-        for batch in iterator:
-            if isinstance(batch, UsageError):
-                if workers:
-                    iterator._shutdown_workers()  # type: ignore[attr-defined]
-                raise batch
-            yield batch
-
-
-def _kill(workers: Sequence[BaseProcess]) -> None:
-    for worker in workers:
-        if worker.is_alive():
-            worker.kill()
-
-
-def _outlive_signals(_: int) -> None:
-    """Leave to the training process, which saves before it ends, what may reach all of a run's processes."""
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signal.SIG_IGN)

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from dsn_lightning.data.decoding import Frames, Indices, VideoError, VideoInfo
+from dsn_lightning.data.decoding import Frames, Indices
+from dsn_lightning.data.video_info import VideoError, VideoInfo
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,9 @@ from filelock import FileLock
 from rich.console import Console
 from rich.progress import track
 
-from dsn_lightning.data.decoding import Prober, VideoError, VideoInfo
+from dsn_lightning.data.decoding import Prober
 from dsn_lightning.data.records import VideoSource
+from dsn_lightning.data.video_info import VideoError, VideoInfo
 from dsn_lightning.files import write_atomically
 
 INDEX = "index.json"

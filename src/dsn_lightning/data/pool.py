@@ -14,7 +14,7 @@ from typing import Any
 
 import av
 
-from dsn_lightning.data.decoding import VideoError
+from dsn_lightning.data.video_info import VideoError
 from dsn_lightning.errors import UsageError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

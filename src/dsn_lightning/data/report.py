@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from dsn_lightning.data.decoding import VideoError, VideoInfo
 from dsn_lightning.data.records import Subset, VideoRecord
+from dsn_lightning.data.video_info import VideoError, VideoInfo
 
 SUBSETS: tuple[Subset, ...] = ("train", "val", "test")
 

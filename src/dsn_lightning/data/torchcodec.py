@@ -12,7 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dsn_lightning.data.decoding import Frames, Indices, PyAV, VideoError, VideoInfo
+from dsn_lightning.data.decoding import Frames, Indices, PyAV
+from dsn_lightning.data.video_info import VideoError, VideoInfo
 from dsn_lightning.errors import UsageError
 
 if TYPE_CHECKING:

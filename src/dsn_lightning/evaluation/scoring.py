@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from dsn_lightning.data.clips import ClipReader, Video, label_vector
-from dsn_lightning.data.decoding import VideoError
 from dsn_lightning.data.sections import IntArray
 from dsn_lightning.data.transforms import Crop
+from dsn_lightning.data.video_info import VideoError
 from dsn_lightning.dsn import DSN, Consensus
 from dsn_lightning.evaluation.scores import ClipScores, join_crops, weights_hash
 from dsn_lightning.recognizer import Recognizer
