@@ -1,5 +1,7 @@
 """Selections, clip scores, metrics and tables on hand-made scores, and against scikit-learn."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -154,6 +156,15 @@ def test_scores_survive_the_file(tmp_path):
         assert np.array_equal(own.policies["dsn"][2, 2], back.policies["dsn"][2, 2])
 
 
+def test_scores_of_earlier_versions_are_of_seed_0(tmp_path):
+    scores = replace(columns([video()]), seed=7)
+    scores.save(tmp_path / "new.npz")
+    assert ClipScores.load(tmp_path / "new.npz").scheme(2, 2).seed == 7
+    with np.load(tmp_path / "new.npz") as file:
+        np.savez(tmp_path / "old.npz", **{name: file[name] for name in file.files if name != "seed"})
+    assert ClipScores.load(tmp_path / "old.npz").scheme(2, 2).seed == 0
+
+
 def test_random_averages_metrics_and_not_scores():
     """A video whose draws are right in 3 of 10 cases has accuracy 0.3; averaged scores would give 0 or 1."""
     draws = Random().select(video(), SCHEME, "baseline")
@@ -164,6 +175,33 @@ def test_random_averages_metrics_and_not_scores():
     row = measure(columns([video(logits={"baseline": rows})]), Random(), SCHEME, "baseline", consensus="probabilities")
     assert row["top1"] == pytest.approx(np.mean(right))
     assert 0 < row["top1"] < 1
+
+
+@pytest.mark.parametrize("length", [1, 20, 33, 40, 60, 96, 500])
+@pytest.mark.parametrize(("m", "n"), [(1, 3), (3, 3), (6, 3), (3, 4), (10, 2)])
+def test_kept_clips_stand_for_their_own_sections(length, m, n):
+    """Also in a video so short that clips are shifted inwards, over the border of the next section."""
+    scheme = Scheme(m, n, clip_span=32, dense_clips=10, random_draws=2)
+    grid = scheme.grid(length)
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        kept = grid[np.arange(m), rng.integers(n, size=m)]
+        assert scheme.sections_of(kept, length).tolist() == list(range(m))
+    uniform = Uniform().candidates("v", length, scheme)
+    assert scheme.sections_of(uniform, length).tolist() == list(range(m))
+    for section, own in enumerate(grid):  # one clip alone, such as the oracle's of the whole video
+        for start in own:
+            assert start in grid[scheme.sections_of(np.array([start]), length)[0]], section
+
+
+def test_hits_of_a_short_video_count_in_their_own_sections():
+    """Of 40 frames, clips of 32 have their centres in the second section, wherever they were made for."""
+    scheme = Scheme(3, 3, clip_span=32, dense_clips=4, random_draws=1)
+    assert scheme.grid(40).tolist() == [[0, 0, 0], [0, 4, 8], [8, 8, 8]]
+    short = replace(video(logits={"baseline": dict.fromkeys((0, 4, 8), log(0.5, 0.5))}), num_frames=40)
+    scores = replace(columns([short], spans=[(0, (0.0, 18 / 25))]), frames_per_clip=32)  # clip 0 alone shows it
+    assert hit_rate(scores, [np.array([[0, 4, 8]])], scheme) == 0.5  # of the two sections that hold such a clip
+    assert hit_rate(scores, [np.array([[0, 0, 8]])], scheme) == 1.0
 
 
 def test_hit_rate_by_hand():

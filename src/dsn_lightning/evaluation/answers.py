@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dsn_lightning.data.sections import IntArray, section_of
+from dsn_lightning.data.sections import IntArray
 from dsn_lightning.dsn import Consensus, consensus_log_probabilities
 from dsn_lightning.evaluation.scores import ClipScores
 from dsn_lightning.evaluation.table import Row
@@ -59,11 +59,9 @@ def _kept(video: VideoScores, fps: float, selection: Selection, scheme: Scheme, 
     grid: IntArray = scheme.grid(video.num_frames)  # (M, N)
     known = video.policies.get(str(selection.sampler), {}).get((scheme.num_sections, scheme.clips_per_section))
     policy = None if known is None else softmax(known)
+    kept = np.sort(selection.select(video, scheme, classifier)[0])
     clips = []
-    for start in sorted(int(s) for s in selection.select(video, scheme, classifier)[0]):
-        section = section_of(
-            start, num_frames=video.num_frames, num_sections=scheme.num_sections, clip_span=scheme.clip_span
-        )
+    for start, section in zip(kept.tolist(), scheme.sections_of(kept, video.num_frames).tolist(), strict=True):
         own = None if policy is None else policy[section]
         place = None if own is None else int((grid[section] == start).argmax())
         clips.append(KeptClip(section, start, start / fps, own, place))

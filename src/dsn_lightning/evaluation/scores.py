@@ -47,6 +47,7 @@ class ClipScores:
         consensus: how clips, and crops, are averaged (Eq. 4).
         dense_clips: see `Scheme`.
         random_draws: see `Scheme`.
+        seed: see `Scheme`; 0 in files of earlier versions, which do not say.
     """
 
     classes: NDArray[np.str_]
@@ -72,6 +73,7 @@ class ClipScores:
     consensus: Consensus = "probabilities"
     dense_clips: int = 10
     random_draws: int = 10
+    seed: int = 0
 
     @property
     def clip_span(self) -> int:
@@ -88,13 +90,13 @@ class ClipScores:
     def load(cls, path: Path) -> "ClipScores":
         """Read the file."""
         with path.open("rb") as content, np.load(content, allow_pickle=False) as file:  # NumPy leaves damaged ones open
-            columns = {f.name: file[f.name] for f in fields(cls)}
+            columns = {f.name: file[f.name] for f in fields(cls) if f.name in file or f.name != "seed"}
         single = {name: column.item() for name, column in columns.items() if column.ndim == 0}
         return cls(**{**columns, **single})
 
     def scheme(self, num_sections: int, clips_per_section: int) -> Scheme:
         """Return how the test of M:N was made."""
-        return Scheme(num_sections, clips_per_section, self.clip_span, self.dense_clips, self.random_draws)
+        return Scheme(num_sections, clips_per_section, self.clip_span, self.dense_clips, self.random_draws, self.seed)
 
     def videos(self) -> list[VideoScores]:
         """Return the rows video by video, as selection methods want them."""

@@ -204,8 +204,9 @@ def score_videos(
     scores = _columns([videos[v] for v in read], reader, modules, clip_rows, section_rows, classes)
     how = next(iter(schemes))
     scores = replace(
-        scores, crops=crops, consensus=consensus, dense_clips=how.dense_clips, random_draws=how.random_draws
-    )
+        scores, crops=crops, consensus=consensus, dense_clips=how.dense_clips, random_draws=how.random_draws,
+        seed=how.seed,
+    )  # fmt: skip
     return scores, watch, {videos[v].record.video_id: bad[v] for v in sorted(bad)}
 
 

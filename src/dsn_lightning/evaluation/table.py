@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from rich.table import Table
 from torch import Tensor
 
-from dsn_lightning.data.sections import IntArray, section_of
+from dsn_lightning.data.sections import IntArray
 from dsn_lightning.dsn import Consensus, consensus_log_probabilities
 from dsn_lightning.evaluation.scores import ClipScores
 from dsn_lightning.metrics import video_metrics
@@ -98,9 +98,8 @@ def hit_counts(scores: ClipScores, starts: Sequence[IntArray], scheme: Scheme) -
         holds: NDArray[np.bool_] = np.asarray(in_grid.any(1))  # (M,)
         shown = scores.shows_action(v, own)
         assert shown is not None
-        for start, shows in zip(own.ravel(), shown.ravel(), strict=True):
-            section = section_of(int(start), num_frames=num_frames, num_sections=len(holds), clip_span=scheme.clip_span)
-            counts[v] += (shows and holds[section], holds[section])
+        held = holds[np.stack([scheme.sections_of(draw, num_frames) for draw in own])]  # (D, K)
+        counts[v] = (shown & held).sum(), held.sum()
     return counts if known else None
 
 

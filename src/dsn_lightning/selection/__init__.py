@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from dsn_lightning.data.sections import IntArray, section_clip_starts
+from dsn_lightning.data.sections import IntArray, section_clip_starts, section_of, uniform_clip_starts
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,34 @@ class Scheme:
             clips_per_section=self.clips_per_section,
             clip_span=self.clip_span,
         )
+
+    def sections_of(self, kept: IntArray, num_frames: int) -> IntArray:
+        """Return the section that each of the kept clips stands for, (K,).
+
+        Where M clips are a candidate or the middle clip of each section in turn, theirs, wherever they were shifted to
+        in a short video. Otherwise the one in which a clip's centre lies, or the nearest that it is a candidate of.
+
+        Args:
+            kept: first frames, (K,).
+            num_frames: L, length of the video.
+
+        >>> scheme = Scheme(num_sections=3, clips_per_section=3, clip_span=32, dense_clips=10, random_draws=10)
+        >>> scheme.sections_of(np.array([0, 8, 8]), 40)  # the centres lie in the second
+        array([0, 1, 2])
+        """
+        grid = self.grid(num_frames)
+        middle = uniform_clip_starts(num_frames, num_clips=self.num_sections, clip_span=self.clip_span)
+        own = np.column_stack([grid, middle])
+        if len(kept) == self.num_sections and (own == kept[:, None]).any(1).all():
+            return np.arange(self.num_sections)
+        sections = np.empty(len(kept), np.int64)
+        for k, start in enumerate(kept):
+            centred = section_of(
+                int(start), num_frames=num_frames, num_sections=self.num_sections, clip_span=self.clip_span
+            )
+            holding = np.flatnonzero((grid == start).any(1))
+            sections[k] = holding[np.abs(holding - centred).argmin()] if len(holding) else centred
+        return sections
 
 
 @dataclass(frozen=True)
