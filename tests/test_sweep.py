@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from conftest import NEEDLE, grey_ramp, write_video
+from dsn_lightning.commands.sweep import run_sweep
 from processes import call, start
 from test_resume import metrics_of
 from wandb_files import read_all
@@ -100,6 +101,15 @@ def test_a_job_is_the_run_that_its_command_gives(needle_root, tmp_path):
     call("dsn-train", "-m", *arguments, "gamma=0.25,0.5", "sweep.jobs=2", "hydra.sweep.dir=sweep", cwd=tmp_path)
     call("dsn-train", *arguments, "gamma=0.25", "hydra.run.dir=alone", cwd=tmp_path)
     assert metrics_of(tmp_path / "sweep" / "0") == metrics_of(tmp_path / "alone")  # with a thread each
+
+
+def test_a_folder_that_holds_a_sweep_takes_no_other(small_sweep):
+    before = {path.name: path.read_bytes() for path in small_sweep.iterdir() if path.is_file()}
+    done = call("dsn-train", "-m", "M=1,3", f"hydra.sweep.dir={small_sweep}", cwd=small_sweep.parent, expect=2)
+    assert f"hydra.sweep.dir={small_sweep}: holds a sweep already; sweep.resume={small_sweep} goes on" in done.stderr
+    with pytest.raises(SystemExit, match="2"):  # where the folder's name is not typed
+        run_sweep(small_sweep, [{"overrides": ["M=1"], "folder": "0"}], at_once=1, resume=False)
+    assert {path.name: path.read_bytes() for path in small_sweep.iterdir() if path.is_file()} == before
 
 
 def test_the_grid_is_as_typed(small_sweep):

@@ -10,16 +10,18 @@ from pathlib import Path
 
 import pytest
 from omegaconf import DictConfig, OmegaConf, open_dict
+from rich.console import Console
 
 from conftest import NEEDLE
 from dsn_lightning.commands import cli, shared
 from dsn_lightning.commands.compose import compose_anew
 from dsn_lightning.commands.estimates import Costs
 from dsn_lightning.commands.identity import training_digest
-from dsn_lightning.commands.planned import is_done
+from dsn_lightning.commands.planned import TRAIN, Command, is_done
 from dsn_lightning.commands.table_plan import Planner
 from dsn_lightning.cost import VideoCost
 from dsn_lightning.errors import UsageError
+from dsn_lightning.jobs import Job, run_jobs
 from dsn_lightning.paper import literature, paper_table
 from table_process import load, start_table
 
@@ -30,6 +32,21 @@ TINY = [
     *NEEDLE, "backbone=r3d_tiny", "weights=null", "schedule.max_epochs=2", "schedule.batch_size=6", "M=2", "N=2",
     "trainer.accelerator=cpu", "test.random_draws=2", "test.figures=false",
 ]  # fmt: skip
+
+
+def test_what_comes_after_a_training_that_stopped_on_time_waits_for_it(tmp_path, capsys):
+    a = Command("a", TRAIN, (), tmp_path / "a", "0")
+    assert a.job().is_whole is not None
+    assert not a.job().is_whole()
+    jobs = [
+        Job("a", print, ("x",), tmp_path / "a", is_whole=a.job().is_whole),
+        Job("b", print, ("y",), tmp_path / "b", after=("a",)),
+        Job("c", print, ("z",), tmp_path / "c", is_whole=lambda: True),
+    ]
+    assert run_jobs(jobs, at_once=1, console=Console(width=120)) == jobs[:2]
+    assert [job.state for job in jobs] == ["stopped", "skipped", "done"]
+    assert "a: stopped on time" in capsys.readouterr().out
+    assert not (tmp_path / "b").exists()
 
 
 def main(name: str, *arguments: str, **more) -> int:

@@ -35,6 +35,7 @@ class Job:
         arguments: picklable arguments of it.
         folder: gets ``log.txt``, all that the job prints; ``progress.json`` in it feeds the table.
         after: names of jobs that must have ended well before.
+        is_whole: asked when it has ended well; False: it has stopped on time (``trainer.max_time``). None: not asked.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Job:
     arguments: tuple[Any, ...]
     folder: Path
     after: Sequence[str] = ()
+    is_whole: Callable[[], bool] | None = field(default=None, repr=False)
     state: str = "waiting"
     exit_code: int | None = None
     slot: int = 0
@@ -62,9 +64,10 @@ def start_server(*, at_once: int) -> int:
 def run_jobs(
     jobs: Sequence[Job], *, at_once: int, console: Console, on_change: Callable[[], None] = lambda: None
 ) -> list[Job]:
-    """Run the jobs, ``at_once`` at a time, and return those that failed.
+    """Run the jobs, ``at_once`` at a time, and return those that are not done.
 
-    The cores and the GPUs are divided among them. A failed job does not stop the others, only those that come after it.
+    The cores and the GPUs are divided among them. A failed or stopped job does not stop the others, only those that
+    come after it.
     Ctrl-C ends all of them, and so does the end of this process, whatever its cause. A job whose state is ``done`` is
     not run again.
 
@@ -84,7 +87,7 @@ def run_jobs(
                 _collect(jobs, console)
                 for job in jobs:
                     before = [by_name[name].state for name in job.after]
-                    if job.state == "waiting" and any(state in ("failed", "skipped") for state in before):
+                    if job.state == "waiting" and any(state in ("failed", "stopped", "skipped") for state in before):
                         job.state = "skipped"
                     running = sum(other.state == "running" for other in jobs)
                     if job.state == "waiting" and running < at_once and all(s == "done" for s in before):
@@ -140,8 +143,12 @@ def _collect(jobs: Sequence[Job], console: Console) -> None:
         job.seconds = time.monotonic() - job.started
         job.exit_code = job.process.exitcode
         job.state = "done" if job.exit_code == 0 else "failed"
+        if job.state == "done" and job.is_whole is not None and not job.is_whole():
+            job.state = "stopped"
         if job.state == "failed":
             console.print(f"{job.name}: failed with exit code {job.exit_code}; see {job.folder / 'log.txt'}")
+        elif job.state == "stopped":
+            console.print(f"{job.name}: stopped on time after {job.seconds:.0f} s; the same call goes on with it")
         elif not console.is_terminal:
             console.print(f"{job.name}: done in {job.seconds:.0f} s")
 

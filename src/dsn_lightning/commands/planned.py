@@ -61,7 +61,10 @@ class Command:
 
     def job(self) -> Job:
         """Return it as a job of its own process."""
-        job = Job(self.name, perform, (self.program, self.arguments, str(self.folder)), self.folder, self.after)
+        job = Job(
+            self.name, perform, (self.program, self.arguments, str(self.folder)), self.folder, self.after,
+            is_whole=lambda: is_done(self.program, self.folder),
+        )  # fmt: skip
         if self.state() == "there":
             job.state = "done"
         return job

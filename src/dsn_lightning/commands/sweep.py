@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from dsn_lightning.commands.cli import stop
+from dsn_lightning.commands.cli import refuse_old_sweep, stop
 from dsn_lightning.commands.run import only_run_in, write_json
 from dsn_lightning.errors import UsageError
 from dsn_lightning.files import write_atomically
@@ -63,6 +63,8 @@ def _run(folder: Path, wanted: Sequence[dict[str, Any]], at_once: int, resume: b
     record = folder / "sweep.json"
     if resume:
         wanted = json.loads(record.read_text())
+    else:
+        refuse_old_sweep(folder)
     common = set.intersection(*(set(entry["overrides"]) for entry in wanted)) if len(wanted) > 1 else set()
     jobs = []
     for index, entry in enumerate(wanted):
