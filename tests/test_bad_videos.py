@@ -429,6 +429,24 @@ def test_an_index_that_is_killed_goes_on_and_ends_alike(listed, tmp_path):
     assert sorted(p.name for p in (tmp_path / "part").iterdir() if p.suffix != ".lock") == [INDEX]
 
 
+class Failing(Stopping):
+    """Cannot read the first file for the moment, and is killed later on."""
+
+    def probe(self, path: Path) -> VideoInfo:
+        if path.name == "00.mp4":
+            raise VideoError(path, "stale file handle", lasting=False)
+        return super().probe(path)
+
+
 def test_a_passing_failure_is_tried_again(listed, tmp_path):
     assert len(bad_ones(index(listed, tmp_path / "a", PyAV(0.0)))) == 20
     assert len(good_ones(index(listed, tmp_path / "a"))) == 20
+    child = os.fork()
+    if child == 0:
+        try:
+            index(listed, tmp_path / "b", Failing())
+        finally:
+            os._exit(1)
+    os.waitpid(child, 0)
+    assert "stale file handle" in (tmp_path / "b" / ".index.journal").read_text()
+    assert len(good_ones(index(listed, tmp_path / "b"))) == 20

@@ -5,6 +5,7 @@ import json
 import re
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -427,11 +428,30 @@ def own_videos(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
-def listed(root: Path, train: str, test: str, *, ending: str = "txt", **more: str) -> Folder:
+def listed(root: Path, train: str, test: str, *, ending: str = "txt", **more: Any) -> Folder:
     files = {f"{side}_list": root.parent / f"{side}.{ending}" for side in ("train", "test")}
     files["train_list"].write_text(train)
     files["test_list"].write_text(test)
     return Folder(str(root), **{key: str(file) for key, file in files.items()}, **more)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_some_of_the_training_list_may_be_held_out(own_videos, seed):
+    train = "path,label,start,end\n" + "".join(f"{i}.mp4,run,{t},{t + 1}\n" for i in range(4) for t in (0, 2))
+    train += "".join(f"{i}.avi,walk,,\n" for i in range(4)) + "a.mp4,run,,\n"
+    source = listed(own_videos, train, "path,label\nd.avi,run\n", ending="csv", val_fraction=0.25, seed=seed)
+    held_out, trained = source.records("val"), source.records("train")
+    assert len({video.path for video in held_out}) == 2  # of nine files
+    assert len(held_out) + len(trained) == 13
+    assert not {video.path for video in held_out} & {video.path for video in trained}
+    assert len(source.records("test")) == 1
+
+
+def test_what_is_held_out_is_said_once(own_videos, tmp_path):
+    (tmp_path / "val.txt").write_text("d.avi run\n")
+    more = {"val_list": str(tmp_path / "val.txt"), "val_fraction": 0.2}
+    with pytest.raises(UsageError, match=r"dataset\.val_list=.* says what is held out already"):
+        listed(own_videos, "a.mp4 run\nmore/b c.mp4 walk\n", "b.avi run\n", **more)
 
 
 def test_list_lines_end_with_the_label(own_videos):

@@ -29,7 +29,7 @@ from dsn_lightning.data.clips import (
 )
 from dsn_lightning.data.copies import CopyProber, flow_copy, small_copy
 from dsn_lightning.data.decoding import Decoder, PyAV
-from dsn_lightning.data.index import good_ones, index_videos, prepared_folder
+from dsn_lightning.data.index import good_ones, index_videos, prepare_alone, prepared_folder
 from dsn_lightning.data.loader import ClipLoader, outlive_signals
 from dsn_lightning.data.order import BatchShares, EpochOrder
 from dsn_lightning.data.records import Subset, VideoRecord, VideoSource
@@ -142,8 +142,8 @@ class SectionClipDataModule(pl.LightningDataModule):
         return self.source.classes
 
     def prepare_data(self) -> None:
-        """Let the data set make what it needs."""
-        self.source.prepare()
+        """Let the data set make what it needs; of several processes one at a time."""
+        prepare_alone(self.source, self.prepared)
 
     @property
     def reader(self) -> ClipReader:

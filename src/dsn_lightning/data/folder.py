@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from dsn_lightning.data.list_files import Listed, read_list
-from dsn_lightning.data.lists import VIDEO_EXTENSIONS, read_lines
+from dsn_lightning.data.lists import VIDEO_EXTENSIONS, hold_out, read_lines
 from dsn_lightning.data.records import Subset, VideoRecord
 from dsn_lightning.errors import UsageError
 from dsn_lightning.keyed import keyed_rng
@@ -33,10 +33,11 @@ class Folder:
         root: the folder of class folders, or the one that the lists' paths start from.
         name: of the data set in results.
         test_fraction: share of videos, or of groups, that are tested on, in (0, 1).
-        val_fraction: share of the others that is held out for following the training, in [0, 1).
+        val_fraction: share of the others that is held out for following the training, in [0, 1); with list files, of
+            the training list's groups, or files where it gives none.
         group: regular expression searched in the file's name; its first group, or the whole match, names the group.
         train_list: list file of the training videos; then ``test_list`` is needed too.
-        val_list: list file of the validation videos.
+        val_list: list file of the validation videos, in place of ``val_fraction``.
         test_list: list file of the test videos.
         classes: text file with a class name a line, in the order of the labels; None takes the labels of the training
             list or the folders of all lists, sorted (as numbers if all of them are).
@@ -76,11 +77,18 @@ class Folder:
         if any(given.values()):
             if not (train_list and test_list):
                 raise UsageError("a split by list files needs both dataset.train_list and dataset.test_list")
+            if val_fraction and val_list:
+                raise UsageError(
+                    f"dataset.val_fraction={val_fraction}: dataset.val_list={val_list} says what is held out already"
+                )
             lists = {subset: self._read(f"dataset.{subset}_list", name) for subset, name in given.items() if name}
             self._classes = self._classes_of(lists, classes)
             numbers = {str(label): label for label in range(len(self._classes))} if classes is not None else {}
             self._labels = numbers | {class_name: label for label, class_name in enumerate(self._classes)}
             self._videos = self._from_lists(lists)
+            if val_fraction:
+                train, val = hold_out(self._videos["train"], val_fraction, seed=seed)
+                self._videos = {**self._videos, "train": train, "val": val}
         elif classes is not None:
             raise UsageError(
                 f"dataset.classes={classes}: goes with list files; class folders name the classes otherwise"

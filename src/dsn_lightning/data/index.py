@@ -36,6 +36,23 @@ def prepared_folder(source: VideoSource, cache: Path = Path("~/.cache/dsn_lightn
     return cache.expanduser() / f"{source.name}-{place}"
 
 
+def prepare_alone(source: VideoSource, folder: str | Path | None = None) -> Path:
+    """Let a data set make what it needs, while no other process of this machine does; see `VideoSource.prepare`.
+
+    Args:
+        source: the data set.
+        folder: for what is made of it; None for the usual one, `prepared_folder`.
+
+    Returns:
+        The folder, which is there then.
+    """
+    place = prepared_folder(source) if folder is None else Path(folder).expanduser().absolute()
+    place.mkdir(parents=True, exist_ok=True)
+    with FileLock(place / ".prepare.lock"):
+        source.prepare()
+    return place
+
+
 def index_videos(
     paths: Iterable[Path], folder: Path, *, root: Path, decoder: Prober, num_threads: int, show: bool = True
 ) -> dict[Path, VideoInfo | VideoError]:
@@ -122,7 +139,7 @@ def _read(folder: Path) -> dict[str, Entry]:
     for line in _lines(folder / _JOURNAL):
         with contextlib.suppress(ValueError, TypeError):  # the last line is torn
             number, key, entry = json.loads(line)
-            if number == _FORMAT and _usable(entry):
+            if number == _FORMAT and _usable(entry) and not entry.get("passing"):
                 known[key] = entry
     return known
 

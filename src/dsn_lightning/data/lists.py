@@ -69,7 +69,7 @@ class ListedVideos:
 def hold_out(
     videos: Sequence[VideoRecord], fraction: float, *, seed: int
 ) -> tuple[list[VideoRecord], list[VideoRecord]]:
-    """Divide training videos into those trained on and those held out; videos of a group stay together.
+    """Divide training videos into those trained on and those held out; videos of a group, or file, stay together.
 
     Args:
         videos: to divide.
@@ -82,11 +82,15 @@ def hold_out(
     """
     if isinstance(fraction, bool) or not isinstance(fraction, int | float) or not 0 <= fraction < 1:
         raise UsageError(f"dataset.val_fraction={fraction}: must be at least 0 and less than 1")
-    units = sorted({video.group or video.video_id for video in videos})
+    units = sorted({_unit(video) for video in videos})
     count = min(max(1, round(fraction * len(units))), len(units) - 1) if fraction else 0
     held = {units[i] for i in keyed_rng(seed, "held out").permutation(len(units))[:count]} if count else set()
-    kept = [video for video in videos if (video.group or video.video_id) not in held]
-    return kept, [video for video in videos if (video.group or video.video_id) in held]
+    kept = [video for video in videos if _unit(video) not in held]
+    return kept, [video for video in videos if _unit(video) in held]
+
+
+def _unit(video: VideoRecord) -> str:
+    return video.group or (video.video_id if video.segment is None else str(video.path))
 
 
 def root_folder(root: str | None, *, holds: str) -> Path:

@@ -49,7 +49,11 @@ class VideoSource(Protocol):
         """Class names; a label is an index into them."""
 
     def prepare(self) -> None:
-        """Make or check what is needed on disk. Called once, in one process, before anything else."""
+        """Make or check what is needed on disk.
+
+        Called before anything else, and again where it is made already; trainings and evaluations of a machine, and
+        their processes, take turns.
+        """
 
     def records(self, subset: Subset) -> list[VideoRecord]:
         """Return the videos of ``train``, ``val`` (held out of training; may be empty) or ``test``.
