@@ -4,22 +4,28 @@ import csv
 import json
 import math
 import os
+import shutil
 import subprocess
 import sys
 import time
 import zipfile
+from dataclasses import replace
 from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
+from omegaconf import OmegaConf
 from scipy.stats import binom
 
 from conftest import NEEDLE
+from dsn_lightning.commands import cli
 from dsn_lightning.commands.build import RECORD_KEY
 from dsn_lightning.evaluation.scores import ClipScores
-from dsn_lightning.evaluation.table import FIELDS
+from dsn_lightning.evaluation.table import FIELDS, measure
+from dsn_lightning.selection.random import Random
 from processes import call
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -188,6 +194,47 @@ def test_rows_without_a_model_are_left_out_and_named(runs):
     assert "headroom: " in done.stdout
 
 
+def test_dsn_f_answers_for_the_baseline_whose_classifier_it_shares(runs):
+    """Every row of that classifier names its network, also those whose clips another one has chosen."""
+    call("dsn-evaluate", "dsn_fixed=dsn_fixed/checkpoints/last.ckpt", "max_response=max_response/checkpoints/last.ckpt",
+         "test.bootstrap=100", "seed=1", "hydra.run.dir=shared", cwd=runs)  # fmt: skip
+    rows = json.loads((runs / "shared" / "results.json").read_text())
+    assert {"max_response", "dsn_fixed", "uniform", "random"} <= {row["selection"] for row in rows}
+    assert {row["backbone"] for row in rows} == {"r3d_tiny"}
+
+    scores = ClipScores.load(runs / "shared" / "clip_scores.npz")  # of the draws that seed=1 gives
+    (given,) = [row for row in rows if row["selection"] == "random"]
+    for seed in (0, 1):
+        scheme = replace(scores.scheme(2, 2), seed=seed)
+        drawn = [Random().candidates(own.video_id, own.num_frames, scheme) for own in scores.videos()]
+        there = [
+            {*map(int, own)} <= {*known.logits["baseline"]} for own, known in zip(drawn, scores.videos(), strict=True)
+        ]
+        assert all(there) == (seed == 1)
+    again = measure(scores, Random(), scores.scheme(2, 2), "baseline", consensus="probabilities")
+    assert again["top1"] == pytest.approx(given["top1"])
+
+
+def test_what_a_held_folder_refuses_changes_nothing_in_it(runs, tmp_path):
+    """Hydra has written its own copy of the configuration before the folder is looked at."""
+    shutil.copytree(runs / "dsn", tmp_path / "run")
+    before = {p: p.read_bytes() for p in (tmp_path / "run").rglob("*") if p.is_file() and ".hydra" not in p.parts}
+    with FileLock(tmp_path / "run" / ".lock"):
+        done = call("dsn-train", "M=1", "seed=7", f"dataset.root={tmp_path}", *NEEDLE, "hydra.run.dir=run",
+                    cwd=tmp_path, expect=2)  # fmt: skip
+        assert "another process is working in this folder" in done.stderr
+        done = call("dsn-evaluate", f"baseline={runs}/baseline/checkpoints/last.ckpt", "hydra.run.dir=run",
+                    cwd=tmp_path, expect=2)  # fmt: skip
+        assert "another process is working in this folder" in done.stderr
+    assert all(path.read_bytes() == content for path, content in before.items())
+
+    hydras = Path(".hydra", "config.yaml")
+    assert (tmp_path / "run" / hydras).read_bytes() != (runs / "dsn" / hydras).read_bytes()
+    _, place, _, name, *_ = cli.continue_run([f"resume={tmp_path / 'run'}"])
+    kept = OmegaConf.load(Path(place) / f"{name}.yaml")
+    assert (kept.M, kept.seed) == (2, 0)
+
+
 def test_intervals_can_be_turned_off(runs):
     call("dsn-evaluate", "baseline=baseline/checkpoints/last.ckpt", "test.bootstrap=0", "hydra.run.dir=none", cwd=runs)
     assert (runs / "none" / "results.json").is_file()
@@ -217,6 +264,10 @@ BAD_TRAIN = [
     (["+trainer.val_check_interval=0.5"], "trainer.val_check_interval=0.5"),
     (["algorithm=dsn_fixed"], "classifier.checkpoint"),
     (["classifier.checkpoint=nothing.ckpt"], "classifier.checkpoint=nothing.ckpt: no such checkpoint file"),
+    (["test.baseline=nothing.ckpt"], "test.baseline=nothing.ckpt: no such checkpoint file"),
+    (["test.N=3"], "algorithm=dsn: test.N=3: this observation network was made for N=4 clips a section"),
+    (["dataset.fps=0"], "dataset.fps=0: must be a number above 0"),
+    (["backbone.frame_stride=-1"], "backbone.frame_stride=-1: must be a whole number of at least 1"),
 ]
 
 
@@ -233,6 +284,7 @@ def one_line(done: subprocess.CompletedProcess[str], command: str, message: str)
 def test_bad_training_input_gets_one_line(arguments, message, needle_root, tmp_path):
     base = [f"dataset.root={needle_root}", *NEEDLE] if "dataset=folder" not in arguments else []
     one_line(call("dsn-train", *base, *arguments, cwd=tmp_path, expect=None), "dsn-train", message)
+    assert not list(tmp_path.rglob("*.ckpt"))  # and before the training, not behind it
 
 
 def test_bad_evaluation_input_gets_one_line(runs, needle_root, class_folders, tmp_path):
@@ -258,6 +310,8 @@ def test_bad_evaluation_input_gets_one_line(runs, needle_root, class_folders, tm
             ["dsn_fixed=dsn_fixed/checkpoints/last.ckpt", "baseline=other/checkpoints/last.ckpt"],
             "another classifier",
         ),
+        (["max_response=max_response/checkpoints/last.ckpt"], "no selection method can be evaluated with what was"),
+        (["baseline=baseline/checkpoints/last.ckpt", "selection=[dsn]"], "no selection method can be evaluated"),
     ]
     content = torch.load(runs / "baseline" / "checkpoints" / "last.ckpt", weights_only=True)
     content["state_dict"]["classifier.fc.bias"] += 1

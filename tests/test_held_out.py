@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 
 from conftest import NEEDLE
 from dsn_lightning.commands.build import RECORD_KEY
+from dsn_lightning.commands.held_out import check_holds_out
 from dsn_lightning.commands.trained_on import KEY, hashes_of
 from dsn_lightning.data.needle import Needle
 from dsn_lightning.evaluation.scores import ClipScores
@@ -66,7 +68,7 @@ def test_the_held_out_videos_are_evaluated_and_called_so(runs, needle_root):
     assert logged.table("held_out/rows")
 
 
-def test_dsn_evaluate_gives_the_same_and_the_test_videos_if_not_told(runs):
+def test_dsn_evaluate_gives_the_same_and_the_test_videos_if_not_told(runs, needle_root):
     done = call("dsn-evaluate", RUN, "test.subset=val", "hydra.run.dir=again",
                 "test.random_draws=2", "selection=[uniform,dense,oracle]", cwd=runs)  # fmt: skip
     assert "needle_held_out, 6 held-out videos" in done.stdout
@@ -75,10 +77,24 @@ def test_dsn_evaluate_gives_the_same_and_the_test_videos_if_not_told(runs):
     for row in json.loads((runs / "again" / "results.json").read_text()):
         assert row["map"] == pytest.approx(trained[row["selection"]], abs=1e-6)
 
-    call("dsn-evaluate", RUN, "hydra.run.dir=test", cwd=runs)
+    content = torch.load(runs / "run/checkpoints/last.ckpt", weights_only=True)
+    seen = content | {RECORD_KEY: content[RECORD_KEY] | {KEY: hashes_of(ids_of(needle_root, "test")[:2])}}
+    torch.save(seen, runs / "seen.ckpt")
+    done = call("dsn-evaluate", RUN, "max_response=seen.ckpt", "hydra.run.dir=test", cwd=runs)
+    (warning,) = [line for line in done.stdout.splitlines() if line.startswith("warning: ")]
+    assert "max_response=" in warning
+    assert "was trained on 2 of the 6 test videos" in warning
     assert not ids(runs / "test") & ids(runs / "run")
     rows = json.loads((runs / "test" / "results.json").read_text())
     assert {row["dataset"] for row in rows} == {"needle"}
+
+
+def test_a_data_set_is_made_before_it_is_asked_what_it_holds_out(tmp_path):
+    source = Needle(str(tmp_path / "needle"), num_train=1, num_val=1, num_test=1)
+    reading = {"prepared": str(tmp_path / "prepared")}
+    cfg = OmegaConf.create({"dataset": {"name": "needle", "reading": reading}, "test": {"subset": "val"}})
+    check_holds_out(source, cfg)
+    assert len(source.records("val")) == 1
 
 
 @pytest.mark.parametrize(

@@ -214,10 +214,18 @@ def check_fits(trained: Trained, *, classes: list[str], cfg: DictConfig, role: s
         raise UsageError(
             f"{where}: was trained with dataset.fps={trained.cfg.dataset.fps}, asked for is {cfg.dataset.fps}"
         )
+    if role in ("dsn", "dsn_fixed"):
+        check_tested(trained.recognizer, cfg, where=where)
 
-    head = getattr(trained.recognizer, "observation", None)
-    wanted = getattr(head, "clips_per_section", None)
-    if role in ("dsn", "dsn_fixed") and wanted is not None and wanted != cfg.test.N:
+
+def check_tested(recognizer: Recognizer, cfg: DictConfig, *, where: str) -> None:
+    """Refuse a test with another number of clips a section than the observation network was made for, if it was.
+
+    Raises:
+        UsageError: names both.
+    """
+    wanted = getattr(getattr(recognizer, "observation", None), "clips_per_section", None)
+    if wanted is not None and wanted != cfg.test.N:
         raise UsageError(
             f"{where}: test.N={cfg.test.N}: this observation network was made for N={wanted} clips a section; "
             f"use test.N={wanted} or train one with N={cfg.test.N}"

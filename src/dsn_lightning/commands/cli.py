@@ -17,6 +17,8 @@ from dsn_lightning.errors import UsageError
 
 # what may change when a run is resumed
 _FREE_IN_RESUME = ("progress=", "num_workers=", "test.", "checkpoint.every_n_batches=", "trainer.max_time=", "logger.")
+COMPOSED = "config.yaml"
+"""In a run's folder: its configuration with all references, as Hydra composed it."""
 _REFUSED_FLAGS = {
     "gradient_clip_val": "use schedule.gradient_clip, which clips each optimiser by itself",
     "gradient_clip_algorithm": "use schedule.gradient_clip, the 2-norm of each optimiser's gradient",
@@ -93,7 +95,8 @@ def check(cfg: DictConfig) -> None:
         UsageError: names the key, its value and the remedy.
     """
     for key in ("M", "N", "test.M", "test.N", "test.random_draws", "schedule.max_epochs", "schedule.batch_size",
-                "schedule.accumulate", "checkpoint.every_n_batches", "devices"):  # fmt: skip
+                "schedule.accumulate", "checkpoint.every_n_batches", "devices", "backbone.frames_per_clip",
+                "backbone.frame_stride"):  # fmt: skip
         value = OmegaConf.select(cfg, key)
         for number in value if OmegaConf.is_list(value) else [value]:
             if number is not None and (isinstance(number, bool) or not isinstance(number, int) or number < 1):
@@ -121,7 +124,7 @@ def check(cfg: DictConfig) -> None:
     if modality not in ("rgb", "flow"):
         raise UsageError(f"dataset.modality={modality}: must be rgb or flow")
     positive = ("schedule.lr", "schedule.sampler_lr", "schedule.head_lr", "schedule.sampler_head_lr",
-                "schedule.gradient_clip")  # fmt: skip
+                "schedule.gradient_clip", "dataset.fps")  # fmt: skip
     for key in (*positive, "schedule.momentum", "schedule.weight_decay", "algorithm.exploration"):
         value = OmegaConf.select(cfg, key)
         number = isinstance(value, int | float) and not isinstance(value, bool)
@@ -212,10 +215,11 @@ def continue_run(arguments: list[str]) -> list[str]:
     others = [a for a in arguments if a not in given and not a.lstrip("+").startswith(_FREE_IN_RESUME)]
     if others:
         raise UsageError(f"{' '.join(others)}: a run is resumed with its own configuration; give resume=RUN_DIR alone")
-    if not (folder / ".hydra" / "config.yaml").is_file():
-        raise UsageError(f"resume={folder}: there is no run in this folder (no .hydra/config.yaml)")
+    kept = folder if (folder / COMPOSED).is_file() else folder / ".hydra"  # runs of earlier versions have Hydra's alone
+    if not (kept / COMPOSED).is_file():
+        raise UsageError(f"resume={folder}: there is no run in this folder (no {COMPOSED})")
     free = [a for a in arguments if a not in given]
-    return ["--config-path", str(folder / ".hydra"), "--config-name", "config", "hydra.output_subdir=null",
+    return ["--config-path", str(kept), "--config-name", Path(COMPOSED).stem, "hydra.output_subdir=null",
             f"hydra.run.dir='{folder}'", "resume=true", *free]  # fmt: skip
 
 
@@ -223,6 +227,9 @@ def continue_sweep(arguments: list[str]) -> list[str]:
     """Complete ``sweep.resume=DIR`` to the arguments of a sweep in that folder."""
     given = [a for a in arguments if a.startswith("sweep.resume=") and a != "sweep.resume=null"]
     if not given:
+        for argument in arguments:
+            if argument.startswith("hydra.sweep.dir="):
+                refuse_old_sweep(Path(argument.partition("=")[2].strip("'\"")))  # before Hydra writes into it
         return arguments
     folder = Path(given[-1].removeprefix("sweep.resume=")).expanduser().absolute()
     if not (folder / "sweep.json").is_file():
@@ -232,6 +239,19 @@ def continue_sweep(arguments: list[str]) -> list[str]:
         raise UsageError(f"{' '.join(others)}: a sweep is resumed as it was; give sweep.resume=DIR alone")
     free = [a for a in arguments if a.startswith("sweep.jobs=")]
     return ["-m", f"hydra.sweep.dir='{folder}'", f"sweep.resume='{folder}'", *free]
+
+
+def refuse_old_sweep(folder: Path) -> None:
+    """Refuse a folder for a new sweep that holds one.
+
+    Raises:
+        UsageError: says so.
+    """
+    if (folder / "sweep.json").is_file():
+        raise UsageError(
+            f"hydra.sweep.dir={folder}: holds a sweep already; sweep.resume={folder} goes on with it, another one "
+            "needs a folder of its own"
+        )
 
 
 def evaluate() -> None:

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,8 @@ from dsn_lightning.commands.cli import one_line_errors
 from dsn_lightning.commands.evaluating import evaluate_trained
 from dsn_lightning.commands.fuse import fuse_stored
 from dsn_lightning.commands.held_out import check_holds_out, evaluated
-from dsn_lightning.commands.processes import started_as_one_of_many
-from dsn_lightning.commands.run import keep_lightning_quiet
+from dsn_lightning.commands.processes import process_rank, started_as_one_of_many
+from dsn_lightning.commands.run import keep_lightning_quiet, only_run_in
 from dsn_lightning.commands.tracked import tracked
 from dsn_lightning.commands.trust import refuse_foreign_code
 from dsn_lightning.errors import UsageError
@@ -33,14 +34,15 @@ def evaluate(cfg: DictConfig) -> None:
     Raises:
         SystemExit: with the exit code of the process that failed.
     """
+    run_dir = Path(cfg.run_dir)
+    run_dir.mkdir(parents=True, exist_ok=True)
     if cfg.fusion is not None:
-        fuse_stored(cfg)
+        with only_run_in(run_dir):
+            fuse_stored(cfg)
         return
     if 0 < torch.cuda.device_count() < cfg.devices:
         raise UsageError(f"devices={cfg.devices}: this machine has {torch.cuda.device_count()} GPUs")
     if cfg.devices > 1 and not started_as_one_of_many():
-        run_dir = Path(cfg.run_dir)
-        run_dir.mkdir(parents=True, exist_ok=True)
         content = OmegaConf.to_container(cfg, resolve=True)
         code = run_processes(_be_one_of_many, (content,), count=cfg.devices, folder=run_dir)
         if code:
@@ -50,7 +52,8 @@ def evaluate(cfg: DictConfig) -> None:
     if several:
         torch.distributed.init_process_group("nccl" if torch.cuda.device_count() else "gloo")
     try:
-        _evaluate(cfg)
+        with nullcontext() if process_rank() else only_run_in(run_dir):
+            _evaluate(cfg)
     finally:
         if several:
             torch.distributed.destroy_process_group()
@@ -87,7 +90,6 @@ def _evaluate(cfg: DictConfig) -> None:
         refuse_foreign_code([leader.cfg.dataset], f"{leader.path}: its data set", trusted=cfg.trust)
     cfg = _complete(cfg, leader.cfg)
     run_dir = Path(cfg.run_dir)
-    run_dir.mkdir(parents=True, exist_ok=True)
     device = torch.device("cpu")
     if torch.cuda.device_count():
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
@@ -98,12 +100,13 @@ def _evaluate(cfg: DictConfig) -> None:
         check_holds_out(data.source, cfg)
         data.setup("validate" if evaluated(cfg) == "val" else "test")
         data.refuse_differences()
-        evaluate_trained(given, cfg, data, run_dir, device=device, tracker=tracker)
+        evaluate_trained(given, cfg, data, run_dir, device=device, seed=cfg.seed, tracker=tracker)
 
 
 def _complete(cfg: DictConfig, trained: DictConfig) -> DictConfig:
     """Fill what `dsn-evaluate` was not told from the configuration that the first checkpoint was trained with."""
-    full = OmegaConf.merge(trained, OmegaConf.masked_copy(cfg, ["selection", "seed", "num_workers", "run_dir"]))
+    keys = ["selection", "seed", "num_workers", "run_dir", *(["start_workers"] if cfg.start_workers else [])]
+    full = OmegaConf.merge(trained, OmegaConf.masked_copy(cfg, keys))
     assert isinstance(full, DictConfig)
     full.selection = cfg.selection
     full.logger = cfg.logger

@@ -17,7 +17,7 @@ from dsn_lightning.commands.held_out import evaluated, name_in_results
 from dsn_lightning.commands.networks import modality
 from dsn_lightning.commands.processes import process_rank
 from dsn_lightning.commands.run import environment, write_json
-from dsn_lightning.commands.trained_on import check_held_out
+from dsn_lightning.commands.trained_on import among, check_held_out
 from dsn_lightning.cost import VideoCost, macs_per_clip
 from dsn_lightning.data.datamodule import SectionClipDataModule
 from dsn_lightning.data.modality import CHANNELS
@@ -44,6 +44,7 @@ def evaluate_trained(
     *,
     device: torch.device,
     announce: bool = True,
+    seed: int = 0,
     tracker: Tracker | None = None,
 ) -> list[Row]:
     """Compare all selection methods that the trained recognisers allow; write and print the results.
@@ -55,6 +56,7 @@ def evaluate_trained(
         run_dir: gets ``results.json``, ``results.csv``, ``clip_scores.npz``, ``statistics.json`` and ``figures/``.
         device: where the networks run. In several processes the first one writes and prints.
         announce: name each row that is left out and what is lacking for it.
+        seed: of the random draws.
         tracker: gets the results as well.
     """
     first = process_rank() == 0
@@ -70,6 +72,7 @@ def evaluate_trained(
             data.reader.clip_span,
             cfg.dataset.reading.dense_clips,
             cfg.test.random_draws,
+            seed,
         )
         for m in sections
     ]
@@ -85,14 +88,22 @@ def evaluate_trained(
             console.print(f"left out (no {lacking} given): {', '.join(rows_left)}", soft_wrap=True)
     if left_out and not announce:
         console.print("these are the rows that this run gives by itself; dsn-evaluate compares several runs")
+    if not any(networks.can(selection, classifier) for selection in selections for classifier in selection.classifiers):
+        raise UsageError("no selection method can be evaluated with what was given; see the lines 'left out' above")
     subset = evaluated(cfg)
     videos = data.videos(subset)
     if not videos:
         raise UsageError(f"dataset={cfg.dataset.name}: has no {kind_of_videos(name_in_results(cfg))}")
-    if subset == "val":
-        for role, trained in given.items():
-            held_out = [video.record.video_id for video in videos]
-            check_held_out(trained.trained_on, held_out, where=f"{role}={trained.path}")
+    video_ids = [video.record.video_id for video in videos]
+    for role, trained in given.items():
+        if subset == "val":
+            check_held_out(trained.trained_on, video_ids, where=f"{role}={trained.path}")
+        elif seen := among(trained.trained_on, video_ids):
+            console.print(
+                f"warning: {role}={trained.path}: was trained on {len(seen)} of the {len(videos)} test videos, or "
+                f"began from what was ({seen[0]}{', ...' if len(seen) > 1 else ''}); was it trained for this split?",
+                soft_wrap=True, markup=False,
+            )  # fmt: skip
     consensus = next(iter(given.values())).cfg.algorithm.consensus
     recognizers = [trained.recognizer for trained in given.values()]
     cached = cfg.backbone.get("cache_activations") and cfg.test.crops == 1 and share_frozen_blocks(recognizers)
@@ -139,8 +150,6 @@ def evaluate_trained(
         describe=describe,
         consensus=consensus,
     )
-    if not rows:
-        raise UsageError("no selection method can be evaluated with what was given; see the lines 'left out' above")
     write_json(run_dir / "results.json", rows)
     write_atomically(run_dir / "results.csv", to_csv(rows))
     if not (run_dir / "environment.json").is_file():
@@ -219,7 +228,8 @@ class _Describe:
     def __call__(self, selection: Selection, scheme: Scheme, classifier: str, num_clips: int) -> Row:
         """Return the fields of `table.FIELDS` that `table.measure` does not."""
         source = selection.sampler or classifier  # whose run decides what is seen
-        trained = self.given.get(source) or self.given.get(classifier) or self.given["dsn_fixed"]
+        answering = self.given.get(classifier) or self.given["dsn_fixed"]  # which shares the baseline's classifier
+        trained = self.given.get(source) or answering
         learned = selection.sampler in ("dsn", "dsn_fixed")
         watcher = None if selection.sampler is None else f"{source} sampler" if learned else source
         candidates = scheme.num_sections * scheme.clips_per_section
@@ -238,7 +248,7 @@ class _Describe:
             "selection": selection.name,
             "classifier": classifier,
             "algorithm": trained.cfg.algorithm.name,
-            "backbone": (self.given.get(classifier) or trained).cfg.backbone.name,
+            "backbone": answering.cfg.backbone.name,
             "observation": trained.cfg.observation.name if learned else None,
             "estimator": trained.cfg.estimator["_target_"].rsplit(".", 1)[-1] if learned else None,
             "seed": trained.cfg.seed,

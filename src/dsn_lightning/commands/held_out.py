@@ -2,6 +2,7 @@
 
 from omegaconf import DictConfig, OmegaConf
 
+from dsn_lightning.data.index import prepare_alone
 from dsn_lightning.data.records import Subset, VideoSource
 from dsn_lightning.errors import UsageError
 from dsn_lightning.splits import held_out_name
@@ -28,7 +29,10 @@ def check_holds_out(source: VideoSource, cfg: DictConfig) -> None:
     Raises:
         UsageError: says so.
     """
-    if evaluated(cfg) == "val" and not source.records("val"):
+    if evaluated(cfg) != "val":
+        return
+    prepare_alone(source, OmegaConf.select(cfg, "dataset.reading.prepared"))
+    if not source.records("val"):
         raise UsageError(
             f"test.subset=val: dataset={cfg.dataset.name} holds no videos out of training; "
             "dataset.val_fraction=0.2 does"

@@ -14,6 +14,7 @@ from lightning_fabric.plugins.environments import LightningEnvironment  # type: 
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint
 from pytorch_lightning.strategies import DDPStrategy
+from pytorch_lightning.utilities.seed import isolate_rng
 from torch import Tensor
 
 from dsn_lightning.averaging import AveragedWeights
@@ -22,7 +23,7 @@ from dsn_lightning.checkpoints import AtomicCheckpointIO, CheckpointRecord, Last
 from dsn_lightning.commands import build, shared, trained_on
 from dsn_lightning.commands.activations import use_activations
 from dsn_lightning.commands.announcing import announcement, say_stopped, what_lacks
-from dsn_lightning.commands.cli import one_line_errors
+from dsn_lightning.commands.cli import COMPOSED, one_line_errors
 from dsn_lightning.commands.held_out import check_holds_out, evaluated
 from dsn_lightning.commands.pretrained import start_from
 from dsn_lightning.commands.processes import process_rank, started_as_one_of_many
@@ -39,6 +40,7 @@ from dsn_lightning.commands.tracked import tracked
 from dsn_lightning.data.bad_videos import BadVideos
 from dsn_lightning.data.datamodule import SUBSETS, SectionClipDataModule
 from dsn_lightning.errors import UsageError
+from dsn_lightning.files import write_atomically
 from dsn_lightning.processes import STARTED_HERE, run_processes
 from dsn_lightning.recognizer import Recognizer
 from dsn_lightning.tracking import Tracker
@@ -54,6 +56,7 @@ def train(cfg: DictConfig) -> None:
         SystemExit: with the exit code of the process that failed, or 143 after SIGTERM, 130 after one Ctrl-C.
     """
     keep_lightning_quiet()
+    composed = OmegaConf.to_yaml(cfg)
     began = datetime.now(UTC).replace(microsecond=0)
     run_dir = Path(cfg.run_dir)
     build.check_schedule(cfg.schedule)
@@ -85,12 +88,12 @@ def train(cfg: DictConfig) -> None:
     if here * nodes > 1 and not started_as_one_of_many():
         run_dir.mkdir(parents=True, exist_ok=True)
         resolved = OmegaConf.create(plain(cfg))
-        code = run_processes(_be_one_of_many, (resolved,), count=here, folder=run_dir, num_nodes=nodes)
+        code = run_processes(_be_one_of_many, (resolved, composed), count=here, folder=run_dir, num_nodes=nodes)
         if code:
             correct_status(run_dir, code, since=began)
             sys.exit(code)
         return
-    _train_as_one(cfg)
+    _train_as_one(cfg, composed)
 
 
 def on_gpus(trainer: DictConfig) -> bool:
@@ -117,13 +120,17 @@ def local_processes(trainer: DictConfig) -> int:
     return int(devices)
 
 
-def _be_one_of_many(cfg: DictConfig) -> None:
+def _be_one_of_many(cfg: DictConfig, composed: str) -> None:
     with one_line_errors("dsn-train"):
-        _train_as_one(cfg)
+        _train_as_one(cfg, composed)
 
 
-def _train_as_one(cfg: DictConfig) -> None:
-    """Be one of the processes of a training, or the only one. The first one holds the run's folder."""
+def _train_as_one(cfg: DictConfig, composed: str) -> None:
+    """Be one of the processes of a training, or the only one. The first one holds the run's folder.
+
+    It keeps the configuration there as it was ``composed``, which ``resume=`` goes on with: Hydra's own copy in
+    ``.hydra`` is written before the folder is held, by a call that is then refused as well.
+    """
     keep_lightning_quiet()
     run_dir = Path(cfg.run_dir)
     try:
@@ -133,6 +140,8 @@ def _train_as_one(cfg: DictConfig) -> None:
             return
         run_dir.mkdir(parents=True, exist_ok=True)
         with only_run_in(run_dir), recorded(run_dir), tracked(cfg, run_dir, job_type="train") as tracker:
+            if not cfg.resume:
+                write_atomically(run_dir / COMPOSED, composed)
             write_json(run_dir / "config.json", plain(cfg))
             _train(cfg, run_dir, tracker)
     finally:
@@ -148,6 +157,7 @@ def _train(cfg: DictConfig, run_dir: Path, tracker: Tracker) -> None:
     data.setup()
     recognizer = build.build_recognizer(cfg, len(data.classes))
     build.check_clips(recognizer, cfg)
+    others = _tested_beside(recognizer, cfg, classes=list(data.classes)) if cfg.test.enabled else {}
     last = run_dir / "checkpoints" / "last.ckpt"
     if cfg.resume and last.is_file():
         try:
@@ -216,13 +226,28 @@ def _train(cfg: DictConfig, run_dir: Path, tracker: Tracker) -> None:
         from dsn_lightning.commands.evaluating import evaluate_trained  # evaluation is not needed to train
 
         trained = build.Trained(recognizer.eval(), cfg, list(data.classes), last, seen)
-        role = "baseline" if cfg.algorithm.name == "baseline" else cfg.algorithm.name
+        given = {cfg.algorithm.name: trained, **others}
         device = trainer.strategy.root_device
-        given = {role: trained}
-        for other in ("baseline", "max_response"):
-            if cfg.test[other] is not None and other != role:
-                given[other] = build.load_trained(cfg.test[other], role=f"test.{other}", trusted=cfg.get("trust", ()))
         evaluate_trained(given, cfg, data, run_dir, device=device, announce=False, tracker=tracker)
+
+
+def _tested_beside(recognizer: Recognizer, cfg: DictConfig, *, classes: list[str]) -> dict[str, build.Trained]:
+    """Load what the run's own test compares it with; what does not fit is refused before the training, not behind it.
+
+    Returns:
+        ``baseline``, ``max_response`` -> trained run, where ``cfg.test`` names one.
+
+    Raises:
+        UsageError: says what does not fit.
+    """
+    build.check_tested(recognizer, cfg, where=f"algorithm={cfg.algorithm.name}")
+    given = {}
+    with isolate_rng():  # building networks draws numbers
+        for role in ("baseline", "max_response"):
+            if cfg.test[role] is not None and role != cfg.algorithm.name:
+                given[role] = build.load_trained(cfg.test[role], role=f"test.{role}", trusted=cfg.get("trust", ()))
+                build.check_fits(given[role], classes=classes, cfg=cfg, role=f"test.{role}")
+    return given
 
 
 def _trainer(

@@ -35,6 +35,16 @@ def joined(parts: Iterable[Tensor | None]) -> Tensor | None:
     return torch.cat(known).unique()
 
 
+def among(trained_on: Tensor | None, video_ids: Iterable[str]) -> list[str]:
+    """Return those of the videos that were trained on; none where that is not known.
+
+    >>> among(hashes_of("ab"), ["b", "c"]), among(None, ["b"])
+    (['b'], [])
+    """
+    known = set() if trained_on is None else {*trained_on.tolist()}
+    return [video_id for video_id in video_ids if _hash(video_id) in known]
+
+
 def check_held_out(trained_on: Tensor | None, video_ids: Sequence[str], *, where: str) -> None:
     """Make sure that none of the held-out videos was trained on.
 
@@ -51,9 +61,7 @@ def check_held_out(trained_on: Tensor | None, video_ids: Sequence[str], *, where
             f"{where}: does not say which videos it was trained on (it, or what it began from, is of an earlier "
             "version); test.subset=val wants runs that do"
         )
-    known = {*trained_on.tolist()}
-    found = [video_id for video_id in video_ids if _hash(video_id) in known]
-    if found:
+    if found := among(trained_on, video_ids):
         raise UsageError(
             f"{where}: was trained on {len(found)} of the {len(video_ids)} held-out videos, or began from what was "
             f"({found[0]}{', ...' if len(found) > 1 else ''}); test.subset=val wants runs that hold them out"
