@@ -230,7 +230,8 @@ def test_what_a_held_folder_refuses_changes_nothing_in_it(runs, tmp_path):
 
     hydras = Path(".hydra", "config.yaml")
     assert (tmp_path / "run" / hydras).read_bytes() != (runs / "dsn" / hydras).read_bytes()
-    _, place, _, name, *_ = cli.continue_run([f"resume={tmp_path / 'run'}"])
+    _, place, _, name, *others = cli.continue_run([f"resume={tmp_path / 'run'}"])
+    assert f"run_dir='{tmp_path / 'run'}'" in others  # where it is now, whatever it says
     kept = OmegaConf.load(Path(place) / f"{name}.yaml")
     assert (kept.M, kept.seed) == (2, 0)
 
@@ -319,6 +320,14 @@ def test_bad_evaluation_input_gets_one_line(runs, needle_root, class_folders, tm
     torch.save(content, runs / "other" / "checkpoints" / "last.ckpt")
     for arguments, message in cases:
         one_line(call("dsn-evaluate", *arguments, cwd=runs, expect=None), "dsn-evaluate", message)
+    own = [f"dataset.root={needle_root}", *NEEDLE, *TINY, "algorithm=dsn_fixed", f"hydra.run.dir={tmp_path / 'out'}",
+           "classifier.checkpoint=baseline/checkpoints/last.ckpt"]  # fmt: skip
+    for arguments, message in [  # likewise, and before the training
+        ([f"test.baseline={last}"], "is a run of algorithm=dsn, wanted is baseline"),
+        (["test.baseline=other/checkpoints/last.ckpt"], "another classifier than test.baseline=other"),
+    ]:
+        one_line(call("dsn-train", *own, *arguments, cwd=runs, expect=None), "dsn-train", message)
+    assert not list(tmp_path.rglob("out/checkpoints/*"))
 
 
 def test_foreign_code_in_a_checkpoint_is_refused(runs, tmp_path):

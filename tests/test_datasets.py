@@ -438,13 +438,22 @@ def listed(root: Path, train: str, test: str, *, ending: str = "txt", **more: An
 @pytest.mark.parametrize("seed", range(5))
 def test_some_of_the_training_list_may_be_held_out(own_videos, seed):
     train = "path,label,start,end\n" + "".join(f"{i}.mp4,run,{t},{t + 1}\n" for i in range(4) for t in (0, 2))
-    train += "".join(f"{i}.avi,walk,,\n" for i in range(4)) + "a.mp4,run,,\n"
+    train += "".join(f"{i}.avi,walk,,\n" for i in range(4)) + "a.mp4,run,,\na.mp4,run,3,4\n"
     source = listed(own_videos, train, "path,label\nd.avi,run\n", ending="csv", val_fraction=0.25, seed=seed)
     held_out, trained = source.records("val"), source.records("train")
     assert len({video.path for video in held_out}) == 2  # of nine files
-    assert len(held_out) + len(trained) == 13
+    assert len(held_out) + len(trained) == 14
     assert not {video.path for video in held_out} & {video.path for video in trained}
     assert len(source.records("test")) == 1
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_no_class_is_held_out_whole(own_videos, seed):
+    train = "".join(f"{label}_{i}.mp4 {label}\n" for label in range(20) for i in range(2)) + "a.mp4 0\n"
+    source = listed(own_videos, train, "d.avi 0\n", val_fraction=0.4, seed=seed)
+    assert {label for video in source.records("train") for label in video.labels} == {*range(20)}
+    assert 0 < len(source.records("val")) <= 16
+    assert len(source.records("train")) + len(source.records("val")) == 41
 
 
 def test_what_is_held_out_is_said_once(own_videos, tmp_path):

@@ -112,6 +112,10 @@ def test_a_data_set_is_made_before_it_is_asked_what_it_holds_out(tmp_path):
         (["dsn-train", *SMALL, "algorithm=dsn_fixed", "classifier.checkpoint=fewer/checkpoints/last.ckpt"], STARTS),
         (["dsn-train", *SMALL, "algorithm=baseline", "weights=fewer/checkpoints/last.ckpt"], STARTS),
         (
+            ["dsn-train", *SMALL, "algorithm.warmup_epochs=0", "test.baseline=fewer/checkpoints/last.ckpt"],
+            "last.ckpt: was trained on 3 of the 6 held-out videos",
+        ),
+        (
             ["dsn-train", *SMALL, "algorithm=baseline", "weights=older.ckpt"],
             "does not say which videos it was trained on (it, or what it began from, is of an earlier version)",
         ),

@@ -112,6 +112,15 @@ def test_a_folder_that_holds_a_sweep_takes_no_other(small_sweep):
     assert {path.name: path.read_bytes() for path in small_sweep.iterdir() if path.is_file()} == before
 
 
+def test_a_sweep_may_come_in_batches(needle_root, tmp_path):
+    own = [f"dataset.root={needle_root}", *NEEDLE, *SMALL]
+    call("dsn-train", "-m", *own, "seed=0,1,2", "hydra.sweeper.max_batch_size=2", "hydra.sweep.dir=sweep", cwd=tmp_path)
+    jobs = json.loads((tmp_path / "sweep" / "sweep.json").read_text())
+    assert [(job["folder"], job["overrides"][-1], job["state"]) for job in jobs] == [
+        ("0", "seed=0", "done"), ("1", "seed=1", "done"), ("2", "seed=2", "done"),
+    ]  # fmt: skip
+
+
 def test_the_grid_is_as_typed(small_sweep):
     jobs = json.loads((small_sweep / "sweep.json").read_text())
     grid = itertools.product(("gamma=0.5", "gamma=-1"), ("seed=0", "seed=1"))

@@ -55,5 +55,6 @@ class ProcessLauncher(Launcher):
                 "overrides": [o for o in filter_overrides(overrides) if not o.startswith("sweep.")],
                 "folder": str(OmegaConf.select(job_config, "hydra.sweep.subdir")),
             })  # fmt: skip
-        run_sweep(folder, jobs, at_once=self.jobs, resume=self.resume is not None)
+        resume = self.resume is not None
+        run_sweep(folder, jobs, at_once=self.jobs, resume=resume, first_job=0 if resume else initial_job_idx)
         return []

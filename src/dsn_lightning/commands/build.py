@@ -27,6 +27,7 @@ from dsn_lightning.data.datamodule import SectionClipDataModule
 from dsn_lightning.data.modality import FLOW_MEAN
 from dsn_lightning.data.transforms import Crop
 from dsn_lightning.errors import UsageError
+from dsn_lightning.evaluation.scores import weights_hash
 from dsn_lightning.finetuning import FineTuning
 from dsn_lightning.recognizer import Recognizer
 from dsn_lightning.weights import WeightsError, load_into, read_weights
@@ -216,6 +217,34 @@ def check_fits(trained: Trained, *, classes: list[str], cfg: DictConfig, role: s
         )
     if role in ("dsn", "dsn_fixed"):
         check_tested(trained.recognizer, cfg, where=where)
+
+
+def check_role(trained: Trained, algorithm: str, *, key: str) -> None:
+    """Refuse a checkpoint of another algorithm than the one that ``key`` is for.
+
+    Raises:
+        UsageError: names both.
+    """
+    if trained.cfg.algorithm.name != algorithm:
+        raise UsageError(
+            f"{key}={trained.path}: is a run of algorithm={trained.cfg.algorithm.name}, wanted is {algorithm}"
+        )
+
+
+def check_shared(own: Recognizer, baseline: Trained, *, fixed: str, key: str) -> None:
+    """Refuse a baseline beside a DSN-f that was not trained with its classifier.
+
+    Args:
+        own: the DSN-f.
+        baseline: the other one.
+        fixed: where DSN-f's classifier comes from.
+        key: that names the baseline.
+
+    Raises:
+        UsageError: names both.
+    """
+    if weights_hash(own.classifier) != weights_hash(baseline.recognizer.classifier):
+        raise UsageError(f"{fixed}: has another classifier than {key}={baseline.path}; DSN-f keeps the baseline's")
 
 
 def check_tested(recognizer: Recognizer, cfg: DictConfig, *, where: str) -> None:

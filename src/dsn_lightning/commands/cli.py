@@ -220,7 +220,7 @@ def continue_run(arguments: list[str]) -> list[str]:
         raise UsageError(f"resume={folder}: there is no run in this folder (no {COMPOSED})")
     free = [a for a in arguments if a not in given]
     return ["--config-path", str(kept), "--config-name", Path(COMPOSED).stem, "hydra.output_subdir=null",
-            f"hydra.run.dir='{folder}'", "resume=true", *free]  # fmt: skip
+            f"hydra.run.dir='{folder}'", f"run_dir='{folder}'", "resume=true", *free]  # fmt: skip
 
 
 def continue_sweep(arguments: list[str]) -> list[str]:

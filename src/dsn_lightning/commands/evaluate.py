@@ -75,10 +75,7 @@ def _evaluate(cfg: DictConfig) -> None:
         raise UsageError(f"nothing to evaluate: give at least one of {', '.join(f'{role}=PATH' for role in ROLES)}")
     for role, trained in given.items():
         algorithm = {"max_response": "baseline", "checkpoint": trained.cfg.algorithm.name}.get(role, role)
-        if trained.cfg.algorithm.name != algorithm:
-            raise UsageError(
-                f"{role}={trained.path}: is a run of algorithm={trained.cfg.algorithm.name}, wanted is {algorithm}"
-            )
+        build.check_role(trained, algorithm, key=role)
     if "checkpoint" in given:  # known by what it is: any run may be given as checkpoint=
         trained = given.pop("checkpoint")
         role = str(trained.cfg.algorithm.name)

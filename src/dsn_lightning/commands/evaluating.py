@@ -25,7 +25,7 @@ from dsn_lightning.dsn import DSN
 from dsn_lightning.errors import UsageError
 from dsn_lightning.evaluation.evaluation import Evaluation
 from dsn_lightning.evaluation.outcomes import evaluation_of
-from dsn_lightning.evaluation.scores import ClipScores, weights_hash
+from dsn_lightning.evaluation.scores import ClipScores
 from dsn_lightning.evaluation.scoring import Networks, Stopwatch, crops_seen, score_videos
 from dsn_lightning.evaluation.stored import CLIP_SCORES
 from dsn_lightning.evaluation.table import Row, evaluate_rows, rich_table, to_csv
@@ -183,13 +183,10 @@ def _networks(given: Mapping[str, build.Trained]) -> Networks:
                 raise UsageError(f"{role}={given[role].path}: has no observation network; it is a baseline")
             samplers[role] = recognizer
     if "dsn_fixed" in samplers:  # DSN-f shares the baseline's classifier
-        own = samplers["dsn_fixed"]
-        shared = classifiers.setdefault("baseline", own)
-        if weights_hash(shared.classifier) != weights_hash(own.classifier):
-            raise UsageError(
-                f"dsn_fixed={given['dsn_fixed'].path}: was trained with another classifier than "
-                f"baseline={given['baseline'].path}; DSN-f keeps the baseline's"
-            )
+        if "baseline" in given:
+            fixed = f"dsn_fixed={given['dsn_fixed'].path}"
+            build.check_shared(samplers["dsn_fixed"], given["baseline"], fixed=fixed, key="baseline")
+        classifiers.setdefault("baseline", samplers["dsn_fixed"])
     return Networks(classifiers, samplers)
 
 

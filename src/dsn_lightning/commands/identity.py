@@ -89,6 +89,4 @@ def is_trained(folder: Path) -> bool:
     """Tell whether a training has ended well, with no epoch left to do."""
     if not (folder / "checkpoints" / "last.ckpt").is_file() or not shared.is_finished(folder):
         return False
-    file = folder / "progress.json"
-    progress = json.loads(file.read_text()) if file.is_file() else {"epoch": 0, "max_epochs": 0}
-    return bool(progress["epoch"] >= progress["max_epochs"])  # otherwise trainer.max_time was over
+    return not shared.stopped_early(folder)

@@ -147,6 +147,13 @@ def made_once(cfg: DictConfig, train: Callable[[DictConfig], None]) -> Path:
     return checkpoint
 
 
+def stopped_early(folder: Path) -> bool:
+    """Tell whether a run that has ended well has epochs left: ``trainer.max_time`` was over, maybe in the first."""
+    file = folder / "progress.json"  # written at each epoch's end
+    progress = json.loads(file.read_text()) if file.is_file() else {"epoch": 0, "max_epochs": 1}
+    return bool(progress["epoch"] < progress["max_epochs"])
+
+
 def is_finished(folder: Path) -> bool:
     """Tell whether the run in ``folder`` says that it has ended well."""
     file = folder / "status.json"

@@ -14,13 +14,14 @@ from rich.table import Table
 
 from dsn_lightning.commands.cli import refuse_old_sweep, stop
 from dsn_lightning.commands.run import only_run_in, write_json
+from dsn_lightning.commands.shared import stopped_early
 from dsn_lightning.errors import UsageError
 from dsn_lightning.files import write_atomically
 from dsn_lightning.jobs import Job, run_jobs
 from dsn_lightning.splits import mean_over_splits, splits_of, to_csv
 
 
-def run_sweep(folder: Path, jobs: Sequence[dict[str, Any]], *, at_once: int, resume: bool) -> None:
+def run_sweep(folder: Path, jobs: Sequence[dict[str, Any]], *, at_once: int, resume: bool, first_job: int = 0) -> None:
     """Run the jobs of a sweep; what it did stands in ``folder/sweep.json`` at every moment.
 
     Where they differ in ``dataset.split``, it ends with a table of the means over the splits, which is also written to
@@ -31,6 +32,7 @@ def run_sweep(folder: Path, jobs: Sequence[dict[str, Any]], *, at_once: int, res
         jobs: each with its ``overrides`` and its ``folder`` in the sweep's. Those of ``sweep.json``, if resuming.
         at_once: how many run at the same time.
         resume: run what is missing or failed, and continue what was interrupted.
+        first_job: number of the first one; not 0 where a sweeper hands its jobs over in batches.
 
     Raises:
         SystemExit: code 1, when a job has failed; 2, when the settings make no sense; 130, after Ctrl-C; 143, after
@@ -43,7 +45,7 @@ def run_sweep(folder: Path, jobs: Sequence[dict[str, Any]], *, at_once: int, res
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # the jobs are ended, and save, on the way
     try:
         with only_run_in(folder):
-            failed = _run(folder, jobs, at_once, resume, console)
+            failed = _run(folder, jobs, at_once, resume, first_job, console)
             tell_means_over_splits(folder, console)
     except UsageError as error:
         stop("dsn-train", str(error))
@@ -59,24 +61,29 @@ def run_sweep(folder: Path, jobs: Sequence[dict[str, Any]], *, at_once: int, res
         sys.exit(1)
 
 
-def _run(folder: Path, wanted: Sequence[dict[str, Any]], at_once: int, resume: bool, console: Console) -> list[Job]:
+def _run(
+    folder: Path, wanted: Sequence[dict[str, Any]], at_once: int, resume: bool, first_job: int, console: Console
+) -> list[Job]:
     record = folder / "sweep.json"
+    before: list[dict[str, Any]] = []
     if resume:
         wanted = json.loads(record.read_text())
+    elif first_job:
+        before = json.loads(record.read_text())
     else:
         refuse_old_sweep(folder)
     common = set.intersection(*(set(entry["overrides"]) for entry in wanted)) if len(wanted) > 1 else set()
     jobs = []
-    for index, entry in enumerate(wanted):
+    for index, entry in enumerate(wanted, start=len(before)):
         place = folder / entry["folder"]
         name = " ".join([str(index), *(o for o in entry["overrides"] if o not in common)])
         job = Job(name, run_alone, (entry["overrides"], str(place), folder.name), place)
-        if entry.get("state") == "done" and not _stopped_early(place):
+        if entry.get("state") == "done" and not stopped_early(place):
             job.state, job.exit_code = "done", entry.get("exit_code")
         jobs.append(job)
 
     def note() -> None:
-        write_json(record, [
+        write_json(record, before + [
             {"overrides": list(entry["overrides"]), "folder": entry["folder"], "state": job.state,
              "exit_code": job.exit_code} for entry, job in zip(wanted, jobs, strict=True)
         ])  # fmt: skip
@@ -132,13 +139,6 @@ def _table_of_means(means: Sequence[dict[str, Any]]) -> Table:
             cells.append(rate if spread is None else f"{rate} ± {100 * spread:.1f}")
         table.add_row(*cells, "-" if mean["gmacs"] is None else f"{mean['gmacs']:.3g}")
     return table
-
-
-def _stopped_early(folder: Path) -> bool:
-    """Whether a run that ended well has epochs left: trainer.max_time was over."""
-    file = folder / "progress.json"
-    progress = json.loads(file.read_text()) if file.is_file() else {"epoch": 0, "max_epochs": 0}
-    return bool(progress["epoch"] < progress["max_epochs"])
 
 
 def run_alone(overrides: Sequence[str], folder: str, group: str) -> None:

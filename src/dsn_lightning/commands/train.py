@@ -157,7 +157,6 @@ def _train(cfg: DictConfig, run_dir: Path, tracker: Tracker) -> None:
     data.setup()
     recognizer = build.build_recognizer(cfg, len(data.classes))
     build.check_clips(recognizer, cfg)
-    others = _tested_beside(recognizer, cfg, classes=list(data.classes)) if cfg.test.enabled else {}
     last = run_dir / "checkpoints" / "last.ckpt"
     if cfg.resume and last.is_file():
         try:
@@ -175,6 +174,7 @@ def _train(cfg: DictConfig, run_dir: Path, tracker: Tracker) -> None:
     seen = trained_on.joined([began, trained_on.hashes_of(videos["train"])])
     if evaluated(cfg) == "val":
         trained_on.check_held_out(seen, videos["val"], where="what this training starts from, or its own videos")
+    others = _tested_beside(recognizer, cfg, data) if cfg.test.enabled else {}
     # behind the others, whose state it holds
     limit = seconds_of(cfg.trainer.get("max_time"))
     saving = LastCheckpoint(last, every_n_batches=cfg.checkpoint.every_n_batches, max_time=limit)
@@ -231,7 +231,7 @@ def _train(cfg: DictConfig, run_dir: Path, tracker: Tracker) -> None:
         evaluate_trained(given, cfg, data, run_dir, device=device, announce=False, tracker=tracker)
 
 
-def _tested_beside(recognizer: Recognizer, cfg: DictConfig, *, classes: list[str]) -> dict[str, build.Trained]:
+def _tested_beside(recognizer: Recognizer, cfg: DictConfig, data: SectionClipDataModule) -> dict[str, build.Trained]:
     """Load what the run's own test compares it with; what does not fit is refused before the training, not behind it.
 
     Returns:
@@ -244,9 +244,17 @@ def _tested_beside(recognizer: Recognizer, cfg: DictConfig, *, classes: list[str
     given = {}
     with isolate_rng():  # building networks draws numbers
         for role in ("baseline", "max_response"):
-            if cfg.test[role] is not None and role != cfg.algorithm.name:
-                given[role] = build.load_trained(cfg.test[role], role=f"test.{role}", trusted=cfg.get("trust", ()))
-                build.check_fits(given[role], classes=classes, cfg=cfg, role=f"test.{role}")
+            if cfg.test[role] is None or role == cfg.algorithm.name:
+                continue
+            key = f"test.{role}"
+            own = given[role] = build.load_trained(cfg.test[role], role=key, trusted=cfg.get("trust", ()))
+            build.check_role(own, "baseline", key=key)
+            build.check_fits(own, classes=list(data.classes), cfg=cfg, role=key)
+            if evaluated(cfg) == "val":
+                held_out = [video.record.video_id for video in data.videos("val")]
+                trained_on.check_held_out(own.trained_on, held_out, where=f"{key}={own.path}")
+    if cfg.algorithm.name == "dsn_fixed" and "baseline" in given:
+        build.check_shared(recognizer, given["baseline"], fixed="classifier.checkpoint", key="test.baseline")
     return given
 
 

@@ -34,7 +34,7 @@ class Folder:
         name: of the data set in results.
         test_fraction: share of videos, or of groups, that are tested on, in (0, 1).
         val_fraction: share of the others that is held out for following the training, in [0, 1); with list files, of
-            the training list's groups, or files where it gives none.
+            the training list's groups, or files where it gives none, unless a class had no other.
         group: regular expression searched in the file's name; its first group, or the whole match, names the group.
         train_list: list file of the training videos; then ``test_list`` is needed too.
         val_list: list file of the validation videos, in place of ``val_fraction``.
@@ -87,8 +87,7 @@ class Folder:
             self._labels = numbers | {class_name: label for label, class_name in enumerate(self._classes)}
             self._videos = self._from_lists(lists)
             if val_fraction:
-                train, val = hold_out(self._videos["train"], val_fraction, seed=seed)
-                self._videos = {**self._videos, "train": train, "val": val}
+                self._videos = {**self._videos, **self._hold_out(self._videos["train"], val_fraction, seed)}
         elif classes is not None:
             raise UsageError(
                 f"dataset.classes={classes}: goes with list files; class folders name the classes otherwise"
@@ -222,6 +221,23 @@ class Folder:
                 group = entry.group or self._group_of(path)
                 videos[subset].append(VideoRecord(video, path, numbers, segment=entry.segment, group=group))
         return videos
+
+    @staticmethod
+    def _hold_out(videos: Sequence[VideoRecord], fraction: float, seed: int) -> dict[Subset, Sequence[VideoRecord]]:
+        """Divide the training list; what would leave a class without a training video is trained on."""
+
+        def unit(video: VideoRecord) -> str:
+            return video.group or str(video.path)
+
+        kept, held_out = hold_out(videos, fraction, seed=seed, unit=unit)
+        trained = {label for video in kept for label in video.labels}
+        held = {unit(video) for video in held_out} - {
+            unit(video) for video in held_out if not {*video.labels} <= trained
+        }
+        return {
+            "train": [video for video in videos if unit(video) not in held],
+            "val": [video for video in videos if unit(video) in held],
+        }
 
     def _number(self, label: str, where: str) -> int:
         if label not in self._labels:

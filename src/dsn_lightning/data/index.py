@@ -37,7 +37,7 @@ def prepared_folder(source: VideoSource, cache: Path = Path("~/.cache/dsn_lightn
 
 
 def prepare_alone(source: VideoSource, folder: str | Path | None = None) -> Path:
-    """Let a data set make what it needs, while no other process of this machine does; see `VideoSource.prepare`.
+    """Let a data set make what it needs, while no other process that uses ``folder`` does; see `VideoSource.prepare`.
 
     Args:
         source: the data set.
@@ -48,7 +48,7 @@ def prepare_alone(source: VideoSource, folder: str | Path | None = None) -> Path
     """
     place = prepared_folder(source) if folder is None else Path(folder).expanduser().absolute()
     place.mkdir(parents=True, exist_ok=True)
-    with FileLock(place / ".prepare.lock"):
+    with FileLock(place / ".source.lock"):  # dsn-prepare holds .prepare.lock for hours
         source.prepare()
     return place
 

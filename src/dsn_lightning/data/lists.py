@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,31 +66,33 @@ class ListedVideos:
         return list(self._videos[subset])
 
 
+def unit_of(video: VideoRecord) -> str:
+    """Return what a video is held out with: its group, or itself."""
+    return video.group or video.video_id
+
+
 def hold_out(
-    videos: Sequence[VideoRecord], fraction: float, *, seed: int
+    videos: Sequence[VideoRecord], fraction: float, *, seed: int, unit: Callable[[VideoRecord], str] = unit_of
 ) -> tuple[list[VideoRecord], list[VideoRecord]]:
-    """Divide training videos into those trained on and those held out; videos of a group, or file, stay together.
+    """Divide training videos into those trained on and those held out; videos of a group stay together.
 
     Args:
         videos: to divide.
         fraction: share of the groups, or of the videos without one, that is held out, in [0, 1); at least one of them
             if it is above 0.
         seed: decides which ones.
+        unit: names what stays together.
 
     Raises:
         UsageError: ``fraction`` is out of range.
     """
     if isinstance(fraction, bool) or not isinstance(fraction, int | float) or not 0 <= fraction < 1:
         raise UsageError(f"dataset.val_fraction={fraction}: must be at least 0 and less than 1")
-    units = sorted({_unit(video) for video in videos})
+    units = sorted({unit(video) for video in videos})
     count = min(max(1, round(fraction * len(units))), len(units) - 1) if fraction else 0
     held = {units[i] for i in keyed_rng(seed, "held out").permutation(len(units))[:count]} if count else set()
-    kept = [video for video in videos if _unit(video) not in held]
-    return kept, [video for video in videos if _unit(video) in held]
-
-
-def _unit(video: VideoRecord) -> str:
-    return video.group or (video.video_id if video.segment is None else str(video.path))
+    kept = [video for video in videos if unit(video) not in held]
+    return kept, [video for video in videos if unit(video) in held]
 
 
 def root_folder(root: str | None, *, holds: str) -> Path:

@@ -51,8 +51,8 @@ class VideoSource(Protocol):
     def prepare(self) -> None:
         """Make or check what is needed on disk.
 
-        Called before anything else, and again where it is made already; trainings and evaluations of a machine, and
-        their processes, take turns.
+        Called before anything else, and again where it is made already; trainings and evaluations that use the same
+        folder for what is made of the data set, and their processes, take turns.
         """
 
     def records(self, subset: Subset) -> list[VideoRecord]:
