@@ -42,9 +42,9 @@ def test_what_comes_after_a_training_that_stopped_on_time_waits_for_it(tmp_path,
     (tmp_path / "a" / "checkpoints" / "last.ckpt").touch()
     (tmp_path / "a" / "status.json").write_text('{"state": "finished"}')
     assert not a.job().is_whole()  # stopped in its first epoch
-    (tmp_path / "a" / "progress.json").write_text('{"epoch": 2, "max_epochs": 2}')
+    (tmp_path / "a" / "progress.json").write_text('{"epoch": 2, "max_epochs": 2, "seconds_per_epoch": 1}')
     assert a.job().is_whole()
-    (tmp_path / "a" / "progress.json").write_text('{"epoch": 1, "max_epochs": 2}')
+    (tmp_path / "a" / "progress.json").write_text('{"epoch": 1, "max_epochs": 2, "seconds_per_epoch": 1}')
     jobs = [
         Job("a", print, ("x",), tmp_path / "a", is_whole=a.job().is_whole),
         Job("b", print, ("y",), tmp_path / "b", after=("a",)),
