@@ -1,5 +1,6 @@
 """What is drawn of results and histories: accuracy against cost with its front, and training curves."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -212,7 +213,7 @@ def _curve(title: str, key: str, unit: str, runs: Sequence[Run], looks: Mapping[
     factor = 100 if unit.endswith("(%)") else 1
     lines = []
     for run in runs:
-        logged = [(line["epoch"], factor * line[key]) for line in run.history if key in line]
+        logged = [(line["epoch"], factor * line[key]) for line in run.history if math.isfinite(line.get(key, math.nan))]
         if logged:
             x, y = thinned([epoch for epoch, _ in logged], [value for _, value in logged])
             text = f"{run.name}: {y[-1]:.4g} at epoch {x[-1]:g}"

@@ -50,10 +50,11 @@ class PaperFigure:
 def paper_figures(result: Result) -> list[PaperFigure]:
     """Return what the paper gives for a result; empty where it belongs to no row of Tables I to VI.
 
-    A result belongs to a row when data set, selection, modality and scheme are the row's, and in Tables III to VI the
-    classifier's network as well. Tables I and II, which compare methods, are of R3D-18 with ResNet2D-18; results of
-    other networks stand beside them too, and `PaperFigure.networks` says so. Table VII is of means over splits, which
-    no single result is.
+    A result belongs to a row when data set, selection, modality, scheme and number of clips are the row's, and in
+    Tables III to VI the classifier's network as well. Tables I and II, which compare methods, are of R3D-18 with
+    ResNet2D-18; results of other networks, unless they have a row of their own, stand beside them too, and
+    `PaperFigure.networks` says so. Table VII is of means over splits, which no single result is. Results do not say
+    which of THUMOS14's sets they were trained on, so some belong to rows of Table I (validation) and of V (both).
     """
     own = result.described
     if own.get("split") not in (None, 1) or own.get("crops", 1) != 1:
@@ -62,12 +63,14 @@ def paper_figures(result: Result) -> list[PaperFigure]:
     found = []
     for table, row in [*_methods(own), *_networks(own)]:
         known = paper_table(table)[row]
+        if known.get("clips", own.get("clips")) != own.get("clips"):
+            continue
         for figure in ("top1", "top5", "map"):
             value = known.get(f"{own['dataset']}/{figure}", known.get(figure))
             if value is not None and result.mean(figure) is not None:
                 networks = "" if same or table > 2 else "R3D-18, ResNet2D-18"
                 found.append(PaperFigure(table, row, figure, value, known.get("gmacs"), networks))
-    return found
+    return [one for one in found if not one.networks] or found
 
 
 def _methods(own: Json) -> list[tuple[int, str]]:
@@ -78,6 +81,9 @@ def _methods(own: Json) -> list[tuple[int, str]]:
         return []
     found = []
     scheme = (1, 3) if dataset in _TRIMMED else (6, 3)
+    dense = 10 if dataset in _TRIMMED else 20
+    if selection == "dense" and own.get("clips", dense) != dense:
+        return []
     if selection in _METHODS and test == scheme and (selection not in ("dsn", "dsn_fixed") or train == scheme):
         found.append((1, _METHODS[selection]))
     if dataset in _TRIMMED and selection == "dsn" and train in ((1, 3), (1, 6), (3, 3)) and test == (3, train[1]):
@@ -101,7 +107,7 @@ def _networks(own: Json) -> list[tuple[int, str]]:
         },
         ("hmdb51", "R(2+1)D", "RGB"): {None: [(3, "R(2+1)D")], (1, 4): [(3, "R(2+1)D & DSN (M = 1)")]},
         ("thumos14", "R3D", "RGB"): {
-            None: [(4, "R3D & TSN (S = 3)")] if trained == 3 else [(5, "R3D-RGB & TSN (6 seg)")],
+            None: {3: [(4, "R3D & TSN (S = 3)")], 6: [(5, "R3D-RGB & TSN (6 seg)")]}.get(trained or 0, []),
             (3, 6): [(4, "R3D & DSN (M = 3)")],
             (6, 6): [(5, "R3D-RGB & DSN (M = 6)")],
         },

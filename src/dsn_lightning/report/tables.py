@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from dsn_lightning.report.collect import Run
 from dsn_lightning.report.figures import method
-from dsn_lightning.report.paper import NUMERALS, paper_figures
+from dsn_lightning.report.paper import NUMERALS, PaperFigure, paper_figures
 from dsn_lightning.report.results import RATES, Result
 from dsn_lightning.splits import FIGURES
 
@@ -158,7 +158,13 @@ def _difference(result: Result) -> Cell:
         return NOTHING
     ours = result.mean(given[0].figure)
     assert ours is not None
-    return Cell(f"{100 * (ours - given[0].value):+.1f}", repr(ours - given[0].value))
+    differences = [ours - value for value in _of_one_figure(given)]
+    return Cell("; ".join(f"{100 * own:+.1f}" for own in differences), repr(differences[0]))
+
+
+def _of_one_figure(given: Sequence[PaperFigure]) -> list[float]:
+    """Return the values of the first one's figure, each once: several where a result may belong to several rows."""
+    return list(dict.fromkeys(one.value for one in given if one.figure == given[0].figure))
 
 
 def _places(result: Result) -> str:
@@ -222,10 +228,13 @@ def to_csv(results: Sequence[Result]) -> str:
                 "num_seeds": len(own.seeds), "folders": "; ".join(own.sources)}  # fmt: skip
         for figure in FIGURES:
             line |= {figure: own.mean(figure), f"{figure}_std": own.spread(figure)}
-        for given in paper_figures(own)[:1]:
-            mean = own.mean(given.figure)
+        if given := paper_figures(own):
+            mean = own.mean(given[0].figure)
             assert mean is not None
-            line |= {"paper_row": _places(own), "paper_figure": given.figure, "paper": given.value,
-                     "paper_gmacs": given.gmacs, "ours_minus_paper": mean - given.value}  # fmt: skip
+            line |= {"paper_row": _places(own), "paper_figure": given[0].figure}
+            if len(values := _of_one_figure(given)) == 1:  # otherwise it may be either
+                costs = [one.gmacs for one in given if one.gmacs is not None]
+                line |= {"paper": values[0], "paper_gmacs": next(iter(costs), None),
+                         "ours_minus_paper": mean - values[0]}  # fmt: skip
         writer.writerow(line)
     return out.getvalue()
