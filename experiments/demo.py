@@ -16,6 +16,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from dsn_lightning.commands.planned import quoted
 from dsn_lightning.jobs import Job, run_jobs, start_server
 
 NETWORKS = ("max_response", "baseline", "dsn", "dsn_fixed")
@@ -44,13 +45,13 @@ def jobs_of(title: str, seed: int, overrides: list[str], folder: Path, *, rows: 
     last = {name: folder / name / "checkpoints" / "last.ckpt" for name in NETWORKS}
     jobs = []
     for name in NETWORKS:
-        own = [f"experiment={rows}/{name}", *overrides, f"seed={seed}", f"run_dir={folder / name}"]
+        own = [f"experiment={rows}/{name}", *overrides, f"seed={seed}", f"run_dir={quoted(folder / name)}"]
         after = []
         if name in ("dsn", "dsn_fixed"):  # the sampler starts from a trained clip network, as the paper's (Sec. V-B)
-            own.append(f"observation.checkpoint={last['max_response']}")
+            own.append(f"observation.checkpoint={quoted(last['max_response'])}")
             after.append(f"{title} max_response")
         if name == "dsn_fixed":
-            own.append(f"classifier.checkpoint={last['baseline']}")
+            own.append(f"classifier.checkpoint={quoted(last['baseline'])}")
             after.append(f"{title} baseline")
         jobs.append(Job(f"{title} {name}", configured, ("train", own), folder / name, after))
     roles = {
@@ -59,8 +60,8 @@ def jobs_of(title: str, seed: int, overrides: list[str], folder: Path, *, rows: 
         "dsn_fixed": "dsn_fixed",
         "max_response": "max_response",
     }
-    own = [f"{role}={last[name]}" for role, name in roles.items()]
-    own += [f"run_dir={folder / 'evaluate'}"]
+    own = [f"{role}={quoted(last[name])}" for role, name in roles.items()]
+    own += [f"run_dir={quoted(folder / 'evaluate')}"]
     jobs.append(
         Job(
             f"{title} evaluate",

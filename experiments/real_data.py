@@ -22,6 +22,7 @@ from pathlib import Path
 from demo import configured, jobs_of
 from rich.console import Console
 
+from dsn_lightning.commands.planned import quoted
 from dsn_lightning.jobs import Job, run_jobs, start_server
 
 SCHEMES = {"hmdb51": (1, 3), "activitynet": (6, 3)}
@@ -43,7 +44,8 @@ def jobs_for(dataset: str, root: Path, seed: int, output: Path, weights: str | N
     for modality, folder in folders.items():
         jobs += jobs_of(f"{dataset} {modality} {seed}", seed, [*common, f"dataset.modality={modality}"], folder)
     fused = output / dataset / f"seed{seed}_fused"
-    own = [f"fusion=[{','.join(str(folder / 'evaluate') for folder in folders.values())}]", f"run_dir={fused}"]
+    streams = ",".join(quoted(folder / "evaluate") for folder in folders.values())
+    own = [f"fusion=[{streams}]", f"run_dir={quoted(fused)}"]
     after = [f"{dataset} {modality} {seed} evaluate" for modality in folders]
     return [*jobs, Job(f"{dataset} fused {seed}", configured, ("evaluate", own), fused, after)]
 

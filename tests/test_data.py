@@ -131,6 +131,18 @@ def test_needle_repeats_byte_for_byte(needle_root, tmp_path):
     assert digest(again.root) == digest(small_needle(needle_root).root)
 
 
+def test_needles_folder_may_be_read_by_who_may_read_its_parent(tmp_path):
+    tmp_path.chmod(0o755)
+    source = Needle(str(tmp_path), num_train=1, num_val=1, num_test=1)
+    source.prepare()
+    assert source.root.stat().st_mode & 0o777 == 0o755
+
+
+def test_needles_lengths_have_an_order(tmp_path):
+    with pytest.raises(UsageError, match=r"dataset\.min_frames=200, dataset\.max_frames=176"):
+        Needle(str(tmp_path), min_frames=200)
+
+
 def test_needle_is_reused(needle_root):
     source = small_needle(needle_root)
     before = source.root.stat().st_mtime_ns

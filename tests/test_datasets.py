@@ -255,6 +255,41 @@ def test_activitynet_refuses_a_label_outside_of_the_taxonomy(tmp_path):
         ActivityNet(str(tmp_path))
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('"label": "Archery"', '"name": "Archery"', "an entry has no 'label'"),
+        ("[1.0, 4.0]", "[1.0]", "has another form than expected"),
+        ('"b.2"', '"/../../b.2"', r"'/\.\./\.\./b\.2' does not lie below dataset\.root="),
+    ],
+)
+def test_annotations_of_another_form_are_named(tmp_path, old, new, message):
+    file = write_activitynet(tmp_path / "root") / "activity_net.v1-3.min.json"
+    assert old in file.read_text()
+    file.write_text(file.read_text().replace(old, new))
+    with pytest.raises(UsageError, match=message) as caught:
+        ActivityNet(str(tmp_path / "root"))
+    assert str(caught.value).startswith(str(file))
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ({"subset": "Test"}, "an entry has no 'annotations'"),
+        ({"subset": "Test", "annotations": [{"label": "Archery"}]}, "an entry has no 'segment'"),
+        ({"subset": "Test", "annotations": [{"label": "Archery", "segment": ["", 2]}]}, "could not convert string"),
+        ({"subset": "Test", "annotations": [{"label": "Archery", "segment": [1, 2]}]}, "does not lie below"),
+    ],
+)
+def test_thumos14_annotations_of_another_form_are_named(tmp_path, entry, message):
+    known = {"subset": "Validation", "annotations": [{"label": "Archery", "segment": [1, 2]}]}
+    content = {"database": {"a": known, "b": known | {"subset": "test"}, "../../c": entry}}
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root" / "thumos14.json").write_text(json.dumps(content))
+    with pytest.raises(UsageError, match=message):
+        Thumos14(str(tmp_path / "root"))
+
+
 def test_real_activitynet_files(real_data):
     root = real_data / "activitynet"
     source = ActivityNet(str(root))

@@ -52,6 +52,13 @@ def test_several_labels_count_as_right_and_absent_classes_do_not_count():
     assert mean_average_precision(scores, targets) == pytest.approx(theirs)
 
 
+def test_a_probability_above_one_by_rounding_is_no_logit():
+    scores, targets, _ = drawn()
+    scores[0] = torch.tensor([1.0 + 2**-23] + [1e-9] * 6)
+    expected = np.mean([average_precision_score(targets[:, j], scores[:, j]) for j in range(7)])
+    assert mean_average_precision(scores, targets) == pytest.approx(expected, abs=1e-6)
+
+
 def test_metric_object_equals_the_function():
     scores, targets, _ = drawn()
     metric = VideoMetrics()

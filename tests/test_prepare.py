@@ -300,6 +300,8 @@ def test_copies_never_come_to_lie_beside_some_of_the_videos(monkeypatch):
     [
         ("steps=[chek]", "must be a list out of check, transcode, flow"),
         ("jobs=0", "jobs=0: must be a whole number of at least 1"),
+        ("strict=no", "strict=no: must be true or false"),
+        ("dataset.reading.decoder.deadline=null", "decoder.deadline=None: must be seconds"),
         ("transcode.crf=60", "at least 0 and at most 51"),
         ("flow.size=128", "must be [height, width]"),
         ("flow.bound=-1", "must be a number above 0"),

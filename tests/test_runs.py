@@ -133,6 +133,15 @@ def test_a_run_that_nobody_holds_was_killed(sweep):
     assert not (sweep / "0" / ".lock").exists()  # reading makes no files
 
 
+def test_an_evaluation_is_finished_when_its_results_are_there(tmp_path):
+    """Whether its lock can be looked at or not: another user's cannot."""
+    (tmp_path / "own" / ".hydra").mkdir(parents=True)
+    (tmp_path / "own" / ".hydra" / "config.yaml").write_text("test: {}\n")
+    (tmp_path / "own" / "results.json").write_text("[]")
+    with FileLock(tmp_path / "own" / ".lock"):
+        assert states(tmp_path / "own") == ["finished"]
+
+
 def test_a_killed_sweep(sweep):
     jobs = json.loads((sweep / "sweep.json").read_text())
     for job, state in zip(jobs, ("done", "running", "running", "waiting"), strict=True):

@@ -202,6 +202,25 @@ def test_a_training_is_another_with_other_weights(dsn):
     assert len(found) == len(others) + 1
 
 
+def test_a_start_from_the_best_epoch_is_another_than_from_the_last(dsn, tmp_path):
+    (tmp_path / "run" / "checkpoints").mkdir(parents=True)
+    content = OmegaConf.to_container(dsn, resolve=True)
+    (tmp_path / "run" / "config.json").write_text(json.dumps(content))
+    starts = [str(tmp_path / "run" / "checkpoints" / name) for name in ("last.ckpt", "best.ckpt", "epoch_3.ckpt")]
+    assert len({digest(dsn, "classifier.checkpoint", start) for start in starts}) == 3
+
+
+def test_videos_that_are_folders_of_images_are_counted(tmp_path):
+    for label in ("run", "walk"):
+        for name in "abcd":
+            folder = tmp_path / label / name
+            folder.mkdir(parents=True)
+            (folder / "img_00001.jpg").touch()
+    cfg = compose_anew("train", "dataset=folder", f"dataset.root={tmp_path}", "dataset/reading/decoder=frames",
+                       "run_dir=none")  # fmt: skip
+    assert Costs(timed=False).videos(cfg) == (6, 2)
+
+
 def test_a_training_on_flow_depends_on_the_normalisation_of_flow_alone(dsn):
     flow = dsn.copy()
     flow.dataset.modality = "flow"

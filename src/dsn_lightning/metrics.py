@@ -46,6 +46,7 @@ def mean_average_precision(scores: Tensor, targets: Tensor) -> float | None:
     present = positive.any(0).nonzero().flatten().tolist()
     if not present:
         return None
+    scores = scores.clamp(max=1)  # a mean may exceed 1 by rounding, and would be taken for logits
     precision = [binary_average_precision(scores[:, j], positive[:, j].long()) for j in present]
     return float(torch.stack([p.double() for p in precision]).mean())
 

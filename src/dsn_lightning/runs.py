@@ -186,10 +186,10 @@ def _status(run: _Run) -> _Json:
     if state == "running" and not _is_held(run.folder):
         # before a job has written anything, only its sweep is held
         state = "running" if not own and run.sweep is not None and _is_held(run.sweep) else "killed"
-    elif state == "unknown" and _is_held(run.folder):
-        state = "running"
     elif state == "unknown" and isinstance(_read_json(run.folder / "results.json"), list):
         state = "finished"  # dsn-evaluate, which writes it at once when all is known
+    elif state == "unknown" and _is_held(run.folder):
+        state = "running"
     codes = [code for code in (own.get("exit_code"), run.job.get("exit_code")) if isinstance(code, int)]
     error = own.get("error") or (_logged_error(run.folder) if state == "failed" else None)
     return {

@@ -187,7 +187,8 @@ def _count_videos(cfg: DictConfig) -> tuple[int, int]:
     official = OFFICIAL_VIDEOS.get(f"{name} {cfg.dataset.get('train_on')}", OFFICIAL_VIDEOS.get(name))
     try:
         source = build_source(cfg.dataset)
-        train, test = ([r for r in source.records(s) if r.path.is_file()] for s in ("train", evaluated(cfg)))
+        find = instantiate(cfg.dataset.reading.decoder).find
+        train, test = ([r for r in source.records(s) if find(r.path).exists()] for s in ("train", evaluated(cfg)))
     except (InstantiationException, UsageError, OSError) as error:
         if official is None:
             raise UsageError(f"dataset={name}: its videos cannot be counted before it is made or its root is given") \

@@ -56,7 +56,9 @@ def _start(cfg: DictConfig, key: str, known: Known) -> str | None:
     if path in known:
         return known[path]
     record = _record(Path(path).parent.parent)
-    return path if record is None else training_digest(record)
+    if record is None:
+        return path
+    return training_digest(record) + ("" if Path(path).name == "last.ckpt" else f" {Path(path).name}")
 
 
 def _record(folder: Path) -> DictConfig | None:

@@ -43,7 +43,8 @@ def prepare(cfg: DictConfig) -> None:
     source = build_source(cfg.dataset)
     source.prepare()
     records: Records = {subset: source.records(subset) for subset in SUBSETS}
-    output = prepared_folder(source) if cfg.output is None else Path(cfg.output).expanduser().absolute()
+    given = cfg.output or cfg.dataset.reading.prepared  # which training reads from
+    output = Path(given).expanduser().absolute() if given else prepared_folder(source)
     refuse_overwriting(output, source, records)
     jobs = cfg.jobs or cores()
     with _room_for(output), _only_one_in(output):
@@ -88,6 +89,9 @@ def check_settings(cfg: DictConfig) -> list[Kind]:
     wrong = [step for step in steps if step not in STEPS]
     if wrong or not steps:
         raise UsageError(f"steps={cfg.steps}: must be a list out of {', '.join(STEPS)}")
+
+    if not isinstance(cfg.strict, bool):
+        raise UsageError(f"strict={cfg.strict}: must be true or false")
 
     def whole(key: str, least: int, most: float = math.inf) -> None:
         value = OmegaConf.select(cfg, key)

@@ -6,13 +6,16 @@ depend on the order of the file; inner nodes are no classes.
 """
 
 import warnings
+from pathlib import Path
 from typing import Any
 
 from dsn_lightning.data.lists import (
     ListedVideos,
     annotation_path,
+    expected_form,
     first_folder,
     read_json,
+    refuse_outside,
     root_folder,
     union,
     video_files,
@@ -52,6 +55,16 @@ class ActivityNet(ListedVideos):
         folder = root_folder(root, holds=f"videos/v_<id>.mp4 and {_FILE}")
         file = annotation_path(annotations, [folder / _FILE], holds=f"the official annotation file ({_FILE})")
         content = read_json(file, "database", "taxonomy")
+        with expected_form(file):
+            classes, subsets = self._read(file, content, folder)
+        refuse_outside([video for own in subsets.values() for video in own], folder, where=file)
+        super().__init__(
+            name, folder, classes, subsets["training"], subsets["validation"], val_fraction=val_fraction, seed=seed
+        )
+
+    def _read(
+        self, file: Path, content: dict[str, Any], folder: Path
+    ) -> tuple[list[str], dict[str, list[VideoRecord]]]:
         classes = leaves(content["taxonomy"])
         labels = {class_name: label for label, class_name in enumerate(classes)}
         self._unlabelled: list[str] = []
@@ -75,9 +88,7 @@ class ActivityNet(ListedVideos):
                     spans=union(own["segment"] for own in entry["annotations"]),
                 )
             )
-        super().__init__(
-            name, folder, classes, subsets["training"], subsets["validation"], val_fraction=val_fraction, seed=seed
-        )
+        return classes, subsets
 
     def prepare(self) -> None:
         """Warn about the videos that are left out."""

@@ -31,6 +31,7 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from dsn_lightning.data.video_info import VideoError, VideoInfo, pack, unpack
+from dsn_lightning.errors import UsageError
 
 Frames = NDArray[np.uint8]
 Indices = Sequence[int] | NDArray[np.int64]
@@ -69,6 +70,16 @@ class Decoder(Prober, Protocol):
         """Yield all frames in the order of display, upright, uint8 (H, W, 3), at their own size or scaled."""
 
 
+def check_deadline(seconds: object) -> None:
+    """Refuse a deadline that is none.
+
+    Raises:
+        UsageError: names it.
+    """
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds >= 0:
+        raise UsageError(f"dataset.reading.decoder.deadline={seconds}: must be seconds; .inf waits for ever")
+
+
 @dataclass(frozen=True)
 class PyAV:
     """FFmpeg through PyAV, which brings its own.
@@ -79,6 +90,9 @@ class PyAV:
     """
 
     deadline: float = math.inf
+
+    def __post_init__(self) -> None:
+        check_deadline(self.deadline)
 
     def find(self, path: Path) -> Path:
         """Return the path as it is."""

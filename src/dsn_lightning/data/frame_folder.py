@@ -1,5 +1,6 @@
 """Videos that were taken apart into images: a folder of ``img_00001.jpg, img_00002.jpg, ...`` each."""
 
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from dsn_lightning.data.decoding import Frames, Indices
 from dsn_lightning.data.video_info import VideoError, VideoInfo
+from dsn_lightning.errors import UsageError
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,10 @@ class FrameFolder:
 
     pattern: str = "img_*.jpg"
     fps: float = 25.0
+
+    def __post_init__(self) -> None:
+        if isinstance(self.fps, bool) or not isinstance(self.fps, int | float) or not 0 < self.fps < math.inf:
+            raise UsageError(f"dataset.reading.decoder.fps={self.fps}: must be a number above 0")
 
     def find(self, path: Path) -> Path:
         """Return the folder of a video: the path itself, or the path without its ending."""

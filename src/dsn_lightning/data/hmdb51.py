@@ -12,6 +12,7 @@ from dsn_lightning.data.lists import (
     choose_split,
     first_folder,
     read_lines,
+    refuse_outside,
     root_folder,
     split_last,
     stem_of,
@@ -85,6 +86,7 @@ class Hmdb51(ListedVideos):
                 group = None if film is None else f"{class_name}/{film}"
                 record = VideoRecord(f"{class_name}/{stem}", path, (label,), group=group)
                 (train if side == "train" else test).append(record)
+        refuse_outside([*train, *test], folder, where=lists)
         super().__init__(name, folder, classes, train, test, val_fraction=val_fraction, seed=seed)
 
 

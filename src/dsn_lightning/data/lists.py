@@ -2,7 +2,8 @@
 
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,39 @@ def hold_out(
     held = {units[i] for i in keyed_rng(seed, "held out").permutation(len(units))[:count]} if count else set()
     kept = [video for video in videos if unit(video) not in held]
     return kept, [video for video in videos if unit(video) in held]
+
+
+@contextmanager
+def expected_form(where: Path) -> Iterator[None]:
+    """Say in a line that an annotation file has another form than the reader inside expects.
+
+    Raises:
+        UsageError: names the file, and the field that is lacking or what was found in its place.
+    """
+    try:
+        yield
+    except UsageError:
+        raise
+    except KeyError as error:
+        raise UsageError(f"{where}: an entry has no {error.args[0]!r}; is it another file?") from error
+    except (AttributeError, TypeError, ValueError) as error:
+        raise UsageError(f"{where}: has another form than expected ({error})") from error
+
+
+def refuse_outside(videos: Iterable[VideoRecord], root: Path, *, where: Path) -> None:
+    """Refuse videos that an annotation file places above the data set's folder.
+
+    Args:
+        videos: of the data set.
+        root: its folder.
+        where: the file or folder of annotations, for the message.
+
+    Raises:
+        UsageError: names one.
+    """
+    for video in videos:
+        if not Path(os.path.normpath(video.path)).is_relative_to(root):
+            raise UsageError(f"{where}: {video.video_id!r} does not lie below dataset.root={root}")
 
 
 def root_folder(root: str | None, *, holds: str) -> Path:

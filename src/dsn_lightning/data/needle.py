@@ -84,6 +84,13 @@ class NeedleSpec:
     span_frames: tuple[int, int] = (20, 24)
     everywhere: bool = False
 
+    def __post_init__(self) -> None:
+        if not 0 < self.min_frames <= self.max_frames:
+            raise UsageError(
+                f"dataset.min_frames={self.min_frames}, dataset.max_frames={self.max_frames}: must be at least 1, and "
+                "the second no less than the first"
+            )
+
 
 class Needle:
     """The data set as the data module sees it; see the module's text.
@@ -124,6 +131,7 @@ class Needle:
             partial = Path(tempfile.mkdtemp(prefix=f".{self.root.name}.", dir=self.root.parent))
             try:
                 self._write(partial)
+                os.chmod(partial, self.root.parent.stat().st_mode & 0o777)  # as others may read its parent
                 os.replace(partial, self.root)
             finally:
                 shutil.rmtree(partial, ignore_errors=True)

@@ -24,8 +24,10 @@ from typing import Any
 from dsn_lightning.data.lists import (
     ListedVideos,
     annotation_path,
+    expected_form,
     first_folder,
     read_json,
+    refuse_outside,
     root_folder,
     stem_of,
     union,
@@ -131,6 +133,7 @@ class Thumos14(ListedVideos):
 
         train = records({video: entry for video, entry in known.validation.items() if entry.labels})
         test = records({video: entry for video, entry in known.test.items() if entry.labels or background})
+        refuse_outside([*train, *test], folder, where=annotation_path(annotations, [folder], holds=_HOLDS))
         if ucf101_root is not None and train_on != "validation":
             trimmed = Ucf101(ucf101_root)
             train = _relabelled(trimmed, labels) + train
@@ -234,13 +237,13 @@ def _numbers(value: Any) -> set[int]:
 
 
 def _from_json(file: Path) -> Annotations:
-    database = read_json(file, "database")["database"]
-    rows = [
-        (entry["subset"].lower(), video, own["label"], own["segment"])
-        for video, entry in database.items()
-        for own in entry["annotations"]
-    ]
-    return _from_segments(file, rows)
+    with expected_form(file):
+        rows = [
+            (entry["subset"].lower(), video, own["label"], own["segment"])
+            for video, entry in read_json(file, "database")["database"].items()
+            for own in entry["annotations"]
+        ]
+        return _from_segments(file, rows)
 
 
 def _from_csv(folder: Path) -> Annotations:
@@ -255,7 +258,8 @@ def _from_csv(folder: Path) -> Annotations:
             if lacking:
                 raise UsageError(f"{file}: has no column {', '.join(sorted(lacking))}")
             rows += [(subset, row["video"], row["type"], (row["start"], row["end"])) for row in table]
-    return _from_segments(folder, rows)
+    with expected_form(folder):
+        return _from_segments(folder, rows)
 
 
 def _from_segments(where: Path, rows: list[tuple[str, str, str, Any]]) -> Annotations:

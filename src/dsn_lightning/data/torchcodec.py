@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dsn_lightning.data.decoding import Frames, Indices, PyAV
+from dsn_lightning.data.decoding import Frames, Indices, PyAV, check_deadline
 from dsn_lightning.data.video_info import VideoError, VideoInfo
 from dsn_lightning.errors import UsageError
 
@@ -34,6 +34,9 @@ class TorchCodec:
     """
 
     deadline: float = math.inf
+
+    def __post_init__(self) -> None:
+        check_deadline(self.deadline)
 
     def find(self, path: Path) -> Path:
         """Return the path as it is."""
