@@ -201,6 +201,7 @@ def test_other_scales_of_the_input_are_refused(folder):
     assert not share_frozen_blocks([recognizer, other])
 
 
+@pytest.mark.slow
 def test_a_run_with_them_is_evaluated_with_them_and_with_pixels_alike(folder):
     """Through the command line: train, evaluate with both; a crop of three needs pixels."""
     torch.save(seeing_weights(), folder / "w.pt")

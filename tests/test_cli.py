@@ -405,6 +405,7 @@ def test_a_classifier_that_has_not_learned_is_named(rate, said, needle_root, tmp
     assert ("the classifier has not learned" in done.stderr) == said
 
 
+@pytest.mark.slow
 def test_shuffled_labels_give_chance(tmp_path):
     """With labels drawn at random, accuracy lies inside the 99% interval of guessing."""
     from dsn_lightning.data.needle import Needle

@@ -440,7 +440,9 @@ TUNED = [
 ]  # fmt: skip
 
 
-@pytest.fixture(scope="module", params=[1, 2], ids=["one process", "two processes"])
+@pytest.fixture(
+    scope="module", params=[1, pytest.param(2, marks=pytest.mark.slow)], ids=["one process", "two processes"]
+)
 def tuned(request, needle_root: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
     """A run with everything at once, and the arguments that gave it."""
     root = tmp_path_factory.mktemp("tuned")

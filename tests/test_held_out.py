@@ -151,6 +151,7 @@ def test_a_resumed_run_still_says_what_it_began_from(runs, needle_root, tmp_path
     assert torch.equal(before, hashes_of([*ids_of(needle_root, "train"), *ids_of(needle_root, "val")[:3]]))
 
 
+@pytest.mark.slow
 def test_settings_are_chosen_on_held_out_videos(needle_root, tmp_path, capfd):
     """Two settings of a baseline; what is kept and called best are the figures of the evaluations themselves."""
     choose = load("choose").main

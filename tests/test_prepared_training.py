@@ -5,6 +5,8 @@ import json
 import shutil
 from pathlib import Path
 
+import pytest
+
 from processes import call
 
 SHORT = [
@@ -13,6 +15,7 @@ SHORT = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_copies_and_flow_are_trained_on_and_fused(class_folders: Path, tmp_path: Path):
     root = tmp_path / "videos"
     shutil.copytree(class_folders, root)

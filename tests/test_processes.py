@@ -200,10 +200,10 @@ def test_a_run_of_two_processes_leaves_one_folder(two_processes):
 
 
 def test_each_test_video_counts_once_whatever_the_number_of_processes(two_processes, needle_root, tmp_path):
-    """Seven test videos on one to four processes: the same clip scores, to the last bit, and the same rows."""
+    """Seven test videos on one, three and four processes: the same clip scores, to the last bit, and the same rows."""
     checkpoint = two_processes / "checkpoints" / "last.ckpt"
     found = {}
-    for world in (1, 2, 3, 4):
+    for world in (1, 3, 4):
         call("dsn-evaluate", f"checkpoint={checkpoint}", "dataset=needle", "dataset.num_train=12", "dataset.num_val=6",
              "dataset.num_test=7", f"dataset.root={tmp_path / 'needle'}", f"devices={world}",
              f"hydra.run.dir={world}", cwd=tmp_path)  # fmt: skip
@@ -215,7 +215,7 @@ def test_each_test_video_counts_once_whatever_the_number_of_processes(two_proces
     scores, rows = found[1]
     assert len(scores.video_id) == 7
     assert all(row["videos"] == 7 for row in rows)
-    for world in (2, 3, 4):
+    for world in (3, 4):
         assert found[world][1] == rows
         for name in ("clip_video", "clip_start", "clip_network", "clip_logits", "section_scheme", "section_logits"):
             assert np.array_equal(getattr(found[world][0], name), getattr(scores, name)), name

@@ -90,7 +90,7 @@ def test_metrics_have_one_row_an_epoch(never_stopped):
 inside_an_epoch = []
 
 
-MOMENTS = [*range(3), *(pytest.param(moment, marks=pytest.mark.slow) for moment in range(3, 10))]
+MOMENTS = [*range(2), *(pytest.param(moment, marks=pytest.mark.slow) for moment in range(2, 10))]
 
 
 @pytest.mark.parametrize("moment", MOMENTS)

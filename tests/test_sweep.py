@@ -96,6 +96,7 @@ def processes_in(folder: Path) -> list[int]:
     return found
 
 
+@pytest.mark.slow
 def test_a_job_is_the_run_that_its_command_gives(needle_root, tmp_path):
     arguments = (f"dataset.root={needle_root}", *NEEDLE, *SMALL)
     call("dsn-train", "-m", *arguments, "gamma=0.25,0.5", "sweep.jobs=2", "hydra.sweep.dir=sweep", cwd=tmp_path)
@@ -112,6 +113,7 @@ def test_a_folder_that_holds_a_sweep_takes_no_other(small_sweep):
     assert {path.name: path.read_bytes() for path in small_sweep.iterdir() if path.is_file()} == before
 
 
+@pytest.mark.slow
 def test_a_sweep_may_come_in_batches(needle_root, tmp_path):
     own = [f"dataset.root={needle_root}", *NEEDLE, *SMALL]
     call("dsn-train", "-m", *own, "seed=0,1,2", "hydra.sweeper.max_batch_size=2", "hydra.sweep.dir=sweep", cwd=tmp_path)
@@ -128,6 +130,7 @@ def test_the_grid_is_as_typed(small_sweep):
     assert [job["exit_code"] for job in jobs] == [0, 0, 2, 2]
 
 
+@pytest.mark.slow
 def test_a_mean_over_splits_is_one_command(tmp_path):
     """hmdb51 with three clips a class, trained on each split for an epoch."""
     root = tmp_path / "hmdb51"

@@ -114,6 +114,7 @@ def test_a_sweep_goes_on_with_what_max_time_has_stopped(needle_root, tmp_path):
     assert json.loads(progress.read_text())["epoch"] > before
 
 
+@pytest.mark.slow
 def test_what_several_jobs_need_is_trained_once(needle_root, tmp_path):
     """One baseline and one max-response network for two jobs, which want them at the same time."""
     arguments = [f"dataset.root={needle_root}", *NEEDLE, *TINY, "algorithm=dsn_fixed", "algorithm.warmup_epochs=0",

@@ -267,6 +267,7 @@ def test_a_key_of_one_algorithm_goes_to_the_rows_that_have_it(tmp_path):
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_stream_of_flow_may_have_values_of_its_own(tmp_path):
     overrides = ["dataset=hmdb51", f"dataset.root={tmp_path}", "schedule.lr=0.01", "algorithm.exploration=0.05",
                  "flow.schedule.lr=0.002", "flow.algorithm.exploration=0.1"]  # fmt: skip

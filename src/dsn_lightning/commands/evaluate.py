@@ -34,12 +34,11 @@ def evaluate(cfg: DictConfig) -> None:
     Raises:
         SystemExit: with the exit code of the process that failed.
     """
+    if cfg.fusion is not None:
+        fuse_stored(cfg)
+        return
     run_dir = Path(cfg.run_dir)
     run_dir.mkdir(parents=True, exist_ok=True)
-    if cfg.fusion is not None:
-        with only_run_in(run_dir):
-            fuse_stored(cfg)
-        return
     if 0 < torch.cuda.device_count() < cfg.devices:
         raise UsageError(f"devices={cfg.devices}: this machine has {torch.cuda.device_count()} GPUs")
     if cfg.devices > 1 and not started_as_one_of_many():

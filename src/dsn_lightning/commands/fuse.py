@@ -10,9 +10,9 @@ from rich.console import Console
 
 from dsn_lightning.commands.comparing import write_statistics
 from dsn_lightning.commands.held_out import evaluated
-from dsn_lightning.commands.run import environment, write_json
+from dsn_lightning.commands.run import environment, only_run_in, write_json
 from dsn_lightning.errors import UsageError
-from dsn_lightning.evaluation.fusion import fuse
+from dsn_lightning.evaluation.fusion import Fusion, fuse
 from dsn_lightning.evaluation.outcomes import Evaluation
 from dsn_lightning.evaluation.stored import VIDEO_SCORES, read_evaluation, save_outcomes
 from dsn_lightning.evaluation.table import rich_table, to_csv
@@ -53,6 +53,11 @@ def fuse_stored(cfg: DictConfig) -> None:
     if fusion.unmatched:
         console.print(f"rows left out: {'; '.join(fusion.unmatched)}", soft_wrap=True)
     run_dir.mkdir(parents=True, exist_ok=True)
+    with only_run_in(run_dir):
+        _write(fusion, cfg, run_dir, console)
+
+
+def _write(fusion: Fusion, cfg: DictConfig, run_dir: Path, console: Console) -> None:
     save_outcomes(fusion.evaluation, run_dir / VIDEO_SCORES)
     write_json(run_dir / "results.json", fusion.rows)
     write_atomically(run_dir / "results.csv", to_csv(fusion.rows))
