@@ -24,7 +24,7 @@ setup: .venv/.ready ## make .venv with the pinned dependencies; costs nothing wh
 demo: setup ## Table I on the embedded data set: SEEDS=0,1,2 for more seeds, DATASET=needle_everywhere for the control
 	$(BIN)/python experiments/demo.py --seeds $(SEEDS) --dataset $(DATASET) --output outputs/$(if $(filter needle,$(DATASET)),demo,demo_$(DATASET))
 
-test: setup ## the test suite, without the tests that take minutes
+test: setup ## the test suite, without the longest tests
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
 
 test-all: setup ## every test

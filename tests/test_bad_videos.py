@@ -408,17 +408,21 @@ class Stopping(PyAV):
         return super().probe(path)
 
 
-def test_an_index_that_is_killed_goes_on_and_ends_alike(listed, tmp_path):
-    whole = tmp_path / "whole"
-    index(listed, whole)
+def index_until_killed(listed: Listed, folder: Path, decoder: Stopping) -> None:
     child = os.fork()
     if child == 0:
         try:
-            index(listed, tmp_path / "part", Stopping())
+            index(listed, folder, decoder)
         finally:
             os._exit(1)
     _, status = os.waitpid(child, 0)
     assert os.waitstatus_to_exitcode(status) == 9
+
+
+def test_an_index_that_is_killed_goes_on_and_ends_alike(listed, tmp_path):
+    whole = tmp_path / "whole"
+    index(listed, whole)
+    index_until_killed(listed, tmp_path / "part", Stopping())
     assert not (tmp_path / "part" / INDEX).exists()
     with open(tmp_path / "part" / ".index.journal", "a") as journal:
         journal.write('[2, "00.mp4", {"mark"')  # and torn
@@ -441,12 +445,6 @@ class Failing(Stopping):
 def test_a_passing_failure_is_tried_again(listed, tmp_path):
     assert len(bad_ones(index(listed, tmp_path / "a", PyAV(0.0)))) == 20
     assert len(good_ones(index(listed, tmp_path / "a"))) == 20
-    child = os.fork()
-    if child == 0:
-        try:
-            index(listed, tmp_path / "b", Failing())
-        finally:
-            os._exit(1)
-    os.waitpid(child, 0)
+    index_until_killed(listed, tmp_path / "b", Failing())
     assert "stale file handle" in (tmp_path / "b" / ".index.journal").read_text()
     assert len(good_ones(index(listed, tmp_path / "b"))) == 20

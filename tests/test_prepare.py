@@ -118,6 +118,12 @@ def test_video_with_damage_that_decodes_all_the_same_is_flagged(videos, prepare)
     assert report["totals"]["flagged"] == 1
 
 
+def test_what_training_is_told_to_read_from_is_written_to(videos, prepare, tmp_path):
+    own = [argument for argument in arguments(videos) if not argument.startswith("output=")]
+    prepare(*own, f"dataset.reading.prepared={tmp_path / 'prepared'}")
+    assert (tmp_path / "prepared" / "prepare_report.json").is_file()
+
+
 def test_strict_fails_on_what_the_report_names(videos, prepare):
     prepare(*arguments(videos, "strict=true"), expect=1)
     assert "1 bad, 1 contents on several sides of the split" in prepare.err

@@ -14,7 +14,6 @@ from lightning_fabric.plugins.environments import LightningEnvironment  # type: 
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint
 from pytorch_lightning.strategies import DDPStrategy
-from pytorch_lightning.utilities.seed import isolate_rng
 from torch import Tensor
 
 from dsn_lightning.averaging import AveragedWeights
@@ -36,6 +35,7 @@ from dsn_lightning.commands.run import (
     write_json,
 )
 from dsn_lightning.commands.source import build_source
+from dsn_lightning.commands.tested_beside import tested_beside
 from dsn_lightning.commands.tracked import tracked
 from dsn_lightning.data.bad_videos import BadVideos
 from dsn_lightning.data.datamodule import SUBSETS, SectionClipDataModule
@@ -174,7 +174,7 @@ def _train(cfg: DictConfig, run_dir: Path, tracker: Tracker) -> None:
     seen = trained_on.joined([began, trained_on.hashes_of(videos["train"])])
     if evaluated(cfg) == "val":
         trained_on.check_held_out(seen, videos["val"], where="what this training starts from, or its own videos")
-    others = _tested_beside(recognizer, cfg, data) if cfg.test.enabled else {}
+    others = tested_beside(recognizer, cfg, data) if cfg.test.enabled else {}
     # behind the others, whose state it holds
     limit = seconds_of(cfg.trainer.get("max_time"))
     saving = LastCheckpoint(last, every_n_batches=cfg.checkpoint.every_n_batches, max_time=limit)
@@ -229,33 +229,6 @@ def _train(cfg: DictConfig, run_dir: Path, tracker: Tracker) -> None:
         given = {cfg.algorithm.name: trained, **others}
         device = trainer.strategy.root_device
         evaluate_trained(given, cfg, data, run_dir, device=device, announce=False, tracker=tracker)
-
-
-def _tested_beside(recognizer: Recognizer, cfg: DictConfig, data: SectionClipDataModule) -> dict[str, build.Trained]:
-    """Load what the run's own test compares it with; what does not fit is refused before the training, not behind it.
-
-    Returns:
-        ``baseline``, ``max_response`` -> trained run, where ``cfg.test`` names one.
-
-    Raises:
-        UsageError: says what does not fit.
-    """
-    build.check_tested(recognizer, cfg, where=f"algorithm={cfg.algorithm.name}")
-    given = {}
-    with isolate_rng():  # building networks draws numbers
-        for role in ("baseline", "max_response"):
-            if cfg.test[role] is None or role == cfg.algorithm.name:
-                continue
-            key = f"test.{role}"
-            own = given[role] = build.load_trained(cfg.test[role], role=key, trusted=cfg.get("trust", ()))
-            build.check_role(own, "baseline", key=key)
-            build.check_fits(own, classes=list(data.classes), cfg=cfg, role=key)
-            if evaluated(cfg) == "val":
-                held_out = [video.record.video_id for video in data.videos("val")]
-                trained_on.check_held_out(own.trained_on, held_out, where=f"{key}={own.path}")
-    if cfg.algorithm.name == "dsn_fixed" and "baseline" in given:
-        build.check_shared(recognizer, given["baseline"], fixed="classifier.checkpoint", key="test.baseline")
-    return given
 
 
 def _trainer(
