@@ -7,7 +7,7 @@ DIR is the folder of an evaluation (dsn-evaluate, or a run of dsn-train), one a 
 methods with intervals from one bootstrap over the videos for all methods and seeds, the shares of the
 uniform-to-oracle gap and the headroom. --beside holds another training's evaluations against them, one for each DIR in
 the same order; its classifiers are then named control:dsn and so on. With --output it also writes statistics.json (its
-fields are described in dsn_lightning/evaluation/comparing.py), statistics.md and classes.png.
+fields are described in dsn_lightning/evaluation/statistics_file.py), statistics.md and classes.png.
 """
 
 import argparse
@@ -41,8 +41,8 @@ def main() -> int:
     from dsn_lightning.commands.run import write_json
     from dsn_lightning.errors import UsageError
     from dsn_lightning.evaluation import comparison_table
+    from dsn_lightning.evaluation.figures import class_figure
     from dsn_lightning.files import write_atomically
-    from dsn_lightning.visualize import class_figure
 
     console = Console(width=None if sys.stdout.isatty() else 170)
     try:

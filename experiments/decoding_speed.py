@@ -20,13 +20,14 @@ import av
 import numpy as np
 
 from dsn_lightning.commands.run import environment
-from dsn_lightning.data import decoding
-from dsn_lightning.data.copies import small_copy, write_small_copy
-from dsn_lightning.data.copy_kinds import Small
-from dsn_lightning.data.decoding import Decoder, Frames, PyAV
-from dsn_lightning.data.sections import section_clip_starts
-from dsn_lightning.data.torchcodec import TorchCodec
 from dsn_lightning.errors import UsageError
+from dsn_lightning.prepare.copies import small_copy, write_small_copy
+from dsn_lightning.prepare.copy_kinds import Small
+from dsn_lightning.video import pyav_decoder as decoding
+from dsn_lightning.video.decoder import Decoder, Frames
+from dsn_lightning.video.pyav_decoder import PyAV
+from dsn_lightning.video.sections import section_clip_starts
+from dsn_lightning.video.torchcodec_decoder import TorchCodec
 
 SIZE = (128, 171)
 COSTS = (4, 24, 96, 10**9)

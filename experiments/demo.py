@@ -17,7 +17,7 @@ from pathlib import Path
 from rich.console import Console
 
 from dsn_lightning.commands.planned import quoted
-from dsn_lightning.jobs import Job, run_jobs, start_server
+from dsn_lightning.launch.jobs import Job, run_jobs, start_server
 
 NETWORKS = ("max_response", "baseline", "dsn", "dsn_fixed")
 
@@ -94,9 +94,9 @@ def main() -> int:
     from dsn_lightning.commands.build import build_datamodule
     from dsn_lightning.commands.cli import config_folder
     from dsn_lightning.commands.run import environment, write_json
-    from dsn_lightning.evaluation.table import Row, rich_table, to_csv
+    from dsn_lightning.evaluation.figures import cost_figure
+    from dsn_lightning.evaluation.results import Row, rich_table, to_csv
     from dsn_lightning.files import write_atomically
-    from dsn_lightning.visualize import cost_figure
 
     with initialize_config_dir(config_folder(), version_base="1.3"):
         cfg = compose("train", [f"dataset={arguments.dataset}", "run_dir=unused"])

@@ -13,7 +13,7 @@ from tables import Asked, main
 
 from dsn_lightning.commands.table_plan import MAX_RESPONSE, Evaluation, PaperTable, Part, Planner, Row
 from dsn_lightning.evaluation.beside_paper import METRICS, Record
-from dsn_lightning.visualize import clips_figure
+from dsn_lightning.evaluation.figures import clips_figure
 
 METHODS = {
     "Baseline (random)": ("random", "baseline"),

@@ -25,11 +25,11 @@ import av
 import numpy as np
 from rich.progress import track
 
-from dsn_lightning.data.decoding import PyAV
-from dsn_lightning.data.hmdb51 import Hmdb51
-from dsn_lightning.data.records import VideoRecord
+from dsn_lightning.datasets.hmdb51 import Hmdb51
+from dsn_lightning.datasets.records import VideoRecord
 from dsn_lightning.errors import UsageError
-from dsn_lightning.keyed import keyed_rng
+from dsn_lightning.stateless_random import stateless_rng
+from dsn_lightning.video.pyav_decoder import PyAV
 
 CLASSES = ("brush_hair", "climb_stairs", "golf", "kick_ball", "pour", "pullup", "push", "shoot_bow", "shoot_gun",
            "swing_baseball")  # fmt: skip
@@ -68,7 +68,7 @@ def held_out(name: str, clips: Sequence[VideoRecord], seed: int) -> set[str | No
     """Return films of a class that together have a third of its clips, or a little more."""
     films = sorted({str(record.group) for record in clips})
     held: set[str | None] = set()
-    for i in keyed_rng(seed, name, "held out").permutation(len(films)):
+    for i in stateless_rng(seed, name, "held out").permutation(len(films)):
         if 3 * sum(record.group in held for record in clips) < len(clips):
             held.add(films[i])
     return held
@@ -134,7 +134,7 @@ def main(given: Sequence[str] | None = None) -> int:
     wanted = [(s, label, i) for s, count in NUM_VIDEOS.items() for label in CLASSES for i in range(count)]
     for subset, label, i in track(wanted, "joining"):
         video_id = f"{subset}_{label}_{i}"
-        parts = drawn(label, found[subset], keyed_rng(arguments.seed, video_id))
+        parts = drawn(label, found[subset], stateless_rng(arguments.seed, video_id))
         duration, segments = write_video(videos / f"v_{video_id}.mp4", label, parts)
         marks = [{"label": label, "segment": segment} for segment in segments]
         database[video_id] = {"duration": duration, "subset": subset, "resolution": f"{SIZE[1]}x{SIZE[0]}",

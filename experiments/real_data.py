@@ -23,7 +23,7 @@ from demo import configured, jobs_of
 from rich.console import Console
 
 from dsn_lightning.commands.planned import quoted
-from dsn_lightning.jobs import Job, run_jobs, start_server
+from dsn_lightning.launch.jobs import Job, run_jobs, start_server
 
 SCHEMES = {"hmdb51": (1, 3), "activitynet": (6, 3)}
 
@@ -79,7 +79,7 @@ def main() -> int:
         return 1
 
     from dsn_lightning.commands.run import environment, write_json
-    from dsn_lightning.evaluation.table import Row, markdown_table, rich_table, to_csv
+    from dsn_lightning.evaluation.results import Row, markdown_table, rich_table, to_csv
     from dsn_lightning.files import write_atomically
 
     rows: list[Row] = []

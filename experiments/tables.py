@@ -34,9 +34,9 @@ from dsn_lightning.commands.table_plan import PaperTable, Part, Planner, Row, ch
 from dsn_lightning.commands.table_records import records
 from dsn_lightning.errors import UsageError
 from dsn_lightning.evaluation.beside_paper import Record, from_plain, markdown, reasons, rich_table, to_csv
+from dsn_lightning.evaluation.splits import kind_of_videos
 from dsn_lightning.files import write_atomically
-from dsn_lightning.jobs import run_jobs, start_server
-from dsn_lightning.splits import kind_of_videos
+from dsn_lightning.launch.jobs import run_jobs, start_server
 
 WIDTH = 170  # of tables in files and pipes
 

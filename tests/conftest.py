@@ -13,8 +13,8 @@ import torch
 from filelock import FileLock
 from torch import nn
 
-from dsn_lightning.data.needle import Needle
-from processes import call
+from dsn_lightning.datasets.needle import Needle
+from helpers.processes import call
 
 torch.set_num_threads(1)
 os.environ["OMP_NUM_THREADS"] = "1"  # of the processes that tests start, too
@@ -22,14 +22,14 @@ os.environ["OMP_NUM_THREADS"] = "1"  # of the processes that tests start, too
 
 LONG = (
     "test_sweep",
-    "test_sweep_whole",
+    "test_sweep_to_its_end",
     "test_processes",
     "test_resume",
     "test_prepared_training",
     "test_bad_videos",
     "test_prepare",
     "test_finetuning",
-    "test_activations",
+    "test_frozen_features",
     "test_networks",
     "test_tables",
     "test_every_dataset",

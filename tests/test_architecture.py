@@ -1,98 +1,194 @@
-"""Imports point one way, and every plug-in is found through its YAML alone."""
+"""The rules of the house: which folder may import which, what a name may be, and how long a function is."""
 
 import ast
+import importlib.metadata
+import sys
+from collections import Counter, defaultdict
+from functools import cache
 from pathlib import Path
 
 import pytest
 
-SOURCE = Path(__file__).resolve().parents[1] / "src" / "dsn_lightning"
+ROOT = Path(__file__).resolve().parents[1]
+SOURCE = ROOT / "src"
+PACKAGE = SOURCE / "dsn_lightning"
 
-LAYERS = (  # what a part may import: itself and everything above it in this list
-    {"errors", "files", "paper", "run_configs"},
-    {"runs", "splits"},
-    {"keyed", "metrics", "schedules", "finetuning", "cost", "speed", "weights", "data.sections", "data.records"},
-    {"data"},
-    {"backbones", "estimators", "selection"},
-    {"monitor", "recognizer"},
-    {"dsn"},
-    {"baseline"},
-    {"evaluation", "averaging", "callbacks", "checkpoints", "visualize", "tracking", "wandb_account", "wandb_tables"},
-    {"jobs", "processes", "report"},
-    {"commands"},
-)
+FOLDERS = {  # a folder, or a module of the top level -> what it may import of the package
+    "errors": set(),
+    "files": set(),
+    "paper": set(),
+    "metrics": set(),
+    "schedules": {"errors"},
+    "stateless_random": set(),
+    "datasets": {"errors", "stateless_random"},
+    "video": {"errors", "datasets"},
+    "estimators": set(),
+    "backbones": {"errors"},
+    "observations": {"errors", "backbones"},
+    "selections": {"video", "stateless_random"},
+    "cost": {"errors"},
+    "prepare": {"errors", "files", "datasets", "video"},
+    "data": {"errors", "stateless_random", "datasets", "video", "prepare"},
+    "algorithms": {"errors", "estimators", "metrics", "schedules", "stateless_random"},
+    "runs": {"errors", "files"},
+    "launch": {"errors", "files", "runs", "evaluation"},
+    "training": {"errors", "files", "algorithms", "data", "runs"},
+    "evaluation": {"errors", "files", "algorithms", "cost", "data", "datasets", "metrics", "paper", "selections",
+                   "stateless_random", "video"},
+    "tracking": {"errors", "files", "evaluation", "runs", "video"},
+    "report": {"errors", "files", "evaluation", "paper", "runs", "selections"},
+}  # fmt: skip
+PAPER_IS_SHOWN_IN = {"report", "evaluation/headroom.py", "cost/paper_tables.py"}
+KNOW_HYDRA = {"config", "cli", "hydra_plugins"}
+PLUG_INS = ("dataset", "backbone", "observation", "estimator", "selection")
 
 
-def layer_of(module: str) -> int:
-    parts = module.split(".")
-    for name in (".".join(parts[:2]), parts[0]):
-        for i, layer in enumerate(LAYERS):
-            if name in layer:
-                return i
-    raise AssertionError(f"{module} stands in no layer")
+@cache
+def sources() -> dict[str, ast.Module]:
+    """Return every module of the package and the plug-in by its path below src/."""
+    return {path.relative_to(SOURCE).as_posix(): ast.parse(path.read_text()) for path in sorted(SOURCE.rglob("*.py"))}
 
 
+def module_name(path: str) -> str:
+    return path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+
+
+@cache
 def imports() -> list[tuple[str, str]]:
+    """Return (path, imported module) of every import statement, those inside functions included."""
+    names = {module_name(path) for path in sources()}
     found = []
-    for path in SOURCE.rglob("*.py"):
-        own = path.relative_to(SOURCE).with_suffix("").as_posix().replace("/", ".").removesuffix(".__init__")
-        for node in ast.walk(ast.parse(path.read_text())):
-            names = [node.module] if isinstance(node, ast.ImportFrom) else (
-                [a.name for a in node.names] if isinstance(node, ast.Import) else []
-            )  # fmt: skip
-            found += [(own, name) for name in names if name]
-    return found
+    for path, tree in sources().items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Import):
+                found += [(path, alias.name) for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                submodules = [f"{node.module}.{alias.name}" for alias in node.names]
+                found += [(path, name if name in names else node.module) for name in submodules]
+    return list(dict.fromkeys(found))
 
 
-def test_imports_point_one_way():
-    wrong = [
-        (own, name)
-        for own, name in imports()
-        if name.startswith("dsn_lightning.") and own != "__init__"
-        and layer_of(name.removeprefix("dsn_lightning.")) > layer_of(own)
-    ]  # fmt: skip
+def folder_of(module: str) -> str:
+    """Return the folder, or the module of the top level, that a dotted name of the package lies in."""
+    return module.split(".")[1] if "." in module else ""
+
+
+def test_a_folder_imports_only_what_the_layout_allows():
+    wrong = []
+    for path, name in imports():
+        home, target = folder_of(module_name(path)), folder_of(name)
+        if home in FOLDERS and name.startswith("dsn_lightning.") and target not in FOLDERS[home] | {home}:
+            wrong.append(f"{path}: {name}")
     assert wrong == []
 
 
+@pytest.mark.xfail(reason="commands still to be taken apart", strict=False)
+def test_no_import_circle():
+    names = {module_name(path): path for path in sources()}
+    edges = defaultdict(set)
+    for path, name in imports():
+        home = module_name(path)
+        if name in names and name != home and not home.startswith(f"{name}."):  # a folder's __init__ comes first anyway
+            edges[home].add(name)
+    state: dict[str, int] = {}
+    circles = []
+
+    def visit(name: str, trail: list[str]) -> None:
+        state[name] = 1
+        for other in sorted(edges[name]):
+            if state.get(other) == 1:
+                circles.append([*trail[trail.index(other) :], other] if other in trail else [name, other])
+            elif other not in state:
+                visit(other, [*trail, other])
+        state[name] = 2
+
+    for name in sorted(names):
+        if name not in state:
+            visit(name, [name])
+    assert circles == []
+
+
+@pytest.mark.xfail(reason="commands still to be taken apart", strict=False)
+def test_only_config_and_cli_know_hydra():
+    hydra = {path for path, name in imports() if name.split(".")[0] in ("hydra", "omegaconf")}
+    assert {path for path in hydra if not {part for part in path.split("/")} & KNOW_HYDRA} == set()
+
+
 def test_data_and_models_do_not_know_each_other():
-    models = (
-        "dsn_lightning.backbones",
-        "dsn_lightning.dsn",
-        "dsn_lightning.baseline",
-        "dsn_lightning.recognizer",
+    models, data = {"algorithms", "backbones", "observations", "estimators"}, {"data", "datasets", "video", "prepare"}
+    for path, name in imports():
+        if name.startswith("dsn_lightning."):
+            home, target = folder_of(module_name(path)), folder_of(name)
+            assert not (home in models and target in data), (path, name)
+            assert not (home in data and target in models), (path, name)
+
+
+@pytest.mark.xfail(reason="commands still to be taken apart", strict=False)
+def test_the_paper_is_known_only_where_it_is_shown():
+    users = {path.removeprefix("dsn_lightning/") for path, name in imports() if folder_of(name) == "paper"}
+    wrong = {path for path in users if path not in PAPER_IS_SHOWN_IN and path.split("/")[0] not in PAPER_IS_SHOWN_IN}
+    assert wrong - {"paper/__init__.py"} == set()
+
+
+@pytest.mark.xfail(reason="commands still to be taken apart", strict=False)
+def test_no_class_name_twice():
+    classes = Counter(
+        node.name for tree in sources().values() for node in ast.walk(tree) if isinstance(node, ast.ClassDef)
     )
-    assert [(o, n) for o, n in imports() if o.startswith("data") and n.startswith(models)] == []
-    assert [
-        (o, n) for o, n in imports() if o in ("dsn", "baseline", "recognizer") and n.startswith("dsn_lightning.data")
-    ] == []
+    assert [name for name, count in classes.items() if count > 1] == []
 
 
-def test_only_commands_know_hydra():
-    assert {o for o, n in imports() if n.split(".")[0] in ("hydra", "omegaconf")} <= {
-        o for o, _ in imports() if o.startswith("commands")
-    }
+@pytest.mark.xfail(reason="commands still to be taken apart", strict=False)
+def test_no_module_name_twice_and_none_that_hides_another_package():
+    stems = Counter(Path(path).stem for path in sources() if not path.endswith("__init__.py"))
+    stems -= Counter(dict.fromkeys((), 1))
+    assert [name for name, count in stems.items() if count > 1] == []
+    distributions = set(importlib.metadata.packages_distributions())
+    assert [name for name in stems if name in sys.stdlib_module_names or name in distributions] == []
 
 
-def test_dsn_stays_short():
-    assert len((SOURCE / "dsn.py").read_text().splitlines()) <= 200
+@pytest.mark.xfail(reason="commands still to be taken apart", strict=False)
+def test_functions_are_short_and_take_few_parameters():
+    long, wide = [], []
+    for path, tree in sources().items():
+        for node in ast.walk(tree):
+            if not isinstance(node, ast.FunctionDef):
+                continue
+            lines = (node.end_lineno or 0) - node.lineno + 1
+            arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+            count = len([a for a in arguments if a.arg not in ("self", "cls")])
+            if lines > 60:
+                long.append(f"{path}: {node.name} ({lines} lines)")
+            if count > 8 and node.name != "__init__":
+                wide.append(f"{path}: {node.name} ({count} parameters)")
+    assert long == []
+    assert wide == []
 
 
-@pytest.mark.parametrize("group", ["dataset", "backbone", "observation", "estimator", "selection"])
-def test_every_plug_in_has_a_target_that_exists(group):
+@pytest.mark.xfail(reason="formatting still to be taken apart", strict=False)
+def test_no_formatting_is_skipped():
+    assert [path for path in sources() if "# fmt: " in (SOURCE / path).read_text()] == []
+
+
+@pytest.mark.parametrize("group", PLUG_INS)
+def test_every_plug_in_targets_a_public_name_that_exists(group):
+    from dsn_lightning.commands import resolvers
     from hydra import compose, initialize_config_dir
     from hydra.utils import get_class, get_method
     from omegaconf import OmegaConf
 
-    from dsn_lightning.commands import resolvers
-
     resolvers.register()
-    conf = SOURCE.parents[1] / "conf"
+    conf = ROOT / "conf"
     for path in sorted((conf / group).glob("*.yaml")):
         value = f"[{path.stem}]" if group == "selection" else path.stem
-        own = ["backbone.network._target_=conftest.MeanClassifier"] if path.stem == "custom" else []  # the user's
+        changes = ["backbone.network._target_=conftest.MeanClassifier"] if path.stem == "custom" else []  # the user's
         with initialize_config_dir(str(conf), version_base="1.3"):
-            cfg = compose("train", [f"{group}={value}", "run_dir=x", *own])
+            cfg = compose("train", [f"{group}={value}", "run_dir=x", *changes])
         part = OmegaConf.to_container(cfg[group], resolve=True)
         if group == "selection":
             part = part[path.stem]
         target = part.get("_target_") or part["network"]["_target_"]
         assert (get_method if group == "estimator" else get_class)(target)
+        if path.stem != "custom":
+            package, folder, _ = target.split(".")  # no file's name
+            assert (package, (PACKAGE / folder).is_dir()) == ("dsn_lightning", True)

@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 
 class ProcessLauncher(Launcher):
-    """Runs jobs through `dsn_lightning.jobs`.
+    """Runs jobs through `dsn_lightning.launch.jobs`.
 
     Args:
         jobs: how many run at the same time.

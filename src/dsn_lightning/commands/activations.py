@@ -11,14 +11,14 @@ from omegaconf import DictConfig
 from torch import Tensor, nn
 from torch.fx.experimental.optimization import fuse
 
-from dsn_lightning.data.activations import Activations, compute
+from dsn_lightning.algorithms.dsn import DSN
+from dsn_lightning.algorithms.recognizer import Recognizer
 from dsn_lightning.data.datamodule import SUBSETS, SectionClipDataModule
-from dsn_lightning.data.modality import CHANNELS
-from dsn_lightning.data.records import Subset
-from dsn_lightning.dsn import DSN
+from dsn_lightning.datasets.records import Subset
 from dsn_lightning.errors import UsageError
 from dsn_lightning.evaluation.scores import weights_hash
-from dsn_lightning.recognizer import Recognizer
+from dsn_lightning.prepare.frozen_features import Activations, compute
+from dsn_lightning.video.modality import CHANNELS
 
 
 def networks_of(recognizers: Sequence[Recognizer]) -> list[nn.Module]:

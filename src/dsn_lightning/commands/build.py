@@ -10,6 +10,9 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from torch import Tensor, nn
 
+from dsn_lightning.algorithms.finetuning import FineTuning
+from dsn_lightning.algorithms.recognizer import Recognizer
+from dsn_lightning.backbones.weights import WeightsError, load_into, read_weights
 from dsn_lightning.commands import trained_on
 from dsn_lightning.commands.networks import (
     REFUSALS,
@@ -22,15 +25,12 @@ from dsn_lightning.commands.networks import (
 )
 from dsn_lightning.commands.source import build_source
 from dsn_lightning.commands.trust import refuse_foreign_code
-from dsn_lightning.cost import count_macs
+from dsn_lightning.cost.macs import count_macs
 from dsn_lightning.data.datamodule import SectionClipDataModule
-from dsn_lightning.data.modality import FLOW_MEAN
-from dsn_lightning.data.transforms import Crop
 from dsn_lightning.errors import UsageError
 from dsn_lightning.evaluation.scores import weights_hash
-from dsn_lightning.finetuning import FineTuning
-from dsn_lightning.recognizer import Recognizer
-from dsn_lightning.weights import WeightsError, load_into, read_weights
+from dsn_lightning.video.crops import Crop
+from dsn_lightning.video.modality import FLOW_MEAN
 
 RECORD_KEY = "dsn_lightning"
 """Where a checkpoint holds the run's configuration and classes, as plain dicts and lists."""

@@ -11,10 +11,10 @@ from dsn_lightning.commands.cli import config_folder
 from dsn_lightning.commands.compose import compose_anew
 from dsn_lightning.commands.run import write_json
 from dsn_lightning.evaluation import comparison_table
-from dsn_lightning.evaluation.comparing import compare_runs, summary
-from dsn_lightning.evaluation.outcomes import Evaluation
-from dsn_lightning.evaluation.statistics import Study
-from dsn_lightning.selection import Selection
+from dsn_lightning.evaluation.outcomes import StoredEvaluation
+from dsn_lightning.evaluation.statistics_file import compare_runs, summary
+from dsn_lightning.evaluation.study import Study
+from dsn_lightning.selections.scheme import Selection
 
 
 def known_selections() -> list[Selection]:
@@ -43,7 +43,7 @@ def compare_folders(
     )  # fmt: skip
 
 
-def write_statistics(evaluation: Evaluation, run_dir: Path, *, number: int, console: Console) -> dict[str, Any]:
+def write_statistics(evaluation: StoredEvaluation, run_dir: Path, *, number: int, console: Console) -> dict[str, Any]:
     """Write ``statistics.json`` of one evaluation, print its main part and return it.
 
     Args:

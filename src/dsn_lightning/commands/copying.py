@@ -9,12 +9,12 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from dsn_lightning.data.copies import estimate_bytes, is_current, remove_partial, write_copy
-from dsn_lightning.data.copy_kinds import Kind
-from dsn_lightning.data.decoding import Decoder
-from dsn_lightning.data.pool import run_each
-from dsn_lightning.data.video_info import VideoInfo
 from dsn_lightning.errors import UsageError
+from dsn_lightning.prepare.copies import estimate_bytes, is_current, remove_partial, write_copy
+from dsn_lightning.prepare.copy_kinds import Kind
+from dsn_lightning.prepare.worker_pool import run_each
+from dsn_lightning.video.decoder import Decoder
+from dsn_lightning.video.video_info import VideoInfo
 
 Videos = Sequence[tuple[Path, VideoInfo]]
 

@@ -11,7 +11,7 @@ from rich.table import Table
 from dsn_lightning.commands.cost_tables import as_json, cost_table, print_table
 from dsn_lightning.commands.measuring import check_measuring, measured, print_measured
 from dsn_lightning.commands.networks import NetworkCost, as_list, clip_shape, count_classifier, count_observation
-from dsn_lightning.cost import VideoCost
+from dsn_lightning.cost.macs import VideoCost
 from dsn_lightning.errors import UsageError
 
 _OF_A_TABLE = ("table", "format")

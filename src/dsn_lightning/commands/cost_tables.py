@@ -9,7 +9,7 @@ from rich.table import Table
 
 from dsn_lightning.commands.compose import compose_anew
 from dsn_lightning.commands.networks import count_classifier, count_observation
-from dsn_lightning.cost import VideoCost
+from dsn_lightning.cost.macs import VideoCost
 from dsn_lightning.errors import UsageError
 from dsn_lightning.paper import paper_table
 

@@ -16,9 +16,9 @@ from dsn_lightning.commands.held_out import evaluated
 from dsn_lightning.commands.measuring import measured
 from dsn_lightning.commands.networks import as_list, count_classifier, count_observation, input_shape
 from dsn_lightning.commands.source import build_source
-from dsn_lightning.cost import VideoCost
+from dsn_lightning.cost.macs import VideoCost
 from dsn_lightning.errors import UsageError
-from dsn_lightning.selection import Scheme, Selection
+from dsn_lightning.selections.scheme import Scheme, Selection
 
 NUM_CLASSES = {"ucf101": 101, "hmdb51": 51, "thumos14": 101, "activitynet": 200}
 OFFICIAL_VIDEOS = {  # training, test: of the owners' lists (split 1), where the data set is not there to be counted

@@ -19,7 +19,7 @@ from dsn_lightning.commands.run import keep_lightning_quiet, only_run_in
 from dsn_lightning.commands.tracked import tracked
 from dsn_lightning.commands.trust import refuse_foreign_code
 from dsn_lightning.errors import UsageError
-from dsn_lightning.processes import run_processes
+from dsn_lightning.launch.processes import run_processes
 
 ROLES = ("checkpoint", "baseline", "dsn_fixed", "max_response")
 """Keys that name checkpoints: of a DSN run, a baseline, a DSN-f run, and a baseline of the observation trunk."""

@@ -10,6 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.progress import track
 
+from dsn_lightning.algorithms.dsn import DSN
 from dsn_lightning.commands import build
 from dsn_lightning.commands.activations import share_frozen_blocks, use_activations
 from dsn_lightning.commands.comparing import write_statistics
@@ -18,22 +19,21 @@ from dsn_lightning.commands.networks import modality
 from dsn_lightning.commands.processes import process_rank
 from dsn_lightning.commands.run import environment, write_json
 from dsn_lightning.commands.trained_on import among, check_held_out
-from dsn_lightning.cost import VideoCost, macs_per_clip
+from dsn_lightning.cost.macs import VideoCost, macs_per_clip
 from dsn_lightning.data.datamodule import SectionClipDataModule
-from dsn_lightning.data.modality import CHANNELS
-from dsn_lightning.dsn import DSN
 from dsn_lightning.errors import UsageError
-from dsn_lightning.evaluation.evaluation import Evaluation
+from dsn_lightning.evaluation.details import EvaluationDetails
+from dsn_lightning.evaluation.figures import class_figure, contact_sheets, cost_figure, sheet_videos
 from dsn_lightning.evaluation.outcomes import evaluation_of
+from dsn_lightning.evaluation.results import Row, evaluate_rows, rich_table, to_csv
 from dsn_lightning.evaluation.scores import ClipScores
 from dsn_lightning.evaluation.scoring import Networks, Stopwatch, crops_seen, score_videos
+from dsn_lightning.evaluation.splits import kind_of_videos
 from dsn_lightning.evaluation.stored import CLIP_SCORES
-from dsn_lightning.evaluation.table import Row, evaluate_rows, rich_table, to_csv
 from dsn_lightning.files import write_atomically
-from dsn_lightning.selection import Scheme, Selection
-from dsn_lightning.splits import kind_of_videos
-from dsn_lightning.tracking import Tracker
-from dsn_lightning.visualize import class_figure, contact_sheets, cost_figure, sheet_videos
+from dsn_lightning.selections.scheme import Scheme, Selection
+from dsn_lightning.tracking.loggers import Tracker
+from dsn_lightning.video.modality import CHANNELS
 
 
 def evaluate_trained(
@@ -167,7 +167,7 @@ def evaluate_trained(
         role, leader = next(iter(given.items()))
         step = leader.recognizer.global_step
         tracker.log_evaluation(
-            Evaluation(rows, scores, selections, schemes, consensus, videos, data.reader, role, step, subset)
+            EvaluationDetails(rows, scores, selections, schemes, consensus, videos, data.reader, role, step, subset)
         )
     console.print(f"written: {run_dir}")
     return rows

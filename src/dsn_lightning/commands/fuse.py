@@ -12,14 +12,14 @@ from dsn_lightning.commands.comparing import write_statistics
 from dsn_lightning.commands.held_out import evaluated
 from dsn_lightning.commands.run import environment, only_run_in, write_json
 from dsn_lightning.errors import UsageError
+from dsn_lightning.evaluation.figures import class_figure, cost_figure
 from dsn_lightning.evaluation.fusion import Fusion, fuse
-from dsn_lightning.evaluation.outcomes import Evaluation
+from dsn_lightning.evaluation.outcomes import StoredEvaluation
+from dsn_lightning.evaluation.results import rich_table, to_csv
+from dsn_lightning.evaluation.splits import kind_of_videos
 from dsn_lightning.evaluation.stored import VIDEO_SCORES, read_evaluation, save_outcomes
-from dsn_lightning.evaluation.table import rich_table, to_csv
 from dsn_lightning.files import write_atomically
-from dsn_lightning.selection import Selection
-from dsn_lightning.splits import kind_of_videos
-from dsn_lightning.visualize import class_figure, cost_figure
+from dsn_lightning.selections.scheme import Selection
 
 _NOT_FOR_FUSION = ("checkpoint", "baseline", "dsn_fixed", "max_response", "test.M", "test.N", "dataset.root", "logger")
 
@@ -79,7 +79,7 @@ def _write(fusion: Fusion, cfg: DictConfig, run_dir: Path, console: Console) -> 
     console.print(f"written: {run_dir}")
 
 
-def _read(name: str, selections: Sequence[Selection]) -> Evaluation:
+def _read(name: str, selections: Sequence[Selection]) -> StoredEvaluation:
     try:
         return replace(read_evaluation(Path(name).expanduser(), selections), name=name)
     except UsageError as error:

@@ -2,10 +2,10 @@
 
 from omegaconf import DictConfig, OmegaConf
 
-from dsn_lightning.data.index import prepare_alone
-from dsn_lightning.data.records import Subset, VideoSource
+from dsn_lightning.datasets.records import Subset, VideoSource
 from dsn_lightning.errors import UsageError
-from dsn_lightning.splits import held_out_name
+from dsn_lightning.evaluation.splits import held_out_name
+from dsn_lightning.prepare.video_index import prepare_alone
 
 
 def evaluated(cfg: DictConfig) -> Subset:

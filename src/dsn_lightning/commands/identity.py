@@ -12,10 +12,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from dsn_lightning.commands import shared
 from dsn_lightning.errors import UsageError
-from dsn_lightning.runs import find_runs
+from dsn_lightning.runs.reading import find_runs
 
 _OF_SAMPLERS = ("gamma", "exploration", "sampler_optimizer", "sampler_schedule")
-"""Arguments of `dsn_lightning.dsn.DSN`."""
+"""Arguments of `dsn_lightning.algorithms.DSN`."""
 
 Known = Mapping[str, str]
 """Checkpoints that are not there yet -> what their training will be known by."""

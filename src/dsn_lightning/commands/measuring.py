@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.table import Table
 
 from dsn_lightning.commands.networks import ClipShape, build_classifier, build_observation, clip_shape
+from dsn_lightning.cost.speed import PRECISIONS, device_name, measure
 from dsn_lightning.errors import UsageError
-from dsn_lightning.speed import PRECISIONS, device_name, measure
 
 
 def check_measuring(cfg: DictConfig) -> None:

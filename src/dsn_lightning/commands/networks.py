@@ -10,9 +10,9 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
-from dsn_lightning.cost import count_parameters, macs_per_clip
-from dsn_lightning.data.modality import CHANNELS, FLOW_STD
+from dsn_lightning.cost.macs import count_parameters, macs_per_clip
 from dsn_lightning.errors import UsageError
+from dsn_lightning.video.modality import CHANNELS, FLOW_STD
 
 REFUSALS = (UsageError, InstantiationException, RuntimeError, ValueError, AssertionError, TypeError)
 """What networks raise that are not made for such clips."""

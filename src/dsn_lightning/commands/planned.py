@@ -19,7 +19,7 @@ from omegaconf import OmegaConf
 from dsn_lightning.commands import shared
 from dsn_lightning.commands.compose import compose_anew
 from dsn_lightning.commands.identity import is_trained
-from dsn_lightning.jobs import Job
+from dsn_lightning.launch.jobs import Job
 
 TRAIN, EVALUATE, SHARED = "dsn-train", "dsn-evaluate", "shared"
 

@@ -17,16 +17,16 @@ from rich.console import Console
 from dsn_lightning.commands.copying import make_copies
 from dsn_lightning.commands.source import build_source
 from dsn_lightning.commands.summary import print_summary
-from dsn_lightning.data.copies import remove_partial, replacing
-from dsn_lightning.data.copy_kinds import Flow, Kind, Small
-from dsn_lightning.data.decoding import Decoder
-from dsn_lightning.data.flow import check_opencv
-from dsn_lightning.data.index import index_videos, prepared_folder
-from dsn_lightning.data.pool import DiskFullError, disk_is_full
-from dsn_lightning.data.records import VideoSource
-from dsn_lightning.data.report import SUBSETS, Records, dataset_report
-from dsn_lightning.data.video_info import VideoInfo
+from dsn_lightning.datasets.records import VideoSource
 from dsn_lightning.errors import UsageError
+from dsn_lightning.prepare.copies import remove_partial, replacing
+from dsn_lightning.prepare.copy_kinds import Flow, Kind, Small
+from dsn_lightning.prepare.dataset_report import SUBSETS, Records, dataset_report
+from dsn_lightning.prepare.optical_flow import check_opencv
+from dsn_lightning.prepare.video_index import index_videos, prepared_folder
+from dsn_lightning.prepare.worker_pool import DiskFullError, disk_is_full
+from dsn_lightning.video.decoder import Decoder
+from dsn_lightning.video.video_info import VideoInfo
 
 REPORT = "prepare_report.json"
 STEPS = ("check", "transcode", "flow")

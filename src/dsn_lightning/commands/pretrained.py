@@ -10,14 +10,14 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor, nn
 
+from dsn_lightning.algorithms.dsn import DSN
+from dsn_lightning.algorithms.recognizer import Recognizer
+from dsn_lightning.backbones.weights import State, WeightsError, load_into, read_weights, tensors_of
 from dsn_lightning.commands.build import RECORD_KEY, Trained, check_classes, check_fits, load_trained
 from dsn_lightning.commands.networks import classifies, modality, observation_weights
 from dsn_lightning.commands.trained_on import hashes_of, joined
-from dsn_lightning.data.modality import CHANNELS
-from dsn_lightning.dsn import DSN
 from dsn_lightning.errors import UsageError
-from dsn_lightning.recognizer import Recognizer
-from dsn_lightning.weights import State, WeightsError, load_into, read_weights, tensors_of
+from dsn_lightning.video.modality import CHANNELS
 
 _FREE = ("channels_last", "frozen_blocks", "dropout")
 """Arguments of networks with which the same weights fit."""

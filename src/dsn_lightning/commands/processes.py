@@ -7,8 +7,8 @@ import tempfile
 def process_rank() -> int:
     """Return the number of this process among all that train together; 0 is the one that writes.
 
-    ``RANK`` is set by torchrun and by `dsn_lightning.processes`, ``SLURM_PROCID`` by srun; ``NODE_RANK`` by hand, for
-    the process that starts a node's.
+    ``RANK`` is set by torchrun and by `dsn_lightning.launch.processes`, ``SLURM_PROCID`` by srun; ``NODE_RANK`` by
+    hand, for the process that starts a node's.
     """
     place = os.environ.get("RANK") or (os.environ.get("SLURM_PROCID") if _under_srun() else None)
     return int(place or os.environ.get("NODE_RANK") or 0)

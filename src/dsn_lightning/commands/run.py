@@ -16,10 +16,10 @@ from typing import Any
 import torch
 from filelock import FileLock, Timeout
 
+from dsn_lightning.cost.speed import cpu_name
 from dsn_lightning.errors import UsageError
 from dsn_lightning.files import write_atomically
-from dsn_lightning.speed import cpu_name
-from dsn_lightning.tracking import STOPPED_BY_SIGTERM, exit_code_of
+from dsn_lightning.runs.exit_codes import STOPPED_BY_SIGTERM, exit_code_of
 
 _LIGHTNINGS_ADVICE = (
     ".*does not have many workers.*",

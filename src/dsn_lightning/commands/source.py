@@ -3,7 +3,7 @@
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from dsn_lightning.data.records import VideoSource
+from dsn_lightning.datasets.records import VideoSource
 
 _NOT_THE_SOURCES = ("fps", "modality", "reading")
 """Keys of a data set that say how its videos are read."""

@@ -16,9 +16,9 @@ from dsn_lightning.commands.cli import refuse_old_sweep, stop
 from dsn_lightning.commands.run import only_run_in, write_json
 from dsn_lightning.commands.shared import stopped_early
 from dsn_lightning.errors import UsageError
+from dsn_lightning.evaluation.splits import mean_over_splits, splits_of, to_csv
 from dsn_lightning.files import write_atomically
-from dsn_lightning.jobs import Job, run_jobs
-from dsn_lightning.splits import mean_over_splits, splits_of, to_csv
+from dsn_lightning.launch.jobs import Job, run_jobs
 
 
 def run_sweep(folder: Path, jobs: Sequence[dict[str, Any]], *, at_once: int, resume: bool, first_job: int = 0) -> None:

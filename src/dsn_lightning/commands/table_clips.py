@@ -14,11 +14,11 @@ from dsn_lightning.commands.build import build_datamodule
 from dsn_lightning.commands.estimates import first_of
 from dsn_lightning.commands.held_out import evaluated, name_in_results
 from dsn_lightning.commands.run import write_json
+from dsn_lightning.evaluation.figures import contact_sheets, most_and_least
 from dsn_lightning.evaluation.scores import ClipScores
+from dsn_lightning.evaluation.splits import kind_of_videos
 from dsn_lightning.files import write_atomically
-from dsn_lightning.selection import softmax
-from dsn_lightning.splits import kind_of_videos
-from dsn_lightning.visualize import contact_sheets, most_and_least
+from dsn_lightning.selections.scheme import softmax
 
 
 def show_clips(

@@ -9,7 +9,7 @@ from dsn_lightning.commands.estimates import Costs
 from dsn_lightning.commands.held_out import name_in_results
 from dsn_lightning.commands.planned import Command, reason_of_failure
 from dsn_lightning.commands.table_plan import PaperTable, Part, Planner, Row
-from dsn_lightning.cost import VideoCost
+from dsn_lightning.cost.macs import VideoCost
 from dsn_lightning.evaluation.beside_paper import Record
 from dsn_lightning.paper import literature, paper_table
 

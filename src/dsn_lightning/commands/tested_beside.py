@@ -3,10 +3,10 @@
 from omegaconf import DictConfig
 from pytorch_lightning.utilities.seed import isolate_rng
 
+from dsn_lightning.algorithms.recognizer import Recognizer
 from dsn_lightning.commands import build, trained_on
 from dsn_lightning.commands.held_out import evaluated
 from dsn_lightning.data.datamodule import SectionClipDataModule
-from dsn_lightning.recognizer import Recognizer
 
 
 def tested_beside(recognizer: Recognizer, cfg: DictConfig, data: SectionClipDataModule) -> dict[str, build.Trained]:

@@ -16,9 +16,8 @@ from pytorch_lightning.callbacks import Callback, ModelCheckpoint
 from pytorch_lightning.strategies import DDPStrategy
 from torch import Tensor
 
-from dsn_lightning.averaging import AveragedWeights
-from dsn_lightning.callbacks import EpochLog, MetricsFile, RunProgress, Throughput
-from dsn_lightning.checkpoints import AtomicCheckpointIO, CheckpointRecord, LastCheckpoint, Stopped
+from dsn_lightning.algorithms.recognizer import Recognizer
+from dsn_lightning.backbones.weights import WeightsError, load_into, read_weights, tensors_of
 from dsn_lightning.commands import build, shared, trained_on
 from dsn_lightning.commands.activations import use_activations
 from dsn_lightning.commands.announcing import announcement, say_stopped, what_lacks
@@ -37,14 +36,15 @@ from dsn_lightning.commands.run import (
 from dsn_lightning.commands.source import build_source
 from dsn_lightning.commands.tested_beside import tested_beside
 from dsn_lightning.commands.tracked import tracked
-from dsn_lightning.data.bad_videos import BadVideos
 from dsn_lightning.data.datamodule import SUBSETS, SectionClipDataModule
 from dsn_lightning.errors import UsageError
 from dsn_lightning.files import write_atomically
-from dsn_lightning.processes import STARTED_HERE, run_processes
-from dsn_lightning.recognizer import Recognizer
-from dsn_lightning.tracking import Tracker
-from dsn_lightning.weights import WeightsError, load_into, read_weights, tensors_of
+from dsn_lightning.launch.processes import STARTED_HERE, run_processes
+from dsn_lightning.tracking.loggers import Tracker
+from dsn_lightning.training.bad_videos import BadVideos
+from dsn_lightning.training.callbacks import EpochLog, MetricsFile, RunProgress, Throughput
+from dsn_lightning.training.checkpoints import AtomicCheckpointIO, CheckpointRecord, LastCheckpoint, Stopped
+from dsn_lightning.training.weight_average import AveragedWeights
 
 
 def train(cfg: DictConfig) -> None:

@@ -9,9 +9,18 @@ from omegaconf import OmegaConf
 
 from dsn_lightning.errors import UsageError
 
-_MODULES = ("dsn_lightning.backbones", "dsn_lightning.estimators", "dsn_lightning.schedules", "dsn_lightning.dsn",
-            "dsn_lightning.baseline", "dsn_lightning.data", "torch.optim", "torchvision.models")  # fmt: skip
-_FUNCTIONS = ("dsn_lightning.estimators", "dsn_lightning.dsn", "torchvision.models")
+_MODULES = (
+    "dsn_lightning.algorithms",
+    "dsn_lightning.backbones",
+    "dsn_lightning.datasets",
+    "dsn_lightning.estimators",
+    "dsn_lightning.observations",
+    "dsn_lightning.schedules",
+    "dsn_lightning.video",
+    "torch.optim",
+    "torchvision.models",
+)
+_FUNCTIONS = ("dsn_lightning.estimators", "torchvision.models")
 """Where functions count as well as classes; elsewhere some write files."""
 
 

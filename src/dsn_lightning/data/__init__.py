@@ -1,1 +1,1 @@
-"""Records, section/clip positions, decoding, transforms, data sets and the data module."""
+"""The data module: videos as batches of section clips."""

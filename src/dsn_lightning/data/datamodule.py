@@ -15,27 +15,27 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader
 
-from dsn_lightning.data.activations import Activations, View
-from dsn_lightning.data.clips import (
+from dsn_lightning.data.batches import BatchShares, EpochOrder
+from dsn_lightning.data.loader import ClipLoader, outlive_signals
+from dsn_lightning.data.section_clips import SectionClips, collate
+from dsn_lightning.datasets.records import Subset, VideoRecord, VideoSource
+from dsn_lightning.errors import UsageError
+from dsn_lightning.prepare.copies import CopyProber, flow_copy, small_copy
+from dsn_lightning.prepare.frozen_features import Activations, View
+from dsn_lightning.prepare.video_index import good_ones, index_videos, prepare_alone, prepared_folder
+from dsn_lightning.video.clip_reader import (
     ClipReader,
     DecodedFrames,
     FlowFrames,
     FrameCache,
     FrameReader,
-    SectionClips,
     Video,
-    collate,
     place_on_time_line,
 )
-from dsn_lightning.data.copies import CopyProber, flow_copy, small_copy
-from dsn_lightning.data.decoding import Decoder, PyAV
-from dsn_lightning.data.index import good_ones, index_videos, prepare_alone, prepared_folder
-from dsn_lightning.data.loader import ClipLoader, outlive_signals
-from dsn_lightning.data.order import BatchShares, EpochOrder
-from dsn_lightning.data.records import Subset, VideoRecord, VideoSource
-from dsn_lightning.data.transforms import Crop
-from dsn_lightning.data.video_info import VideoError, VideoInfo
-from dsn_lightning.errors import UsageError
+from dsn_lightning.video.crops import Crop
+from dsn_lightning.video.decoder import Decoder
+from dsn_lightning.video.pyav_decoder import PyAV
+from dsn_lightning.video.video_info import VideoError, VideoInfo
 
 SUBSETS: tuple[Subset, ...] = ("train", "val", "test")
 _TIME_OUTS = 10

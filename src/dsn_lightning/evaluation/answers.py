@@ -7,11 +7,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dsn_lightning.data.sections import IntArray
-from dsn_lightning.dsn import Consensus, consensus_log_probabilities
+from dsn_lightning.algorithms.dsn import Consensus, consensus_log_probabilities
+from dsn_lightning.evaluation.results import Row
 from dsn_lightning.evaluation.scores import ClipScores
-from dsn_lightning.evaluation.table import Row
-from dsn_lightning.selection import Scheme, Selection, VideoScores, softmax
+from dsn_lightning.selections.scheme import Scheme, Selection, VideoScores, softmax
+from dsn_lightning.video.sections import IntArray
 
 
 @dataclass(frozen=True)

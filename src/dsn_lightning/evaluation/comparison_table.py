@@ -5,7 +5,7 @@ from typing import Any
 
 from rich.table import Table
 
-from dsn_lightning.splits import kind_of_videos
+from dsn_lightning.evaluation.splits import kind_of_videos
 
 Entry = Mapping[str, Any]
 

@@ -12,9 +12,9 @@ import torch
 from numpy.typing import NDArray
 
 from dsn_lightning.errors import UsageError
-from dsn_lightning.evaluation.outcomes import NOT_WANTED, Evaluation, Method, Outcome
-from dsn_lightning.evaluation.table import FIELDS, Row, mean_metrics
-from dsn_lightning.selection.surest import Surest
+from dsn_lightning.evaluation.outcomes import NOT_WANTED, Method, Outcome, StoredEvaluation
+from dsn_lightning.evaluation.results import FIELDS, Row, mean_metrics
+from dsn_lightning.selections.most_confident import MostConfident
 
 _MATCHED = ("selection", "classifier", "M", "N", "clips", "crops")
 _SUMMED = ("gmacs_classifier", "gmacs_observation", "gmacs", "seconds_per_video")
@@ -30,7 +30,7 @@ class Fusion:
         unmatched: methods that some stream lacks, each with the reason.
     """
 
-    evaluation: Evaluation
+    evaluation: StoredEvaluation
     left_out: list[str]
     unmatched: list[str]
 
@@ -40,7 +40,7 @@ class Fusion:
         return [outcome.row for outcome in self.evaluation.outcomes.values()]
 
 
-def fuse(streams: Sequence[Evaluation], weights: Sequence[float], *, name: str = "fusion") -> Fusion:
+def fuse(streams: Sequence[StoredEvaluation], weights: Sequence[float], *, name: str = "fusion") -> Fusion:
     """Average the streams' class probabilities, video by video, for each method that all of them have.
 
     A row is the same in two streams if selection, classifier, M, N, clips and crops are. Where a method draws at
@@ -62,7 +62,7 @@ def fuse(streams: Sequence[Evaluation], weights: Sequence[float], *, name: str =
     outcomes: dict[Method, Outcome] = {}
     unmatched = [f"{stream.name}: {reason}" for stream in streams for reason in stream.left_out]
     for method in dict.fromkeys(method for stream in streams for method in stream.outcomes):
-        if method.selection == Surest.name:  # each stream's surest clips are not those of both
+        if method.selection == MostConfident.name:  # each stream's surest clips are not those of both
             continue
         matching = [stream.outcomes[method] for stream in streams if method in stream.outcomes]
         if len(matching) < len(streams) or len({_key(outcome.row) for outcome in matching}) > 1:
@@ -81,7 +81,7 @@ def fuse(streams: Sequence[Evaluation], weights: Sequence[float], *, name: str =
         raise UsageError(
             f"fusion: {_names(streams)} share no row; a row is the same if {', '.join(_MATCHED)} are the same{why}"
         )
-    evaluation = Evaluation(
+    evaluation = StoredEvaluation(
         name, streams[0].classes, streams[0].video_id[places[0]], targets,
         test={field: _joined([stream.test.get(field) for stream in streams], numbers=True) for field in streams[0].test}
         | {"fusion_weights": "+".join(f"{w:g}" for w in share)},
@@ -99,7 +99,7 @@ def weighted_mean(probabilities: Sequence[NDArray[np.float32]], share: Sequence[
     return np.asarray(sum(w * p for w, p in zip(share, probabilities, strict=True)), np.float32)
 
 
-def common_videos(streams: Sequence[Evaluation]) -> tuple[list[NDArray[np.int64]], list[str]]:
+def common_videos(streams: Sequence[StoredEvaluation]) -> tuple[list[NDArray[np.int64]], list[str]]:
     """Return, for each stream, the places of the videos that all have, in the same order; and the ids of the others."""
     ids = [[str(v) for v in stream.video_id] for stream in streams]
     shared = set(ids[0]).intersection(*ids[1:])
@@ -113,7 +113,7 @@ def common_videos(streams: Sequence[Evaluation]) -> tuple[list[NDArray[np.int64]
     return places, sorted(set().union(*ids) - shared)
 
 
-def _check(streams: Sequence[Evaluation], weights: Sequence[float]) -> None:
+def _check(streams: Sequence[StoredEvaluation], weights: Sequence[float]) -> None:
     if len(streams) < 2:
         raise UsageError(f"fusion: takes two or more evaluations, given is {len(streams)}")
     if len(weights) != len(streams):
@@ -142,7 +142,7 @@ def _key(row: Row) -> tuple[Any, ...]:
     return tuple(row[name] for name in _MATCHED)
 
 
-def _networks(streams: Sequence[Evaluation]) -> dict[str, str]:
+def _networks(streams: Sequence[StoredEvaluation]) -> dict[str, str]:
     """Return what stands for the weights of each network of all streams."""
     names = dict.fromkeys(name for stream in streams for name in stream.networks)
     return {name: "+".join(s.networks[name] for s in streams if name in s.networks) for name in names}
@@ -170,5 +170,5 @@ def _joined(values: Sequence[Any], *, numbers: bool = False) -> Any:
     return "+".join(map(str, different)) if numbers or all(isinstance(v, str) for v in different) else None
 
 
-def _names(streams: Sequence[Evaluation]) -> str:
+def _names(streams: Sequence[StoredEvaluation]) -> str:
     return " and ".join(stream.name for stream in streams)

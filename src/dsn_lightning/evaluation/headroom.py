@@ -6,15 +6,15 @@ from typing import Any
 import numpy as np
 
 from dsn_lightning.evaluation.outcomes import Method
-from dsn_lightning.evaluation.statistics import Estimate, Study
-from dsn_lightning.evaluation.table import is_fused
+from dsn_lightning.evaluation.results import is_fused
+from dsn_lightning.evaluation.study import IntervalEstimate, Study
 from dsn_lightning.paper import paper_table
-from dsn_lightning.selection.surest import Surest
+from dsn_lightning.selections.most_confident import MostConfident
 
 SMALLEST_GAP = 0.01
 """A gap below one point is not divided by: the share would be noise."""
 
-GAINS = ("oracle", "oracle_video", "dense", Surest.name)
+GAINS = ("oracle", "oracle_video", "dense", MostConfident.name)
 """What is held against uniform clips of the same classifier in a headroom check."""
 
 _TOLD = {"top1": "top-1", "map": "mAP"}
@@ -33,10 +33,10 @@ class Share:
         reason: why there is no share; None where there is.
     """
 
-    share: Estimate | None
-    gap: Estimate
-    low: Estimate
-    high: Estimate
+    share: IntervalEstimate | None
+    gap: IntervalEstimate
+    low: IntervalEstimate
+    high: IntervalEstimate
     reason: str | None
 
     def as_json(self) -> dict[str, Any]:
@@ -155,7 +155,7 @@ def headroom(study: Study, *, classifier: str = "baseline") -> list[dict[str, An
     return found
 
 
-def _verdict(study: Study, uniform: Method, figures: dict[str, dict[str, Estimate]]) -> str:
+def _verdict(study: Study, uniform: Method, figures: dict[str, dict[str, IntervalEstimate]]) -> str:
     """Say what the figures mean for someone who has not trained a sampler yet."""
     told = {figure: own for figure, own in figures.items() if figure in _TOLD}
 
@@ -167,8 +167,8 @@ def _verdict(study: Study, uniform: Method, figures: dict[str, dict[str, Estimat
         return (
             f"{bound}: {study.num_videos} videos do not tell that from nothing, so no sampler can help this classifier"
         )
-    without = f"the clips of which the classifier is surest, chosen without the label, gain {gains(Surest.name)}"
-    above = [own[Surest.name].low > 0 for own in told.values()]
+    without = f"the clips of which the classifier is surest, chosen without the label, gain {gains(MostConfident.name)}"
+    above = [own[MostConfident.name].low > 0 for own in told.values()]
     if all(above):
         return f"{bound}; {without}: there is something to learn"
     if any(above):

@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsn_lightning.errors import UsageError
+from dsn_lightning.evaluation.results import FIELDS, Row, draw_probabilities, hit_counts
 from dsn_lightning.evaluation.scores import ClipScores
-from dsn_lightning.evaluation.table import FIELDS, Row, draw_probabilities, hit_counts
-from dsn_lightning.selection import Scheme, Selection, VideoScores
-from dsn_lightning.selection.surest import Surest
-from dsn_lightning.splits import FIGURES as ROW_FIGURES
+from dsn_lightning.evaluation.splits import FIGURES as ROW_FIGURES
+from dsn_lightning.selections.most_confident import MostConfident
+from dsn_lightning.selections.scheme import Scheme, Selection, VideoScores
 
 
 @dataclass(frozen=True, order=True)
@@ -55,7 +55,7 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class StoredEvaluation:
     """One evaluation: the outcomes of all its methods on the same V videos.
 
     Attributes:
@@ -65,7 +65,8 @@ class Evaluation:
         targets: (V, J), positive at the labels.
         test: how the test was made; evaluations go together only if it is the same.
         networks: hashes of the weights that gave the scores, by name.
-        outcomes: by method; where the oracle is, also `Surest` with the same classifier and scheme, which has no row.
+        outcomes: by method; where the oracle is, also `MostConfident` with the same classifier and scheme, which has
+            no row.
         left_out: methods of the results that could not be worked out again, with the reason.
     """
 
@@ -116,7 +117,9 @@ def outcome_of(
     return Outcome(np.stack(draws), hits, held, selection.sampler, row)
 
 
-def evaluation_of(name: str, rows: Sequence[Row], scores: ClipScores, selections: Iterable[Selection]) -> Evaluation:
+def evaluation_of(
+    name: str, rows: Sequence[Row], scores: ClipScores, selections: Iterable[Selection]
+) -> StoredEvaluation:
     """Return the outcomes behind the rows of a ``results.json``, from the clip scores that it came from.
 
     Args:
@@ -140,11 +143,11 @@ def evaluation_of(name: str, rows: Sequence[Row], scores: ClipScores, selections
         except KeyError:
             left_out.append(f"{method}: the scores of what it keeps are not stored; had it other settings?")
         if method.selection == "oracle":  # its candidates are scored, so this is known as well
-            surest = Surest()
+            surest = MostConfident()
             described = {**row, **dict.fromkeys(ROW_FIGURES), "top5": None, "selection": surest.name}
             own = replace(method, selection=surest.name)
             outcomes[own] = outcome_of(scores, videos, surest, scheme, described)
-    return Evaluation(
+    return StoredEvaluation(
         name=name,
         classes=tuple(str(c) for c in scores.classes),
         video_id=scores.video_id,
@@ -156,7 +159,7 @@ def evaluation_of(name: str, rows: Sequence[Row], scores: ClipScores, selections
     )
 
 
-def align(evaluations: Sequence[Evaluation]) -> list[Evaluation]:
+def align(evaluations: Sequence[StoredEvaluation]) -> list[StoredEvaluation]:
     """Return the evaluations with their videos in the first one's order and with the methods that all have.
 
     Raises:
@@ -180,7 +183,7 @@ def align(evaluations: Sequence[Evaluation]) -> list[Evaluation]:
     return [_only(own, shared) for own in aligned]
 
 
-def beside(own: Evaluation, label: str, other: Evaluation) -> Evaluation:
+def beside(own: StoredEvaluation, label: str, other: StoredEvaluation) -> StoredEvaluation:
     """Return ``own`` with the methods of another training's evaluation on the same videos, for a control.
 
     Their classifiers get names such as ``control:dsn``. What answers with the same networks in both is left out of the
@@ -218,7 +221,7 @@ def beside(own: Evaluation, label: str, other: Evaluation) -> Evaluation:
     )  # fmt: skip
 
 
-def _in_order_of(first: Evaluation, own: Evaluation, *, of_another: bool = False) -> Evaluation:
+def _in_order_of(first: StoredEvaluation, own: StoredEvaluation, *, of_another: bool = False) -> StoredEvaluation:
     """Return ``own`` with the videos of ``first``.
 
     Args:
@@ -250,7 +253,7 @@ def _in_order_of(first: Evaluation, own: Evaluation, *, of_another: bool = False
     )  # fmt: skip
 
 
-def _refuse_other_rows(method: Method, evaluations: Sequence[Evaluation]) -> None:
+def _refuse_other_rows(method: Method, evaluations: Sequence[StoredEvaluation]) -> None:
     first = evaluations[0]
     for own in evaluations[1:]:
         for field in _SAME:
@@ -261,7 +264,7 @@ def _refuse_other_rows(method: Method, evaluations: Sequence[Evaluation]) -> Non
                 )
 
 
-def _only(own: Evaluation, methods: Sequence[Method]) -> Evaluation:
+def _only(own: StoredEvaluation, methods: Sequence[Method]) -> StoredEvaluation:
     left_out = [f"{method}: not in every evaluation" for method in own.outcomes if method not in methods]
     return replace(
         own,

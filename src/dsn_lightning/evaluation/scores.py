@@ -15,8 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from dsn_lightning.dsn import Consensus, consensus_log_probabilities
-from dsn_lightning.selection import Scheme, VideoScores
+from dsn_lightning.algorithms.dsn import Consensus, consensus_log_probabilities
+from dsn_lightning.selections.scheme import Scheme, VideoScores
 
 
 @dataclass(frozen=True)

@@ -12,14 +12,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from dsn_lightning.data.clips import ClipReader, Video, label_vector
-from dsn_lightning.data.sections import IntArray
-from dsn_lightning.data.transforms import Crop
-from dsn_lightning.data.video_info import VideoError
-from dsn_lightning.dsn import DSN, Consensus
+from dsn_lightning.algorithms.dsn import DSN, Consensus
+from dsn_lightning.algorithms.recognizer import Recognizer
+from dsn_lightning.data.section_clips import label_vector
 from dsn_lightning.evaluation.scores import ClipScores, join_crops, weights_hash
-from dsn_lightning.recognizer import Recognizer
-from dsn_lightning.selection import Scheme, Selection
+from dsn_lightning.selections.scheme import Scheme, Selection
+from dsn_lightning.video.clip_reader import ClipReader, Video
+from dsn_lightning.video.crops import Crop
+from dsn_lightning.video.sections import IntArray
+from dsn_lightning.video.video_info import VideoError
 
 _CLIPS_AT_ONCE = 64
 

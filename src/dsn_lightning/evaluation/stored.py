@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from dsn_lightning.errors import UsageError
-from dsn_lightning.evaluation.outcomes import NOT_WANTED, Evaluation, Method, Outcome, evaluation_of
+from dsn_lightning.evaluation.outcomes import NOT_WANTED, Method, Outcome, StoredEvaluation, evaluation_of
+from dsn_lightning.evaluation.results import Row, is_fused
 from dsn_lightning.evaluation.scores import ClipScores
-from dsn_lightning.evaluation.table import Row, is_fused
-from dsn_lightning.selection import Selection
+from dsn_lightning.selections.scheme import Selection
 
 CLIP_SCORES = "clip_scores.npz"
 VIDEO_SCORES = "video_scores.npz"
@@ -34,7 +34,7 @@ def stored_scores(folder: Path) -> Path | None:
     return file if file.is_file() else None
 
 
-def read_evaluation(folder: Path, selections: Iterable[Selection]) -> Evaluation:
+def read_evaluation(folder: Path, selections: Iterable[Selection]) -> StoredEvaluation:
     """Read the folder of a run or of dsn-evaluate.
 
     Args:
@@ -60,11 +60,11 @@ def read_evaluation(folder: Path, selections: Iterable[Selection]) -> Evaluation
         raise UsageError(f"{folder}: cannot be read as an evaluation ({error}); evaluate it again") from error
 
 
-def save_outcomes(evaluation: Evaluation, path: Path) -> None:
+def save_outcomes(evaluation: StoredEvaluation, path: Path) -> None:
     """Write what each method made of each video, as ``video_scores.npz``; the file appears whole or not at all.
 
-    Its columns are those of `Evaluation`; ``outcomes`` holds a JSON object a method, and ``probabilities_0`` and so on
-    their float32 (D, V, J). Hits are not kept: where scores are fused, they apply to no clip.
+    Its columns are those of `StoredEvaluation`; ``outcomes`` holds a JSON object a method, and ``probabilities_0`` and
+    so on their float32 (D, V, J). Hits are not kept: where scores are fused, they apply to no clip.
     """
     rows = [json.dumps({**vars(m), "sampler": o.sampler, "row": o.row}) for m, o in evaluation.outcomes.items()]
     partial = path.with_name(f".{path.stem}.partial.npz")
@@ -81,7 +81,7 @@ def save_outcomes(evaluation: Evaluation, path: Path) -> None:
     partial.replace(path)
 
 
-def load_outcomes(path: Path, rows: Sequence[Row], selections: Iterable[Selection]) -> Evaluation:
+def load_outcomes(path: Path, rows: Sequence[Row], selections: Iterable[Selection]) -> StoredEvaluation:
     """Read ``video_scores.npz``, those of the methods that are among the selections.
 
     Raises:
@@ -99,7 +99,7 @@ def load_outcomes(path: Path, rows: Sequence[Row], selections: Iterable[Selectio
                 outcomes[method] = Outcome(file[f"probabilities_{i}"], None, None, own["sampler"], own["row"])
             else:
                 left_out.append(f"{method}: {NOT_WANTED}")
-        return Evaluation(
+        return StoredEvaluation(
             name=str(path.parent),
             classes=tuple(str(c) for c in file["classes"]),
             video_id=file["video_id"],

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dsn_lightning.errors import UsageError
-from dsn_lightning.runs import read_configs, read_histories
+from dsn_lightning.runs.reading import read_configs, read_histories
 
 Json = dict[str, Any]
 
@@ -21,7 +21,7 @@ class Run:
     Attributes:
         name: its path below the folder that was given.
         folder: where it is, or would be.
-        state: see `dsn_lightning.runs`.
+        state: see `dsn_lightning.runs.reading`.
         error: why it failed, where that is known.
         seconds: how long it took.
         config: its configuration with dotted names; empty where there is none.

@@ -13,8 +13,8 @@ from dsn_lightning.errors import UsageError
 from dsn_lightning.evaluation import comparison_table
 from dsn_lightning.evaluation.stored import stored_scores
 from dsn_lightning.report.collect import Source
-from dsn_lightning.report.results import Result, by_folder
-from dsn_lightning.report.tables import NAMES, NOTHING, Cell, Table
+from dsn_lightning.report.page_tables import NAMES, NOTHING, Cell, Table
+from dsn_lightning.report.result_rows import Result, by_folder
 
 Compare = Callable[[Sequence[Path]], dict[str, Any]]
 """Makes the content of ``statistics.json`` of the folders of evaluations, one a seed."""

@@ -25,10 +25,7 @@ from dsn_lightning.report.comparisons import (
     evaluations_of,
     not_in_tables,
 )
-from dsn_lightning.report.figures import Figure, Legend, curves, frontiers
-from dsn_lightning.report.pictures import LIMIT, Sheet, scaled_to_fit, sheets_of
-from dsn_lightning.report.results import Result, results_of
-from dsn_lightning.report.tables import (
+from dsn_lightning.report.page_tables import (
     Table,
     escape_markdown,
     paper_note,
@@ -37,6 +34,9 @@ from dsn_lightning.report.tables import (
     to_csv,
     to_markdown,
 )
+from dsn_lightning.report.pictures import LIMIT, Sheet, scaled_to_fit, sheets_of
+from dsn_lightning.report.plots import Figure, Legend, curves, frontiers
+from dsn_lightning.report.result_rows import Result, results_of
 
 NUM_SHEETS = 20
 """Evaluations whose clips are shown unless told otherwise."""

@@ -6,10 +6,10 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
+from dsn_lightning.evaluation.figures import sheet_videos
 from dsn_lightning.evaluation.scores import ClipScores
 from dsn_lightning.report.chart import nice_ticks
-from dsn_lightning.selection import softmax
-from dsn_lightning.visualize import sheet_videos
+from dsn_lightning.selections.scheme import softmax
 
 _HEIGHT, _FOOT, _WIDTH = 46, 18, 420  # of the drawing; the foot holds the seconds
 

@@ -1,0 +1,181 @@
+"""Dynamic Sampling Networks: the paper's equations and Algorithm 1, in its order.
+
+See *Dynamic Sampling Networks for Efficient Action Recognition in Videos* by Zheng, Liu, Lu and Wang. A video is cut
+into M sections of N clips; the observation network (theta) gives a policy over a section's clips (Eq. 3), one clip a
+section is kept, and the classifier (phi) sees only the kept ones (Eq. 4).
+
+Shapes: B videos, M sections, N clips a section, C channels, T frames, H W pixels, J classes.
+"""
+
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from dsn_lightning.algorithms.policy_monitor import PolicyMonitor
+from dsn_lightning.algorithms.recognizer import MakeOptimizer, Recognizer, evaluating
+from dsn_lightning.estimators.estimate import Estimate, sample_actions
+from dsn_lightning.estimators.greedy_baseline import reinforce_with_greedy_baseline
+from dsn_lightning.schedules import Schedule
+
+Consensus = Literal["probabilities", "logits"]
+
+
+def keep(clips: Tensor, action: Tensor) -> Tensor:
+    """G: of clips (B, M, N, ...) the one that the action (B, M) keeps in each section: (B, M, ...) (Eq. 1)."""
+    index = action.reshape(*action.shape, *[1] * (clips.dim() - 2)).expand(*action.shape, 1, *clips.shape[3:])
+    return clips.gather(2, index).squeeze(2)
+
+
+def consensus_log_probabilities(logits: Tensor, *, consensus: Consensus = "probabilities") -> Tensor:
+    """log H: a video's class scores from those of its kept clips (Eq. 4).
+
+    Args:
+        logits: classifier output for each kept clip, (..., M, J).
+        consensus: ``probabilities`` averages the clips' probabilities, ``logits`` their logits.
+
+    >>> clips = torch.tensor([[[0.8, 0.2], [0.4, 0.6]]]).log()
+    >>> consensus_log_probabilities(clips).exp()
+    tensor([[0.6000, 0.4000]])
+    """
+    if consensus == "logits":
+        return logits.mean(-2).log_softmax(-1)
+    return logits.log_softmax(-1).logsumexp(-2) - math.log(logits.shape[-2])
+
+
+def video_cross_entropy(log_probabilities: Tensor, targets: Tensor) -> Tensor:
+    """Cross-entropy of log H (B, J) with targets (B, J) of sum 1 (Eq. 5; its sign is minus, lambda is weight decay)."""
+    return -(targets * log_probabilities).sum(-1).mean()
+
+
+def clip_reward(logits: Tensor, targets: Tensor, *, gamma: float) -> Tensor:
+    """R(A): the true class's score if the clip's own top-1 is right, else -gamma (Eq. 6).
+
+    With several labels a clip is right when its top-1 is one of them, and that class's score counts.
+
+    Args:
+        logits: classifier output for single clips, (..., J).
+        targets: one-hot or multi-hot labels of their videos, (..., J).
+        gamma: penalty for a wrong prediction, >= 0.
+
+    >>> scores = torch.tensor([[0.75, 0.25], [0.25, 0.75]]).log()
+    >>> clip_reward(scores, torch.tensor([[1.0, 0.0], [1.0, 0.0]]), gamma=0.5)
+    tensor([ 0.7500, -0.5000])
+    """
+    score, answer = logits.softmax(-1).max(-1)
+    right = targets.gather(-1, answer[..., None]).squeeze(-1) > 0
+    return torch.where(right, score, -gamma)
+
+
+class DSN(Recognizer):
+    """Algorithm 1 in manual optimisation: a classifier step, then a sampler step, on each batch.
+
+    Args:
+        classifier: phi, normalised clips (B, C, T, H, W) -> logits (B, J).
+        observation: theta, normalised section clips (..., N, C, T, H, W) -> policy logits (..., N) (Eq. 3).
+        sampler_optimizer: makes theta's optimiser from its parameter groups.
+        classifier_optimizer: makes phi's; None fixes the classifier, bit for bit (the paper's DSN-f).
+        sampler_schedule: of theta's learning rate; None takes phi's.
+        estimator: of the policy gradient; see `dsn_lightning.estimators.estimate`.
+        gamma: the penalty of Eq. 6, >= 0.
+        consensus: see `consensus_log_probabilities`.
+        warmup_epochs: epochs in which the classifier alone learns, from clips drawn evenly ("pre-training the
+            classification module before the optimization of the sampling module", Sec. IV-A).
+        exploration: weight of the policy's entropy in the sampler's objective; the paper has none.
+        **shared: arguments of `Recognizer`.
+    """
+
+    def __init__(
+        self,
+        classifier: nn.Module,
+        observation: nn.Module,
+        *,
+        sampler_optimizer: MakeOptimizer,
+        classifier_optimizer: MakeOptimizer | None,
+        sampler_schedule: Schedule | None = None,
+        estimator: Callable[..., Estimate] = reinforce_with_greedy_baseline,
+        gamma: float,
+        consensus: Consensus = "probabilities",
+        warmup_epochs: int = 0,
+        exploration: float = 0.0,
+        **shared: Any,
+    ) -> None:
+        super().__init__(**shared)
+        self.classifier = classifier.requires_grad_(False) if classifier_optimizer is None else classifier
+        self.observation = observation
+        self.make_sampler_optimizer = sampler_optimizer
+        self.make_classifier_optimizer = classifier_optimizer
+        self.estimator = estimator
+        self.gamma = gamma
+        self.consensus: Consensus = consensus
+        self.warmup_epochs = warmup_epochs
+        self.schedules["sampler"] = sampler_schedule or self.schedules["classifier"]
+        self.optimizer_names = ["sampler"] if classifier_optimizer is None else ["sampler", "classifier"]
+        self.exploration = exploration
+        self.monitor = PolicyMonitor()
+
+    def configure_optimizers(self) -> list[torch.optim.Optimizer]:
+        """Return theta's optimiser and, unless it is fixed, phi's."""
+        optimizers = [self.make_sampler_optimizer(self.parameter_groups("sampler"))]
+        if self.make_classifier_optimizer is not None:
+            optimizers.append(self.make_classifier_optimizer(self.parameter_groups("classifier")))
+        return optimizers
+
+    def train(self, mode: bool = True) -> "DSN":
+        """Set the training mode; a fixed classifier stays in eval mode, batch-norm's running statistics included."""
+        super().train(mode)
+        if self.make_classifier_optimizer is None:
+            self.classifier.eval()
+        return self
+
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> None:
+        """Algorithm 1, lines 4-15, for one batch of section clips (B, M, N, C, T, H, W)."""
+        clips, targets = batch["clips"], batch["targets"]  # line 4
+        sampler, *classifier = self.optimizer_list()
+        warming_up = self.current_epoch < self.warmup_epochs
+        if warming_up:
+            log_policy = torch.zeros(clips.shape[:3], device=clips.device).log_softmax(-1)
+        else:
+            log_policy = self.policy_logits(clips).log_softmax(-1)  # (B, M, N): Eq. 3, lines 6 and 11
+        if classifier:  # line 5
+            action = sample_actions(log_policy, self.uniforms(batch["video_id"], clips.shape[1], "action/classifier"))
+            log_probabilities = self.classify_video(keep(clips, action))  # lines 6, 7
+            loss = video_cross_entropy(log_probabilities, targets)
+            self.update(classifier[0], loss, batch_idx, name="classifier")  # line 8
+        if warming_up:
+            return
+        estimate = self.estimator(  # lines 12, 13; a fresh A: phi has just been trained on line 6's
+            log_policy,
+            uniforms=self.uniforms(batch["video_id"], clips.shape[1], "action/sampler"),
+            reward=partial(self.reward, clips, targets),
+        )
+        entropy = -(log_policy.exp() * log_policy).sum(-1).mean()
+        self.update(sampler, estimate.loss - self.exploration * entropy, batch_idx, name="sampler")  # line 14
+        self.monitor.update(log_policy.detach(), estimate, self.num_videos)
+
+    def policy_logits(self, clips: Tensor) -> Tensor:
+        """Return Eq. 3 before its softmax for uint8 section clips (B, M, N, C, T, H, W): (B, M, N)."""
+        return self.observation(self.normalize(clips)).float()
+
+    def classify_video(self, kept: Tensor) -> Tensor:
+        """Return log H (B, J) for the kept clips (B, M, C, T, H, W) (Eq. 4)."""
+        return consensus_log_probabilities(self.classify(kept), consensus=self.consensus)
+
+    @torch.no_grad()
+    def reward(self, clips: Tensor, targets: Tensor, action: Tensor, where: Tensor | None = None) -> Tensor:
+        """Return R of an action in each section, (B, M); 0 where the mask ``where`` does not hold (Eq. 6)."""
+        where = torch.ones_like(action, dtype=torch.bool) if where is None else where
+        rewards = torch.zeros(action.shape, device=clips.device)
+        if where.any():
+            video, section = where.nonzero(as_tuple=True)
+            with evaluating(self.classifier):
+                logits = self.classify(clips[video, section, action[where]])  # (K, J)
+            rewards[where] = clip_reward(logits, targets[video], gamma=self.gamma)
+        return rewards
+
+    def predict(self, batch: dict[str, Any]) -> Tensor:
+        """Return log H (B, J), keeping the most probable clip of each section."""
+        return self.classify_video(keep(batch["clips"], self.policy_logits(batch["clips"]).argmax(-1)))

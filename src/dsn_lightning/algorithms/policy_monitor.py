@@ -1,0 +1,77 @@
+"""Watches the policy while it learns, and notices when it has collapsed."""
+
+import math
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+from dsn_lightning.estimators.estimate import Estimate
+
+
+class PolicyMonitor(Metric):
+    """Statistics of the policy over an epoch.
+
+    `compute` returns ``entropy`` (nats), ``reward``, ``right`` (share of sampled clips with R > -gamma, seen as
+    R > 0), ``baseline``, ``advantage_std``, ``agreement`` (share of sections with A = B, where Eq. 11 has no
+    gradient) and ``position_share`` (N,), how often each position is the most probable one.
+    """
+
+    full_state_update = False
+    total: Tensor
+    sums: Tensor
+    positions: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_state("total", torch.zeros(()), dist_reduce_fx="sum")
+        self.add_state("sums", torch.zeros(7), dist_reduce_fx="sum")
+        self.add_state("positions", torch.zeros(0), dist_reduce_fx="sum")
+
+    def update(self, log_policy: Tensor, estimate: Estimate, num_videos: int | None = None) -> None:
+        """Add one step: the policy (B, M, N) and what the estimator made of it; the first ``num_videos`` count."""
+        log_policy = log_policy[:num_videos]
+        estimate = Estimate(estimate.loss, *(part[:num_videos] for part in estimate[1:]))
+        greedy = log_policy.argmax(-1)
+        advantage = estimate.reward - estimate.baseline
+        entropy = -(log_policy.exp() * log_policy).sum(-1)
+        per_section = (
+            entropy,
+            estimate.reward,
+            estimate.reward > 0,
+            estimate.baseline,
+            advantage,
+            advantage**2,
+            estimate.action == greedy,
+        )
+        counts = torch.bincount(greedy.flatten(), minlength=log_policy.shape[-1])
+        if not len(self.positions):
+            self.positions = torch.zeros_like(counts, dtype=torch.float32)
+        self.positions = self.positions + counts
+        self.sums = self.sums + torch.stack([x.float().sum() for x in per_section])
+        self.total = self.total + greedy.numel()
+
+    def compute(self) -> dict[str, Tensor]:
+        """Return the statistics; see the class."""
+        entropy, reward, right, baseline, mean, square, agreement = self.sums / self.total
+        return {
+            "entropy": entropy,
+            "reward": reward,
+            "right": right,
+            "baseline": baseline,
+            "advantage_std": (square - mean**2).clamp(min=0).sqrt(),
+            "agreement": agreement,
+            "position_share": self.positions / self.total,
+        }
+
+
+def has_collapsed(statistics: dict[str, Tensor]) -> bool:
+    """Whether the policy chooses the same position in practically every section, and is sure of it.
+
+    Then A = B, every advantage of Eq. 11 is 0, and the sampler has stopped learning for good.
+
+    >>> has_collapsed({"entropy": torch.tensor(0.001), "position_share": torch.tensor([0.0, 1.0, 0.0])})
+    True
+    """
+    share = statistics["position_share"]
+    return bool(len(share) > 1 and share.max() > 0.98 and statistics["entropy"] < 0.05 * math.log(len(share)))

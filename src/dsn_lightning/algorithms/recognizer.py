@@ -1,0 +1,228 @@
+"""What every trained recogniser shares: normalisation, manual optimisation, learning rates, validation metrics."""
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
+
+from dsn_lightning.algorithms.finetuning import FineTuning
+from dsn_lightning.metrics import EpochMeans, VideoMetrics, states_of_all, take_state
+from dsn_lightning.schedules import Schedule
+from dsn_lightning.stateless_random import stateless_seed, stateless_uniforms
+
+MakeOptimizer = Callable[[list[dict[str, Any]]], torch.optim.Optimizer]
+"""Makes an optimiser from parameter groups."""
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Put ``module`` into eval mode and give each of its parts its own mode back afterwards."""
+    modes = [(part, part.training) for part in module.modules()]
+    module.eval()
+    try:
+        yield
+    finally:
+        for part, training in modes:
+            part.training = training
+
+
+class Recognizer(pl.LightningModule):
+    """Base of `DSN` and `Baseline`.
+
+    Args:
+        schedule: factor on the learning rates as a function of the epoch.
+        mean: of each channel, on pixel values in [0, 1].
+        std: of each channel, likewise.
+        seed: key of all random numbers that are drawn in training.
+        gradient_clip: largest 2-norm of an optimiser's gradient; None leaves it alone. (Lightning's own flag does
+            not work in manual optimisation.)
+        accumulate: batches whose gradients are averaged before a step, >= 1.
+        finetuning: what stays frozen, and the optimisers' parameter groups.
+
+    A step's gradient is the mean over its videos, however they are spread over processes and accumulated batches.
+    """
+
+    classifier: nn.Module
+    observation: nn.Module  # DSN's
+    optimizer_names: Sequence[str]  # in the order of `configure_optimizers`
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        *,
+        schedule: Schedule,
+        mean: Sequence[float],
+        std: Sequence[float],
+        seed: int = 0,
+        gradient_clip: float | None = None,
+        accumulate: int = 1,
+        finetuning: FineTuning | None = None,
+    ) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.schedules = {"classifier": schedule, "sampler": schedule}
+        self.seed = seed
+        self.gradient_clip = gradient_clip
+        self.accumulate = accumulate
+        self.finetuning = finetuning or FineTuning()
+        self.register_buffer("mean", 255 * torch.tensor(mean).view(-1, 1, 1, 1), persistent=False)
+        self.register_buffer("std", 255 * torch.tensor(std).view(-1, 1, 1, 1), persistent=False)
+        self.validation_metrics = VideoMetrics()
+        names, quantities = ("classifier", "sampler"), ("loss", "gradient_norm", "lr")
+        figures = [f"train/{name}_{quantity}" for name in names for quantity in quantities]
+        figures += [f"train/{name}_head_lr" for name in names if self.finetuning.head_lr_of(name) is not None]
+        self.means = EpochMeans(figures)
+        self.num_videos = 0  # of this process in the present batch
+        self.videos_in_step = {"classifier": 0, "sampler": 0}  # of this process since the optimiser's last step
+
+    @abstractmethod
+    def predict(self, batch: dict[str, Any]) -> Tensor:
+        """Return log H, the video-level log-probabilities (B, J), for a batch of test clips."""
+
+    def network(self, name: str) -> nn.Module:
+        """Return the network that the optimiser ``name`` trains."""
+        return self.observation if name == "sampler" else self.classifier
+
+    def parameter_groups(self, name: str) -> list[dict[str, Any]]:
+        """Return what the optimiser ``name`` is made from; see `FineTuning.groups`."""
+        return self.finetuning.groups(self.network(name), name=name)
+
+    def setup(self, stage: str) -> None:
+        """Freeze what is to be frozen, before Lightning wraps the networks and asks for the optimisers.
+
+        Raises:
+            UsageError: a network that is to be trained has nothing to train.
+        """
+        if stage == "fit":
+            self.finetuning.freeze(self)
+            for name in self.optimizer_names:
+                self.parameter_groups(name)
+
+    def on_train_start(self) -> None:
+        """Set the modes, which Lightning leaves as they are; it calls ``eval()`` and puts them back in validation."""
+        self.train()
+
+    def train(self, mode: bool = True) -> "Recognizer":
+        """Set the training mode; frozen batch-norm layers stay in eval mode."""
+        super().train(mode)
+        self.finetuning.keep_frozen(self)
+        return self
+
+    def normalize(self, clips: Tensor) -> Tensor:
+        """Turn uint8 clips (..., C, T, H, W) into floats of about zero mean and unit variance.
+
+        Clips of activations, which are float16, are made float32.
+        """
+        return clips.float() if clips.is_floating_point() else (clips - self.mean) / self.std
+
+    def classify(self, clips: Tensor) -> Tensor:
+        """Return the classifier's logits (..., J) for uint8 clips (..., C, T, H, W)."""
+        logits = self.classifier(self.normalize(clips).flatten(0, -5)).float()
+        return logits.unflatten(0, clips.shape[:-4])
+
+    def optimizer_list(self) -> list[Any]:
+        """Return the optimisers in the order of `configure_optimizers`."""
+        optimizers = self.optimizers()
+        return optimizers if isinstance(optimizers, list) else [optimizers]
+
+    def update(self, optimizer: Any, loss: Tensor, batch_idx: int, *, name: str) -> None:
+        """Add the gradient of ``loss`` and, when a group of ``accumulate`` batches is complete, make a step.
+
+        Args:
+            optimizer: of the network ``name``.
+            loss: mean over this process's videos.
+            batch_idx: number of the batch in its epoch.
+            name: ``classifier`` or ``sampler``.
+        """
+        self.means.update(f"train/{name}_loss", loss.detach(), self.num_videos)
+        self.videos_in_step[name] += self.num_videos
+        processes = self.trainer.world_size  # which DDP averages over
+        self.manual_backward(loss * (self.num_videos * processes))
+        self._share_statistics(self.network(name))
+        if self.ends_group(batch_idx):
+            optimizer.step()
+            optimizer.zero_grad()
+
+    def _share_statistics(self, network: nn.Module) -> None:
+        """Give all processes the mean of their running batch statistics, each weighted by its videos in this batch.
+
+        DDP would give them the first one's before each forward pass, but not in Lightning's manual optimisation, where
+        it takes every pass for one without gradient synchronisation.
+        """
+        norms = [part for part in network.modules() if isinstance(part, _NormBase) and part.training]
+        buffers = [b for part in norms for b in (part.running_mean, part.running_var) if b is not None]
+        if self.trainer.world_size == 1 or not buffers:
+            return
+        flat = torch.cat([*(b.flatten() for b in buffers), buffers[0].new_ones(1)]) * self.num_videos
+        flat = self.trainer.strategy.reduce(flat, reduce_op="sum")
+        parts = (flat[:-1] / flat[-1]).split([b.numel() for b in buffers])
+        for buffer, part in zip(buffers, parts, strict=True):
+            buffer.copy_(part.view_as(buffer))
+
+    def ends_group(self, batch_idx: int) -> bool:
+        """Whether the optimisers make a step after this batch; an epoch's last group may be smaller."""
+        return (batch_idx + 1) % self.accumulate == 0 or batch_idx + 1 == int(self.trainer.num_training_batches)
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Turn the sum over the step's videos into their mean, and clip it; under fp16 it is unscaled by now."""
+        owners = [o.optimizer for o in self.optimizer_list()]
+        name = self.optimizer_names[owners.index(optimizer)]
+        parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+        count = torch.tensor(float(self.videos_in_step[name]), device=self.device)
+        count = self.trainer.strategy.reduce(count, reduce_op="sum")
+        self.videos_in_step[name] = 0
+        torch._foreach_div_([p.grad for p in parameters], count)
+        limit = float("inf") if self.gradient_clip is None else self.gradient_clip
+        norm = nn.utils.clip_grad_norm_(parameters, limit)
+        finite = torch.isfinite(norm)  # not where fp16 has overflowed; such a step is left out
+        self.means.update(f"train/{name}_gradient_norm", torch.where(finite, norm, 0.0), finite.float())
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Set the learning rates for this point of the training, and the seed of what draws from torch's own stream."""
+        self.num_videos = batch.get("num_videos", len(batch["targets"]))
+        torch.manual_seed(stateless_seed(self.seed, self.current_epoch, batch_idx, self.global_rank, "dropout"))
+        epoch = self.current_epoch + batch_idx / int(self.trainer.num_training_batches)
+        for name, optimizer in zip(self.optimizer_names, self.optimizer_list(), strict=True):
+            factor = self.schedules[name].factor(epoch)
+            for group in optimizer.param_groups:
+                group["lr"] = group.setdefault("initial_lr", group["lr"]) * factor
+            heads = [group for group in optimizer.param_groups if group.get("head")]
+            rest = [group for group in optimizer.param_groups if not group.get("head")]
+            self.means.update(f"train/{name}_lr", (rest or heads)[0]["lr"])
+            if heads:
+                self.means.update(f"train/{name}_head_lr", heads[0]["lr"])
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add the sums of the epoch so far; a checkpoint may be made in the middle of an epoch."""
+        checkpoint["epoch_sums"] = {name: states_of_all(metric) for name, metric in self._epoch_sums().items()}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take them over; a run that goes on in another number of processes begins this epoch's anew."""
+        for name, metric in self._epoch_sums().items():
+            states = checkpoint["epoch_sums"][name]
+            if len(states) == self.trainer.world_size:
+                take_state(metric, states, rank=self.trainer.global_rank)
+
+    def _epoch_sums(self) -> dict[str, Any]:
+        return {name: child for name, child in self.named_children() if name in ("means", "monitor")}
+
+    def uniforms(self, video_ids: Sequence[str], count: int, purpose: str) -> Tensor:
+        """Return numbers in [0, 1), (B, count), that depend on seed, epoch, video and purpose alone."""
+        u = stateless_uniforms(video_ids, count, seed=self.seed, epoch=self.current_epoch, purpose=purpose)
+        return u.to(self.device)
+
+    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
+        """Collect the scores of a batch of validation videos."""
+        count = batch.get("num_videos")
+        self.validation_metrics.update(self.predict(batch).exp()[:count], batch["targets"][:count])
+
+    def on_validation_epoch_end(self) -> None:
+        """Log ``val/top1, val/top5, val/mean_class, val/map``."""
+        self.log_dict({f"val/{name}": value for name, value in self.validation_metrics.compute().items()})
+        self.validation_metrics.reset()

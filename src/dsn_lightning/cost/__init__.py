@@ -1,0 +1,1 @@
+"""What networks and videos cost: multiply-adds, and seconds on this machine."""

@@ -1,0 +1,90 @@
+"""The order of a training's videos, and how processes share its batches."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+from torch.utils.data import Sampler
+
+from dsn_lightning.stateless_random import stateless_rng
+
+
+class Draw(NamedTuple):
+    """The address of an item: a video in an epoch. What is drawn for it depends on nothing else.
+
+    Attributes:
+        epoch: of the training; 0 in testing.
+        video: its place in the subset.
+        counted: False for a video that only fills an empty share of a batch; see `BatchShares`.
+    """
+
+    epoch: int
+    video: int
+    counted: bool = True
+
+
+class EpochOrder(Sampler[Draw]):
+    """All videos once, in an order that depends on (seed, epoch) alone. Lightning calls `set_epoch`.
+
+    Args:
+        num_videos: how many there are.
+        seed: of the order; None keeps that of the data set.
+        epoch: the first one.
+    """
+
+    def __init__(self, num_videos: int, *, seed: int | None, epoch: int = 0) -> None:
+        self.num_videos = num_videos
+        self.seed = seed
+        self.epoch = epoch
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch that the next pass is."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.num_videos
+
+    def __iter__(self) -> Iterator[Draw]:
+        order = np.arange(self.num_videos)
+        if self.seed is not None:
+            order = stateless_rng(self.seed, self.epoch, "order").permutation(self.num_videos)
+        return iter([Draw(self.epoch, int(i)) for i in order])
+
+
+class BatchShares(Sampler[list[Draw]]):
+    """One process's share of each batch.
+
+    The batches are those of a single process, whatever the number of processes: process r of R takes every R-th video
+    of each, from the r-th on. Where a batch has fewer videos than there are processes, those without one read the
+    batch's first video too, marked as not counted, so that all processes make the same number of steps.
+
+    Args:
+        sampler: the order of the videos.
+        batch_size: videos a batch, over all processes.
+        rank: r.
+        num_processes: R.
+        skip: batches to leave out of the sampler's present epoch: a run that is resumed has been trained on them.
+
+    >>> shares = [BatchShares(EpochOrder(5, seed=None), 4, rank=r, num_processes=2) for r in (0, 1)]
+    >>> [[[draw.video for draw in batch if draw.counted] for batch in share] for share in shares]
+    [[[0, 2], [4]], [[1, 3], []]]
+    """
+
+    def __init__(
+        self, sampler: EpochOrder, batch_size: int, *, rank: int = 0, num_processes: int = 1, skip: int = 0
+    ) -> None:
+        self.sampler = sampler
+        self.batch_size = batch_size
+        self.rank = rank
+        self.num_processes = num_processes
+        self.skip = (sampler.epoch, skip)
+
+    def __len__(self) -> int:
+        return -(-len(self.sampler) // self.batch_size)
+
+    def __iter__(self) -> Iterator[list[Draw]]:
+        order = list(self.sampler)
+        epoch, skip = self.skip
+        for first in range(skip if self.sampler.epoch == epoch else 0, len(self)):
+            batch = order[first * self.batch_size : (first + 1) * self.batch_size]
+            yield batch[self.rank :: self.num_processes] or [batch[0]._replace(counted=False)]

@@ -1,0 +1,138 @@
+"""Videos as items of section clips, and batches of them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, default_collate
+
+from dsn_lightning.data.batches import Draw
+from dsn_lightning.errors import UsageError
+from dsn_lightning.stateless_random import stateless_rng
+from dsn_lightning.video.clip_reader import ClipReader, Video
+from dsn_lightning.video.sections import IntArray, section_clip_starts
+from dsn_lightning.video.video_info import VideoError
+
+_MOST_REPLACEMENTS = 20
+
+
+class SectionClips(Dataset[dict[str, Any] | UsageError]):
+    """Videos as section clips, addressed by `Draw`.
+
+    Args:
+        videos: what it holds.
+        reader: reads their clips.
+        num_classes: J.
+        num_sections: M.
+        clips_per_section: N.
+        seed: of all draws; None gives centred clips and crops (testing).
+        replace_bad: put another video in the place of one that cannot be read (training), or leave it out of the
+            count (testing); otherwise the error ends the run.
+    """
+
+    def __init__(
+        self,
+        videos: Sequence[Video],
+        reader: ClipReader,
+        *,
+        num_classes: int,
+        num_sections: int,
+        clips_per_section: int,
+        seed: int | None,
+        replace_bad: bool = False,
+    ) -> None:
+        self.videos = videos
+        self.reader = reader
+        self.num_classes = num_classes
+        self.num_sections = num_sections
+        self.clips_per_section = clips_per_section
+        self.seed = seed
+        self.replace_bad = replace_bad
+
+    def __len__(self) -> int:
+        return len(self.videos)
+
+    def starts(self, epoch: int, index: int) -> IntArray:
+        """Return the clips' first frames, (M, N)."""
+        video = self.videos[index]
+        rng = None if self.seed is None else stateless_rng(self.seed, epoch, video.record.video_id, "jitter")
+        return section_clip_starts(
+            video.num_frames,
+            num_sections=self.num_sections,
+            clips_per_section=self.clips_per_section,
+            clip_span=self.reader.clip_span,
+            rng=rng,
+        )
+
+    def __getitem__(self, draw: Draw) -> dict[str, Any] | UsageError:
+        """Return an item, or the error that should end the run."""
+        bad: list[tuple[str, str]] = []
+        for attempt in range(_MOST_REPLACEMENTS):
+            try:
+                return {**self._read(draw), "bad_videos": bad}
+            except VideoError as error:
+                if not self.replace_bad:
+                    return error
+                record = self.videos[draw.video].record
+                bad.append((record.video_id, str(error)))
+            if self.seed is None:
+                return {**self._blank(draw), "bad_videos": bad}
+            rng = stateless_rng(self.seed, draw.epoch, record.video_id, "replacement", attempt)
+            draw = draw._replace(video=int(rng.integers(len(self.videos))))
+        return UsageError(f"{_MOST_REPLACEMENTS} videos one after the other cannot be read; the last one: {bad[-1][1]}")
+
+    def _blank(self, draw: Draw) -> dict[str, Any]:
+        record = self.videos[draw.video].record
+        side = self.reader.crop.crop_size
+        channels, *size = self.reader.activations or (self.reader.channels, side, side)
+        shape = (self.num_sections, self.clips_per_section, channels, self.reader.frames_per_clip, *size)
+        return {
+            "clips": torch.zeros(shape, dtype=torch.float16 if self.reader.activations else torch.uint8),
+            "targets": label_vector(record.labels, self.num_classes),
+            "video_id": record.video_id,
+            "start_frame": torch.zeros(shape[:2], dtype=torch.int64),
+            "counted": False,
+        }
+
+    def _read(self, draw: Draw) -> dict[str, Any]:
+        epoch, index, counted = draw
+        video = self.videos[index]
+        starts = self.starts(epoch, index)
+        rng = None if self.seed is None else stateless_rng(self.seed, epoch, video.record.video_id, "crop")
+        return {
+            "clips": self.reader(video, starts, rng),  # (M, N, C, T, H, W)
+            "targets": label_vector(video.record.labels, self.num_classes),
+            "video_id": video.record.video_id,
+            "start_frame": torch.from_numpy(starts),
+            "counted": counted,
+        }
+
+
+def label_vector(labels: Sequence[int], num_classes: int) -> Tensor:
+    """Return the training target, float (J,): one-hot, or for several labels multi-hot and normalised to sum 1.
+
+    It is zero for a background video, which has no label and is only tested on.
+
+    >>> label_vector([0, 2], 3)
+    tensor([0.5000, 0.0000, 0.5000])
+    """
+    target = torch.zeros(num_classes)
+    if labels:
+        target[list(labels)] = 1 / len(labels)
+    return target
+
+
+def collate(drawn: Sequence[dict[str, Any] | UsageError]) -> dict[str, Any] | UsageError:
+    """Return a batch of `SectionClips` items, those that count first, or the first error among them.
+
+    ``num_videos`` is how many of them count; ``bad_videos`` names those that could not be read, and why.
+    """
+    items = [item for item in drawn if not isinstance(item, UsageError)]
+    if len(items) < len(drawn):
+        return next(item for item in drawn if isinstance(item, UsageError))
+    items.sort(key=lambda item: not item["counted"])
+    tensors = [{k: v for k, v in item.items() if k not in ("counted", "bad_videos")} for item in items]
+    batch: dict[str, Any] = default_collate(tensors)
+    bad = [entry for item in items for entry in item["bad_videos"]]
+    return batch | {"num_videos": sum(item["counted"] for item in items), "bad_videos": bad}

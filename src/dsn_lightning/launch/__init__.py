@@ -1,0 +1,1 @@
+"""Processes: jobs side by side, and processes that train together."""

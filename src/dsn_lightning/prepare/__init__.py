@@ -1,0 +1,1 @@
+"""What is made of a data set before training: its index, small copies, optical flow, frozen features."""

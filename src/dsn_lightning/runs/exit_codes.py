@@ -1,0 +1,51 @@
+"""How a command ends: its exit code, and SIGTERM as an orderly exit."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NoReturn
+
+from pytorch_lightning.utilities.exceptions import SIGTERMException
+
+from dsn_lightning.errors import UsageError
+
+STOPPED_BY_SIGTERM = 128 + signal.SIGTERM
+"""Exit code."""
+
+
+def exit_code_of(error: BaseException) -> int:
+    """Return the exit code of a command that ``error`` ends: 2 for the user's error, 130 for Ctrl-C, 143 for SIGTERM.
+
+    >>> [exit_code_of(e) for e in (ValueError(), UsageError(), KeyboardInterrupt(), SystemExit(3), SystemExit())]
+    [1, 2, 130, 3, 0]
+    """
+    if isinstance(error, UsageError) or isinstance(
+        error.__cause__, UsageError
+    ):  # Hydra wraps what a constructor raises
+        return 2
+    if isinstance(error, KeyboardInterrupt):
+        return 130
+    if isinstance(error, SIGTERMException):
+        return STOPPED_BY_SIGTERM
+    if isinstance(error, SystemExit):
+        return error.code if isinstance(error.code, int) else 0 if error.code is None else 1
+    return 1
+
+
+@contextmanager
+def sigterm_as_exit() -> Iterator[None]:
+    """Let SIGTERM end the process through its ``finally`` clauses, with exit code 143."""
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, _leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _leave(signum: int, frame: Any) -> NoReturn:
+    signal.signal(signum, signal.SIG_IGN)  # a second one must not disturb the end
+    raise SystemExit(128 + signum)

@@ -1,0 +1,23 @@
+"""How clips are chosen at test time: one file a method (Table I)."""
+
+from dsn_lightning.selections.max_response import MaxResponse
+from dsn_lightning.selections.most_confident import MostConfident
+from dsn_lightning.selections.oracle import Oracle, OracleVideo
+from dsn_lightning.selections.policy import Policy
+from dsn_lightning.selections.random_clips import Random
+from dsn_lightning.selections.scheme import Scheme, Selection, VideoScores
+from dsn_lightning.selections.uniform import Dense, Uniform
+
+__all__ = [
+    "Dense",
+    "MaxResponse",
+    "MostConfident",
+    "Oracle",
+    "OracleVideo",
+    "Policy",
+    "Random",
+    "Scheme",
+    "Selection",
+    "Uniform",
+    "VideoScores",
+]

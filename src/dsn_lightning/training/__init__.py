@@ -1,0 +1,1 @@
+"""What a training does besides its algorithm: logging, checkpoints, averaged weights."""

@@ -1,0 +1,212 @@
+"""Lightning callbacks: what is logged, and the progress of the whole run."""
+
+import csv
+import io
+import json
+import math
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import ModelCheckpoint
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from dsn_lightning.algorithms.dsn import DSN
+from dsn_lightning.algorithms.policy_monitor import has_collapsed
+from dsn_lightning.algorithms.recognizer import Recognizer
+from dsn_lightning.files import write_atomically
+
+
+class EpochLog(pl.Callback):
+    """Logs the epoch's means and the policy's statistics, and warns when the policy has collapsed."""
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Log ``train/*``: losses, learning rates, gradient norms, ``policy_*`` and ``position_share_*``."""
+        if not isinstance(pl_module, Recognizer):
+            return
+        pl_module.log_dict(pl_module.means.compute())
+        pl_module.means.reset()
+        if not isinstance(pl_module, DSN) or trainer.current_epoch < pl_module.warmup_epochs:
+            return
+        statistics = pl_module.monitor.compute()
+        pl_module.monitor.reset()
+        for position, share in enumerate(statistics["position_share"]):
+            pl_module.log(f"train/position_share_{position}", share)
+        for name in ("entropy", "reward", "right", "baseline", "advantage_std", "agreement"):
+            pl_module.log(f"train/policy_{name}", statistics[name])
+        if has_collapsed(statistics) and trainer.is_global_zero:
+            position = int(statistics["position_share"].argmax())
+            warnings.warn(
+                f"epoch {trainer.current_epoch}: the policy has collapsed. It keeps clip {position} in "
+                f"{float(statistics['position_share'][position]):.1%} of the sections with an entropy of "
+                f"{float(statistics['entropy']):.4f}, so A = B, Eq. 11 has no gradient and the sampler has stopped "
+                "learning. Remedy: start again with algorithm.exploration=0.1 or a smaller schedule.sampler_lr",
+                stacklevel=2,
+            )
+
+
+class Throughput(pl.Callback):
+    """Logs ``time/videos_per_second``, over all processes, and ``time/loader_wait``, the share of time without data."""
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Start the clock."""
+        self._start()
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Start the clock; an epoch that is resumed in its middle has no start."""
+        self._start()
+
+    def _start(self) -> None:
+        self.started = self.waiting_since = time.perf_counter()
+        self.waited, self.videos = 0.0, 0
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Note how long the batch was waited for."""
+        self.waited += time.perf_counter() - self.waiting_since
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Count the batch's videos."""
+        self.videos += len(batch["targets"])
+        self.waiting_since = time.perf_counter()
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Log both; the clock stopped with the last batch, before the validation."""
+        seconds = self.waiting_since - self.started
+        pl_module.log("time/videos_per_second", self.videos * trainer.world_size / seconds)
+        pl_module.log("time/loader_wait", self.waited / seconds)
+
+
+class MetricsFile(pl.Callback):
+    """Writes ``metrics.csv``: one row an epoch, with everything that was logged in it.
+
+    Times (``time/*``) are of the machine, everything else of the run: it comes out the same when it is repeated.
+
+    The rows are part of every checkpoint, so a resumed run has each epoch once, wherever it was stopped. (Lightning's
+    CSVLogger deletes the file when a run is resumed.)
+    """
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self.rows: list[dict[str, float]] = []
+        self.validated = False
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the rows so far."""
+        return {"rows": self.rows}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over the rows of the run that is resumed."""
+        self.rows = [dict(row) for row in state_dict["rows"]]
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Note that this epoch's ``val/`` figures are its own."""
+        self.validated = True
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Add the epoch's row."""
+        if not trainer.is_global_zero:
+            return
+        row: dict[str, float] = {"epoch": trainer.current_epoch}
+        for name, value in trainer.callback_metrics.items():
+            if self.validated or not name.startswith("val/"):
+                row[name] = float(value)
+        self.validated = False
+        self.rows.append(row)
+        names = ["epoch", *sorted({name for row in self.rows for name in row} - {"epoch"})]
+        out = io.StringIO()
+        writer = csv.DictWriter(out, names, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self.rows)
+        write_atomically(self.file, out.getvalue())
+
+
+class RunProgress(pl.Callback):
+    """One bar for the whole run, with the time that is left; and the same as a small file for other processes.
+
+    Args:
+        bar: draw the bar (on a terminal; elsewhere one line every few epochs).
+        file: where to write ``{"epoch", "max_epochs", "seconds_per_epoch", "best_top1", "metrics"}`` after each epoch,
+            or None.
+    """
+
+    def __init__(self, *, bar: bool, file: Path | None = None) -> None:
+        self.console = Console(stderr=True)
+        self.bar = bar
+        self.file = file
+        self.progress: Progress | None = None
+        self.started = 0.0
+        self.first_epoch = 0
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Start the clock and the bar."""
+        self.started = time.monotonic()
+        self.first_epoch = trainer.current_epoch  # not 0 in a run that is resumed
+        if self.bar and self.console.is_terminal:
+            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("batches"),
+                       TimeElapsedColumn(), TextColumn("ETA"), TimeRemainingColumn())  # fmt: skip
+            self.progress = Progress(*columns, console=self.console)
+            assert trainer.max_epochs is not None
+            total = int(trainer.num_training_batches) * trainer.max_epochs
+            done = int(trainer.num_training_batches) * trainer.current_epoch
+            self.task = self.progress.add_task("epoch 1", total=total, completed=done)
+            self.progress.start()
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Move the bar."""
+        if self.progress is not None:
+            self.progress.update(self.task, advance=1, description=f"epoch {trainer.current_epoch + 1}")
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write the file; without a terminal, print a line now and then."""
+        epoch, total = trainer.current_epoch + 1, trainer.max_epochs or 0
+        metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        seconds = time.monotonic() - self.started
+        rate = seconds / (epoch - self.first_epoch)
+        if self.file is not None and trainer.is_global_zero:
+            scores = [c.best_model_score for c in trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint)]
+            best = next((float(score) for score in scores if score is not None), None)
+            content = {"epoch": epoch, "max_epochs": total, "seconds_per_epoch": rate, "best_top1": best}
+            write_atomically(self.file, json.dumps(content | {"metrics": metrics}))
+        shown = "  ".join(f"{k} {metrics[k]:.3f}" for k in ("train/classifier_loss", "val/top1") if k in metrics)
+        if self.progress is not None:
+            self.progress.console.print(f"epoch {epoch}/{total}  {shown}")
+        elif self.bar and (epoch % max(1, total // 10) == 0 or epoch == total):
+            left = rate * (total - epoch)
+            self.console.print(f"epoch {epoch}/{total}  {shown}  {seconds:.0f} s, {left:.0f} s left")
+        if self.bar and epoch == total and "train/classifier_loss" in metrics:
+            self._say_if_nothing_is_learned(metrics["train/classifier_loss"], trainer)
+
+    def _say_if_nothing_is_learned(self, loss: float, trainer: pl.Trainer) -> None:
+        classes = len(trainer.datamodule.classes)  # type: ignore[attr-defined]
+        if classes > 1 and not loss < math.log(classes):  # or it is not a number
+            self.console.print(
+                f"the classifier has not learned: its loss in the last epoch, {loss:.2f}, is no lower than that of "
+                f"guessing (ln {classes} = {math.log(classes):.2f}). A smaller schedule.lr may help",
+                soft_wrap=True,
+            )
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Close the bar."""
+        if self.progress is not None:
+            self.progress.stop()
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        """Close the bar, so that the terminal is left in order."""
+        if self.progress is not None:
+            self.progress.stop()

@@ -1,0 +1,106 @@
+"""Crops of uint8 clips; the same crop for every frame of a clip.
+
+Frames are scaled while they are decoded; here windows are cut out of them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dsn_lightning.errors import UsageError
+from dsn_lightning.video.modality import is_flow, mirror_flow
+
+
+@dataclass(frozen=True)
+class Crop:
+    """Cut clips to the network's input size.
+
+    Testing takes the centre, or three windows; training one whose side is ``crop_size`` times one of ``scales`` (Sec.
+    V-B's "randomly cropping with scale jittering"), scaled back to ``crop_size``. A flow clip that is flipped gets the
+    opposite motion to the right; scaling leaves displacements as they are, as in TSN.
+
+    Attributes:
+        frame_size: (height, width) that frames are scaled to before cropping.
+        crop_size: side of the square that the networks see, in pixels.
+        scales: sides of the training window, as multiples of ``crop_size``.
+        flip: probability of a left-right flip in training, [0, 1].
+        corners: the training window lies in one of the four corners or the centre, as in TSN; otherwise anywhere.
+        windows: of the testing clip. 3 lie as in SlowFast's tests (`uniform_crop`): at both ends and in the middle of
+            the frame's longer side, centred along the shorter one. (mmaction2's `ThreeCrop` lays them alike and asks
+            for frames whose shorter side is ``crop_size``.) The middle one is what 1 takes.
+    """
+
+    frame_size: tuple[int, int]
+    crop_size: int
+    scales: Sequence[float] = (1.0,)
+    flip: float = 0.0
+    corners: bool = False
+    windows: Literal[1, 3] = 1
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "frame_size", tuple(self.frame_size))
+        largest = round(max(self.scales) * self.crop_size)
+        if largest > min(self.frame_size):
+            raise ValueError(f"a window of {largest} pixels does not fit into frames of {self.frame_size}")
+        if self.windows not in (1, 3):
+            raise ValueError(f"windows={self.windows}: a clip is tested on 1 or 3")
+        if self.windows == 3 and max(self.frame_size) < self.crop_size + 2:
+            raise UsageError(
+                f"test.crops=3: frames of {self.frame_size} (backbone.frame_size) hold no three windows of "
+                f"{self.crop_size} pixels (backbone.crop_size); use test.crops=1"
+            )
+
+    def __call__(self, frames: NDArray[np.uint8], rng: np.random.Generator | None) -> Tensor:
+        """Return a clip, uint8 (C, T, crop_size, crop_size); with three windows and no rng (3, C, T, ...).
+
+        Args:
+            frames: (T, H, W, C); two channels are flow.
+            rng: draws window and flip; None takes the testing windows.
+        """
+        if rng is not None:
+            return self._draw(frames, rng)
+        clips = [self._cut(frames, *place, self.crop_size) for place in self._places(*frames.shape[1:3])]
+        return clips[0] if self.windows == 1 else torch.stack(clips)
+
+    @staticmethod
+    def mirror(pixels: Tensor) -> Tensor:
+        """Return frames (F, C, H, W) as a mirror shows them; of flow (C = 2) displacements to the right too."""
+        mirrored = pixels.flip(-1)
+        return torch.stack([255 - mirrored[:, 0], mirrored[:, 1]], 1) if pixels.shape[1] == 2 else mirrored
+
+    def _draw(self, frames: NDArray[np.uint8], rng: np.random.Generator) -> Tensor:
+        height, width = frames.shape[1:3]
+        side = round(self.crop_size * self.scales[int(rng.integers(len(self.scales)))])
+        if self.corners:
+            down, right = ((0, 0), (0, 2), (2, 0), (2, 2), (1, 1))[int(rng.integers(5))]
+            top, left = (height - side) * down // 2, (width - side) * right // 2
+        else:
+            top, left = int(rng.integers(height - side + 1)), int(rng.integers(width - side + 1))
+        flip = bool(rng.random() < self.flip)
+        return self._cut(frames, top, left, side, flip=flip)
+
+    def _places(self, height: int, width: int) -> list[tuple[int, int]]:
+        """Return the testing windows' (top, left)."""
+        down, right = height - self.crop_size, width - self.crop_size
+        if self.windows == 1:
+            return [(down // 2, right // 2)]
+        if height > width:
+            return [(top, right // 2) for top in (0, down // 2, down)]
+        return [(down // 2, left) for left in (0, right // 2, right)]
+
+    def _cut(self, frames: NDArray[np.uint8], top: int, left: int, side: int, *, flip: bool = False) -> Tensor:
+        window = frames[:, top : top + side, left : left + side]
+        if flip:
+            window = mirror_flow(window) if is_flow(window) else window[:, :, ::-1]
+        clip = torch.from_numpy(np.ascontiguousarray(window.transpose(3, 0, 1, 2)))
+        if side == self.crop_size:
+            return clip
+        size = (self.crop_size, self.crop_size)
+        resized = F.interpolate(clip.transpose(0, 1), size, mode="bilinear", antialias=True)  # (T, C, H, W)
+        return resized.transpose(0, 1).contiguous()

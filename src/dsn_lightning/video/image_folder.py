@@ -1,0 +1,103 @@
+"""Videos that were taken apart into images: a folder of ``img_00001.jpg, img_00002.jpg, ...`` each."""
+
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from dsn_lightning.errors import UsageError
+from dsn_lightning.video.decoder import Frames, Indices
+from dsn_lightning.video.video_info import VideoError, VideoInfo
+
+
+@dataclass(frozen=True)
+class ImageFolder:
+    """Reads folders of images, numbered without gaps from 0 or 1 on.
+
+    Attributes:
+        pattern: of the images' names.
+        fps: frames a second; images do not tell.
+    """
+
+    pattern: str = "img_*.jpg"
+    fps: float = 25.0
+
+    def __post_init__(self) -> None:
+        if isinstance(self.fps, bool) or not isinstance(self.fps, int | float) or not 0 < self.fps < math.inf:
+            raise UsageError(f"dataset.reading.decoder.fps={self.fps}: must be a number above 0")
+
+    def find(self, path: Path) -> Path:
+        """Return the folder of a video: the path itself, or the path without its ending."""
+        return path if path.is_dir() else path.with_suffix("")
+
+    def mark(self, path: Path) -> list[Any]:
+        """Return the settings, and how many images there are, their bytes and the latest one's date."""
+        states = [file.stat() for file in self.find(path).glob(self.pattern)]
+        size, latest = sum(s.st_size for s in states), max((s.st_mtime_ns for s in states), default=0)
+        return ["frames", self.pattern, self.fps, len(states), size, latest]
+
+    def probe(self, path: Path) -> VideoInfo:
+        """Read all images and report what they are.
+
+        Raises:
+            VideoError: there is no image, a number is missing, an image is damaged or of another size.
+        """
+        files = self._files(path)
+        digest = blake2b(digest_size=16)
+        size = None
+        for file in files:
+            image = _open(path, file)
+            size = size or image.size
+            if image.size != size:
+                raise VideoError(path, f"{file.name} is {image.size[0]}x{image.size[1]}, the first {size[0]}x{size[1]}")
+            digest.update(file.read_bytes())
+        assert size is not None
+        return VideoInfo(len(files), self.fps, *size, codec=f"frames {self.pattern}", digest=digest.hexdigest())
+
+    def read(self, path: Path, indices: Indices, size: tuple[int, int], info: VideoInfo | None = None) -> Frames:
+        """Return the frames ``indices``, uint8 (F, H, W, 3), scaled to ``size``; see `decoding.Decoder`.
+
+        Raises:
+            VideoError: an image is not there or damaged.
+        """
+        files = self._files(path)
+        if len(indices) and indices[-1] >= len(files):
+            raise VideoError(path, f"ends before frame {indices[-1]}; has the folder changed since it was indexed?")
+        out = np.empty((len(indices), *size, 3), np.uint8)
+        for place, index in enumerate(indices):
+            out[place] = np.asarray(_open(path, files[index]).resize(size[::-1], Image.Resampling.BILINEAR))
+        return out
+
+    def frames(self, path: Path, size: tuple[int, int] | None = None) -> Iterator[Frames]:
+        """Yield all frames, uint8 (H, W, 3), at their own size or scaled."""
+        for file in self._files(path):
+            image = _open(path, file)
+            yield np.asarray(image if size is None else image.resize(size[::-1], Image.Resampling.BILINEAR))
+
+    def _files(self, path: Path) -> list[Path]:
+        folder = self.find(path)
+        if not folder.is_dir():
+            raise VideoError(path, f"no folder {folder.name} of images", lasting=False)
+        numbered = {int(m[1]): f for f in folder.glob(self.pattern) if (m := re.search(r"(\d+)\D*$", f.name))}
+        numbers = sorted(numbered)
+        if not numbers:
+            raise VideoError(path, f"holds no image {self.pattern}")
+        gap = next((n for n in range(numbers[0], numbers[-1]) if n not in numbered), None)
+        if numbers[0] > 1 or gap is not None:
+            raise VideoError(path, f"image number {0 if gap is None else gap} of {self.pattern} is missing")
+        return [numbered[n] for n in numbers]
+
+
+def _open(path: Path, file: Path) -> Image.Image:
+    try:
+        with Image.open(file) as image:
+            return ImageOps.exif_transpose(image).convert("RGB")
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+        passing = isinstance(error, OSError) and error.errno is not None  # what the system refused, not the content
+        raise VideoError(path, f"{file.name} cannot be read ({error})", lasting=not passing) from error

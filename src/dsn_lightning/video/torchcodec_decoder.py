@@ -1,0 +1,116 @@
+"""torchcodec as a decoder (an extra; it needs the system's FFmpeg)."""
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from dsn_lightning.errors import UsageError
+from dsn_lightning.video.decoder import Frames, Indices, check_deadline
+from dsn_lightning.video.pyav_decoder import PyAV
+from dsn_lightning.video.video_info import VideoError, VideoInfo
+
+if TYPE_CHECKING:
+    from torchcodec.decoders import VideoDecoder
+
+_AT_ONCE = 64
+
+
+@dataclass(frozen=True)
+class TorchCodec:
+    """Reads frames with torchcodec; what a file holds is found out with PyAV, so that one index serves both.
+
+    torchcodec orders frames by time stamp, and (as of 0.17) loses frames where it seeks in open groups of pictures.
+    Files whose stamps do not increase, with such groups or with damage, are read with PyAV.
+
+    Attributes:
+        deadline: seconds after which one call gives up, looked at between groups of frames.
+    """
+
+    deadline: float = math.inf
+
+    def __post_init__(self) -> None:
+        check_deadline(self.deadline)
+
+    def find(self, path: Path) -> Path:
+        """Return the path as it is."""
+        return path
+
+    def mark(self, path: Path) -> list[Any]:
+        """Return the file's size and date; see `PyAV.mark`."""
+        return PyAV().mark(path)
+
+    def probe(self, path: Path) -> VideoInfo:
+        """Decode ``path`` to its end and report what came out; see `PyAV.probe`."""
+        return PyAV(self.deadline).probe(path)
+
+    def read(self, path: Path, indices: Indices, size: tuple[int, int], info: VideoInfo | None = None) -> Frames:
+        """Return the frames ``indices``, uint8 (F, H, W, 3), scaled to ``size``; see `decoding.Decoder`.
+
+        Raises:
+            VideoError: the file cannot be decoded, or ends before the last index.
+        """
+        info = info or self.probe(path)
+        if not info.stamps or info.damage or info.open_groups:
+            return PyAV(self.deadline).read(path, indices, size, info)
+        wanted = [int(i) for i in indices]
+        if not wanted:
+            return np.empty((0, *size, 3), np.uint8)
+        decoder = self._open(path)
+        if wanted[-1] >= min(len(decoder), info.num_frames):
+            raise VideoError(path, f"ends before frame {wanted[-1]}; has the file changed since it was indexed?")
+        until = time.monotonic() + self.deadline
+        parts = []
+        for first in range(0, len(wanted), _AT_ONCE):
+            if time.monotonic() > until:
+                raise VideoError(path, f"took longer than {self.deadline:g} s to decode", lasting=False)
+            try:
+                parts.append(_scaled(decoder.get_frames_at(wanted[first : first + _AT_ONCE]).data, size))
+            except RuntimeError as error:
+                raise VideoError(path, f"cannot be decoded ({_first_line(error)})") from error
+        return np.concatenate(parts)
+
+    def frames(self, path: Path, size: tuple[int, int] | None = None) -> Iterator[Frames]:
+        """Yield all frames in the order of display, uint8 (H, W, 3), at their own size or scaled."""
+        info = self.probe(path)
+        for first in range(0, info.num_frames, _AT_ONCE):
+            part = range(first, min(first + _AT_ONCE, info.num_frames))
+            yield from self.read(path, part, size or (info.height, info.width), info)
+
+    def _open(self, path: Path) -> "VideoDecoder":
+        try:
+            from torchcodec.decoders import VideoDecoder
+        except (ImportError, RuntimeError, OSError) as error:
+            raise _not_loaded(error) from error
+        if not path.is_file():
+            raise VideoError(path, "is a folder" if path.is_dir() else "no such video file", lasting=False)
+        try:
+            return VideoDecoder(str(path), dimension_order="NCHW", num_ffmpeg_threads=1, seek_mode="exact")
+        except (RuntimeError, ValueError) as error:
+            if "libtorchcodec" in _first_line(error):  # it looks for FFmpeg only now
+                raise _not_loaded(error) from error
+            raise VideoError(path, f"cannot be decoded ({_first_line(error)})") from error
+
+
+def _not_loaded(error: BaseException) -> UsageError:
+    return UsageError(
+        "dataset/reading/decoder=torchcodec: torchcodec cannot be loaded; install dsn-lightning[torchcodec] "
+        f"and the system's FFmpeg ({_first_line(error)})"
+    )
+
+
+def _scaled(frames: Tensor, size: tuple[int, int]) -> Frames:
+    if tuple(frames.shape[2:]) != tuple(size):
+        frames = F.interpolate(frames, size, mode="bilinear", antialias=True)
+    return np.asarray(frames.permute(0, 2, 3, 1).to(torch.uint8))
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

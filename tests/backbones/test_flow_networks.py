@@ -1,0 +1,237 @@
+"""Networks on optical flow: shapes, costs, normalisation, stems from RGB, and what is refused."""
+
+import json
+import warnings
+
+import numpy as np
+import pytest
+import pytorch_lightning as pl
+import torch
+from omegaconf import open_dict
+from pytorch_lightning.loggers import Logger
+from torch.utils.data import DataLoader
+
+from dsn_lightning.backbones.mobilenet import MobileNetV2
+from dsn_lightning.backbones.resnet2d import ResNet2D
+from dsn_lightning.backbones.resnet3d import ResNet3D
+from dsn_lightning.backbones.weights import WeightsError, across_modalities, load_into
+from dsn_lightning.commands import build, pretrained
+from dsn_lightning.commands.cli import check
+from dsn_lightning.commands.evaluating import evaluate_trained
+from dsn_lightning.cost.macs import count_macs
+from dsn_lightning.errors import UsageError
+from dsn_lightning.tracking.loggers import Tracker
+from dsn_lightning.tracking.wandb_tables import clip_table
+from helpers.synthetic import SyntheticData, composed, fresh
+
+FLOW = "dataset.modality=flow"
+
+
+def networks(in_channels: int) -> list[torch.nn.Module]:
+    return [
+        ResNet3D(3, in_channels=in_channels, stem_width=8, widths=(8, 16), blocks=(1, 1)),
+        ResNet2D(3, num_frames=4, in_channels=in_channels, stem_width=8, widths=(8, 16), blocks=(1, 1)),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("network", "gmacs"), [(ResNet2D(0, in_channels=2), 1.853), (ResNet3D(0, in_channels=2), 20.112)]
+)
+def test_flow_stems_cost_what_their_channels_do(network, gmacs):
+    assert count_macs(network, 1, 2, 8, 112, 112) / 1e9 == pytest.approx(gmacs, rel=5e-4)
+
+
+@pytest.mark.parametrize("kind", [0, 1])
+def test_an_adapted_network_answers_grey_as_before(kind):
+    """Its kernels are means over RGB: two channels of 1.5 g give what three of g gave, whatever the picture g."""
+    torch.manual_seed(0)
+    source, target = networks(3)[kind], networks(2)[kind]
+    load_into(target, source.state_dict(), keep_head=False)
+    source.train()(torch.randn(4, 3, 8, 32, 32))  # batch statistics other than those of the start
+    for name, buffer in source.named_buffers():
+        target.get_buffer(name).copy_(buffer)
+    source.eval(), target.eval()
+    grey = torch.randn(2, 1, 8, 32, 32)
+    with torch.no_grad():
+        torch.testing.assert_close(target(1.5 * grey.expand(-1, 2, -1, -1, -1)), source(grey.expand(-1, 3, -1, -1, -1)),
+                                   atol=1e-5, rtol=1e-5)  # fmt: skip
+        both = torch.randn(2, 2, 8, 32, 32)
+        torch.testing.assert_close(target(both), target(both.flip(1)), atol=1e-5, rtol=1e-5)  # u and v weigh the same
+        turned = target(both.flip(2))
+    assert not torch.allclose(turned, target(both), atol=1e-3)  # frames keep kernels of their own
+
+
+def test_stacked_frames_keep_their_own_kernels():
+    kernel = torch.arange(1.0, 13).reshape(1, 12, 1, 1)  # 4 frames of 3 channels
+    assert across_modalities(kernel, frames=4, channels=2).flatten().tolist() == [2, 2, 5, 5, 8, 8, 11, 11]
+
+
+def test_other_differences_are_not_bridged():
+    state = networks(3)[0].state_dict()
+    wider = ResNet3D(3, in_channels=2, stem_width=16, widths=(8, 16), blocks=(1, 1))
+    with pytest.raises(WeightsError, match=r"in another shape stem\.0\.weight, stem\.1\.weight"):
+        load_into(wider, state)
+
+
+def test_flow_is_normalised_around_no_motion():
+    recognizer = build.build_recognizer(composed(FLOW), 2)
+    still, fast = (torch.full((1, 2, 8, 4, 4), value, dtype=torch.uint8) for value in (128, 255))
+    assert recognizer.normalize(still).abs().max() < 0.01
+    torch.testing.assert_close(recognizer.normalize(fast), torch.full((1, 2, 8, 4, 4), 0.5 / 0.226))
+
+
+def test_the_deviation_of_flow_is_the_backbones():
+    fast = torch.full((1, 2, 4, 4, 4), 255, dtype=torch.uint8)
+    for given, std in [((), [0.03, 0.03]), (("backbone.flow_std=[0.1,0.2]",), [0.1, 0.2])]:
+        recognizer = build.build_recognizer(composed(FLOW, "backbone=mobilenet_v2", *given), 2)
+        torch.testing.assert_close(recognizer.normalize(fast)[0, :, 0, 0, 0], 0.5 / torch.tensor(std))
+    older = composed(FLOW, "backbone=mobilenet_v2")
+    with open_dict(older):
+        del older.backbone.flow_std
+    assert build.build_recognizer(older, 2).std.flatten().tolist() == pytest.approx([255 * 0.226] * 2)
+
+
+@pytest.mark.parametrize("value", ["0.03", "null", "[0.03]", "[0.03,0.03,0.03]", "[0.03,0]", "[a,b]"])
+def test_a_deviation_is_two_positive_numbers(value):
+    with pytest.raises(UsageError, match=r"backbone\.flow_std=.*must be two positive numbers"):
+        build.build_recognizer(composed(FLOW, f"backbone.flow_std={value}"), 2)
+
+
+def test_flow_of_another_deviation_is_refused(checkpoints):
+    other = composed(FLOW, "backbone.flow_std=[0.1,0.1]")
+    with pytest.raises(UsageError, match=r"with backbone\.flow_std=\[0.226, 0.226\], asked for is \[0.1, 0.1\]"):
+        build.check_fits(checkpoints["flow"], classes=["right", "left"], cfg=other, role="dsn")
+    build.check_fits(checkpoints["rgb"], classes=["right", "left"], cfg=other, role="classifier.checkpoint")
+
+
+@pytest.mark.parametrize("observation", ["r2d_tiny", "r2d_tiny_shared"])
+@pytest.mark.parametrize("backbone", ["r3d_tiny", "r2d_tiny"])
+def test_all_networks_take_flow(backbone, observation):
+    recognizer = build.build_recognizer(composed(FLOW, f"backbone={backbone}", f"observation={observation}"), 5)
+    clips = torch.randint(0, 256, (2, 3, 4, 2, 8, 32, 32), dtype=torch.uint8)
+    assert recognizer.classify(clips[:, :, 0]).shape == (2, 3, 5)
+    assert recognizer.policy_logits(clips).shape == (2, 3, 4)
+
+
+def test_rgb_networks_are_told_nothing_of_channels():
+    cfg = composed("backbone.network._target_=conftest.MeanClassifier")
+    with open_dict(cfg):
+        for key in ("stem_width", "widths", "blocks", "channels_last"):
+            del cfg.backbone.network[key]
+    assert build.build_recognizer(cfg, 4).classifier.fc.weight.shape == (4, 3)
+    cfg.dataset.modality = "flow"
+    assert build.build_recognizer(cfg, 4).classifier.fc.weight.shape == (4, 2)
+
+
+@pytest.fixture(scope="module")
+def checkpoints(tmp_path_factory):
+    root = tmp_path_factory.mktemp("checkpoints")
+    runs = {"rgb": (), "flow": (FLOW,)}
+    return {
+        **{m: fresh(composed(*own, "algorithm=baseline"), root / f"{m}.ckpt") for m, own in runs.items()},
+        **{f"{m}_2d": fresh(composed(*own, "algorithm=baseline", "backbone=r2d_tiny"), root / f"{m}_2d.ckpt")
+           for m, own in runs.items()},
+    }  # fmt: skip
+
+
+def test_a_flow_run_starts_from_rgb_networks(checkpoints):
+    cfg = composed(FLOW)
+    recognizer = build.build_recognizer(cfg, 2)
+    build.check_fits(checkpoints["rgb"], classes=["right", "left"], cfg=cfg, role="classifier.checkpoint")
+    pretrained.take_classifier(recognizer.classifier, checkpoints["rgb"], cfg=cfg)
+    pretrained.take_trunk(recognizer.observation.trunk, checkpoints["rgb_2d"])
+    rgb, rgb_2d = (checkpoints[name].recognizer.classifier for name in ("rgb", "rgb_2d"))
+    grey = torch.randn(2, 1, 8, 32, 32)
+    recognizer.eval()
+    with torch.no_grad():
+        torch.testing.assert_close(recognizer.classifier(1.5 * grey.expand(-1, 2, -1, -1, -1)),
+                                   rgb(grey.expand(-1, 3, -1, -1, -1)), atol=1e-4, rtol=1e-4)  # fmt: skip
+        features = recognizer.observation.trunk(1.5 * grey.expand(-1, 2, -1, -1, -1))
+        torch.testing.assert_close(rgb_2d.fc(features), rgb_2d(grey.expand(-1, 3, -1, -1, -1)), atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("frozen", "modality", "warned"), [(15, "flow", 1), (0, "flow", 0), (15, "rgb", 0)])
+def test_frozen_blocks_that_saw_pictures_are_warned_about(frozen, modality, warned, tmp_path):
+    torch.save(MobileNetV2(7).state_dict(), tmp_path / "rgb.pt")
+    cfg = composed(f"dataset.modality={modality}", "algorithm=baseline", "backbone=mobilenet_v2",
+                   f"weights={tmp_path / 'rgb.pt'}", f"backbone.network.frozen_blocks={frozen}",
+                   f"backbone.cache_activations={frozen > 0}")  # fmt: skip
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        pretrained.start_from(build.build_recognizer(cfg, 2), cfg, classes=["left", "right"])
+    assert sum("trained on pictures and are frozen" in str(w.message) for w in caught) == warned
+
+
+def test_a_flow_run_starts_from_flow_networks_bit_for_bit(checkpoints):
+    cfg = composed(FLOW)
+    recognizer = build.build_recognizer(cfg, 2)
+    pretrained.take_classifier(recognizer.classifier, checkpoints["flow"], cfg=cfg)
+    own, theirs = recognizer.classifier.state_dict(), checkpoints["flow"].recognizer.classifier.state_dict()
+    assert all(torch.equal(own[name], theirs[name]) for name in theirs)
+
+
+def test_other_modalities_are_refused(checkpoints):
+    rgb, flow = composed(), composed(FLOW)
+    classes = ["right", "left"]
+    for role in ("dsn", "baseline", "max_response"):
+        with pytest.raises(UsageError, match=r"was trained on flow, asked for is dataset\.modality=rgb"):
+            build.check_fits(checkpoints["flow"], classes=classes, cfg=rgb, role=role)
+        with pytest.raises(UsageError, match=r"was trained on rgb, asked for is dataset\.modality=flow"):
+            build.check_fits(checkpoints["rgb"], classes=classes, cfg=flow, role=role)
+    recognizer = build.build_recognizer(rgb, 2)
+    with pytest.raises(UsageError, match="was trained on flow, which cannot start"):
+        pretrained.take_classifier(recognizer.classifier, checkpoints["flow"], cfg=rgb)
+    with pytest.raises(UsageError, match="was trained on flow, which cannot start"):
+        pretrained.take_trunk(recognizer.observation.trunk, checkpoints["flow_2d"])
+    fixed = composed(FLOW, "algorithm=dsn_fixed")
+    with pytest.raises(UsageError, match="dsn_fixed keeps the classifier as it is"):
+        pretrained.take_classifier(build.build_recognizer(fixed, 2).classifier, checkpoints["rgb"], cfg=fixed)
+    with pytest.raises(UsageError, match="holds a r3d_tiny, which does not fit this network: lacks conv1"):
+        pretrained.take_trunk(build.build_recognizer(flow, 2).observation.trunk, checkpoints["rgb"])
+
+
+@pytest.mark.parametrize("value", ["depth", "RGB", "null"])
+def test_there_are_two_modalities(value):
+    with pytest.raises(UsageError, match=r"dataset\.modality=.*must be rgb or flow"):
+        check(composed(f"dataset.modality={value}"))
+
+
+class Recording(Tracker):
+    """Keeps what a logger would be given."""
+
+    def __init__(self) -> None:
+        super().__init__([Logger])
+
+    def log_evaluation(self, evaluation) -> None:
+        self.evaluation = evaluation
+
+
+def test_training_and_testing_on_flow(tmp_path):
+    """A DSN learns the sign of the motion, and its results say what they are of."""
+    cfg = composed(FLOW, "M=2", "N=2", "algorithm.warmup_epochs=0", "dataset.name=synthetic", "test.random_draws=2")
+    data = SyntheticData("flow", cfg)
+    pl.seed_everything(0, verbose=False)
+    recognizer = build.build_recognizer(cfg, 2)
+    batches = [data.batch(cfg, start) for start in range(0, 24, 2)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        trainer = pl.Trainer(max_epochs=1, accelerator="cpu", logger=False, enable_checkpointing=False,
+                             enable_progress_bar=False, enable_model_summary=False)  # fmt: skip
+        trainer.fit(recognizer, DataLoader(batches, batch_size=None))
+    trained = build.Trained(recognizer.eval(), cfg, data.classes, tmp_path / "none.ckpt")
+    tracker = Recording()
+    rows = evaluate_trained({"dsn": trained}, cfg, data, tmp_path, device=torch.device("cpu"), announce=False,
+                            tracker=tracker)  # fmt: skip
+    assert rows == json.loads((tmp_path / "results.json").read_text())
+    by = {(row["selection"], row["classifier"]): row for row in rows}
+    assert {row["modality"] for row in rows} == {"flow"}
+    assert by["dsn", "dsn"]["top1"] == 1.0
+    clip = (1, 2, 8, 32, 32)
+    assert by["dsn", "dsn"]["gmacs_classifier"] == 2 * count_macs(recognizer.classifier, *clip) / 1e9
+    assert by["dsn", "dsn"]["gmacs_observation"] == 2 * count_macs(recognizer.observation, 1, 2, *clip[1:]) / 1e9
+    assert (tmp_path / "figures" / "clips_dsn.png").read_bytes()[:4] == b"\x89PNG"
+    for line in clip_table(tracker.evaluation).data:  # W&B's: three frames in colours of their motion
+        picture = np.asarray(line[-1].image).astype(int)
+        assert picture.shape == (32, 96, 3)
+        deepest = picture.reshape(-1, 3)[picture.min(2).argmin()]
+        assert deepest.argmax() == 0 if line[1] == "right" else deepest.argmin() == 0

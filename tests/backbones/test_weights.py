@@ -1,0 +1,350 @@
+"""Weights into networks: what fits, what is adapted, what is refused, and how."""
+
+import os
+import pickle
+import re
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+from safetensors.torch import save_file
+from torch import nn
+from torchvision import models
+
+from conftest import NEEDLE
+from dsn_lightning.backbones.mobilenet import MobileNetV2
+from dsn_lightning.backbones.resnet2d import ResNet2D
+from dsn_lightning.backbones.torchvision_network import TorchvisionNetwork
+from dsn_lightning.backbones.weights import WeightsError, load_into, read_weights, tensors_of
+from dsn_lightning.commands import build, pretrained
+from dsn_lightning.commands.build import load_trained
+from dsn_lightning.commands.networks import observation_weights
+from dsn_lightning.commands.trust import refuse_foreign_code
+from dsn_lightning.errors import UsageError
+from helpers.processes import call
+from helpers.synthetic import composed, fresh, save_checkpoint
+
+
+def mobilenet(num_classes: int = 3, **keys: object) -> MobileNetV2:
+    return MobileNetV2(num_classes, **keys)
+
+
+@pytest.fixture(scope="module")
+def source() -> dict[str, torch.Tensor]:
+    """The weights of a MobileNetV2 of torchvision with its 1000 classes."""
+    return models.mobilenet_v2(weights=None).state_dict()
+
+
+def same(network: nn.Module, state: dict[str, torch.Tensor], prefix: str) -> bool:
+    return all(
+        torch.equal(value, state[name]) for name, value in network.state_dict().items() if name.startswith(prefix)
+    )
+
+
+def test_heads_are_replaced(source):
+    network = mobilenet()
+    own = network.fc.weight.clone()
+    load_into(network, source)
+    assert same(network, source, "features.")
+    assert torch.equal(network.fc.weight, own)
+
+
+@pytest.mark.parametrize("wrap", ["state_dict", "model", "module", "safetensors", "without counters"])
+def test_files_as_people_keep_them(source, tmp_path, wrap):
+    file = tmp_path / ("w.safetensors" if wrap == "safetensors" else "w.pt")
+    if wrap == "safetensors":
+        save_file({name: value.contiguous() for name, value in source.items()}, file)
+    elif wrap == "module":
+        torch.save({f"module.{name}": value for name, value in source.items()}, file)
+    elif wrap == "without counters":
+        torch.save({name: value for name, value in source.items() if "num_batches" not in name}, file)
+    else:
+        torch.save({wrap: source, "epoch": 3}, file)
+    network = mobilenet()
+    load_into(network, tensors_of(read_weights(file)))
+    assert same(network, source, "features.")
+
+
+def without(name: str, state: dict) -> dict:
+    return {n: v for n, v in state.items() if n != name}
+
+
+LAST = "features.18.0.weight"
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        (lambda s: without(LAST, s), r"lacks features\.18\.0\.weight$"),
+        (lambda s: s | {"features.19.weight": torch.ones(1)}, r"has besides features\.19\.weight$"),
+        (lambda s: s | {LAST: s[LAST][:, :8]},
+         r"in another shape features\.18\.0\.weight \(\(1280, 8, 1, 1\), wanted is \(1280, 320, 1, 1\)\)$"),
+        (lambda s: models.resnet18(weights=None).state_dict(),
+         r"lacks features.* and \d+ more; has besides conv1\.weight"),
+        (lambda s: {}, "holds no weights"),
+        (lambda s: {"a": 1}, "holds no weights"),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_names_the_keys(source, change, complaint):
+    network = mobilenet()
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    with pytest.raises(WeightsError, match=complaint) as caught:
+        load_into(network, tensors_of(change(source)))
+    assert "\n" not in str(caught.value)
+    assert same(network, before, "")
+
+
+class Code:
+    def __reduce__(self):
+        return os.system, ("touch ran",)
+
+
+def test_damaged_files_and_code_are_refused(source, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    torch.save(source, "whole.pt")
+    content = Path("whole.pt").read_bytes()
+    Path("half.pt").write_bytes(content[: len(content) // 2])
+    Path("empty.pt").touch()
+    Path("junk.pt").write_bytes(b"junk" * 100)
+    Path("code.pt").write_bytes(pickle.dumps(Code()))
+    torch.save({"w": torch.ones(2), "x": Code()}, "hidden.pt")
+    torch.save([1, 2], "list.pt")
+    save_file({"w": torch.ones(500)}, "whole.safetensors")
+    Path("half.safetensors").write_bytes(Path("whole.safetensors").read_bytes()[:300])
+    for name, complaint in {
+        "half.pt": "cannot be read as weights|is damaged", "empty.pt": "cannot be read as weights",
+        "junk.pt": "cannot be read as weights", "code.pt": "code, perhaps", "hidden.pt": "code, perhaps",
+        "list.pt": "holds a list",
+        "half.safetensors": "cannot be read as weights", "none.pt": "no such file",
+    }.items():  # fmt: skip
+        with pytest.raises(WeightsError, match=complaint) as caught:
+            read_weights(Path(name))
+        assert "\n" not in str(caught.value)
+    assert not Path("ran").exists()
+
+
+def test_a_still_clip_gives_the_stem_what_its_image_gave_it():
+    images = models.resnet18(weights=None)
+    network = ResNet2D(0)
+    load_into(network, images.state_dict())
+    frame = torch.randn(2, 3, 32, 32)
+    stacked = frame[:, :, None].expand(-1, -1, 8, -1, -1).transpose(1, 2).flatten(1, 2)
+    with torch.no_grad():
+        torch.testing.assert_close(network.conv1(stacked), images.conv1(frame), rtol=1e-4, atol=1e-5)
+    assert torch.equal(network.layer4[1].conv2.weight, images.layer4[1].conv2.weight)
+
+
+def test_images_become_flow(source):
+    network = mobilenet(in_channels=2)
+    load_into(network, source)
+    kernel = network.features[0][0].weight
+    assert torch.allclose(kernel, source["features.0.0.weight"].mean(1, keepdim=True).expand_as(kernel))
+    stacked = ResNet2D(0, in_channels=2)
+    images = models.resnet18(weights=None).state_dict()
+    load_into(stacked, images)
+    assert torch.allclose(stacked.conv1.weight, images["conv1.weight"].mean(1, keepdim=True).expand(-1, 16, -1, -1) / 8)
+
+
+@pytest.mark.parametrize("backbone", ["r3d_18", "r2plus1d_18", "torchvision"])
+def test_torchvisions_files_fit(backbone):
+    cfg = composed(f"backbone={backbone}")
+    name = {"torchvision": "resnet50"}.get(backbone, backbone)
+    network = instantiate(cfg.backbone.network, num_classes=4)
+    theirs = models.get_model(name, weights=None).state_dict()
+    load_into(network, theirs)
+    inner = network.model if backbone == "torchvision" else network
+    assert same(inner, theirs | {"fc.weight": inner.fc.weight, "fc.bias": inner.fc.bias}, "")
+
+
+def test_a_runs_classifier_becomes_another_runs_trunk(tmp_path):
+    """What is trained on many classes, as Kinetics', starts an observation network on few."""
+    cfg = composed("algorithm=baseline", "backbone=r2d_tiny")
+    trained = fresh(cfg, tmp_path / "kinetics.ckpt")
+    target = instantiate(composed().observation.network)
+    pretrained.take_weights(target.trunk, str(trained.path), {}, key="observation.weights")
+    assert same(target.trunk, trained.recognizer.classifier.state_dict(), "")
+    with pytest.raises(UsageError, match=r"^weights=.*: holds a r2d_tiny, which does not fit this network: lacks stem"):
+        pretrained.take_weights(
+            instantiate(composed().backbone.network, num_classes=2), str(trained.path), {}, key="weights"
+        )
+
+
+def test_public_weights_that_cannot_be_had(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
+    published = {"kinetics400": "http://127.0.0.1:9/net-0123abcd.pth", "imagenet": None}
+    with pytest.raises(UsageError) as caught:
+        pretrained.take_weights(mobilenet(), "kinetics400", published, key="weights")
+    for part in (
+        "weights=kinetics400",
+        "net-0123abcd.pth",
+        "http://127.0.0.1:9/net-0123abcd.pth",
+        str(tmp_path / "hub"),
+    ):
+        assert part in str(caught.value)
+    with pytest.raises(UsageError, match="weights=imagenet: no such weights are public; train them"):
+        pretrained.take_weights(mobilenet(), "imagenet", published, key="weights")
+    with pytest.raises(UsageError, match=r"weights=imagenett: no such file.*\(there are: kinetics400, imagenet\)"):
+        pretrained.take_weights(mobilenet(), "imagenett", published, key="weights")
+
+
+def test_public_weights_put_where_the_message_says(source, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    (tmp_path / "checkpoints").mkdir()
+    torch.save(source, tmp_path / "checkpoints" / "net.pth")
+    network = mobilenet()
+    pretrained.take_weights(network, "imagenet", {"imagenet": "http://127.0.0.1:9/net.pth"}, key="weights")
+    assert same(network, source, "features.")
+
+
+def test_real_imagenet_weights_see(real_data):
+    """Features of the same video are nearer to each other than to another one's."""
+    file = real_data.parent / "weights" / "mobilenet_v2_imagenet_features.pt"
+    if not file.is_file():
+        pytest.skip(f"{file} is not there: no ImageNet weights to test with")
+    from dsn_lightning.video.pyav_decoder import PyAV
+
+    network = mobilenet(0).eval()
+    load_into(network, tensors_of(read_weights(file)))
+    cfg = composed("backbone=mobilenet_v2").backbone
+    mean, std = (torch.tensor(list(v)).view(3, 1, 1, 1) for v in (cfg.mean, cfg.std))
+    features = []
+    for path in sorted((real_data / "ucf101").rglob("*.avi"))[:12:3]:
+        info = PyAV().probe(path)
+        frames = PyAV().read(path, [10, info.num_frames - 10], (112, 112), info)
+        clips = (torch.from_numpy(frames).permute(3, 0, 1, 2) / 255 - mean) / std
+        with torch.no_grad():
+            features.append(torch.stack([network(clips[None, :, i : i + 1])[0] for i in (0, 1)]))
+    features = nn.functional.normalize(torch.stack(features), dim=-1)  # (videos, 2, D)
+    alike = features[:, 0] @ features[:, 1].T
+    assert (alike.argmax(1) == torch.arange(len(alike))).all()
+
+
+@pytest.mark.parametrize("change", ["missing", "extra", "misshaped", "architecture", "half", "code", "record"])
+def test_a_mutated_checkpoint_is_refused_with_one_line(change, tmp_path):
+    cfg = composed()
+    trained = fresh(cfg, tmp_path / "run.ckpt")
+    content = torch.load(trained.path, weights_only=True)
+    state, name = content["state_dict"], "classifier.layer2.0.conv1.0.weight"
+    complaint = name
+    match change:
+        case "missing":
+            del state[name]
+        case "extra":
+            complaint = "classifier.layer9.weight"
+            state[complaint] = torch.ones(2)
+        case "misshaped":
+            state[name] = state[name][:1]
+        case "architecture":
+            other = composed("backbone=r2d_tiny")
+            save_checkpoint(trained.recognizer, other, trained.path)
+            content, complaint = (
+                torch.load(trained.path, weights_only=True),
+                "does not fit this network: lacks classifier.conv1",
+            )
+        case "record":
+            content["dsn_lightning"], complaint = {"config": {}, "classes": []}, "not a checkpoint of dsn-train"
+        case "code":
+            content["state_dict"], complaint = Code(), "code, perhaps"
+        case "half":
+            complaint = "cannot be read as weights|is damaged"
+    torch.save(content, trained.path)
+    if change == "half":
+        trained.path.write_bytes(trained.path.read_bytes()[:9000])
+    with pytest.raises(UsageError, match=complaint) as caught:
+        load_trained(trained.path, role="checkpoint")
+    assert "\n" not in str(caught.value)
+    assert str(caught.value).startswith(f"checkpoint={trained.path}: ")
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"_target_": "dsn_lightning.files.write_atomically", "path": {"_target_": "pathlib.Path"}, "text": "x"},
+        {"_target_": "dsn_lightning.backbones.weights.torch.load", "f": "code.pt", "weights_only": False},
+        {"_target_": "dsn_lightning.prepare.copies.write_copy"},
+        {"_target_": "dsn_lightning.prepare.video_index.Path", "_args_": ["x"]},
+        {"_target_": "dsn_lightning.backbones.resnet2d.torch.hub.load"},
+        {"_target_": "torchvision.models.resnet.load_state_dict_from_url"},
+        {"_target_": "subprocess.run", "args": "touch ran"},
+        {"_target_": "conftest.MeanClassifier"},
+        {"_target_": ""},
+    ],
+)
+def test_a_checkpoint_builds_nothing_but_parts_of_the_package(part, tmp_path):
+    cfg = composed()
+    trained = fresh(cfg, tmp_path / "run.ckpt")
+    content = torch.load(trained.path, weights_only=True)
+    content["dsn_lightning"]["config"]["estimator"]["hidden"] = [part]
+    torch.save(content, trained.path)
+    with pytest.raises(UsageError, match=f"would run {part['_target_']}, which is no part of dsn_lightning"):
+        load_trained(trained.path, role="checkpoint")
+    if part["_target_"].startswith("conftest"):
+        refuse_foreign_code([OmegaConf.create(part)], "here", trusted=["conftest"])
+
+
+def test_all_that_configurations_name_is_known():
+    conf = Path(__file__).resolve().parents[2] / "conf"
+    groups = ("backbone", "observation", "algorithm", "estimator", "schedule", "dataset")
+    files = [file for group in groups for file in (conf / group).rglob("*.yaml") if file.stem != "custom"]
+    texts = [re.sub(r"\$\{.*\}", "elsewhere", file.read_text()) for file in files]
+    parts = [OmegaConf.create(yaml.safe_load(text)) for text in texts]
+    assert len(parts) > 30
+    refuse_foreign_code(parts, "conf")
+
+
+def test_frozen_blocks_do_not_stay_random():
+    cfg = composed("backbone=mobilenet_v2", "algorithm=baseline")
+    recognizer = build.build_recognizer(cfg, 2)
+    with pytest.raises(UsageError, match="weights=null: the first 15 blocks of this network are frozen and would stay"):
+        pretrained.start_from(recognizer, cfg, classes=["a", "b"])
+
+
+@pytest.mark.parametrize("key", ["mean", "fps", "network.widths"])
+def test_a_classifier_for_other_clips_is_refused(key, tmp_path):
+    cfg = composed("algorithm=baseline")
+    other = composed("algorithm=baseline")
+    path, value = {"fps": ("dataset.fps", 5), "mean": ("backbone.mean", [0.1, 0.1, 0.1])}.get(
+        key, ("backbone.network.widths", [8, 16, 32, 32])
+    )
+    OmegaConf.update(other, path, value)
+    target = composed()
+    OmegaConf.update(target, "classifier.checkpoint", str(fresh(other, tmp_path / "a.ckpt").path))
+    with pytest.raises(UsageError, match=key.split(".")[-1] + "="):
+        pretrained.start_from(build.build_recognizer(target, 2), target, classes=["right", "left"])
+    OmegaConf.update(cfg, "backbone.network.channels_last", False)  # the same weights fit
+    OmegaConf.update(target, "classifier.checkpoint", str(fresh(cfg, tmp_path / "b.ckpt").path))
+    pretrained.start_from(build.build_recognizer(target, 2), target, classes=["right", "left"])
+
+
+def test_densenets_files_have_names_of_their_own():
+    """torchvision renames them where it loads them."""
+    theirs = models.densenet121(weights=None).state_dict()
+    in_files = {re.sub(r"(denselayer\d+\.(?:norm|conv))([12])", r"\1.\2", name): v for name, v in theirs.items()}
+    assert in_files.keys() != theirs.keys()
+    network = TorchvisionNetwork(4, model="densenet121")
+    load_into(network, in_files)
+    assert torch.equal(network.model.features.denseblock1.denselayer1.conv1.weight,
+                       theirs["features.denseblock1.denselayer1.conv1.weight"])  # fmt: skip
+
+
+def test_the_samplers_weights_follow_the_classifiers_where_they_are_of_one_kind():
+    cfg = composed("backbone=mobilenet_v2")
+    cfg.weights = "imagenet"
+    assert observation_weights(cfg) == "imagenet"
+    cfg = composed("backbone=r3d_18", "observation=mobilenet_v2")
+    cfg.weights = "kinetics400"
+    assert observation_weights(cfg) is None
+
+
+def test_the_command_line_says_it_in_one_line(needle_root, tmp_path):
+    (tmp_path / "code.pt").write_bytes(pickle.dumps(Code()))
+    done = call("dsn-train", f"dataset.root={needle_root}", *NEEDLE, "weights=code.pt", "progress=false",
+                "hydra.run.dir=run", cwd=tmp_path, expect=2)  # fmt: skip
+    *_, last = done.stderr.strip().split("\n")
+    assert last.startswith("dsn-train: error: weights=code.pt: holds more than weights (code, perhaps)")
+    assert "Traceback" not in done.stderr
+    assert "Warning" not in done.stderr
+    assert not (tmp_path / "ran").exists()

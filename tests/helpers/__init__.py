@@ -1,0 +1,1 @@
+"""What several tests share: synthetic data, commands in fresh processes, readers of files."""

@@ -1,0 +1,100 @@
+"""Writes small copies of public data sets, in their own layouts."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+from scipy.io import savemat
+
+from conftest import grey_ramp, write_video
+from dsn_lightning.commands.source import build_source
+
+
+def touch(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
+    return path
+
+
+def write_ucf101(root: Path, *, folder: str = "UCF-101") -> Path:
+    """101 classes with two groups each; the files of the first class are there."""
+    names = ["HandstandPushups", "Archery", *(f"Class{i:03}" for i in range(99))]
+    lists = root / "ucfTrainTestlist"
+    lists.mkdir(parents=True)
+    (lists / "classInd.txt").write_text("".join(f"{i} {name}\r\n" for i, name in enumerate(names, 1)))
+    for split, (train, test) in {1: ("08", "01"), 2: ("01", "08"), 3: ("08", "01")}.items():
+        videos = {side: [f"{n}/v_{n.replace('stand', 'Stand')}_g{g}_c01.avi" for n in names] for side, g in
+                  (("train", train), ("test", test))}  # fmt: skip
+        (lists / f"trainlist0{split}.txt").write_text("".join(f"{v} {i}\r\n" for i, v in enumerate(videos["train"], 1)))
+        (lists / f"testlist0{split}.txt").write_text("".join(f"{v}\r\n" for v in videos["test"]))
+    for group in ("01", "08"):
+        touch(root / folder / "HandstandPushups" / f"v_HandStandPushups_g{group}_c01.avi")
+    return root
+
+
+def write_hmdb51(root: Path) -> Path:
+    """51 classes of four clips: two trained on, one tested on, one unused."""
+    names = ["brush_hair", "catch", *(f"class_{i}" for i in range(49))]
+    (root / "splits").mkdir(parents=True)
+    for name in names:
+        clips = [f"Dr._No!_#{i} (part; {i})_{name}_f_cm_np10_le_bad_{i}.avi" for i in range(4)]
+        for split in (1, 2, 3):
+            lines = [f"{clip} {code} \n" for clip, code in zip(clips, (1, 1, 2, 0), strict=True)]
+            (root / "splits" / f"{name}_test_split{split}.txt").write_text("".join(lines))
+    return root
+
+
+def write_activitynet(root: Path) -> Path:
+    taxonomy = [("Root", 0, None), ("Sports", 7, 0), ("Zumba", 3, 7), ("Archery", 9, 7), ("Ironing", 2, 0)]
+    database = {
+        "-a_1": {"subset": "training", "annotations": [{"label": "Zumba", "segment": [1.5, 4.0]}]},
+        "b.2": {
+            "subset": "validation",
+            "annotations": [
+                {"label": "Ironing", "segment": [3.0, 8.0]}, {"label": "Archery", "segment": [1.0, 4.0]},
+                {"label": "Ironing", "segment": [9, 10]},
+            ],
+        },
+        "none": {"subset": "validation", "annotations": []},
+        "hidden": {"subset": "testing", "annotations": []},
+    }  # fmt: skip
+    nodes = [{"nodeName": name, "nodeId": own, "parentId": parent} for name, own, parent in taxonomy]
+    root.mkdir(parents=True, exist_ok=True)
+    file = root / "activity_net.v1-3.min.json"
+    file.write_text(json.dumps({"version": "VERSION 1.3", "taxonomy": nodes, "database": database}))
+    return root
+
+
+def write_thumos14(root: Path, test_file: str = "test_set_meta/test_set_meta.mat") -> Path:
+    none = np.zeros((0, 0))
+    cells = np.array(["Basketball", "HighJump"], dtype=object)
+    write_mat(root / "validation_set_meta" / "validation_set.mat", "validation_videos", [
+        ("video_validation_0000001", "Archery", 1, "", none, "NO"),
+        ("video_validation_0000002", "Basketball", 2, "HighJump", 3, "NO"),
+        ("video_validation_0000003", "HighJump", 3, "", none, "NO"),
+    ])  # fmt: skip
+    write_mat(root / test_file, "test_videos", [
+        ("video_test_0000001.mp4", "Archery", 1, cells, np.array([[2], [3]]), "NO"),
+        ("video_test_0000002.mp4", "Archery", 1, "", none, "YES"),
+    ])  # fmt: skip
+    return root
+
+
+def fill(dataset) -> None:
+    source = build_source(dataset)
+    for subset in ("train", "test"):
+        for i, record in enumerate(source.records(subset)[:3]):
+            record.path.parent.mkdir(parents=True, exist_ok=True)
+            if not record.path.is_file() or not record.path.stat().st_size:
+                write_video(record.path, grey_ramp(24 + i))
+
+
+def write_mat(file: Path, variable: str, videos: list[tuple]) -> None:
+    """A MATLAB array of structures with the fields of the challenge's files."""
+    fields = ("video_name", "primary_action", "primary_action_index", "secondary_actions", "secondary_actions_indices",
+              "background_video")  # fmt: skip
+    table = np.zeros(len(videos), dtype=[(name, object) for name in fields])
+    for row, video in enumerate(videos):
+        table[row] = video
+    file.parent.mkdir(parents=True, exist_ok=True)
+    savemat(file, {variable: table})

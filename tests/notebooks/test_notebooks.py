@@ -1,0 +1,159 @@
+"""The notebooks run from top to bottom and show what the folders hold."""
+
+import base64
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import nbformat
+import numpy as np
+import pytest
+from nbclient import NotebookClient
+
+FOLDER = Path(__file__).resolve().parents[2] / "notebooks"
+SWEEP = FOLDER / "sweep_over_M_N_gamma.ipynb"
+
+
+def execute(path: Path) -> tuple[str, list[bytes]]:
+    """Run a notebook in a kernel; return the text and the pictures that it shows."""
+    notebook = nbformat.read(path, as_version=4)
+    NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(FOLDER)}}).execute()
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    assert [o.text for o in outputs if o.output_type == "stream" and o.name == "stderr"] == []
+    text = "".join(o.text if o.output_type == "stream" else o.data.get("text/plain", "") for o in outputs)
+    return text, [base64.b64decode(o.data["image/png"]) for o in outputs if "image/png" in o.get("data", {})]
+
+
+@pytest.fixture
+def run_cells(monkeypatch, capsys):
+    """Run the cells of the sweep's notebook in this process, on a folder; return what they print and define."""
+    monkeypatch.chdir(FOLDER)
+    plt.switch_backend("agg")
+
+    def run(folder: Path, **settings: Any) -> tuple[str, dict[str, Any]]:
+        monkeypatch.setenv("DSN_SWEEP", str(folder))
+        names: dict[str, Any] = {"display": print}
+        for cell in nbformat.read(SWEEP, as_version=4).cells:
+            if cell.cell_type == "code":
+                exec(cell.source.replace("%matplotlib inline", ""), names)
+                names |= settings if "SWEEP =" in cell.source else {}
+        for number in plt.get_fignums():
+            plt.figure(number).canvas.draw()
+        return capsys.readouterr().out, names
+
+    yield run
+    plt.close("all")
+
+
+@pytest.fixture
+def sweep(small_sweep: Path, tmp_path: Path) -> Path:
+    """A copy of the real sweep to change; what its runs are stands in their config.yaml alone."""
+    ignored = shutil.ignore_patterns("checkpoints", "figures", "*.npz", "config.json")
+    return Path(shutil.copytree(small_sweep, tmp_path / "sweep", ignore=ignored))
+
+
+def texts(figure: int) -> list[str]:
+    return [text.get_text() for axes in plt.figure(figure).axes for text in axes.texts]
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.ipynb")), ids=lambda path: path.stem)
+def test_no_outputs_are_committed(path):
+    notebook = json.loads(path.read_text())
+    assert set(notebook["metadata"]) == {"kernelspec", "language_info"}
+    for cell in notebook["cells"]:
+        assert cell["metadata"] == {}
+        assert not cell.get("outputs")
+        assert cell.get("execution_count") is None
+
+
+def test_a_real_sweep_is_shown(small_sweep, monkeypatch):
+    monkeypatch.setenv("DSN_SWEEP", str(small_sweep))
+    text, pictures = execute(SWEEP)
+    assert "2 finished, 2 failed" in text
+    for seed in (0, 1):
+        assert f"gamma=-1 seed={seed}  failed with exit code 2: gamma=-1: is a penalty" in text
+    rows = [row for job in "01" for row in json.loads((small_sweep / job / "results.json").read_text())]
+    top1 = 100 * np.array([row["top1"] for row in rows if (row["selection"], row["classifier"]) == ("dsn", "dsn")])
+    assert len(top1) == 2
+    assert f"highest top-1: M=2 N=2 gamma=0.5  {top1.mean():.1f} ± {top1.std(ddof=1):.1f} %, 2 seed(s)" in text
+    assert len(pictures) == 3
+    assert all(picture[:4] == b"\x89PNG" for picture in pictures)
+
+
+def test_cells_without_a_figure_are_marked(sweep, run_cells):
+    (sweep / "1" / "results.json").unlink()
+    text, names = run_cells(sweep)
+    assert "1  gamma=0.5 seed=1  finished, but has no results.json" in text
+    top1 = names["settings"]["top1"].item()
+    assert texts(1) == ["failed", f"{top1:.1f}\n1 of 2"]
+    assert [axes.get_title() for axes in plt.figure(1).axes] == ["gamma = -1\nno figures", "gamma = 0.5\n1 seed"]
+
+
+def test_runs_that_did_not_end_well_are_in_no_mean(sweep, run_cells):
+    content = {"state": "running", "exit_code": None, "error": None, "started": None, "ended": None, "seconds": None}
+    (sweep / "1" / "status.json").write_text(json.dumps(content))
+    text, names = run_cells(sweep)
+    assert "1  gamma=0.5 seed=1  killed" in text
+    assert "1 row(s) of dsn/dsn left out" in text
+    assert names["settings"]["seeds"].tolist() == [1]
+    assert "one seed" not in text  # there is no second setting to compare
+
+
+def edit(run: Path, changes: dict[str, str]) -> None:
+    """Replace text in the run's configuration."""
+    file = run / ".hydra" / "config.yaml"
+    text = file.read_text()
+    for old, new in changes.items():
+        assert old in text
+        text = text.replace(old, new)
+    file.write_text(text)
+
+
+def add_setting(sweep: Path, name: str, *, gamma: float, top1: tuple[float, float], videos: int) -> None:
+    """Two more runs, seeds 0 and 1, with this top-1."""
+    jobs = json.loads((sweep / "sweep.json").read_text())
+    for seed, value in enumerate(top1):
+        folder = Path(shutil.copytree(sweep / "0", sweep / f"{name}{seed}"))
+        edit(folder, {"gamma: 0.5\n": f"gamma: {gamma}\n", "\nseed: 0\n": f"\nseed: {seed}\n"})
+        rows = json.loads((folder / "results.json").read_text())
+        for row in rows:
+            row.update(top1=value, videos=videos)
+        (folder / "results.json").write_text(json.dumps(rows))
+        jobs.append({"overrides": [f"gamma={gamma}", f"seed={seed}"], "folder": folder.name, "state": "done",
+                     "exit_code": 0})  # fmt: skip
+    (sweep / "sweep.json").write_text(json.dumps(jobs))
+
+
+def test_differences_are_held_against_seeds_and_videos(sweep, run_cells):
+    for name, gamma, top1 in (("a", 1, (0.9, 0.92)), ("b", 2, (0.89, 0.91)), ("c", 3, (0.86, 0.86))):
+        add_setting(sweep, name, gamma=gamma, top1=top1, videos=100)
+    text, _ = run_cells(sweep, ONLY={"gamma": [1, 2, 3]})
+    lines = {line.split()[2]: line for line in text.splitlines() if "points behind" in line}
+    assert lines.keys() == {"gamma=2", "gamma=3"}
+    assert "1.0 points behind, within the spread over seeds (1.4); within the test videos'" in lines["gamma=2"]
+    assert "5.0 points behind, more than the spread over seeds (1.4); more than the test videos'" in lines["gamma=3"]
+
+
+def test_other_keys_that_are_averaged_over_are_named(sweep, run_cells):
+    text, _ = run_cells(sweep)
+    assert "differ in more than the seed" not in text
+    edit(sweep / "1", {"sampler_lr: 0.03\n": "sampler_lr: 0.1\n"})
+    text, _ = run_cells(sweep)
+    assert "differ in more than the seed: " in text
+    assert "schedule.sampler_lr" in text
+
+
+def test_a_single_run_and_a_sweep_without_any_figures(sweep, run_cells):
+    text, names = run_cells(sweep / "0")
+    assert "1 finished" in text
+    assert len(names["settings"]) == 1
+    assert len(plt.get_fignums()) == 3
+    plt.close("all")
+    for job in "01":
+        shutil.rmtree(sweep / job)
+    text, _ = run_cells(sweep)
+    assert "No run has a metrics.csv." in text
+    assert "No run has ended well with results." in text
+    assert texts(1) == ["failed", "no result"]

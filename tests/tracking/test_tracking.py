@@ -1,0 +1,284 @@
+"""W&B and TensorBoard: what the files hold after a run that ended well, failed, or was stopped and resumed."""
+
+import csv
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from conftest import NEEDLE
+from dsn_lightning.errors import UsageError
+from dsn_lightning.evaluation.scores import ClipScores
+from dsn_lightning.tracking.wandb_account import choose_mode
+from helpers.processes import call, start
+from helpers.wandb_files import WandbFile, read_all
+
+TINY = [
+    "schedule.max_epochs=2", "schedule.batch_size=4", "M=2", "N=2", "trainer.check_val_every_n_epoch=1",
+    "algorithm.warmup_epochs=0", "trainer.accelerator=cpu", "test.random_draws=3", "test.figures=false", "logger=wandb",
+]  # fmt: skip
+LOGGED = [  # in every epoch of a DSN training
+    "epoch", "trainer/global_step", "train/classifier_loss", "train/sampler_loss", "train/classifier_lr",
+    "train/sampler_lr", "train/policy_reward", "train/policy_right", "train/policy_baseline",
+    "train/policy_advantage_std", "train/policy_entropy", "train/policy_agreement", "train/position_share_0",
+    "train/position_share_1", "train/selected_positions", "val/top1", "val/map", "val/mean_class",
+    "train/classifier_gradient_norm", "train/sampler_gradient_norm", "time/videos_per_second", "time/loader_wait",
+]  # fmt: skip  # (val/top5 only where there are more than five classes)
+
+
+@pytest.fixture(scope="module")
+def nobody(tmp_path_factory: pytest.TempPathFactory):
+    """An environment without a W&B account, in which whatever is contacted is this test's own socket."""
+    empty = tmp_path_factory.mktemp("nobody")
+    listener = socket.create_server(("127.0.0.1", 0))
+    listener.setblocking(False)
+    here = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    env: dict[str, str | None] = dict.fromkeys(name for name in os.environ if name.startswith("WANDB_"))
+    env |= dict.fromkeys(("NO_PROXY", "no_proxy"))
+    env |= {"NETRC": str(empty / "netrc"), "WANDB_CONFIG_DIR": str(empty)}
+    env |= dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy", "WANDB_BASE_URL"), here)
+    yield env, listener
+    listener.close()
+
+
+@pytest.fixture(scope="module")
+def good(needle_root: Path, nobody, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A training and an evaluation that end well."""
+    root = tmp_path_factory.mktemp("good")
+    done = call("dsn-train", f"dataset.root={needle_root}", *NEEDLE, *TINY, "logger=[wandb,tensorboard]",
+                "logger.wandb.tags=[mine]", "hydra.run.dir=run", cwd=root, env=nobody[0])  # fmt: skip
+    assert "wandb sync" in done.stderr
+    assert done.stderr.count("wandb:") == 0
+    # a process from nothing: what W&B does when its interpreter ends is left out in a forked one
+    program = "import sys; from dsn_lightning.commands import cli; sys.argv[0] = 'dsn-evaluate'; cli.evaluate()"
+    arguments = ["checkpoint=run/checkpoints/last.ckpt", "test.M=[1,2]", "logger=wandb", "hydra.run.dir=evaluated"]
+    env = {name: value for name, value in {**os.environ, **nobody[0]}.items() if value is not None}
+    subprocess.run([sys.executable, "-c", program, *arguments], cwd=root, check=True, capture_output=True, env=env)
+    return root
+
+
+@pytest.fixture(scope="module")
+def trained(good: Path) -> WandbFile:
+    (found,) = read_all(good / "run")
+    return found
+
+
+@pytest.fixture(scope="module")
+def evaluated(good: Path) -> WandbFile:
+    (found,) = read_all(good / "evaluated")
+    return found
+
+
+def test_the_run_is_described(trained, good):
+    environment = json.loads((good / "run" / "environment.json").read_text())
+    assert {key: trained.config[key] for key in ("M", "N", "gamma", "seed")} == {
+        "M": 2,
+        "N": 2,
+        "gamma": 0.5,
+        "seed": 0,
+    }
+    assert trained.config["test"]["M"] == 2  # resolved
+    assert trained.config["git_commit"] == environment["git_commit"]
+    assert trained.run.git.commit == (environment["git_commit"] or "").removesuffix("-dirty")
+    assert trained.run.job_type == "train"
+    assert trained.run.run_group == ""
+    assert trained.run.project == "dsn_lightning"
+    assert trained.run.display_name == "dsn needle 2:2 gamma=0.5 seed=0"
+    assert list(trained.run.tags) == ["dsn", "needle", "r3d_tiny", "mine"]
+    assert trained.run.run_id == (good / "run" / "wandb_id.txt").read_text().strip()
+    assert trained.exit_code == 0
+
+
+def test_history_is_what_metrics_csv_holds(trained, good):
+    table = list(csv.DictReader((good / "run" / "metrics.csv").read_text().splitlines()))
+    epochs = [row for row in trained.history if "train/classifier_loss" in row]
+    assert len(epochs) == len(table) == 2
+    for row, line in zip(epochs, table, strict=True):
+        assert [name for name in LOGGED if name not in row] == []
+        for name in line:
+            assert row[name] == pytest.approx(float(line[name])), name
+        shares = row["train/selected_positions"]
+        assert shares["values"] == [row["train/position_share_0"], row["train/position_share_1"]]
+        assert sum(shares["values"]) == pytest.approx(1)
+        assert shares["bins"] == [-0.5, 0.5, 1.5]
+    for name in LOGGED:
+        assert name in trained.summary
+
+
+def test_test_rows_are_in_table_and_summary(trained, evaluated, good):
+    for found, folder in ((trained, "run"), (evaluated, "evaluated")):
+        rows = json.loads((good / folder / "results.json").read_text())
+        assert found.table("test/rows") == rows
+        by = {(row["selection"], row["M"]): row for row in rows}
+        for m in {row["M"] for row in rows}:
+            assert found.summary[f"test/dsn/M{m}/top1"] == by["dsn", m]["top1"]
+            assert found.summary[f"test/uniform+dsn/M{m}/map"] == by["uniform", m]["map"]
+
+
+def test_confusion_matrix_counts_the_videos(trained, good):
+    cells = trained.table("test/confusion_matrix_table")
+    rows = json.loads((good / "run" / "results.json").read_text())
+    (top1,) = [row["top1"] for row in rows if (row["selection"], row["classifier"]) == ("dsn", "dsn")]
+    assert sum(cell["nPredictions"] for cell in cells) == 6
+    right = sum(cell["nPredictions"] for cell in cells if cell["Actual"] == cell["Predicted"])
+    assert right / 6 == pytest.approx(top1)
+    scores = ClipScores.load(good / "run" / "clip_scores.npz")
+    actual = Counter(str(scores.classes[j]) for j in scores.targets.argmax(1))
+    for name in actual:
+        assert sum(cell["nPredictions"] for cell in cells if cell["Actual"] == name) == actual[name]
+
+
+def test_selected_clips_are_the_most_probable_and_have_frames(trained, good):
+    rows = trained.table("test/selected_clips")
+    scores = ClipScores.load(good / "run" / "clip_scores.npz")
+    assert [(row["video"], row["section"]) for row in rows] == [(v, m) for v in scores.video_id for m in range(2)]
+    for row in rows:
+        policy = np.array(row["probabilities"].split(), float)
+        assert policy.sum() == pytest.approx(1, abs=1e-3)
+        assert row["clip"] == policy.argmax()
+        assert row["probability"] == pytest.approx(policy.max(), abs=1e-4)
+        assert row["start_seconds"] == pytest.approx(row["start_frame"] / 25, abs=0.5)
+        with Image.open(trained.files[row["frames"]["path"]]) as image:
+            assert image.width == 3 * image.height
+            assert np.ptp(np.asarray(image)) > 0
+
+
+def test_evaluations_have_their_job_type(evaluated):
+    assert evaluated.run.job_type == "evaluate"
+    assert evaluated.run.display_name == "dsn needle 2:2 gamma=0.5 seed=0 test [1, 2]:2"
+    assert evaluated.config["N"] == 2
+    assert evaluated.exit_code == 0
+
+
+def test_without_an_account_nothing_is_contacted(evaluated, nobody):
+    with pytest.raises(BlockingIOError):
+        nobody[1].accept()
+
+
+def test_tensorboard_has_the_same_figures(trained, good):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(good / "run" / "tensorboard"))
+    events.Reload()
+    table = list(csv.DictReader((good / "run" / "metrics.csv").read_text().splitlines()))
+    for name in set(table[0]) - {"epoch"}:
+        assert [e.value for e in events.Scalars(name)] == pytest.approx([float(line[name]) for line in table]), name
+    rows = json.loads((good / "run" / "results.json").read_text())
+    (top1,) = [row["top1"] for row in rows if (row["selection"], row["classifier"]) == ("dsn", "dsn")]
+    assert [e.value for e in events.Scalars("test/dsn/M2/top1")] == pytest.approx([top1])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "epochs"),
+    [
+        (["estimator._target_=builtins.ord"], 1, 0),
+        (["+selection.broken._target_=builtins.dict", "schedule.max_epochs=1"], 1, 1),
+        (["classifier.checkpoint=nothing.ckpt"], 2, 0),
+    ],
+    ids=["exception in training", "exception in evaluation", "usage error"],
+)
+def test_a_failure_is_recorded(arguments, code, epochs, needle_root, nobody, tmp_path):
+    call("dsn-train", f"dataset.root={needle_root}", *NEEDLE, *TINY, *arguments, "hydra.run.dir=run", cwd=tmp_path,
+         expect=code, env=nobody[0])  # fmt: skip
+    (found,) = read_all(tmp_path / "run")
+    assert found.exit_code == code
+    assert found.config["M"] == 2
+    assert len([row for row in found.history if "train/classifier_loss" in row]) == epochs
+
+
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_stopped_run_is_recorded_and_resumed_under_its_id(sent, code, needle_root, nobody, tmp_path):
+    run = tmp_path / "run"
+    process = start("dsn-train", f"dataset.root={needle_root}", *NEEDLE, *TINY, "schedule.max_epochs=8",
+                    "test.enabled=false", "sweep.group='my sweep'", "hydra.run.dir=run", cwd=tmp_path,
+                    env=nobody[0])  # fmt: skip
+    while process.is_alive() and epochs_done(run) < 2:
+        time.sleep(0.01)
+    assert process.pid is not None
+    os.kill(process.pid, sent)
+    process.join()
+    assert process.exitcode == code
+    (first,) = read_all(run)
+    assert first.exit_code == code
+    assert "train/classifier_loss" in first.summary
+    if sent == signal.SIGINT:
+        return  # once is enough
+    call("dsn-train", "resume=run", "logger.wandb.notes=resumed", cwd=tmp_path, env=nobody[0])
+    first, second = read_all(run)
+    assert second.run.run_id == first.run.run_id
+    assert second.exit_code == 0
+    assert second.run.resume
+    assert second.run.run_group == first.run.run_group == "my sweep"
+    steps = [row["_step"] for row in first.history + second.history if "train/classifier_loss" in row]
+    assert steps == sorted(set(steps))
+    assert [row["epoch"] for row in second.history][-1] == 7
+
+
+def epochs_done(run: Path) -> int:
+    try:
+        return int(json.loads((run / "progress.json").read_text())["epoch"])
+    except (OSError, json.JSONDecodeError):
+        return 0
+
+
+@pytest.fixture
+def no_settings(monkeypatch, tmp_path):
+    for name in [*os.environ]:
+        if name.startswith("WANDB_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("NETRC", raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.usefixtures("no_settings")
+def test_on_line_only_where_an_account_is_set_up(monkeypatch, tmp_path):
+    assert choose_mode("auto") == "offline"
+    (tmp_path / ".netrc").write_text("machine example.org login user password x\n")
+    assert choose_mode("auto") == "offline"
+    (tmp_path / ".netrc").write_text("machine api.wandb.ai login user password x\n")
+    (tmp_path / ".netrc").chmod(0o600)
+    assert choose_mode("auto") == "online"
+    monkeypatch.setenv("WANDB_BASE_URL", "https://wandb.example.org")
+    assert choose_mode("auto") == "offline"
+    monkeypatch.setenv("WANDB_API_KEY", "x")
+    assert choose_mode("auto") == "online"
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    assert choose_mode("auto") == "disabled"
+    assert choose_mode("offline") == "offline"
+    monkeypatch.delenv("WANDB_MODE")
+    (tmp_path / "wandb").mkdir()
+    (tmp_path / "wandb" / "settings").write_text("[default]\nmode = offline\n")  # what `wandb offline` writes
+    assert choose_mode("auto") == "offline"
+
+
+@pytest.mark.usefixtures("no_settings")
+def test_nothing_is_asked_without_an_account(monkeypatch):
+    with pytest.raises(UsageError, match=r"logger.wandb.mode=online: no W&B account is set up"):
+        choose_mode("online")
+    with pytest.raises(UsageError, match=r"logger.wandb.mode=of: must be"):
+        choose_mode("of")
+    monkeypatch.setenv("WANDB_MODE", "online")
+    with pytest.raises(UsageError, match="WANDB_MODE=online: no W&B account"):
+        choose_mode("auto")
+
+
+def test_missing_tensorboard_gets_one_line(monkeypatch, tmp_path):
+    from lightning_fabric.loggers import tensorboard
+
+    from dsn_lightning.tracking.loggers import RunInfo, TensorBoardRun
+
+    for name in ("_TENSORBOARD_AVAILABLE", "_TENSORBOARDX_AVAILABLE"):
+        monkeypatch.setattr(tensorboard, name, False)
+    info = RunInfo(tmp_path, {}, "train", "name", [], None)
+    with pytest.raises(UsageError, match=r"pip install 'dsn-lightning\[tensorboard\]'"):
+        TensorBoardRun(info)
