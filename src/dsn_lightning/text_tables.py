@@ -1,0 +1,70 @@
+"""Tables of texts: rendered for the terminal, as Markdown and as CSV, in this one place."""
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich.table import Table as TerminalTable
+from rich.text import Text
+
+
+@dataclass(frozen=True)
+class TextTable:
+    """A header and rows of texts.
+
+    Attributes:
+        header: titles of the columns.
+        rows: a text for each column.
+        num_names: leading columns that hold names, aligned to the left; the others hold figures, aligned to the right.
+        title: shown above the table in the terminal.
+        fold: wrap long texts in the terminal instead of keeping each on one line.
+    """
+
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    num_names: int = 1
+    title: str = ""
+    fold: bool = False
+
+    def terminal(self) -> TerminalTable:
+        """Return the table for a rich console; texts are shown literally, brackets included."""
+        table = TerminalTable(title=Text(self.title) if self.title else None, title_justify="left")
+        for i, name in enumerate(self.header):
+            justify = "left" if i < self.num_names else "right"
+            table.add_column(Text(name), justify=justify, no_wrap=not self.fold, overflow="fold")  # type: ignore[arg-type]
+        for row in self.rows:
+            table.add_row(*map(Text, row))
+        return table
+
+    def markdown(self) -> str:
+        r"""Return the table in Markdown, each line ended.
+
+        >>> print(TextTable(["row", "top-1"], [["DSN", "59.5"]]).markdown(), end="")
+        | row | top-1 |
+        | --- | ---: |
+        | DSN | 59.5 |
+        """
+        rule = ["---" if i < self.num_names else "---:" for i in range(len(self.header))]
+        lines = [self.header, rule, *self.rows]
+        return "".join(f"| {' | '.join(text.replace('|', chr(92) + '|') for text in line)} |\n" for line in lines)
+
+
+def csv_text(records: Iterable[Mapping[str, Any]], columns: Sequence[str] | None = None) -> str:
+    r"""Return records as CSV with a header; None becomes an empty cell.
+
+    Args:
+        records: one a line.
+        columns: in this order; None takes the keys of all records in the order of their first appearance.
+
+    >>> csv_text([{"M": 3, "top1": 0.5}, {"M": 1, "top1": None}])
+    'M,top1\n3,0.5\n1,\n'
+    """
+    lines = list(records)
+    names = list(columns) if columns is not None else list(dict.fromkeys(name for line in lines for name in line))
+    out = io.StringIO()
+    writer = csv.DictWriter(out, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(lines)
+    return out.getvalue()
