@@ -34,11 +34,13 @@ FOLDERS = {  # a folder, or a module of the top level -> what it may import of t
     "runs": {"errors", "files"},
     "launch": {"text_tables", "errors", "files", "runs", "evaluation"},
     "training": {"errors", "files", "algorithms", "data", "runs"},
-    "evaluation": {"text_tables", "errors", "files", "algorithms", "cost", "data", "datasets", "metrics", "paper", "selections",
-                   "stateless_random", "video"},
+    "evaluation": {
+        *("algorithms", "cost", "data", "datasets", "errors", "files", "metrics", "paper", "selections"),
+        *("stateless_random", "text_tables", "video"),
+    },
     "tracking": {"errors", "files", "evaluation", "runs", "video"},
     "report": {"text_tables", "errors", "files", "evaluation", "paper", "runs", "selections"},
-}  # fmt: skip
+}
 PAPER_IS_SHOWN_IN = {"report", "evaluation/headroom.py", "cost/paper_tables.py"}
 KNOW_HYDRA = {"config", "cli", "hydra_plugins"}
 PLUG_INS = ("dataset", "backbone", "observation", "estimator", "selection")
