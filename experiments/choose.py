@@ -8,7 +8,7 @@ evaluates it on the held-out videos. Best is the highest mean over the seeds of 
 equals. Prints the settings, with the difference of each to the first one, and writes them to
 OUTPUT/choose/<dataset>_<modality>_<network>_<method>_<keys>.{md,json}. A data set that was made to choose by
 (join_videos.py --from training) has test videos for it: test.subset=test.
-More arguments: see tables.py.
+More arguments: --help.
 """
 
 import json
@@ -20,16 +20,16 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
-from table1 import TABLE
-from tables import Asked, asked_for, commanded, perform
 
-from dsn_lightning.commands.estimates import Costs
-from dsn_lightning.commands.table_plan import Row
-from dsn_lightning.commands.table_records import records
 from dsn_lightning.errors import UsageError
-from dsn_lightning.evaluation.beside_paper import reasons
 from dsn_lightning.evaluation.comparison_table import explanation, points
 from dsn_lightning.files import write_atomically
+from reproduce.estimates import Costs
+from reproduce.gathering import records
+from reproduce.planner import Row
+from reproduce.records import reasons
+from reproduce.tables import Asked, asked_for, commanded, perform
+from table1 import TABLE
 
 HEADINGS = {"top1": "top-1", "map": "mAP"}
 

@@ -16,8 +16,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from dsn_lightning.commands.planned import quoted
 from dsn_lightning.launch.jobs import Job, run_jobs, start_server
+from reproduce.commands import quoted
 
 NETWORKS = ("max_response", "baseline", "dsn", "dsn_fixed")
 

@@ -2,18 +2,18 @@
 
     python experiments/fig4.py dataset=ucf101|hmdb51|thumos14|activitynet dataset.root=DIR [seeds=0,1,2] [--dry-run]
 
-The trainings are those of Table I. Writes OUTPUT/fig4/<dataset>.png besides the table. More arguments: see tables.py.
+The trainings are those of Table I. Writes OUTPUT/fig4/<dataset>.png besides the table. More arguments: --help.
 """
 
 import sys
 from collections.abc import Sequence
 
 from rich.console import Console
-from tables import Asked, main
 
-from dsn_lightning.commands.table_plan import MAX_RESPONSE, Evaluation, PaperTable, Part, Planner, Row
-from dsn_lightning.evaluation.beside_paper import METRICS, Record
 from dsn_lightning.evaluation.figures import clips_figure
+from reproduce.planner import MAX_RESPONSE, Evaluation, PaperTable, Part, Planner, Row
+from reproduce.records import METRICS, Record
+from reproduce.tables import Asked, main
 
 METHODS = {
     "Baseline (random)": ("random", "baseline"),

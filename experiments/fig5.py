@@ -3,7 +3,7 @@
     python experiments/fig5.py [dataset=thumos14] dataset.root=DIR [videos=8] [pick=0] [seeds=0] [--dry-run]
 
 The videos are drawn by the seed ``pick``, not by hand; the training is that of Table I, and of several seeds the first
-is shown. Writes OUTPUT/fig5/clips/<dataset>.{png,md,csv,json}. More arguments: see tables.py.
+is shown. Writes OUTPUT/fig5/clips/<dataset>.{png,md,csv,json}. More arguments: --help.
 """
 
 import sys
@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from functools import partial
 
 from rich.console import Console
-from tables import Asked, main
 
-from dsn_lightning.commands.table_plan import Evaluation, PaperTable, Part, Planner, Row
-from dsn_lightning.evaluation.beside_paper import Record
+from reproduce.planner import Evaluation, PaperTable, Part, Planner, Row
+from reproduce.records import Record
+from reproduce.tables import Asked, main
 
 TABLE = PaperTable(
     name="fig5",
@@ -31,7 +31,7 @@ def draw(
     videos: int, pick: int,
 ) -> None:  # fmt: skip
     """Draw the clips of the first part, if it was evaluated."""
-    from dsn_lightning.commands.table_clips import show_clips  # imports all of the training, which takes seconds
+    from reproduce.clips import show_clips  # imports all of the training, which takes seconds
 
     command = planner.evaluation(parts[0], "clips", there=True)
     if command is not None and command.state() == "there":

@@ -13,9 +13,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from dsn_lightning.commands.table_plan import PaperTable, Row
-from dsn_lightning.evaluation.beside_paper import METRICS, Record, from_plain, percent, shown
 from dsn_lightning.paper import literature, paper_table
+from reproduce.planner import PaperTable, Row
+from reproduce.records import METRICS, Record, from_plain, percent, shown
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results" / "tables"

@@ -19,11 +19,11 @@ import sys
 import time
 from pathlib import Path
 
-from demo import configured, jobs_of
 from rich.console import Console
 
-from dsn_lightning.commands.planned import quoted
+from demo import configured, jobs_of
 from dsn_lightning.launch.jobs import Job, run_jobs, start_server
+from reproduce.commands import quoted
 
 SCHEMES = {"hmdb51": (1, 3), "activitynet": (6, 3)}
 

@@ -2,14 +2,13 @@
 
     python experiments/table1.py dataset=ucf101|hmdb51|thumos14|activitynet dataset.root=DIR [seeds=0,1,2] [--dry-run]
 
-One call a data set; the table that is printed has all those that are there. More arguments: see tables.py.
+One call a data set; the table that is printed has all those that are there. More arguments: --help.
 """
 
 import sys
 
-from tables import main
-
-from dsn_lightning.commands.table_plan import MAX_RESPONSE, Evaluation, PaperTable, Row
+from reproduce.planner import MAX_RESPONSE, Evaluation, PaperTable, Row
+from reproduce.tables import main
 
 TABLE = PaperTable(
     name="table1",

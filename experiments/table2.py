@@ -2,14 +2,13 @@
 
     python experiments/table2.py dataset=ucf101|hmdb51 dataset.root=DIR [seeds=0,1,2] [--dry-run]
 
-More arguments: see tables.py.
+More arguments: --help.
 """
 
 import sys
 
-from tables import main
-
-from dsn_lightning.commands.table_plan import Evaluation, PaperTable, Row
+from reproduce.planner import Evaluation, PaperTable, Row
+from reproduce.tables import main
 
 SCHEMES = {"1:3": "1x3", "1:6": "1x6", "3:3": "3x3"}
 

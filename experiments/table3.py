@@ -2,14 +2,13 @@
 
     python experiments/table3.py dataset.root=DIR [seeds=0,1,2] [--dry-run]
 
-More arguments: see tables.py. The cost columns alone: dsn-cost table=3.
+More arguments: --help. The cost columns alone: dsn-cost table=3.
 """
 
 import sys
 
-from tables import main
-
-from dsn_lightning.commands.table_plan import Evaluation, PaperTable, Row
+from reproduce.planner import Evaluation, PaperTable, Row
+from reproduce.tables import main
 
 BASELINES = {"R3D": "r3d", "R(2+1)D": "r2plus1d"}
 DSN = {

@@ -2,14 +2,13 @@
 
     python experiments/table4.py dataset.root=DIR dataset.ucf101_root=DIR [seeds=0,1,2] [--dry-run]
 
-More arguments: see tables.py. The cost columns alone: dsn-cost table=4.
+More arguments: --help. The cost columns alone: dsn-cost table=4.
 """
 
 import sys
 
-from tables import main
-
-from dsn_lightning.commands.table_plan import Evaluation, PaperTable, Row
+from reproduce.planner import Evaluation, PaperTable, Row
+from reproduce.tables import main
 
 BASELINES = {"R3D & TSN (S = 3)": "r3d_tsn_3", "R(2+1)D": "r2plus1d"}
 DSN = {

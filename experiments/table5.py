@@ -8,10 +8,9 @@ tables.py.
 
 import sys
 
-from tables import TWO_STREAMS, main
-
-from dsn_lightning.commands.table_plan import Evaluation, PaperTable, Row
 from dsn_lightning.paper import literature
+from reproduce.planner import Evaluation, PaperTable, Row
+from reproduce.tables import TWO_STREAMS, main
 
 TABLE = PaperTable(
     name="table5",

@@ -2,15 +2,14 @@
 
     python experiments/table7.py dataset=ucf101|hmdb51 dataset.root=DIR [seeds=0,1,2] [--dry-run]
 
-More arguments: see tables.py.
+More arguments: --help.
 """
 
 import sys
 
-from tables import main
-
-from dsn_lightning.commands.table_plan import Evaluation, PaperTable, Row
 from dsn_lightning.paper import literature
+from reproduce.planner import Evaluation, PaperTable, Row
+from reproduce.tables import main
 
 OTHERS = list(literature(7))
 

@@ -15,15 +15,15 @@ from rich.console import Console
 from conftest import NEEDLE
 from dsn_lightning.commands import cli, shared
 from dsn_lightning.commands.compose import compose_anew
-from dsn_lightning.commands.estimates import Costs
 from dsn_lightning.commands.identity import training_digest
-from dsn_lightning.commands.planned import TRAIN, Command, is_done
-from dsn_lightning.commands.table_plan import Planner
 from dsn_lightning.cost.macs import VideoCost
 from dsn_lightning.errors import UsageError
 from dsn_lightning.launch.jobs import Job, run_jobs
 from dsn_lightning.paper import literature, paper_table
 from helpers.table_process import load, start_table
+from reproduce.commands import TRAIN, Command, is_done
+from reproduce.estimates import Costs
+from reproduce.planner import Planner
 
 CONF = Path(__file__).resolve().parents[2] / "conf" / "experiment"
 TABLES = [f"table{n}" for n in range(1, 8)]
@@ -57,7 +57,7 @@ def test_what_comes_after_a_training_that_stopped_on_time_waits_for_it(tmp_path,
 
 
 def main(name: str, *arguments: str, **more) -> int:
-    return load("tables").main(load(name).TABLE, list(arguments), **more)
+    return load("reproduce.tables").main(load(name).TABLE, list(arguments), **more)
 
 
 def scheme_of(cfg: DictConfig) -> list:

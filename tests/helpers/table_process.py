@@ -31,7 +31,7 @@ def enter(name: str, arguments: list[str], out: str) -> None:
     faulthandler.dump_traceback_later(LONGEST, exit=True, file=2)
     module = load(name)
     try:
-        sys.exit(load("tables").main(module.TABLE, arguments))
+        sys.exit(load("reproduce.tables").main(module.TABLE, arguments))
     finally:
         sys.stdout.flush()
 

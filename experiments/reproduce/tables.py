@@ -26,17 +26,17 @@ from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
 from dsn_lightning.commands import cli
-from dsn_lightning.commands.dry_run import show_plan
-from dsn_lightning.commands.estimates import Costs
 from dsn_lightning.commands.held_out import check_holds_out, evaluated
 from dsn_lightning.commands.source import build_source
-from dsn_lightning.commands.table_plan import PaperTable, Part, Planner, Row, check_overrides
-from dsn_lightning.commands.table_records import records
 from dsn_lightning.errors import UsageError
-from dsn_lightning.evaluation.beside_paper import Record, from_plain, markdown, reasons, rich_table, to_csv
 from dsn_lightning.evaluation.splits import kind_of_videos
 from dsn_lightning.files import write_atomically
 from dsn_lightning.launch.jobs import run_jobs, start_server
+from reproduce.dry_run import show_plan
+from reproduce.estimates import Costs
+from reproduce.gathering import records
+from reproduce.planner import PaperTable, Part, Planner, Row, check_overrides
+from reproduce.records import Record, from_plain, markdown, reasons, rich_table, to_csv
 
 WIDTH = 170  # of tables in files and pipes
 

@@ -5,13 +5,13 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
-from dsn_lightning.commands.estimates import Costs
 from dsn_lightning.commands.held_out import name_in_results
-from dsn_lightning.commands.planned import Command, reason_of_failure
-from dsn_lightning.commands.table_plan import PaperTable, Part, Planner, Row
 from dsn_lightning.cost.macs import VideoCost
-from dsn_lightning.evaluation.beside_paper import Record
 from dsn_lightning.paper import literature, paper_table
+from reproduce.commands import Command, reason_of_failure
+from reproduce.estimates import Costs
+from reproduce.planner import PaperTable, Part, Planner, Row
+from reproduce.records import Record
 
 
 def records(table: PaperTable, planner: Planner, parts: Sequence[Part], costs: Costs, *, rows: Sequence[Row]) -> list[

@@ -11,7 +11,6 @@ from rich.console import Console
 from rich.table import Table
 
 from dsn_lightning.commands.build import build_datamodule
-from dsn_lightning.commands.estimates import first_of
 from dsn_lightning.commands.held_out import evaluated, name_in_results
 from dsn_lightning.commands.run import write_json
 from dsn_lightning.evaluation.figures import contact_sheets, most_and_least
@@ -19,6 +18,7 @@ from dsn_lightning.evaluation.scores import ClipScores
 from dsn_lightning.evaluation.splits import kind_of_videos
 from dsn_lightning.files import write_atomically
 from dsn_lightning.selections.scheme import softmax
+from reproduce.estimates import first_of
 
 
 def show_clips(

@@ -12,8 +12,8 @@ from dsn_lightning.commands.compose import compose_anew
 from dsn_lightning.commands.held_out import evaluated
 from dsn_lightning.commands.identity import finished_trainings, training_digest
 from dsn_lightning.commands.networks import modality
-from dsn_lightning.commands.planned import EVALUATE, SHARED, TRAIN, Command, quoted
 from dsn_lightning.errors import UsageError
+from reproduce.commands import EVALUATE, SHARED, TRAIN, Command, quoted
 
 MAX_RESPONSE = "max_response"
 """Stands in an `Evaluation` for the network that the run named ``dsn`` starts its sampler from."""

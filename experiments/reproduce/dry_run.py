@@ -6,10 +6,10 @@ from rich.console import Console
 from rich.table import Table
 
 from dsn_lightning.commands.compose import compose_anew
-from dsn_lightning.commands.estimates import Costs, Estimate
-from dsn_lightning.commands.planned import Command
-from dsn_lightning.commands.table_plan import PaperTable, Part, Planner
 from dsn_lightning.errors import UsageError
+from reproduce.commands import Command
+from reproduce.estimates import Costs, Estimate
+from reproduce.planner import PaperTable, Part, Planner
 
 
 def show_plan(
