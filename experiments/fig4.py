@@ -1,4 +1,4 @@
-"""Fig. 4: methods of selection over M = 1 to 10 clips, from one training and one pass over the test videos.
+"""Fig. 4: selection methods over M = 1 to 10 clips, from one training and one pass over the test videos.
 
     python experiments/fig4.py dataset=ucf101|hmdb51|thumos14|activitynet dataset.root=DIR [seeds=0,1,2] [--dry-run]
 
@@ -6,14 +6,13 @@ The trainings are those of Table I. Writes OUTPUT/fig4/<dataset>.png besides the
 """
 
 import sys
-from collections.abc import Sequence
 
 from rich.console import Console
 
 from dsn_lightning.evaluation.figures import clips_figure
-from reproduce.planner import MAX_RESPONSE, Evaluation, PaperTable, Part, Planner, Row
-from reproduce.records import METRICS, Record
-from reproduce.tables import Asked, main
+from reproduce.paper_table import MAX_RESPONSE, PaperTable, PlannedEvaluation, Row
+from reproduce.records import METRICS
+from reproduce.tables import FinishedTable, main
 
 METHODS = {
     "Baseline (random)": ("random", "baseline"),
@@ -27,7 +26,7 @@ TABLE = PaperTable(
     title="Fig. 4: methods of selection by the number of clips",
     datasets={"ucf101": ("top1",), "hmdb51": ("top1",), "thumos14": ("map",), "activitynet": ("top1",)},
     evaluations={
-        "methods": Evaluation(
+        "methods": PlannedEvaluation(
             {"checkpoint": "dsn", "baseline": "baseline", "max_response": MAX_RESPONSE},
             ("random", "uniform", "max_response", "dsn"),
         ),
@@ -43,17 +42,18 @@ TABLE = PaperTable(
 )
 
 
-def draw(asked: Asked, parts: Sequence[Part], planner: Planner, made: Sequence[Record], console: Console) -> None:
-    """Draw what was measured."""
+def draw(finished: FinishedTable, console: Console) -> None:
+    """Draw the curves that were measured."""
     curves: dict[str, list[tuple[int, float, float | None]]] = {}
-    for row, record in zip(TABLE.rows, made, strict=True):
+    for row, record in zip(TABLE.rows, finished.records, strict=True):
         if record.mean is not None and row.M is not None:
             curves.setdefault(row.selection, []).append((row.M, record.mean, record.spread))
     if curves:
-        path = asked.output / TABLE.name / f"{made[0].dataset}.png"
-        clips_figure(curves, path, metric=METRICS[made[0].metric], title=made[0].dataset)
+        first = finished.records[0]
+        path = finished.folder / f"{first.dataset}.png"
+        clips_figure(curves, path, metric=METRICS[first.metric], title=first.dataset)
         console.print(f"written: {path}", soft_wrap=True)
 
 
 if __name__ == "__main__":
-    sys.exit(main(TABLE, also=draw))
+    sys.exit(main(TABLE, draw=draw))

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dsn_lightning.paper import literature, paper_table
-from reproduce.planner import PaperTable, Row
+from reproduce.paper_table import PaperTable, Row
 from reproduce.records import METRICS, Record, from_plain, percent, shown
 
 HERE = Path(__file__).resolve().parent

@@ -2,12 +2,12 @@
 
     python experiments/table1.py dataset=ucf101|hmdb51|thumos14|activitynet dataset.root=DIR [seeds=0,1,2] [--dry-run]
 
-One call a data set; the table that is printed has all those that are there. More arguments: --help.
+Each call runs one data set; the printed table shows all data sets that are finished. More arguments: --help.
 """
 
 import sys
 
-from reproduce.planner import MAX_RESPONSE, Evaluation, PaperTable, Row
+from reproduce.paper_table import MAX_RESPONSE, PaperTable, PlannedEvaluation, Row
 from reproduce.tables import main
 
 TABLE = PaperTable(
@@ -16,11 +16,11 @@ TABLE = PaperTable(
     title="Table I: methods of selection; tested as trained, 1:3 on trimmed and 6:3 on untrimmed videos",
     datasets={"ucf101": ("top1",), "hmdb51": ("top1",), "thumos14": ("map",), "activitynet": ("top1",)},
     evaluations={
-        "methods": Evaluation(
+        "methods": PlannedEvaluation(
             {"checkpoint": "dsn", "baseline": "baseline", "dsn_fixed": "dsn_fixed", "max_response": MAX_RESPONSE},
             ("random", "uniform", "max_response", "dsn_fixed", "dsn", "dense", "oracle", "oracle_video"),
         ),
-        "control": Evaluation({"checkpoint": "control"}, ("uniform",)),
+        "control": PlannedEvaluation({"checkpoint": "control"}, ("uniform",)),
     },
     rows=(
         Row("Baseline (random)", "methods", "random"),
@@ -32,12 +32,17 @@ TABLE = PaperTable(
         Row("Oracle sampling", "methods", "oracle"),
         Row("DSN's clips, baseline's classifier", "methods", "dsn", extra="what DSN's sampler does alone"),
         Row("Uniform, DSN's classifier", "methods", "uniform", "dsn", extra="what DSN's classifier does alone"),
-        Row("Uniform, control's classifier", "control", "uniform", "dsn",
-            extra="as many updates in the same loop as DSN's classifier, all on random clips"),
+        Row(
+            "Uniform, control's classifier",
+            "control",
+            "uniform",
+            "dsn",
+            extra="as many updates in the same loop as DSN's classifier, all on random clips",
+        ),
     ),
     why_not_run="no Kinetics weights and no whole copy of the data set are at hand",
     compared=("methods", "control"),
-)  # fmt: skip
+)
 
 
 if __name__ == "__main__":

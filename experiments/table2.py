@@ -7,7 +7,7 @@ More arguments: --help.
 
 import sys
 
-from reproduce.planner import Evaluation, PaperTable, Row
+from reproduce.paper_table import PaperTable, PlannedEvaluation, Row
 from reproduce.tables import main
 
 SCHEMES = {"1:3": "1x3", "1:6": "1x6", "3:3": "3x3"}
@@ -17,7 +17,9 @@ TABLE = PaperTable(
     number=2,
     title="Table II: sampling schemes of the training",
     datasets={"ucf101": ("top1", "top5"), "hmdb51": ("top1", "top5")},
-    evaluations={f"trained_{file}": Evaluation({"checkpoint": f"dsn_{file}"}, ("dsn",)) for file in SCHEMES.values()},
+    evaluations={
+        f"trained_{file}": PlannedEvaluation({"checkpoint": f"dsn_{file}"}, ("dsn",)) for file in SCHEMES.values()
+    },
     rows=tuple(Row(scheme, f"trained_{file}", "dsn", "dsn") for scheme, file in SCHEMES.items()),
     notes=("In its differences between methods, dsn is that of 3:3.",),
     compared=("trained_3x3", "trained_1x3", "trained_1x6"),

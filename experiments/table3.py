@@ -7,7 +7,7 @@ More arguments: --help. The cost columns alone: dsn-cost table=3.
 
 import sys
 
-from reproduce.planner import Evaluation, PaperTable, Row
+from reproduce.paper_table import PaperTable, PlannedEvaluation, Row
 from reproduce.tables import main
 
 BASELINES = {"R3D": "r3d", "R(2+1)D": "r2plus1d"}
@@ -23,8 +23,8 @@ TABLE = PaperTable(
     title="Table III: accuracy and multiply-adds, HMDB51 split 1",
     datasets={"hmdb51": ("top1",)},
     evaluations={
-        **{run: Evaluation({"baseline": run}, ("dense",)) for run in BASELINES.values()},
-        **{run: Evaluation({"checkpoint": run}, ("dsn",)) for run in DSN.values()},
+        **{run: PlannedEvaluation({"baseline": run}, ("dense",)) for run in BASELINES.values()},
+        **{run: PlannedEvaluation({"checkpoint": run}, ("dsn",)) for run in DSN.values()},
     },
     rows=(
         Row("R3D", "r3d", "dense"),

@@ -7,7 +7,7 @@ More arguments: --help. The cost columns alone: dsn-cost table=4.
 
 import sys
 
-from reproduce.planner import Evaluation, PaperTable, Row
+from reproduce.paper_table import PaperTable, PlannedEvaluation, Row
 from reproduce.tables import main
 
 BASELINES = {"R3D & TSN (S = 3)": "r3d_tsn_3", "R(2+1)D": "r2plus1d"}
@@ -22,8 +22,8 @@ TABLE = PaperTable(
     title="Table IV: mAP and multiply-adds, THUMOS14",
     datasets={"thumos14": ("map",)},
     evaluations={
-        **{run: Evaluation({"baseline": run}, ("dense",)) for run in BASELINES.values()},
-        **{run: Evaluation({"checkpoint": run}, ("dsn",)) for run in DSN.values()},
+        **{run: PlannedEvaluation({"baseline": run}, ("dense",)) for run in BASELINES.values()},
+        **{run: PlannedEvaluation({"checkpoint": run}, ("dsn",)) for run in DSN.values()},
     },
     rows=(
         Row("R3D & TSN (S = 3)", "r3d_tsn_3", "dense"),

@@ -2,14 +2,14 @@
 
     python experiments/table6.py dataset.root=DIR [seeds=0,1,2] [--dry-run]
 
-Flow is made first: dsn-prepare steps=[check,flow]. fusion_weights=[1,1.5] weighs RGB and flow. More arguments: see
-tables.py.
+Compute the flow first: dsn-prepare steps=[check,flow]. fusion_weights=[1,1.5] weights RGB and flow. More arguments:
+--help.
 """
 
 import sys
 
 from dsn_lightning.paper import literature
-from reproduce.planner import Evaluation, PaperTable, Row
+from reproduce.paper_table import PaperTable, PlannedEvaluation, Row
 from reproduce.tables import TWO_STREAMS, main
 
 STREAMS = {"RGB": "r2plus1d{}", "FLOW": "r2plus1d{}_flow", "RGB+FLOW": "r2plus1d{}_both"}
@@ -20,14 +20,14 @@ TABLE = PaperTable(
     title="Table VI: ActivityNet v1.3, validation videos",
     datasets={"activitynet": ("top1", "map")},
     evaluations={
-        "r3d_tsn_6": Evaluation({"baseline": "r3d_tsn_6"}, ("dense",)),
-        "r3d_dsn_6": Evaluation({"checkpoint": "r3d_dsn_6"}, ("dsn",)),
-        "r2plus1d": Evaluation({"baseline": "r2plus1d"}, ("dense",)),
-        "r2plus1d_flow": Evaluation({"baseline": "r2plus1d_flow"}, ("dense",)),
-        "r2plus1d_both": Evaluation(selections=("dense",), fusion=("r2plus1d", "r2plus1d_flow")),
-        "r2plus1d_dsn": Evaluation({"checkpoint": "r2plus1d_dsn"}, ("dsn",)),
-        "r2plus1d_dsn_flow": Evaluation({"checkpoint": "r2plus1d_dsn_flow"}, ("dsn",)),
-        "r2plus1d_dsn_both": Evaluation(selections=("dsn",), fusion=("r2plus1d_dsn", "r2plus1d_dsn_flow")),
+        "r3d_tsn_6": PlannedEvaluation({"baseline": "r3d_tsn_6"}, ("dense",)),
+        "r3d_dsn_6": PlannedEvaluation({"checkpoint": "r3d_dsn_6"}, ("dsn",)),
+        "r2plus1d": PlannedEvaluation({"baseline": "r2plus1d"}, ("dense",)),
+        "r2plus1d_flow": PlannedEvaluation({"baseline": "r2plus1d_flow"}, ("dense",)),
+        "r2plus1d_both": PlannedEvaluation(selections=("dense",), fusion=("r2plus1d", "r2plus1d_flow")),
+        "r2plus1d_dsn": PlannedEvaluation({"checkpoint": "r2plus1d_dsn"}, ("dsn",)),
+        "r2plus1d_dsn_flow": PlannedEvaluation({"checkpoint": "r2plus1d_dsn_flow"}, ("dsn",)),
+        "r2plus1d_dsn_both": PlannedEvaluation(selections=("dsn",), fusion=("r2plus1d_dsn", "r2plus1d_dsn_flow")),
     },
     rows=(
         *(Row(name) for name in literature(6)),

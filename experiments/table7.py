@@ -8,7 +8,7 @@ More arguments: --help.
 import sys
 
 from dsn_lightning.paper import literature
-from reproduce.planner import Evaluation, PaperTable, Row
+from reproduce.paper_table import PaperTable, PlannedEvaluation, Row
 from reproduce.tables import main
 
 OTHERS = list(literature(7))
@@ -20,11 +20,11 @@ TABLE = PaperTable(
     datasets={"ucf101": ("top1",), "hmdb51": ("top1",)},
     splits=(1, 2, 3),
     evaluations={
-        "r3d": Evaluation({"baseline": "r3d"}, ("dense",)),
-        "r3d_dsn_1": Evaluation({"checkpoint": "r3d_dsn_1"}, ("dsn",)),
-        "r3d_dsn_3": Evaluation({"checkpoint": "r3d_dsn_3"}, ("dsn",)),
-        "r2plus1d": Evaluation({"baseline": "r2plus1d"}, ("dense",)),
-        "r2plus1d_dsn": Evaluation({"checkpoint": "r2plus1d_dsn"}, ("dsn",)),
+        "r3d": PlannedEvaluation({"baseline": "r3d"}, ("dense",)),
+        "r3d_dsn_1": PlannedEvaluation({"checkpoint": "r3d_dsn_1"}, ("dsn",)),
+        "r3d_dsn_3": PlannedEvaluation({"checkpoint": "r3d_dsn_3"}, ("dsn",)),
+        "r2plus1d": PlannedEvaluation({"baseline": "r2plus1d"}, ("dense",)),
+        "r2plus1d_dsn": PlannedEvaluation({"checkpoint": "r2plus1d_dsn"}, ("dsn",)),
     },
     rows=(
         *(Row(name) for name in OTHERS[:-1]),

@@ -1,41 +1,41 @@
 """Fig. 5 from a finished evaluation: pictures, probabilities and times of the clips that a sampler ranks."""
 
-import csv
-import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from omegaconf import DictConfig
 from rich.console import Console
-from rich.table import Table
 
-from dsn_lightning.commands.build import build_datamodule
-from dsn_lightning.commands.held_out import evaluated, name_in_results
-from dsn_lightning.commands.run import write_json
 from dsn_lightning.evaluation.figures import contact_sheets, most_and_least
 from dsn_lightning.evaluation.scores import ClipScores
 from dsn_lightning.evaluation.splits import kind_of_videos
 from dsn_lightning.files import write_atomically
 from dsn_lightning.selections.scheme import softmax
+from dsn_lightning.text_tables import TextTable, csv_text
+from reproduce.configurations import build_datamodule, evaluated, name_in_results, write_json
 from reproduce.estimates import first_of
+
+HEADER = ("video", "class", "rank", "probability in its section", "seconds", "shows the action")
 
 
 def show_clips(
-    cfg: DictConfig, evaluation: Path, folder: Path, *, videos: int, pick: int, console: Console
+    cfg: DictConfig, evaluation: Path, folder: Path, *, num_videos: int, pick: int, console: Console
 ) -> list[dict[str, Any]]:
     """Draw and print the two most and the two least probable clips of some videos, and write them to ``folder``.
 
     Args:
-        cfg: of the DSN run.
-        evaluation: folder with its ``clip_scores.npz``.
+        cfg: configuration of the DSN run.
+        evaluation: folder of the evaluation, with its ``clip_scores.npz``.
         folder: gets ``<dataset>.{png,md,csv,json}``.
-        videos: how many, at most all.
-        pick: seed that draws them.
-        console: where the table goes.
+        num_videos: number of videos, at most all.
+        pick: seed that draws the videos.
+        console: where the table is printed.
 
     Returns:
-        One line a clip: ``video, class, rank, probability, start_seconds, shows_action`` (None where no span is known).
+        One line a clip: ``video, class, rank, probability, start_seconds, shows_action`` (None where the data set has
+        no time spans).
     """
     data = build_datamodule(cfg)
     data.prepare_data()
@@ -43,53 +43,66 @@ def show_clips(
     data.setup("validate" if subset == "val" else "test")
     scores = ClipScores.load(evaluation / "clip_scores.npz")
     scheme = scores.scheme(first_of(cfg.test.M), cfg.test.N)
-    own = {video.record.video_id: video for video in data.videos(subset)}
-    there = [own[str(video_id)] for video_id in scores.video_id]
-    chosen = np.sort(np.random.default_rng(pick).permutation(len(there))[:videos])
+    by_id = {video.record.video_id: video for video in data.videos(subset)}
+    videos = [by_id[str(video_id)] for video_id in scores.video_id]
+    chosen = np.sort(np.random.default_rng(pick).permutation(len(videos))[:num_videos])
     known = scores.videos()
     lines: list[dict[str, Any]] = []
     for v in chosen:
-        grid = scheme.grid(there[v].num_frames)
+        grid = scheme.grid(videos[v].num_frames)
         policy = softmax(known[v].policies["dsn"][grid.shape]).ravel()
-        picks = most_and_least(policy)
-        shown = scores.shows_action(int(v), grid.ravel()[list(picks.values())])
-        for i, (rank, clip) in enumerate(picks.items()):
-            lines.append({
-                "video": str(scores.video_id[v]),
-                "class": ", ".join(map(str, scores.classes[scores.targets[v] > 0])),
-                "rank": rank,
-                "probability": float(policy[clip]),
-                "start_seconds": float(grid.ravel()[clip] / there[v].fps),
-                "shows_action": None if shown is None else bool(shown[i]),
-            })  # fmt: skip
+        lines += _lines_of_video(scores, int(v), grid.ravel(), policy, fps=videos[v].fps)
     folder.mkdir(parents=True, exist_ok=True)
-    name = folder / name_in_results(cfg)
-    picture = Path(f"{name}.png")
-    contact_sheets(scores, "dsn", scheme, there, chosen, data.reader, picture)
-    write_json(Path(f"{name}.json"), lines)
-    drawn_from = f"{len(there)} {kind_of_videos(name.name)}"
-    _write_tables(lines, name, console, title=f"{len(chosen)} of {drawn_from}, drawn with seed {pick}")
-    console.print(f"written: {picture}, {name.name}.md, {name.name}.csv, {name.name}.json", soft_wrap=True)
+    name = name_in_results(cfg)
+    contact_sheets(scores, "dsn", scheme, videos, chosen, data.reader, folder / f"{name}.png")
+    write_json(folder / f"{name}.json", lines)
+    write_atomically(folder / f"{name}.csv", csv_text(lines))
+    title = f"{len(chosen)} of {len(videos)} {kind_of_videos(name)}, drawn with seed {pick}"
+    table = _table(lines, title=title)
+    write_atomically(folder / f"{name}.md", f"{title}\n\n{table.markdown()}")
+    console.print(table.terminal())
+    console.print(f"written: {folder / name}.png, {name}.md, {name}.csv, {name}.json", soft_wrap=True)
     return lines
 
 
-def _write_tables(lines: list[dict[str, Any]], name: Path, console: Console, *, title: str) -> None:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(lines[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(lines)
-    write_atomically(Path(f"{name}.csv"), text.getvalue())
-    marks = {None: "-", True: "yes", False: "no"}
-    cells = [
-        [line["video"], line["class"], line["rank"], f"{line['probability']:.3f}", f"{line['start_seconds']:.1f}",
-         marks[line["shows_action"]]] for line in lines
-    ]  # fmt: skip
-    header = ["video", "class", "rank", "probability in its section", "seconds", "shows the action"]
-    rule = ["---"] * len(header)
-    write_atomically(
-        Path(f"{name}.md"), f"{title}\n\n" + "".join(f"| {' | '.join(c)} |\n" for c in (header, rule, *cells))
-    )
-    table = Table(*header, title=title, title_justify="left")
-    for line in cells:
-        table.add_row(*line)
-    console.print(table)
+def _lines_of_video(
+    scores: ClipScores, video: int, starts: np.ndarray, policy: np.ndarray, *, fps: float
+) -> list[dict[str, Any]]:
+    """Return a line for each clip of a video that is shown.
+
+    Args:
+        scores: of all videos.
+        video: which of them.
+        starts: first frames of the candidates, (M * N,).
+        policy: probability of each candidate in its section, (M * N,).
+        fps: frames a second.
+    """
+    picks = most_and_least(policy)
+    shows_action = scores.shows_action(video, starts[list(picks.values())])
+    return [
+        {
+            "video": str(scores.video_id[video]),
+            "class": ", ".join(map(str, scores.classes[scores.targets[video] > 0])),
+            "rank": rank,
+            "probability": float(policy[clip]),
+            "start_seconds": float(starts[clip] / fps),
+            "shows_action": None if shows_action is None else bool(shows_action[i]),
+        }
+        for i, (rank, clip) in enumerate(picks.items())
+    ]
+
+
+def _table(lines: Sequence[dict[str, Any]], *, title: str) -> TextTable:
+    answers = {None: "-", True: "yes", False: "no"}
+    rows = [
+        [
+            line["video"],
+            line["class"],
+            line["rank"],
+            f"{line['probability']:.3f}",
+            f"{line['start_seconds']:.1f}",
+            answers[line["shows_action"]],
+        ]
+        for line in lines
+    ]
+    return TextTable(HEADER, rows, num_names=len(HEADER), title=title, fold=True)

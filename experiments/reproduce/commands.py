@@ -1,27 +1,24 @@
-"""Commands that are planned ahead and run once: what is finished is kept, what was interrupted goes on.
+"""Planned commands, each run once: a finished result is kept, an interrupted training continues.
 
-Each has a folder that is named by what its result depends on. Whoever comes first works in it; others wait for its
-lock, which the system releases however the process ends, and find the result.
+Each command works in a folder whose name identifies its settings. The first process takes the folder's lock, which the
+system releases however the process ends; others wait for it and then find the result.
 """
 
 import json
 import os
 import re
 import shlex
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock
-from omegaconf import OmegaConf
 
-from dsn_lightning.commands import shared
-from dsn_lightning.commands.compose import compose_anew
-from dsn_lightning.commands.identity import is_trained
 from dsn_lightning.launch.jobs import Job
+from reproduce.configurations import compose_anew, is_trained, run_command, train_max_response
 
 TRAIN, EVALUATE, SHARED = "dsn-train", "dsn-evaluate", "shared"
+FINISHED = "finished"
 
 
 @dataclass(frozen=True)
@@ -29,13 +26,13 @@ class Command:
     """One training or evaluation.
 
     Attributes:
-        name: unique, for a person.
-        program: ``dsn-train``, ``dsn-evaluate``, or ``shared``: the max-response network that another training starts
-            from, which that one's own command would make first (``observation.checkpoint=auto``).
-        arguments: of the command line, the folder not among them; for ``shared`` those of the training that needs it.
-        folder: where it works, or where it was found.
-        digest: what its result depends on.
-        after: names of those it needs.
+        name: unique, for people.
+        program: ``dsn-train``, ``dsn-evaluate``, or ``shared`` for the max-response network that a training starts
+            from, which that training's own command would train first (``observation.checkpoint=auto``).
+        arguments: command line without the folder; for ``shared``, that of the training that starts from the network.
+        folder: where the command works, or where its result was found.
+        digest: identifies the settings that the result depends on.
+        after: names of the commands whose results it needs.
     """
 
     name: str
@@ -45,33 +42,42 @@ class Command:
     digest: str
     after: tuple[str, ...] = ()
 
+    @property
+    def checkpoint(self) -> Path:
+        """The checkpoint that a training ends with, absolute."""
+        return (self.folder / "checkpoints" / "last.ckpt").absolute()
+
     def line(self) -> str:
-        """Return what a person would type."""
+        """Return the command line as a person types it."""
         if self.program == SHARED:
-            return f"# max response in {self.folder}: the dsn-train that starts from it makes it first (auto)"
+            return f"# max-response network in {self.folder}: trained by the dsn-train that starts from it (auto)"
         return shlex.join([self.program, *self.arguments, f"hydra.run.dir={quoted(self.folder)}"])
 
     def state(self) -> str:
-        """Return ``there``, ``failed`` (it will be tried again), ``interrupted`` or ``missing``."""
-        if is_done(self.program, self.folder):
-            return "there"
-        if reason_of_failure(self.folder) is not None:
+        """Return ``finished``, ``failed`` (it will be tried again), ``interrupted`` or ``missing``."""
+        if is_finished(self.program, self.folder):
+            return FINISHED
+        if failure_reason(self.folder) is not None:
             return "failed"
         return "interrupted" if (self.folder / "log.txt").is_file() else "missing"
 
     def job(self) -> Job:
-        """Return it as a job of its own process."""
+        """Return the command as a job for a process of its own."""
         job = Job(
-            self.name, perform, (self.program, self.arguments, str(self.folder)), self.folder, self.after,
-            is_whole=lambda: is_done(self.program, self.folder),
-        )  # fmt: skip
-        if self.state() == "there":
+            self.name,
+            run_once,
+            (self.program, self.arguments, str(self.folder)),
+            self.folder,
+            self.after,
+            is_whole=lambda: is_finished(self.program, self.folder),
+        )
+        if self.state() == FINISHED:
             job.state = "done"
         return job
 
 
 def quoted(path: Path) -> str:
-    """Return a path as Hydra's command line takes it, whatever characters it has.
+    """Return a path as Hydra's command line reads it, whatever characters it has.
 
     >>> quoted(Path("my run")), quoted(Path("runs/seed_0"))
     ("'my run'", 'runs/seed_0')
@@ -81,18 +87,27 @@ def quoted(path: Path) -> str:
     return "'" + str(path).replace("'", "\\'") + "'"
 
 
-def is_done(program: str, folder: Path) -> bool:
-    """Tell whether the result is there, whole."""
+def path_below(folder: str, output: Path) -> str:
+    """Return a path, or a text of several, relative to the output folder where it lies in it.
+
+    >>> path_below("/out/evaluations/a", Path("/out"))
+    'evaluations/a'
+    """
+    return folder.replace(f"{output}/", "")
+
+
+def is_finished(program: str, folder: Path) -> bool:
+    """Tell whether a folder has the complete result of a program."""
     if program != EVALUATE:
         return is_trained(folder)
-    try:  # written at once, after the scores
+    try:  # written atomically, after the scores
         return isinstance(json.loads((folder / "results.json").read_text()), list)
     except (OSError, ValueError):
         return False
 
 
-def reason_of_failure(folder: Path) -> str | None:
-    """Return why the last attempt in ``folder`` has failed, in a line; None if it has not."""
+def failure_reason(folder: Path) -> str | None:
+    """Return one line on why the last attempt in a folder failed; None if it did not fail."""
     try:
         status = json.loads((folder / "status.json").read_text())
         if status["state"] == "failed":
@@ -100,7 +115,7 @@ def reason_of_failure(folder: Path) -> str | None:
         if status["state"] != "finished":
             return None
     except (OSError, ValueError, KeyError):
-        pass  # it ended before it could write that, or is an evaluation
+        pass  # it ended before it wrote the file, or is an evaluation
     try:
         lines = (folder / "log.txt").read_text(errors="replace").strip().splitlines()
     except OSError:
@@ -111,32 +126,22 @@ def reason_of_failure(folder: Path) -> str | None:
     return last if any(line.startswith("Traceback (most recent call last)") for line in lines) else None
 
 
-def perform(program: str, arguments: Sequence[str], folder: str) -> None:
-    """Be this command in a process of its own, unless its result is there by now.
+def run_once(program: str, arguments: Sequence[str], folder: str) -> None:
+    """Run a command in this process, unless another process has finished it meanwhile.
 
     Raises:
         SystemExit: as the command does.
     """
-    from dsn_lightning.commands import cli
-
-    place = Path(folder)
+    path = Path(folder)
     if program == SHARED:
-        from dsn_lightning.commands.train import train
-
-        cfg = compose_anew("train", *arguments, f"run_dir={quoted(place)}")
-        own = shared.configuration(cfg, "max_response")
-        OmegaConf.resolve(own)
-        with cli.one_line_errors("dsn-train"):
-            cli.check(own)
-            shared.made_once(own, train)
+        train_max_response(compose_anew("train", *arguments, f"run_dir={quoted(path)}"))
         return
     os.environ["HYDRA_FULL_ERROR"] = "1"  # the log is for whoever looks into a failure
-    with FileLock(place.parent / f".{place.name}.lock"):
-        if is_done(program, place):
+    with FileLock(path.parent / f".{path.name}.lock"):
+        if is_finished(program, path):
             return
-        (place / "log.txt").open("w").close()  # of this attempt; what was printed before says nothing about its end
-        own_arguments = [*arguments, f"hydra.run.dir={quoted(place)}"]
-        if program == TRAIN and (place / "checkpoints" / "last.ckpt").is_file():
-            own_arguments = [f"resume={place}"]
-        sys.argv = [program, *own_arguments]
-        {TRAIN: cli.train, EVALUATE: cli.evaluate}[program]()
+        (path / "log.txt").open("w").close()  # earlier attempts say nothing about how this one ends
+        if program == TRAIN and (path / "checkpoints" / "last.ckpt").is_file():
+            run_command(program, [f"resume={path}"])
+        else:
+            run_command(program, [*arguments, f"hydra.run.dir={quoted(path)}"])

@@ -1,85 +1,88 @@
-"""``--dry-run`` of a table: the exact commands, which are there already, and what each costs."""
+"""``--dry-run`` of a table: the commands, which of them are finished, and what each costs."""
 
 from collections.abc import Sequence
 
 from rich.console import Console
-from rich.table import Table
 
-from dsn_lightning.commands.compose import compose_anew
 from dsn_lightning.errors import UsageError
-from reproduce.commands import Command
-from reproduce.estimates import Costs, Estimate
-from reproduce.planner import PaperTable, Part, Planner
+from dsn_lightning.text_tables import TextTable
+from reproduce.commands import FINISHED, Command
+from reproduce.configurations import compose_anew
+from reproduce.estimates import CostEstimate, Costs
+from reproduce.paper_table import PaperTable
+from reproduce.planner import Part, Planner
+
+HEADER = ("", "state", "clips", "GMACs", "hours")
 
 
-def show_plan(
-    table: PaperTable, planner: Planner, parts: Sequence[tuple[Part, Sequence[Command]]], names: Sequence[str],
-    console: Console,
-) -> None:  # fmt: skip
+def show_plan(planner: Planner, parts: Sequence[Part], console: Console) -> None:
     """Print the commands of all parts in the order in which they run, and a table of what they cost.
 
     Args:
-        table: which one.
-        planner: its planner.
-        parts: each with the trainings that are needed.
-        names: of the evaluations that are needed.
-        console: where it goes.
+        planner: the table and the wanted rows.
+        parts: one a seed and split.
+        console: where it is printed.
     """
     costs = Costs(timed=True)
-    shown = Table(title=f"{table.name}: what is planned", title_justify="left")
-    for column in ("", "state", "clips", "GMACs", "hours"):
-        shown.add_column(column, justify="left" if column in ("", "state") else "right", no_wrap=column != "")
-    left = Estimate(0, 0.0, 0.0)
-    for part, trainings in parts:
-        evaluations = [c for name in names if (c := planner.evaluation(part, name, there=False)) is not None]
-        for command in [*trainings, *evaluations]:
+    lines: list[list[str]] = []
+    remaining = CostEstimate(0, 0.0, 0.0)
+    for part in parts:
+        trainings = planner.trainings(part)
+        evaluations = {name: planner.planned_evaluation(part, name) for name in planner.evaluations()}
+        planned = {name: command for name, command in evaluations.items() if command is not None}
+        for command in [*trainings, *planned.values()]:
             console.print(command.line(), markup=False, highlight=False, soft_wrap=True)
-        own = {command.name: _of_training(command, part, costs) for command in trainings}
-        own |= {c.name: _of_evaluation(c.name.rpartition(" ")[2], table, part, costs) for c in evaluations}
-        for command in [*trainings, *evaluations]:
-            state, cost = command.state(), own[command.name]
-            if isinstance(cost, str):
-                shown.add_row(command.name, state, "-", "-", cost)
-                continue
-            assert cost.hours is not None
-            assert left.hours is not None
-            shown.add_row(command.name, state, f"{cost.clips:,}", f"{cost.gmacs:,.0f}", f"{cost.hours:.3g}")
-            if state != "there":
-                left = Estimate(left.clips + cost.clips, left.gmacs + cost.gmacs, left.hours + cost.hours)
-    assert left.hours is not None
-    shown.add_section()
-    shown.add_row("still to do", "", f"{left.clips:,}", f"{left.gmacs:,.0f}", f"{left.hours:.3g}")
-    console.print(shown)
+        estimates = [(command, _of_training(command, part, costs)) for command in trainings]
+        estimates += [(command, _of_evaluation(name, planner.table, part, costs)) for name, command in planned.items()]
+        for command, cost in estimates:
+            state = command.state()
+            lines.append([command.name, state, *_texts(cost)])
+            if isinstance(cost, CostEstimate) and state != FINISHED:
+                remaining += cost
+    lines.append(["remaining", "", *_texts(remaining)])
+    table = TextTable(HEADER, lines, num_names=2, title=f"{planner.table.name}: the plan", fold=True).terminal()
+    table.rows[-2].end_section = True
+    console.print(table)
+    console.print(_explanation(costs), markup=False, highlight=False, soft_wrap=True)
+
+
+def _texts(cost: CostEstimate | str) -> list[str]:
+    """Return clips, GMACs and hours of a command, or the reason why they are unknown."""
+    if isinstance(cost, str):
+        return ["-", "-", cost]
+    assert cost.hours is not None
+    return [f"{cost.clips:,}", f"{cost.gmacs:,.0f}", f"{cost.hours:.3g}"]
+
+
+def _explanation(costs: Costs) -> str:
     speeds = "; ".join(
-        f"{name}: {', '.join(f'{role} {speed / 1e9:.3g} GMAC/s' for role, speed in own.items())}"
-        for name, own in costs.speeds().items()
+        f"{networks}: {', '.join(f'{role} {speed / 1e9:.3g} GMAC/s' for role, speed in by_role.items())}"
+        for networks, by_role in costs.speeds().items()
     )
-    console.print(
-        f"Hours: multiply-adds over the speed that the networks were just measured with on this machine, forward, one "
-        f"command at a time ({speeds}); a training step counts as three forward passes. Reading videos is not in it, "
-        "nor are activations that are stored; a run that was interrupted counts as a whole one.",
-        markup=False, highlight=False, soft_wrap=True,
-    )  # fmt: skip
+    return (
+        "Hours are multiply-adds divided by the forward speed of the networks, just measured on this machine with one "
+        f"command at a time ({speeds}). A training step counts as three forward passes. The hours leave out reading "
+        "the videos and computing activations that are stored. An interrupted run counts as a whole one."
+    )
 
 
-def _of_training(command: Command, part: Part, costs: Costs) -> Estimate | str:
-    run = next((name for name, own in part.trainings.items() if own.name == command.name and name in part.configs), "")
+def _of_training(command: Command, part: Part, costs: Costs) -> CostEstimate | str:
+    runs = [run for run, other in part.trainings.items() if other.name == command.name and run in part.configs]
     try:
-        if run:
-            return costs.training(part.configs[run])
-        base = next(part.configs[n] for n, own in part.trainings.items() if command.name in own.after)
-        return costs.training_of_sampler(base)
+        if runs:
+            return costs.training(part.configs[runs[0]])
+        starts = (run for run, other in part.trainings.items() if command.name in other.after and run in part.configs)
+        return costs.training_of_max_response(part.configs[next(starts, "dsn")])  # of dsn if it is only evaluated
     except UsageError as error:
-        return f"not known: {error}"
+        return f"unknown: {error}"
 
 
-def _of_evaluation(name: str, table: PaperTable, part: Part, costs: Costs) -> Estimate | str:
-    own = table.evaluations[name]
-    if own.fusion:
-        return Estimate(0, 0.0, 0.0)
-    cfg = part.configs[next(iter(own.roles.values()))]
-    selections = [compose_anew("evaluate", f"selection=[{','.join(own.selections)}]", "run_dir=none").selection]
+def _of_evaluation(name: str, table: PaperTable, part: Part, costs: Costs) -> CostEstimate | str:
+    evaluation = table.evaluations[name]
+    if evaluation.fusion:
+        return CostEstimate(0, 0.0, 0.0)
+    cfg = compose_anew("evaluate", f"selection=[{','.join(evaluation.selections)}]", "run_dir=none")
     try:
-        return costs.evaluation(cfg, [*own.roles], [s for group in selections for s in group.values()])
+        return costs.evaluation(part.configs[table.main_run(name)], [*evaluation.roles], [*cfg.selection.values()])
     except UsageError as error:
-        return f"not known: {error}"
+        return f"unknown: {error}"

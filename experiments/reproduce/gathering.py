@@ -2,154 +2,170 @@
 
 import json
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dsn_lightning.commands.held_out import name_in_results
+from omegaconf import DictConfig
+
 from dsn_lightning.cost.macs import VideoCost
 from dsn_lightning.paper import literature, paper_table
-from reproduce.commands import Command, reason_of_failure
-from reproduce.estimates import Costs
-from reproduce.planner import PaperTable, Part, Planner, Row
+from reproduce.commands import FINISHED, Command, failure_reason
+from reproduce.configurations import as_list, name_in_results
+from reproduce.estimates import USES_OBSERVATION, Costs
+from reproduce.paper_table import PaperTable, Row
+from reproduce.planner import Part, Planner
 from reproduce.records import Record
 
+Line = Mapping[str, Any]
+"""One row of an evaluation's results.json."""
 
-def records(table: PaperTable, planner: Planner, parts: Sequence[Part], costs: Costs, *, rows: Sequence[Row]) -> list[
-    Record
-]:  # fmt: skip
-    """Return the records of all rows, the literature's included, on the data set that the parts have.
+
+def gather_records(planner: Planner, parts: Sequence[Part], costs: Costs) -> list[Record]:
+    """Return the records of all rows of a table, the literature's included, on the data set of its parts.
 
     Args:
-        table: their table.
-        planner: whose evaluations are looked at.
+        planner: the table, the wanted rows (others are ``not run``), and the evaluations that are possible.
         parts: one a seed and split.
         costs: counts multiply-adds.
-        rows: those that were asked for; the others are ``not run``.
     """
-    cfg = next(iter(parts[0].configs.values()))
-    dataset = name_in_results(cfg)
-    found: dict[tuple[int, int | None, str], list[dict[str, Any]]] = {}
-    commands: dict[tuple[int, int | None, str], Command | None] = {}
-    for part in parts:
-        for name in table.evaluations:
-            command = planner.evaluation(part, name, there=True)
-            there = command is not None and command.state() == "there"
-            key = (part.seed, part.split, name)
-            commands[key] = command
-            found[key] = json.loads((command.folder / "results.json").read_text()) if there and command else []
-    made = []
-    for row in table.rows:
-        for metric in table.datasets.get(cfg.dataset.name, next(iter(table.datasets.values()))):
-            if row.evaluation is None:
-                made.append(_of_literature(table, row, dataset, metric))
-            else:
-                own = _figures(row, metric, parts, found)
-                made.append(_record(table, row, dataset, metric, own, planner, parts, commands, costs, row in rows))
-    return made
+    return _Gathering(planner, parts, costs).records()
 
 
-def _figures(row: Row, metric: str, parts: Sequence[Part], found: dict[Any, list[dict[str, Any]]]) -> list[
-    tuple[Part, dict[str, Any]]
-]:  # fmt: skip
-    """Return the parts that have the row's figure, and what results.json says of it."""
-    own = []
-    for part in parts:
-        for line in found[part.seed, part.split, str(row.evaluation)]:
-            same = line["selection"] == row.selection and line["classifier"] == row.classifier
-            if same and row.M in (None, line["M"]) and line[metric] is not None:
-                own.append((part, line))
-                break
-    return own
+class _Gathering:
+    def __init__(self, planner: Planner, parts: Sequence[Part], costs: Costs) -> None:
+        self.planner, self.table, self.parts, self.costs = planner, planner.table, parts, costs
+        self.cfg = next(iter(parts[0].configs.values()))
+        self.dataset = name_in_results(self.cfg)
+        self.commands: dict[tuple[int, int | None, str], Command | None] = {}
+        self.lines: dict[tuple[int, int | None, str], list[Line]] = {}
+        for part in parts:
+            for name in self.table.evaluations:
+                key = part.seed, part.split, name
+                command = self.commands[key] = planner.possible_evaluation(part, name)
+                finished = command is not None and command.state() == FINISHED
+                self.lines[key] = _results(command) if command is not None and finished else []
+
+    def records(self) -> list[Record]:
+        metrics = self.table.datasets.get(self.cfg.dataset.name, next(iter(self.table.datasets.values())))
+        return [
+            self._record(row, metric) if row.evaluation else _of_literature(self.table, row, self.dataset, metric)
+            for row in self.table.rows
+            for metric in metrics
+        ]
+
+    def _record(self, row: Row, metric: str) -> Record:
+        found = self._figures(row, metric)
+        by_seed: dict[int, list[Line]] = {}
+        for part, line in found:
+            by_seed.setdefault(part.seed, []).append(line)
+        complete = {s: lines for s, lines in sorted(by_seed.items()) if len(lines) == max(1, len(self.table.splits))}
+        status, reason = self._status(row, [part for part, _ in found], num_complete=len(complete))
+        commands = [self.commands[part.seed, part.split, str(row.evaluation)] for part, _ in found]
+        first_line = found[0][1] if found else None  # costs are the same in all
+        first_seed = next((lines for seed, lines in by_seed.items() if seed in complete), None)
+        paper = _paper_figures(self.table, row)
+        return Record(
+            table=self.table.name,
+            row=row.name,
+            kind="extra" if row.extra else "paper",
+            dataset=self.dataset,
+            metric=metric,
+            paper=_figure(paper, self.table, self.dataset, metric),
+            ours=tuple(statistics.fmean(line[metric] for line in lines) for lines in complete.values()),
+            seeds=tuple(complete),
+            status=status,
+            reason=reason,
+            network=self._network(row),
+            clips=str(first_line["clips"]) if first_line else self._clips(row),
+            gmacs=first_line["gmacs"] if first_line else self._gmacs(row),
+            paper_gmacs=paper.get("gmacs"),
+            videos=sum(line["videos"] for line in first_seed) if first_seed else None,
+            evaluations=tuple(str(command.folder) for command in commands if command is not None),
+            note=row.extra,
+        )
+
+    def _figures(self, row: Row, metric: str) -> list[tuple[Part, Line]]:
+        """Return the parts that have the row's figure, each with its line of results.json."""
+        found = []
+        for part in self.parts:
+            for line in self.lines[part.seed, part.split, str(row.evaluation)]:
+                same = line["selection"] == row.selection and line["classifier"] == row.classifier
+                if same and row.M in (None, line["M"]) and line[metric] is not None:
+                    found.append((part, line))
+                    break
+        return found
+
+    def _status(self, row: Row, found: Sequence[Part], *, num_complete: int) -> tuple[str, str]:
+        """Return a row's status, and the reason if it is not ``run``."""
+        if num_complete == len({part.seed for part in self.parts}):
+            return "run", ""
+        have = {(part.seed, part.split) for part in found}
+        missing = [part for part in self.parts if (part.seed, part.split) not in have]
+        failures = {self._failure(row, part) for part in missing} - {""}
+        reason = "; ".join(sorted(failures)) or ("" if row in self.planner.rows else "not requested")
+        status = "partly run" if found else "failed" if failures else "not run"
+        return status, reason or "not run yet"
+
+    def _failure(self, row: Row, part: Part) -> str:
+        """Return why a part has no figure: the first failed command among those that it needs; empty if none failed."""
+        names = [str(row.evaluation), *self.table.evaluations[str(row.evaluation)].fusion]
+        runs = [part.trainings[run] for name in names for run in self.table.runs_of(row, name)]
+        by_name = {command.name: command for command in part.order}
+        needed = [by_name[name] for command in runs for name in command.after if name in by_name] + runs
+        evaluations = (self.commands.get((part.seed, part.split, name)) for name in reversed(names))
+        for command in [*needed, *(c for c in evaluations if c is not None)]:
+            if command.state() == "failed":
+                return f"{command.name}: {failure_reason(command.folder)}"
+        return ""
+
+    def _config(self, evaluation: str) -> DictConfig:
+        return self.parts[0].configs[self.table.main_run(evaluation)]
+
+    def _gmacs(self, row: Row) -> float | None:
+        """Return 10^9 multiply-adds a video, both streams together; None where a cost has no meaning."""
+        streams = [self.costs.video(self._config(n), row.selection, row.M) for n in self.table.streams_of(row)]
+        known = [cost for cost in streams if cost is not None]
+        if not known:
+            return None
+        return VideoCost(sum(c.classifier for c in known), sum(c.observation for c in known)).total
+
+    def _network(self, row: Row) -> str:
+        cfg = self._config(self.table.streams_of(row)[0])
+        name = str(cfg.backbone.name)
+        return f"{name} + {cfg.observation.name}" if row.selection in USES_OBSERVATION else name
+
+    def _clips(self, row: Row) -> str:
+        cfg = self._config(self.table.streams_of(row)[0])
+        return str(cfg.dataset.reading.dense_clips if row.selection == "dense" else row.M or as_list(cfg.test.M)[0])
 
 
-def _record(
-    table: PaperTable, row: Row, dataset: str, metric: str, own: list[tuple[Part, dict[str, Any]]], planner: Planner,
-    parts: Sequence[Part], commands: dict[Any, Command | None], costs: Costs, asked: bool,
-) -> Record:  # fmt: skip
-    by_seed: dict[int, list[dict[str, Any]]] = {}
-    for part, line in own:
-        by_seed.setdefault(part.seed, []).append(line)
-    whole = {seed: lines for seed, lines in by_seed.items() if len(lines) == max(1, len(table.splits))}
-    seeds = sorted({part.seed for part in parts})
-    status = "run" if len(whole) == len(seeds) else "partly run" if own else "not run"
-    reason = ""
-    if status != "run":
-        have = {(part.seed, part.split) for part, _ in own}
-        why = {_why(row, part, planner, commands) for part in parts if (part.seed, part.split) not in have}
-        reason = "; ".join(sorted(text for text in why if text)) or ("" if asked else "not asked for")
-        if status == "not run" and why - {""}:
-            status = "failed"
-        reason = reason or "not run yet"
-    figures = _paper(table, row)
-    cost = _cost(table, row, parts[0], costs)
-    first_line = own[0][1] if own else None  # what it says of costs is the same in all
-    counted = cost.total if cost else None
-    first = next(iter(whole.values()), None)
-    return Record(
-        table=table.name, row=row.name, kind="extra" if row.extra else "paper", dataset=dataset, metric=metric,
-        paper=figures.get(f"{dataset}/{metric}", figures.get(metric) if dataset in table.datasets else None),
-        ours=tuple(statistics.fmean(o[metric] for o in lines) for _, lines in sorted(whole.items())),
-        seeds=tuple(sorted(whole)), status=status, reason=reason,
-        network=_network(table, row, parts[0]),
-        clips=str(first_line["clips"]) if first_line else _clips(table, row, parts[0]),
-        gmacs=first_line["gmacs"] if first_line else counted, paper_gmacs=figures.get("gmacs"),
-        videos=sum(o["videos"] for o in first) if first else None,
-        evaluations=tuple(
-            str(command.folder) for part, _ in own
-            if (command := commands[part.seed, part.split, str(row.evaluation)]) is not None
-        ),
-        note=row.extra,
-    )  # fmt: skip
+def _results(command: Command) -> list[Line]:
+    lines: list[Line] = json.loads((command.folder / "results.json").read_text())
+    return lines
 
 
-def _paper(table: PaperTable, row: Row) -> dict[str, float]:
+def _paper_figures(table: PaperTable, row: Row) -> Mapping[str, float]:
     return paper_table(table.number).get(row.name, {}) if table.number is not None and not row.extra else {}
-
-
-def _why(row: Row, part: Part, planner: Planner, commands: dict[Any, Command | None]) -> str:
-    """Return why a part has no figure: the failure of what it needs, itself last; empty if nothing has failed."""
-    name = str(row.evaluation)
-    names = [name, *planner.table.evaluations[name].fusion]
-    runs = [part.trainings[run] for n in names for run in planner.table.runs_of(row, n)]
-    first: dict[str, Command] = {c.name: c for c in part.order}
-    needed = [first[a] for c in runs for a in c.after if a in first] + runs
-    evaluations = [c for n in reversed(names) if (c := commands.get((part.seed, part.split, n))) is not None]
-    for command in [*needed, *evaluations]:
-        if command.state() == "failed":
-            return f"{command.name}: {reason_of_failure(command.folder)}"
-    return ""
-
-
-def _config(table: PaperTable, name: str, part: Part) -> Any:
-    return part.configs[next(iter(table.evaluations[name].roles.values()))]
-
-
-def _cost(table: PaperTable, row: Row, part: Part, costs: Costs) -> VideoCost | None:
-    """Return what a video costs, both streams together."""
-    own = [costs.video(_config(table, n, part), row.selection, row.M) for n in table.streams_of(row)]
-    known = [c for c in own if c is not None]
-    return VideoCost(sum(c.classifier for c in known), sum(c.observation for c in known)) if known else None
-
-
-def _network(table: PaperTable, row: Row, part: Part) -> str:
-    cfg = _config(table, table.streams_of(row)[0], part)
-    looks = row.selection in ("dsn", "dsn_fixed", "max_response")
-    return f"{cfg.backbone.name} + {cfg.observation.name}" if looks else str(cfg.backbone.name)
-
-
-def _clips(table: PaperTable, row: Row, part: Part) -> str:
-    cfg = _config(table, table.streams_of(row)[0], part)
-    first = cfg.test.M if isinstance(cfg.test.M, int) else cfg.test.M[0]
-    return str(cfg.dataset.reading.dense_clips if row.selection == "dense" else row.M or first)
 
 
 def _of_literature(table: PaperTable, row: Row, dataset: str, metric: str) -> Record:
     assert table.number is not None
-    own = literature(table.number)[row.name]
-    value = own.get(f"{dataset}/{metric}", own.get(metric))
+    given = literature(table.number)[row.name]
+    value = _figure(given, table, dataset, metric)
     return Record(
-        table=table.name, row=row.name, kind="literature", dataset=dataset, metric=metric,
-        paper=float(value) if value is not None and dataset in table.datasets else None, status="literature",
-        network=own.get("backbone", ""), clips=own.get("clips", ""),
-        note=", ".join(own[key] for key in ("input", "pretrained") if key in own),
-    )  # fmt: skip
+        table=table.name,
+        row=row.name,
+        kind="literature",
+        dataset=dataset,
+        metric=metric,
+        paper=None if value is None else float(value),
+        status="literature",
+        network=given.get("backbone", ""),
+        clips=given.get("clips", ""),
+        note=", ".join(given[key] for key in ("input", "pretrained") if key in given),
+    )
+
+
+def _figure(figures: Mapping[str, Any], table: PaperTable, dataset: str, metric: str) -> Any:
+    """Return the paper's figure for a data set and metric, None if it has none."""
+    return figures.get(f"{dataset}/{metric}", figures.get(metric) if dataset in table.datasets else None)
