@@ -1,10 +1,10 @@
-"""How long it takes to read a video's clips: in one pass, by jumping to key frames, from a small copy, with torchcodec.
+"""How long reading a video's clips takes: in one pass, by seeking key frames, from a small copy, with torchcodec.
 
     python experiments/decoding_speed.py [--rounds 5] [--output FILE]
 
-Makes a 10 s and a 120 s H.264 video of 340x256 pixels (a key frame each 250 frames), reads 18 clips of 8 frames at
-128x171 out of each in every way, one after the other in each round, and prints the medians in milliseconds. What a seek
-costs (`decoding._SEEK_COST`, in frames) is chosen with it.
+Makes a 10 s and a 120 s H.264 video of 340x256 pixels (a key frame every 250 frames). Each round reads 18 clips of 8
+frames at 128x171 from each video in every way, one after the other. Prints the medians in milliseconds, by which the
+cost of a seek (`pyav_decoder._SEEK_COST`, in frames) is chosen.
 """
 
 import argparse
@@ -19,15 +19,15 @@ from pathlib import Path
 import av
 import numpy as np
 
-from dsn_lightning.commands.run import environment
 from dsn_lightning.errors import UsageError
 from dsn_lightning.prepare.copies import small_copy, write_small_copy
 from dsn_lightning.prepare.copy_kinds import Small
-from dsn_lightning.video import pyav_decoder as decoding
+from dsn_lightning.video import pyav_decoder
 from dsn_lightning.video.decoder import Decoder, Frames
 from dsn_lightning.video.pyav_decoder import PyAV
 from dsn_lightning.video.sections import section_clip_starts
 from dsn_lightning.video.torchcodec_decoder import TorchCodec
+from reproduce.configurations import environment
 
 SIZE = (128, 171)
 COSTS = (4, 24, 96, 10**9)
@@ -52,7 +52,7 @@ def reading(decoder: Decoder, path: Path, cost: int) -> Callable[[], Frames]:
     wanted = np.unique(starts[:, None] + np.arange(8))
 
     def read() -> Frames:
-        decoding._SEEK_COST = cost
+        pyav_decoder._SEEK_COST = cost
         return decoder.read(path, wanted, SIZE, info)
 
     return read
@@ -87,7 +87,7 @@ def main() -> int:
                     times.pop(name, None)
                     continue
                 times[name].append(1000 * (time.perf_counter() - began))
-    medians = {name: round(float(np.median(own))) for name, own in times.items() if own}
+    medians = {name: round(float(np.median(values))) for name, values in times.items() if values}
     for name, median in medians.items():
         print(f"{name:45} {median:6} ms  ({min(times[name]):.0f} to {max(times[name]):.0f})")
     if arguments.output:

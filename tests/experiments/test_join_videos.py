@@ -1,4 +1,4 @@
-"""The videos that experiments/join_videos.py joins out of HMDB51's clips."""
+"""The videos that experiments/join_videos.py joins from HMDB51's clips."""
 
 import json
 from pathlib import Path
@@ -6,39 +6,38 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import join_videos
 from dsn_lightning.datasets.activitynet import ActivityNet
 from dsn_lightning.video.pyav_decoder import PyAV
-from helpers.table_process import load
 
 
 @pytest.fixture
 def join(monkeypatch):
-    module = load("join_videos")
-    monkeypatch.setattr(module, "CLASSES", ("golf", "pour"))
-    monkeypatch.setattr(module, "NUM_VIDEOS", {"training": 1, "validation": 1})
-    return module
+    monkeypatch.setattr(join_videos, "CLASSES", ("golf", "pour"))
+    monkeypatch.setattr(join_videos, "NUM_VIDEOS", {"training": 1, "validation": 1})
+    return join_videos
 
 
-def test_no_film_of_a_class_is_on_both_sides(join, real_data):
-    for which in ("official", "training"):
-        found = join.sides(real_data / "hmdb51", which, 0)
+def test_no_film_of_a_class_is_in_both_subsets(join, real_data):
+    for source_of_clips in ("official", "training"):
+        found = join.clips_by_subset(real_data / "hmdb51", source_of_clips, 0)
         for name in found["training"]:
             films = [{record.group for record in found[side][name]} for side in ("training", "validation")]
             assert not films[0] & films[1]
             assert films[0]
             assert films[1]
-    clips = {record.video_id for own in found.values() for records in own.values() for record in records}
-    tested = {record.video_id for records in join.sides(real_data / "hmdb51", "official", 0)["validation"].values()
-              for record in records}  # fmt: skip
+    clips = {record.video_id for classes in found.values() for records in classes.values() for record in records}
+    official = join.clips_by_subset(real_data / "hmdb51", "official", 0)
+    tested = {record.video_id for records in official["validation"].values() for record in records}
     assert len(clips) == 665
     assert not clips & tested
 
 
 def test_a_video_shows_its_action_where_its_annotation_says(join, real_data, tmp_path):
-    """The clips of a video are decoded again and found in it, those of its class in the segments and nowhere else."""
-    found = join.sides(real_data / "hmdb51", "training", 0)
+    """The clips of a video are decoded again and found in it; those of its class are in the segments and no others."""
+    found = join.clips_by_subset(real_data / "hmdb51", "training", 0)
     rng = np.random.default_rng(0)
-    parts = join.drawn("golf", found["training"], rng)
+    parts = join.draw_clips("golf", found["training"], rng)
     assert len({record.video_id for _, record in parts}) == len(parts)
     assert sum(name == "golf" for name, _ in parts) >= join.NUM_ACTIONS[0]
     duration, segments = join.write_video(tmp_path / "v.mp4", "golf", parts)
@@ -47,12 +46,12 @@ def test_a_video_shows_its_action_where_its_annotation_says(join, real_data, tmp
     place = 0
     for name, record in parts:
         frames = list(PyAV().frames(record.path, join.SIZE))
-        first = max(0, len(frames) - join.LONGEST) // 2
-        own = frames[first : first + join.LONGEST]
+        first = max(0, len(frames) - join.MAX_FRAMES) // 2
+        taken = frames[first : first + join.MAX_FRAMES]
         seconds = (place + 0.5) / join.FPS
         assert any(start <= seconds < end for start, end in segments) == (name == "golf")
-        assert np.abs(written[place].astype(int) - own[0]).mean() < 8  # but for the encoding
-        place += len(own)
+        assert np.abs(written[place].astype(int) - taken[0]).mean() < 8  # the rest is the encoding
+        place += len(taken)
     assert place == len(written)
 
 
