@@ -28,8 +28,8 @@ from reproduce.commands import FINISHED
 from reproduce.configurations import compare_folders
 from reproduce.estimates import Costs
 from reproduce.gathering import gather_records
+from reproduce.overrides import override_key
 from reproduce.paper_table import Row
-from reproduce.planner import override_key
 from reproduce.records import reasons
 from reproduce.tables import TableArguments, command_line, parse_arguments, run_missing
 from table1 import TABLE

@@ -15,28 +15,11 @@ from reproduce.configurations import (
     evaluated,
     finished_trainings,
     max_response_configuration,
-    modality,
     shared_folder_name,
     training_digest,
 )
+from reproduce.overrides import FLOW, OF_ALL_COMMANDS, applicable, is_conditional
 from reproduce.paper_table import MAX_RESPONSE, PaperTable, Row
-
-FLOW = "flow."
-"""Prefix of an override that applies to the trainings on optical flow alone."""
-
-_OF_ALL_COMMANDS = ("num_workers=", "start_workers=", "trust=", "test.figures=")  # passed to dsn-evaluate too
-
-_REFUSED = {
-    "seed": "use seeds=0,1,2",
-    "experiment": "the table names its experiments",
-    "selection": "the table names its selection methods",
-    "algorithm": "the table names its algorithms",
-    "run_dir": "use output=DIR",
-    "hydra.run.dir": "use output=DIR",
-    "shared.folder": "use output=DIR",
-    "test.enabled": "dsn-evaluate tests the runs of a table",
-}
-"""Key that a table sets itself -> what to do instead."""
 
 
 @dataclass(frozen=True)
@@ -88,13 +71,10 @@ class Planner:
         self.overrides = tuple(overrides)
         self.output = output
         self.found = finished_trainings([output / "runs", *found_in])
-        self.unused = {*self._conditional()}
+        self.unused = {o for o in self.overrides if is_conditional(o)}
 
     def compose(self, run: str, values: Mapping[str, int | Path]) -> tuple[list[str], DictConfig]:
-        """Return the arguments and the configuration of a run's training.
-
-        Overrides of ``algorithm.*`` are dropped where the run's algorithm has no such key. Those of ``flow.*`` are
-        dropped for runs on RGB; for runs on flow they replace the overrides of the same key and of keys below it.
+        """Return the arguments and the configuration of a run's training, with the overrides that apply to it.
 
         Args:
             run: name of the run.
@@ -152,28 +132,15 @@ class Planner:
         """Tell whether the table evaluates the max-response network that a run starts from."""
         return run == "dsn" and any(MAX_RESPONSE in e.roles.values() for e in self.table.evaluations.values())
 
-    def _conditional(self) -> list[str]:
-        return [o for o in self.overrides if o.startswith(("algorithm.", FLOW))]
-
     def _overrides_of(self, experiment: str, folder: str) -> list[str]:
         """Return the overrides that apply to an experiment, and mark them as used."""
-        given = {o: o for o in self.overrides if not o.startswith(("fusion_weights=", FLOW))}  # as given -> as passed
-        if not self._conditional():
-            return [*given]
-        plain = [o for o in given if not o.startswith("algorithm.")]
-        cfg = compose_anew("train", experiment, *plain, folder, "run_dir=none")
-        if modality(cfg) == "flow":
-            of_flow = {o: o.removeprefix(FLOW) for o in self.overrides if o.startswith(FLOW)}
-            keys = [override_key(o) for o in of_flow.values()]
-            rgb = {o: o for o in given if not any(f"{override_key(o)}.".startswith(f"{key}.") for key in keys)}
-            given = rgb | of_flow
-        given = {
-            as_given: o
-            for as_given, o in given.items()
-            if not o.startswith("algorithm.") or override_key(o).removeprefix("algorithm.") in cfg.algorithm
-        }
-        self.unused -= {*given}
-        return [*given.values()]
+        given = [o for o in self.overrides if not o.startswith("fusion_weights=")]
+        plain = [o for o in given if not is_conditional(o)]
+        if len(plain) == len(given):
+            return list(dict.fromkeys(given))
+        applied = applicable(given, compose_anew("train", experiment, *plain, folder, "run_dir=none"))
+        self.unused -= {*applied}
+        return [*applied.values()]
 
     def _needed(self, evaluation: str) -> set[str]:
         """Return the runs of an evaluation that the wanted rows need."""
@@ -199,7 +166,7 @@ class Planner:
             "dense_clips": cfg.dataset.reading.dense_clips,
         }
         arguments = [f"{role}={quoted(command.checkpoint)}" for role, command in runs.items()]
-        arguments += [*tests, *settings, *(o for o in self.overrides if o.startswith(_OF_ALL_COMMANDS))]
+        arguments += [*tests, *settings, *(o for o in self.overrides if o.startswith(OF_ALL_COMMANDS))]
         return self._evaluation_command(part, name, arguments, identity, after=list(runs.values()))
 
     def _fusion(self, part: Part, name: str, *, finished_only: bool) -> Command | None:
@@ -283,36 +250,6 @@ class _Trainings:
             self.by_digest[code] = Command(title, program, tuple(arguments), folder, code, tuple(after))
         self.digests[str(self.by_digest[code].checkpoint)] = code
         return self.by_digest[code]
-
-
-def override_key(override: str) -> str:
-    """Return the key that an override sets.
-
-    >>> override_key("+schedule.lr=0.1")
-    'schedule.lr'
-    """
-    return override.lstrip("+~").partition("=")[0]
-
-
-def check_overrides(table: PaperTable, overrides: Sequence[str]) -> None:
-    """Refuse overrides that a table sets itself.
-
-    Raises:
-        UsageError: names the key and the remedy.
-    """
-    refused = dict(_REFUSED)
-    if table.splits:
-        refused["dataset.split"] = f"the table is the mean over splits {', '.join(map(str, table.splits))}"
-    for override in overrides:
-        key = override_key(override.removeprefix(FLOW))
-        if "=" not in override:
-            raise UsageError(f"{override}: expected KEY=VALUE or --dry-run")
-        if override.lstrip("+~").startswith(FLOW) and not override.startswith(FLOW):
-            raise UsageError(f"{override}: put {FLOW} first, as in flow.+KEY=VALUE")
-        if override.startswith(FLOW) and f"{key}=".startswith(_OF_ALL_COMMANDS):
-            raise UsageError(f"{override}: applies to all runs; use {override.removeprefix(FLOW)}")
-        if key in refused:
-            raise UsageError(f"{override}: a table does not take this key; {refused[key]}")
 
 
 def _title(seed: int, split: int | None) -> str:

@@ -35,8 +35,9 @@ from reproduce.configurations import build_source, check, check_holds_out, evalu
 from reproduce.dry_run import show_plan
 from reproduce.estimates import Costs
 from reproduce.gathering import gather_records
+from reproduce.overrides import check_overrides
 from reproduce.paper_table import PaperTable
-from reproduce.planner import Part, Planner, check_overrides
+from reproduce.planner import Part, Planner
 from reproduce.records import Record, from_plain, markdown, reasons, records_csv, text_table
 
 WIDTH = 170  # of tables in files and pipes

@@ -14,7 +14,6 @@ from dsn_lightning.commands.trained_on import KEY, hashes_of
 from dsn_lightning.datasets.needle import Needle
 from dsn_lightning.evaluation.scores import ClipScores
 from helpers.processes import call
-from helpers.table_process import load
 from helpers.wandb_files import read_all
 
 SMALL = [
@@ -149,55 +148,3 @@ def test_a_resumed_run_still_says_what_it_began_from(runs, needle_root, tmp_path
     assert json.loads(progress.read_text())["epoch"] == 2
     assert torch.equal(trained_on(tmp_path / "run"), before)
     assert torch.equal(before, hashes_of([*ids_of(needle_root, "train"), *ids_of(needle_root, "val")[:3]]))
-
-
-@pytest.mark.slow
-def test_settings_are_chosen_on_held_out_videos(needle_root, tmp_path, capfd):
-    """Two settings of a baseline; what is kept and called best are the figures of the evaluations themselves."""
-    choose = load("choose").main
-    own = ["dataset=needle", f"dataset.root={needle_root}", *NEEDLE, *SMALL, "backbone=r3d_tiny", "weights=null",
-           "row=Baseline (uniform)", "seeds=0,1", "jobs=2", f"output={tmp_path}"]  # fmt: skip
-    rates = ("1e-9", "0.03")
-    assert choose([*own, "settings=" + "; ".join(f"schedule.lr={rate}" for rate in rates)]) == 0
-    kept = json.loads((tmp_path / "choose" / "needle_held_out_rgb_r3d_tiny_uniform_lr.json").read_text())
-    assert (kept["dataset"], kept["seeds"]) == ("needle_held_out", [0, 1])
-
-    found: dict[str, list] = {f"schedule.lr={rate}": [None, None] for rate in rates}
-    for run in tmp_path.glob("runs/*/checkpoints/last.ckpt"):  # evaluated anew, one by one
-        cfg = json.loads((run.parents[1] / "config.json").read_text())
-        out = tmp_path / "anew" / run.parents[1].name
-        call("dsn-evaluate", f"checkpoint={run}", "test.subset=val", "selection=[uniform]", f"hydra.run.dir={out}",
-             "test.bootstrap=0", cwd=tmp_path)  # fmt: skip
-        (row,) = json.loads((out / "results.json").read_text())
-        setting = next(s for s in found if float(s.partition("=")[2]) == cfg["schedule"]["lr"])
-        found[setting][cfg["seed"]] = row["map"]
-    means = {line["setting"]: line["top1"]["value"] for line in kept["settings"]}
-    assert kept["best"] == max(means, key=lambda setting: means[setting])
-    for line in kept["settings"]:
-        assert line["map"]["seeds"] == pytest.approx(found[line["setting"]], abs=1e-6)
-        if line["setting"] == kept["settings"][0]["setting"]:
-            assert line["top1_less_first"] is None
-        else:
-            first = kept["settings"][0]["top1"]
-            gains = [a - b for a, b in zip(line["top1"]["seeds"], first["seeds"], strict=True)]
-            assert line["top1_less_first"]["seeds"] == pytest.approx(gains)
-    out = capfd.readouterr().out
-    assert f"best by top-1: {kept['best']}" in out
-    assert "6 held-out videos" in (tmp_path / "choose" / "needle_held_out_rgb_r3d_tiny_uniform_lr.md").read_text()
-
-
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        (["settings=schedule.lr=0.1"], "give two settings or more"),
-        (["settings=schedule.lr=0.1; schedule.lr=0.1"], "give two settings or more, each once"),
-        (["settings=M=1; M=2", "row=Best"], "row=Best: no such row; there are Baseline (random)"),
-        (["settings=M=1; M=2", "rows=DSN"], "give row=NAME"),
-        (["settings=dataset.val_fraction=0.1; dataset.val_fraction=0.2"], "dataset.val_fraction= decides what is eval"),
-        (["settings=M=1; M=2", "dataset=folder", "dataset.num_train=1"], "num_train"),
-        (["settings=seed=1; seed=2"], "seed=1: cannot be given to a table"),
-    ],
-)
-def test_settings_that_make_no_sense(arguments, said, needle_root, capfd):
-    assert load("choose").main(["dataset=needle", f"dataset.root={needle_root}", *NEEDLE, *arguments]) == 2
-    assert said in capfd.readouterr().err
