@@ -23,7 +23,7 @@ METHODS = {
 
 TABLE = PaperTable(
     name="fig4",
-    title="Fig. 4: methods of selection by the number of clips",
+    title="Fig. 4: selection methods by number of clips",
     datasets={"ucf101": ("top1",), "hmdb51": ("top1",), "thumos14": ("map",), "activitynet": ("top1",)},
     evaluations={
         "methods": PlannedEvaluation(
@@ -36,8 +36,8 @@ TABLE = PaperTable(
         for name, method in METHODS.items()
         for m in range(1, 11)
     ),
-    notes=("The paper draws curves and prints no figures; its Table I has those of M as trained.",),
-    why_not_run="no Kinetics weights and no whole copy of the data set are at hand",
+    notes=("The paper shows curves without figures; its Table I gives the figures for M as in training.",),
+    why_not_run="needs Kinetics weights and the complete data set",
     compared=("methods",),
 )
 

@@ -21,7 +21,7 @@ TABLE = PaperTable(
     datasets={"thumos14": ("map",)},
     evaluations={"clips": PlannedEvaluation({"checkpoint": "dsn"}, ("dsn",))},
     rows=(Row("DSN", "clips", "dsn", "dsn"),),
-    why_not_run="no Kinetics weights and no videos of THUMOS14 are at hand",
+    why_not_run="needs Kinetics weights and the videos of THUMOS14",
 )
 
 

@@ -1,4 +1,4 @@
-"""Table I: seven methods on one data set, and what tells the classifier's part from the sampler's.
+"""Table I: seven methods on one data set, and rows that separate the classifier's effect from the sampler's.
 
     python experiments/table1.py dataset=ucf101|hmdb51|thumos14|activitynet dataset.root=DIR [seeds=0,1,2] [--dry-run]
 
@@ -13,7 +13,7 @@ from reproduce.tables import main
 TABLE = PaperTable(
     name="table1",
     number=1,
-    title="Table I: methods of selection; tested as trained, 1:3 on trimmed and 6:3 on untrimmed videos",
+    title="Table I: selection methods; tested as trained, with 1:3 on trimmed and 6:3 on untrimmed videos",
     datasets={"ucf101": ("top1",), "hmdb51": ("top1",), "thumos14": ("map",), "activitynet": ("top1",)},
     evaluations={
         "methods": PlannedEvaluation(
@@ -30,17 +30,17 @@ TABLE = PaperTable(
         Row("DSN", "methods", "dsn", "dsn"),
         Row("Dense sampling", "methods", "dense"),
         Row("Oracle sampling", "methods", "oracle"),
-        Row("DSN's clips, baseline's classifier", "methods", "dsn", extra="what DSN's sampler does alone"),
-        Row("Uniform, DSN's classifier", "methods", "uniform", "dsn", extra="what DSN's classifier does alone"),
+        Row("DSN's clips, baseline's classifier", "methods", "dsn", extra="effect of DSN's sampler alone"),
+        Row("Uniform, DSN's classifier", "methods", "uniform", "dsn", extra="effect of DSN's classifier alone"),
         Row(
             "Uniform, control's classifier",
             "control",
             "uniform",
             "dsn",
-            extra="as many updates in the same loop as DSN's classifier, all on random clips",
+            extra="trained in the same loop with as many updates as DSN's classifier, all on random clips",
         ),
     ),
-    why_not_run="no Kinetics weights and no whole copy of the data set are at hand",
+    why_not_run="needs Kinetics weights and the complete data set",
     compared=("methods", "control"),
 )
 

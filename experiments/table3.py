@@ -33,8 +33,8 @@ TABLE = PaperTable(
         Row("R(2+1)D", "r2plus1d", "dense"),
         Row("R(2+1)D & DSN (M = 1)", "r2plus1d_dsn", "dsn", "dsn"),
     ),
-    notes=("M in a row's name is that of the training; tested are 4:3 (M = 1) and 3:3 (M = 3).",),
-    why_not_run="no Kinetics weights, no whole copy of the data set and no GPUs for R(2+1)D-34 are at hand",
+    notes=("M in a row's name is M in training; the test uses 4:3 (M = 1) and 3:3 (M = 3).",),
+    why_not_run="needs Kinetics weights, the complete data set and GPUs for R(2+1)D-34",
 )
 
 

@@ -32,10 +32,10 @@ TABLE = PaperTable(
         Row("R(2+1)D & DSN (M = 1)", "r2plus1d_dsn", "dsn", "dsn"),
     ),
     notes=(
-        "Tested with 6:3. The paper has the same 73.6 and 75.2 in Table V, trained with M = 6 there; its Sec. V-D "
-        "supports 6. The rows here are trained with M = 3, as Table IV says.",
+        "Tested with 6:3. Table V of the paper gives the same 73.6 and 75.2 for training with M = 6, which Sec. V-D "
+        "supports. The rows here are trained with M = 3, as Table IV says.",
     ),
-    why_not_run="no Kinetics weights, no whole copy of the data set and no GPUs for R(2+1)D-34 are at hand",
+    why_not_run="needs Kinetics weights, the complete data set and GPUs for R(2+1)D-34",
 )
 
 

@@ -38,9 +38,9 @@ TABLE = PaperTable(
         Row("R(2+1)D & DSN (M = 1), FLOW", "r2plus1d_dsn_flow", "dsn", "dsn"),
         Row("R(2+1)D & DSN (M = 1), RGB+FLOW", "r2plus1d_dsn_both", "dsn", "dsn"),
     ),
-    notes=("Tested with 6:3. Literature: as the paper gives it, not run here.",),
+    notes=("Tested with 6:3. Rows of the literature are quoted from the paper and were not run.",),
     compared=TWO_STREAMS,
-    why_not_run="no Kinetics weights, no videos of THUMOS14 and no GPUs for R(2+1)D-34 are at hand",
+    why_not_run="needs Kinetics weights, the videos of THUMOS14 and GPUs for R(2+1)D-34",
 )
 
 

@@ -42,11 +42,11 @@ TABLE = PaperTable(
         ),
     ),
     notes=(
-        "Literature: as the paper gives it, not run here.",
-        "The paper's R3D with 20 clips has 65.6 here and 67.5 in its Table I.",
+        "Rows of the literature are quoted from the paper and were not run.",
+        "The paper gives R3D with 20 clips 65.6 in this table and 67.5 in Table I.",
     ),
     compared=TWO_STREAMS,
-    why_not_run="no Kinetics weights, no whole copy of the data set and no GPUs for R(2+1)D-34 are at hand",
+    why_not_run="needs Kinetics weights, the complete data set and GPUs for R(2+1)D-34",
 )
 
 

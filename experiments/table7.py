@@ -31,15 +31,15 @@ TABLE = PaperTable(
         Row("R3D-RGB", "r3d", "dense"),
         Row("R3D-RGB & DSN (M = 1)", "r3d_dsn_1", "dsn", "dsn"),
         Row("R3D-RGB & DSN (M = 3)", "r3d_dsn_3", "dsn", "dsn"),
-        Row(OTHERS[-1]),  # R(2+1)D-RGB [7] stands among the paper's own
+        Row(OTHERS[-1]),  # R(2+1)D-RGB [7]: the paper lists it among its own rows
         Row("R(2+1)D-RGB (ours)", "r2plus1d", "dense"),
         Row("R(2+1)D-RGB & DSN (M = 1)", "r2plus1d_dsn", "dsn", "dsn"),
     ),
     notes=(
-        "M in a row's name is that of the training; tested are 4:3 (M = 1) and 3:3 (M = 3).",
-        "Literature: as the paper gives it, not run here.",
+        "M in a row's name is M in training; the test uses 4:3 (M = 1) and 3:3 (M = 3).",
+        "Rows of the literature are quoted from the paper and were not run.",
     ),
-    why_not_run="no Kinetics weights, no whole copies of the data sets and no GPUs for R(2+1)D-34 are at hand",
+    why_not_run="needs Kinetics weights, the complete data sets and GPUs for R(2+1)D-34",
 )
 
 
