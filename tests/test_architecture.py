@@ -31,11 +31,11 @@ FOLDERS = {  # a folder, or a module of the top level -> what it may import of t
     "prepare": {"text_tables", "errors", "files", "datasets", "video"},
     "data": {"errors", "stateless_random", "datasets", "video", "prepare"},
     "algorithms": {"errors", "estimators", "metrics", "schedules", "stateless_random"},
-    "runs": {"errors", "files"},
+    "runs": {"errors", "files", "cost"},
     "launch": {"text_tables", "errors", "files", "runs", "evaluation"},
     "training": {"errors", "files", "algorithms", "data", "runs"},
     "evaluation": {
-        *("algorithms", "cost", "data", "datasets", "errors", "files", "metrics", "paper", "selections"),
+        *("algorithms", "cost", "data", "datasets", "errors", "files", "metrics", "paper", "runs", "selections"),
         *("stateless_random", "text_tables", "video"),
     },
     "tracking": {"errors", "files", "evaluation", "runs", "video"},

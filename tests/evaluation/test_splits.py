@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from dsn_lightning.commands.sweep import tell_means_over_splits
 from dsn_lightning.evaluation.splits import mean_over_splits, to_csv
+from dsn_lightning.launch.sweep import show_means_over_splits
+from dsn_lightning.runs import SweepFolder
+from dsn_lightning.runs.sweep_folder import SweepJob, SweepRecord
 
 
 def row(split: int | None, seed: int, top1: float, **more: object) -> dict[str, object]:
@@ -78,12 +80,12 @@ def finished_sweep(folder: Path, jobs: dict[str, list[dict[str, object]] | None]
     """A sweep whose jobs have all ended: overrides -> rows of results, None of a failed one."""
     record = []
     for number, (overrides, rows) in enumerate(jobs.items()):
-        record.append({"overrides": ["dataset=ucf101", *overrides.split()], "folder": str(number), "exit_code": 0,
-                       "state": "failed" if rows is None else "done"})  # fmt: skip
+        state = "failed" if rows is None else "done"
+        record.append(SweepJob(["dataset=ucf101", *overrides.split()], str(number), state, exit_code=0))
         (folder / str(number)).mkdir(parents=True)
         if rows is not None:
             (folder / str(number) / "results.json").write_text(json.dumps(rows))
-    (folder / "sweep.json").write_text(json.dumps(record))
+    SweepFolder(folder).write(SweepRecord(record))
     return folder
 
 
@@ -92,7 +94,7 @@ def test_a_sweep_averages_each_of_its_settings_apart(tmp_path, capsys):
     jobs = {f"dataset.split={split} schedule.lr={lr} seed=0": [row(split, 0, top1 + split / 100)]
             for lr, top1 in ((0.1, 0.3), (0.01, 0.5)) for split in (1, 2, 3)}  # fmt: skip
     sweep = finished_sweep(tmp_path / "sweep", jobs)
-    tell_means_over_splits(sweep, Console(width=200))
+    show_means_over_splits(SweepFolder(sweep), Console(width=200))
     means = list(csv.DictReader((sweep / "mean_over_splits.csv").read_text().splitlines()))
     assert [(mean["settings"], round(float(mean["top1"]), 6)) for mean in means] == [
         ("schedule.lr=0.1", 0.32), ("schedule.lr=0.01", 0.52),
@@ -109,6 +111,6 @@ def test_no_mean_is_told_where_a_split_is_lacking(tmp_path, capsys):
         "dataset.split=3 seed=0": None,
     }
     sweep = finished_sweep(tmp_path / "sweep", jobs)
-    tell_means_over_splits(sweep, Console(width=200))
+    show_means_over_splits(SweepFolder(sweep), Console(width=200))
     assert not (sweep / "mean_over_splits.csv").exists()
     assert "left out of the means over splits (no split 3): ucf101 seed=0" in capsys.readouterr().out

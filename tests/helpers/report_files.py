@@ -4,6 +4,8 @@ import json
 from html.parser import HTMLParser
 from pathlib import Path
 
+from dsn_lightning.runs.run_folder import RUN_FORMAT
+
 VOID = {"meta", "link", "img", "input", "br"}
 
 
@@ -58,7 +60,9 @@ class Page(HTMLParser):
 def write_run(folder: Path, *, state: str = "finished", seed: int = 0, error: str | None = None, **config) -> Path:
     """What dsn-train leaves behind, without its results."""
     folder.mkdir(parents=True)
-    (folder / "status.json").write_text(json.dumps({"state": state, "error": error, "seconds": 90.0}) + "\n")
+    (folder / "status.json").write_text(
+        json.dumps({"format": RUN_FORMAT, "state": state, "error": error, "seconds": 90.0}) + "\n"
+    )
     own = {"algorithm": {"name": "dsn"}, "dataset": {"name": "needle"}, "M": 2, "N": 2, "gamma": 0.5, "seed": seed}
     (folder / "config.json").write_text(json.dumps(own | config))
     lines = [f"{epoch},{1 / (epoch + 1)},{'' if epoch < 1 else 0.1 * epoch}" for epoch in range(4)]

@@ -49,7 +49,7 @@ def epochs_done(run: Path) -> int:
 
 
 def states(sweep: Path) -> list[str]:
-    return [job["state"] for job in json.loads((sweep / "sweep.json").read_text())]
+    return [job["state"] for job in json.loads((sweep / "sweep.json").read_text())["jobs"]]
 
 
 def processes_in(folder: Path) -> list[int]:

@@ -183,7 +183,7 @@ def two_processes(needle_root: Path, tmp_path_factory: pytest.TempPathFactory) -
     root = tmp_path_factory.mktemp("two")
     done = call("dsn-train", "trainer=ddp", "trainer.devices=2", f"dataset.root={needle_root}", *NEEDLE, *SMALL,
                 "hydra.run.dir=run", "logger=wandb", "logger.wandb.mode=offline", cwd=root)  # fmt: skip
-    assert "5 a step over 2 processes" in done.stdout
+    assert "5 per step over 2 processes" in done.stdout
     return root / "run"
 
 
@@ -335,17 +335,17 @@ def test_what_one_process_refuses_is_said_once_though_the_other_is_stopped_halfw
 
 
 @pytest.mark.parametrize(
-    ("codes", "asked", "cause"),
+    ("codes", "stopped", "cause"),
     [((1, -9), False, 1), ((1, 2), False, 1), ((2, -9), False, 1), ((1, 1), False, 0), ((143, -15), True, 0)],
 )
-def test_who_made_the_others_fail_is_told_by_the_exit_codes_however_late_they_are_seen(codes, asked, cause):
+def test_who_made_the_others_fail_is_told_by_the_exit_codes_however_late_they_are_seen(codes, stopped, cause):
     forked = multiprocessing.get_context("fork")
     processes = [forked.Process(target=end_with, args=(code,)) for code in codes]
     for process in processes:
         process.start()
     for process in processes:
         process.join()
-    assert _cause(processes, asked=asked) is processes[cause]
+    assert _cause(processes, stopped=stopped) is processes[cause]
 
 
 def end_with(code: int) -> None:

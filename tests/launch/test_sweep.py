@@ -11,7 +11,9 @@ import time
 import pytest
 
 from conftest import NEEDLE, grey_ramp, write_video
-from dsn_lightning.commands.sweep import run_sweep
+from dsn_lightning.errors import UsageError
+from dsn_lightning.launch.sweep import run_sweep
+from dsn_lightning.runs.sweep_folder import SweepJob, SweepRecord
 from helpers.processes import call, start
 from helpers.trained_runs import metrics_of, processes_in, states
 from helpers.wandb_files import read_all
@@ -30,7 +32,7 @@ def test_a_failed_job_is_named_and_the_others_end_well(needle_root, tmp_path):
     assert states(sweep) == ["done", "failed", "done"]
     assert "1 gamma=-1: failed" in done.stdout
     assert "gamma=-1: is a penalty" in (sweep / "1" / "log.txt").read_text()
-    record = json.loads((sweep / "sweep.json").read_text())
+    record = json.loads((sweep / "sweep.json").read_text())["jobs"]
     assert [job["exit_code"] for job in record] == [0, 2, 0]
     runs = [read_all(sweep / str(job)) for job in range(3)]  # W&B: a run of its own for each job that began
     assert [len(found) for found in runs] == [1, 0, 1]
@@ -89,9 +91,11 @@ def test_a_job_is_the_run_that_its_command_gives(needle_root, tmp_path):
 def test_a_folder_that_holds_a_sweep_takes_no_other(small_sweep):
     before = {path.name: path.read_bytes() for path in small_sweep.iterdir() if path.is_file()}
     done = call("dsn-train", "-m", "M=1,3", f"hydra.sweep.dir={small_sweep}", cwd=small_sweep.parent, expect=2)
-    assert f"hydra.sweep.dir={small_sweep}: holds a sweep already; sweep.resume={small_sweep} goes on" in done.stderr
-    with pytest.raises(SystemExit, match="2"):  # where the folder's name is not typed
-        run_sweep(small_sweep, [{"overrides": ["M=1"], "folder": "0"}], at_once=1, resume=False)
+    assert (
+        f"hydra.sweep.dir={small_sweep}: already holds a sweep; sweep.resume={small_sweep} continues it" in done.stderr
+    )
+    with pytest.raises(UsageError, match="already holds a sweep"):  # where the folder's name is not typed
+        run_sweep(small_sweep, SweepRecord([SweepJob(["M=1"], "0")]), print, at_once=1)
     assert {path.name: path.read_bytes() for path in small_sweep.iterdir() if path.is_file()} == before
 
 
@@ -99,14 +103,14 @@ def test_a_folder_that_holds_a_sweep_takes_no_other(small_sweep):
 def test_a_sweep_may_come_in_batches(needle_root, tmp_path):
     own = [f"dataset.root={needle_root}", *NEEDLE, *SMALL]
     call("dsn-train", "-m", *own, "seed=0,1,2", "hydra.sweeper.max_batch_size=2", "hydra.sweep.dir=sweep", cwd=tmp_path)
-    jobs = json.loads((tmp_path / "sweep" / "sweep.json").read_text())
+    jobs = json.loads((tmp_path / "sweep" / "sweep.json").read_text())["jobs"]
     assert [(job["folder"], job["overrides"][-1], job["state"]) for job in jobs] == [
         ("0", "seed=0", "done"), ("1", "seed=1", "done"), ("2", "seed=2", "done"),
     ]  # fmt: skip
 
 
 def test_the_grid_is_as_typed(small_sweep):
-    jobs = json.loads((small_sweep / "sweep.json").read_text())
+    jobs = json.loads((small_sweep / "sweep.json").read_text())["jobs"]
     grid = itertools.product(("gamma=0.5", "gamma=-1"), ("seed=0", "seed=1"))
     assert [tuple(job["overrides"][-2:]) for job in jobs] == list(grid)  # the last key turns fastest
     assert [job["exit_code"] for job in jobs] == [0, 0, 2, 2]

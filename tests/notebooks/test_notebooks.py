@@ -3,6 +3,7 @@
 import base64
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,9 @@ import nbformat
 import numpy as np
 import pytest
 from nbclient import NotebookClient
+
+from dsn_lightning.runs import SweepFolder
+from dsn_lightning.runs.sweep_folder import SweepJob
 
 FOLDER = Path(__file__).resolve().parents[2] / "notebooks"
 SWEEP = FOLDER / "sweep_over_M_N_gamma.ipynb"
@@ -92,7 +96,15 @@ def test_cells_without_a_figure_are_marked(sweep, run_cells):
 
 
 def test_runs_that_did_not_end_well_are_in_no_mean(sweep, run_cells):
-    content = {"state": "running", "exit_code": None, "error": None, "started": None, "ended": None, "seconds": None}
+    content = {
+        "format": 1,
+        "state": "running",
+        "exit_code": None,
+        "error": None,
+        "started": None,
+        "ended": None,
+        "seconds": None,
+    }
     (sweep / "1" / "status.json").write_text(json.dumps(content))
     text, names = run_cells(sweep)
     assert "1  gamma=0.5 seed=1  killed" in text
@@ -113,7 +125,8 @@ def edit(run: Path, changes: dict[str, str]) -> None:
 
 def add_setting(sweep: Path, name: str, *, gamma: float, top1: tuple[float, float], videos: int) -> None:
     """Two more runs, seeds 0 and 1, with this top-1."""
-    jobs = json.loads((sweep / "sweep.json").read_text())
+    record = SweepFolder(sweep).read()
+    jobs = list(record.jobs)
     for seed, value in enumerate(top1):
         folder = Path(shutil.copytree(sweep / "0", sweep / f"{name}{seed}"))
         edit(folder, {"gamma: 0.5\n": f"gamma: {gamma}\n", "\nseed: 0\n": f"\nseed: {seed}\n"})
@@ -121,9 +134,8 @@ def add_setting(sweep: Path, name: str, *, gamma: float, top1: tuple[float, floa
         for row in rows:
             row.update(top1=value, videos=videos)
         (folder / "results.json").write_text(json.dumps(rows))
-        jobs.append({"overrides": [f"gamma={gamma}", f"seed={seed}"], "folder": folder.name, "state": "done",
-                     "exit_code": 0})  # fmt: skip
-    (sweep / "sweep.json").write_text(json.dumps(jobs))
+        jobs.append(SweepJob([f"gamma={gamma}", f"seed={seed}"], folder.name, "done", exit_code=0))
+    SweepFolder(sweep).write(replace(record, jobs=jobs))
 
 
 def test_differences_are_held_against_seeds_and_videos(sweep, run_cells):

@@ -6,6 +6,7 @@ import math
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -14,7 +15,9 @@ from filelock import FileLock
 from omegaconf import OmegaConf
 
 from dsn_lightning.errors import UsageError
+from dsn_lightning.runs import SweepFolder
 from dsn_lightning.runs.reading import find_runs, read_configs, read_histories, read_results
+from dsn_lightning.runs.run_folder import RUN_FORMAT
 
 
 @pytest.fixture
@@ -26,7 +29,7 @@ def sweep(small_sweep: Path, tmp_path: Path) -> Path:
 
 def write_status(run: Path, state: str, **more: object) -> None:
     empty = {"exit_code": None, "error": None, "started": "2026-01-31T12:00:00", "ended": None, "seconds": None}
-    (run / "status.json").write_text(json.dumps({"state": state, **empty, **more}))
+    (run / "status.json").write_text(json.dumps({"format": RUN_FORMAT, "state": state, **empty, **more}))
 
 
 def cut(path: Path, *, keep: float) -> None:
@@ -143,10 +146,10 @@ def test_an_evaluation_is_finished_when_its_results_are_there(tmp_path):
 
 
 def test_a_killed_sweep(sweep):
-    jobs = json.loads((sweep / "sweep.json").read_text())
-    for job, state in zip(jobs, ("done", "running", "running", "waiting"), strict=True):
-        job.update(state=state, exit_code=None)
-    (sweep / "sweep.json").write_text(json.dumps(jobs))
+    record = SweepFolder(sweep).read()
+    states_now = ("done", "running", "running", "waiting")
+    jobs = [replace(job, state=state, exit_code=None) for job, state in zip(record.jobs, states_now, strict=True)]
+    SweepFolder(sweep).write(replace(record, jobs=jobs))
     write_status(sweep / "1", "finished", exit_code=0)  # ended before its sweep could note it
     shutil.rmtree(sweep / "2")
     shutil.rmtree(sweep / "3")
@@ -196,7 +199,9 @@ def test_any_file_may_be_truncated(name, keep, sweep):
     assert set(results["run"]) == ({"1"} if name == "results.json" else {"0", "1"})
 
 
-@pytest.mark.parametrize("content", [b"\xff\x00\xfe\n\x00", b"[1, 2]\n", b'{"state": "odd"}\n', b'"x"\n', b"a: [\n"])
+@pytest.mark.parametrize(
+    "content", [b"\xff\x00\xfe\n\x00", b"[1, 2]\n", b'{"format": 1, "state": "odd"}\n', b'"x"\n', b"a: [\n"]
+)
 def test_any_file_may_be_something_else(content, sweep):
     for name in ("metrics.csv", "results.json", ".hydra/config.yaml", "status.json", "config.json", "log.txt"):
         (sweep / "0" / name).write_bytes(content)

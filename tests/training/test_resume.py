@@ -18,6 +18,7 @@ import torch
 from conftest import MeanClassifier
 from dsn_lightning.datasets.needle import Needle
 from dsn_lightning.errors import UsageError
+from dsn_lightning.runs import RunFolder
 from dsn_lightning.training.checkpoints import LastCheckpoint
 from helpers.processes import call, start
 from helpers.trained_runs import assert_same, assert_same_run, epochs_done, metrics_of, state_of
@@ -246,15 +247,11 @@ def test_bad_resume_gets_one_line(arguments, message, never_stopped, tmp_path):
 
 
 def test_two_runs_do_not_share_a_folder(tmp_path):
-    from dsn_lightning.commands.run import only_run_in
-
     context = multiprocessing.get_context("forkserver")
-    with only_run_in(tmp_path), context.Pool(1) as pool, pytest.raises(UsageError, match="another process"):
+    with RunFolder(tmp_path).hold(), context.Pool(1) as pool, pytest.raises(UsageError, match="another process"):
         pool.apply(hold, (tmp_path,))
 
 
 def hold(folder: Path) -> None:
-    from dsn_lightning.commands.run import only_run_in
-
-    with only_run_in(folder):
+    with RunFolder(folder).hold():
         pass

@@ -12,13 +12,12 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationResolutionError
 
 from dsn_lightning.commands import resolvers
-from dsn_lightning.commands.processes import process_rank, without_a_folder
 from dsn_lightning.errors import UsageError
+from dsn_lightning.launch.process_rank import process_rank, without_run_folder
+from dsn_lightning.runs import RunFolder, SweepFolder
 
 # what may change when a run is resumed
 _FREE_IN_RESUME = ("progress=", "num_workers=", "test.", "checkpoint.every_n_batches=", "trainer.max_time=", "logger.")
-COMPOSED = "config.yaml"
-"""In a run's folder: its configuration with all references, as Hydra composed it."""
 _REFUSED_FLAGS = {
     "gradient_clip_val": "use schedule.gradient_clip, which clips each optimiser by itself",
     "gradient_clip_algorithm": "use schedule.gradient_clip, the 2-norm of each optimiser's gradient",
@@ -194,7 +193,7 @@ def train() -> None:
     except UsageError as error:
         stop("dsn-train", str(error))
     if process_rank():
-        sys.argv[1:] = without_a_folder(sys.argv[1:])
+        sys.argv[1:] = without_run_folder(sys.argv[1:])
     try:
         _train()
     except KeyboardInterrupt:
@@ -215,11 +214,12 @@ def continue_run(arguments: list[str]) -> list[str]:
     others = [a for a in arguments if a not in given and not a.lstrip("+").startswith(_FREE_IN_RESUME)]
     if others:
         raise UsageError(f"{' '.join(others)}: a run is resumed with its own configuration; give resume=RUN_DIR alone")
-    kept = folder if (folder / COMPOSED).is_file() else folder / ".hydra"  # runs of earlier versions have Hydra's alone
-    if not (kept / COMPOSED).is_file():
-        raise UsageError(f"resume={folder}: there is no run in this folder (no {COMPOSED})")
+    run = RunFolder(folder)
+    if not run.config_yaml.is_file():
+        raise UsageError(f"resume={folder}: there is no run in this folder (no {run.config_yaml.name})")
+    run.status()  # refuses another format
     free = [a for a in arguments if a not in given]
-    return ["--config-path", str(kept), "--config-name", Path(COMPOSED).stem, "hydra.output_subdir=null",
+    return ["--config-path", str(folder), "--config-name", run.config_yaml.stem, "hydra.output_subdir=null",
             f"hydra.run.dir='{folder}'", f"run_dir='{folder}'", "resume=true", *free]  # fmt: skip
 
 
@@ -229,11 +229,14 @@ def continue_sweep(arguments: list[str]) -> list[str]:
     if not given:
         for argument in arguments:
             if argument.startswith("hydra.sweep.dir="):
-                refuse_old_sweep(Path(argument.partition("=")[2].strip("'\"")))  # before Hydra writes into it
+                # before Hydra writes into it
+                SweepFolder(Path(argument.partition("=")[2].strip("'\""))).refuse_existing()
         return arguments
     folder = Path(given[-1].removeprefix("sweep.resume=")).expanduser().absolute()
-    if not (folder / "sweep.json").is_file():
-        raise UsageError(f"sweep.resume={folder}: there is no sweep in this folder (no sweep.json)")
+    sweep = SweepFolder(folder)
+    if not sweep.exists():
+        raise UsageError(f"sweep.resume={folder}: there is no sweep in this folder (no {sweep.sweep_json.name})")
+    sweep.read()  # refuses another format
     others = [a for a in arguments if a not in given and not a.startswith(("sweep.jobs=", "-m", "--multirun"))]
     if others:
         raise UsageError(f"{' '.join(others)}: a sweep is resumed as it was; give sweep.resume=DIR alone")
@@ -241,24 +244,11 @@ def continue_sweep(arguments: list[str]) -> list[str]:
     return ["-m", f"hydra.sweep.dir='{folder}'", f"sweep.resume='{folder}'", *free]
 
 
-def refuse_old_sweep(folder: Path) -> None:
-    """Refuse a folder for a new sweep that holds one.
-
-    Raises:
-        UsageError: says so.
-    """
-    if (folder / "sweep.json").is_file():
-        raise UsageError(
-            f"hydra.sweep.dir={folder}: holds a sweep already; sweep.resume={folder} goes on with it, another one "
-            "needs a folder of its own"
-        )
-
-
 def evaluate() -> None:
     """dsn-evaluate."""
     sys.argv[1:] = quote_pattern(sys.argv[1:])
     if process_rank():
-        sys.argv[1:] = without_a_folder(sys.argv[1:])
+        sys.argv[1:] = without_run_folder(sys.argv[1:])
     _evaluate()
 
 

@@ -9,11 +9,12 @@ from rich.console import Console
 
 from dsn_lightning.commands.cli import config_folder
 from dsn_lightning.commands.compose import compose_anew
-from dsn_lightning.commands.run import write_json
 from dsn_lightning.evaluation import comparison_table
 from dsn_lightning.evaluation.outcomes import StoredEvaluation
 from dsn_lightning.evaluation.statistics_file import compare_runs, summary
 from dsn_lightning.evaluation.study import Study
+from dsn_lightning.files import write_json
+from dsn_lightning.runs import RunFolder
 from dsn_lightning.selections.scheme import Selection
 
 
@@ -53,7 +54,7 @@ def write_statistics(evaluation: StoredEvaluation, run_dir: Path, *, number: int
         console: to print on.
     """
     statistics = summary(Study([evaluation], number=number))
-    write_json(run_dir / "statistics.json", statistics)
+    write_json(RunFolder(run_dir).statistics_json, statistics)
     differences = comparison_table.against_references(statistics)
     if differences:
         title = "what choosing clips gains over uniform and dense ones, with the same classifier"

@@ -14,12 +14,13 @@ from dsn_lightning.commands.cli import one_line_errors
 from dsn_lightning.commands.evaluating import evaluate_trained
 from dsn_lightning.commands.fuse import fuse_stored
 from dsn_lightning.commands.held_out import check_holds_out, evaluated
-from dsn_lightning.commands.processes import process_rank, started_as_one_of_many
-from dsn_lightning.commands.run import keep_lightning_quiet, only_run_in
 from dsn_lightning.commands.tracked import tracked
 from dsn_lightning.commands.trust import refuse_foreign_code
 from dsn_lightning.errors import UsageError
+from dsn_lightning.launch.process_rank import process_rank, started_as_one_of_many
 from dsn_lightning.launch.processes import run_processes
+from dsn_lightning.runs import RunFolder
+from dsn_lightning.training.lightning_advice import hide_lightning_advice
 
 ROLES = ("checkpoint", "baseline", "dsn_fixed", "max_response")
 """Keys that name checkpoints: of a DSN run, a baseline, a DSN-f run, and a baseline of the observation trunk."""
@@ -51,7 +52,7 @@ def evaluate(cfg: DictConfig) -> None:
     if several:
         torch.distributed.init_process_group("nccl" if torch.cuda.device_count() else "gloo")
     try:
-        with nullcontext() if process_rank() else only_run_in(run_dir):
+        with nullcontext() if process_rank() else RunFolder(run_dir).hold():
             _evaluate(cfg)
     finally:
         if several:
@@ -66,7 +67,7 @@ def _be_one_of_many(content: dict[str, Any]) -> None:
 
 
 def _evaluate(cfg: DictConfig) -> None:
-    keep_lightning_quiet()
+    hide_lightning_advice()
     given = {
         role: build.load_trained(cfg[role], role=role, trusted=cfg.trust) for role in ROLES if cfg[role] is not None
     }

@@ -16,8 +16,6 @@ from dsn_lightning.commands.activations import share_frozen_blocks, use_activati
 from dsn_lightning.commands.comparing import write_statistics
 from dsn_lightning.commands.held_out import evaluated, name_in_results
 from dsn_lightning.commands.networks import modality
-from dsn_lightning.commands.processes import process_rank
-from dsn_lightning.commands.run import environment, write_json
 from dsn_lightning.commands.trained_on import among, check_held_out
 from dsn_lightning.cost.macs import VideoCost, macs_per_clip
 from dsn_lightning.data.datamodule import SectionClipDataModule
@@ -29,8 +27,10 @@ from dsn_lightning.evaluation.results import Row, evaluate_rows, rich_table, to_
 from dsn_lightning.evaluation.scores import ClipScores
 from dsn_lightning.evaluation.scoring import Networks, Stopwatch, crops_seen, score_videos
 from dsn_lightning.evaluation.splits import kind_of_videos
-from dsn_lightning.evaluation.stored import CLIP_SCORES
-from dsn_lightning.files import write_atomically
+from dsn_lightning.files import write_atomically, write_json
+from dsn_lightning.launch.process_rank import process_rank
+from dsn_lightning.runs import RunFolder
+from dsn_lightning.runs.environment import environment
 from dsn_lightning.selections.scheme import Scheme, Selection
 from dsn_lightning.tracking.loggers import Tracker
 from dsn_lightning.video.modality import CHANNELS
@@ -134,10 +134,11 @@ def evaluate_trained(
     for video_id, error in failures.items():
         console.print(f"counted as failed: {video_id} ({error})", soft_wrap=True, markup=False)
     run_dir.mkdir(parents=True, exist_ok=True)
-    scores.save(run_dir / CLIP_SCORES)
+    run = RunFolder(run_dir)
+    scores.save(run.clip_scores)
     stock = data.stock()
     stock[subset]["failed"] = {video_id: str(error) for video_id, error in failures.items()}
-    write_json(run_dir / "videos.json", stock)
+    write_json(run.videos_json, stock)
     describe = _Describe(
         given, networks, cfg, watch, selections, num_videos=len(videos), num_missing=len(data.missing[subset]),
         num_failed=len(failures), timed=not cached,
@@ -150,10 +151,10 @@ def evaluate_trained(
         describe=describe,
         consensus=consensus,
     )
-    write_json(run_dir / "results.json", rows)
-    write_atomically(run_dir / "results.csv", to_csv(rows))
-    if not (run_dir / "environment.json").is_file():
-        write_json(run_dir / "environment.json", environment())
+    write_json(run.results_json, rows)
+    write_atomically(run.results_csv, to_csv(rows))
+    if not run.environment_json.is_file():
+        write_json(run.environment_json, environment())
     dataset = rows[0]["dataset"]
     title = f"{dataset}, {len(videos)} {kind_of_videos(dataset)} (rates in %)"
     console.print(rich_table(rows, title=title))
@@ -162,7 +163,7 @@ def evaluate_trained(
         found = evaluation_of(str(run_dir), rows, scores, selections)
         statistics = write_statistics(found, run_dir, number=number, console=console)
     if cfg.test.get("figures", True):
-        _figures(rows, statistics, scores, videos, data, networks, schemes[0], run_dir / "figures")
+        _figures(rows, statistics, scores, videos, data, networks, schemes[0], run.figures)
     if tracker is not None and tracker.loggers:
         role, leader = next(iter(given.items()))
         step = leader.recognizer.global_step

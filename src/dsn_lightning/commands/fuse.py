@@ -10,15 +10,16 @@ from rich.console import Console
 
 from dsn_lightning.commands.comparing import write_statistics
 from dsn_lightning.commands.held_out import evaluated
-from dsn_lightning.commands.run import environment, only_run_in, write_json
 from dsn_lightning.errors import UsageError
 from dsn_lightning.evaluation.figures import class_figure, cost_figure
 from dsn_lightning.evaluation.fusion import Fusion, fuse
 from dsn_lightning.evaluation.outcomes import StoredEvaluation
 from dsn_lightning.evaluation.results import rich_table, to_csv
 from dsn_lightning.evaluation.splits import kind_of_videos
-from dsn_lightning.evaluation.stored import VIDEO_SCORES, read_evaluation, save_outcomes
-from dsn_lightning.files import write_atomically
+from dsn_lightning.evaluation.stored import read_evaluation, save_outcomes
+from dsn_lightning.files import write_atomically, write_json
+from dsn_lightning.runs import RunFolder
+from dsn_lightning.runs.environment import environment
 from dsn_lightning.selections.scheme import Selection
 
 _NOT_FOR_FUSION = ("checkpoint", "baseline", "dsn_fixed", "max_response", "test.M", "test.N", "dataset.root", "logger")
@@ -53,16 +54,17 @@ def fuse_stored(cfg: DictConfig) -> None:
     if fusion.unmatched:
         console.print(f"rows left out: {'; '.join(fusion.unmatched)}", soft_wrap=True)
     run_dir.mkdir(parents=True, exist_ok=True)
-    with only_run_in(run_dir):
+    with RunFolder(run_dir).hold():
         _write(fusion, cfg, run_dir, console)
 
 
 def _write(fusion: Fusion, cfg: DictConfig, run_dir: Path, console: Console) -> None:
-    save_outcomes(fusion.evaluation, run_dir / VIDEO_SCORES)
-    write_json(run_dir / "results.json", fusion.rows)
-    write_atomically(run_dir / "results.csv", to_csv(fusion.rows))
+    run = RunFolder(run_dir)
+    save_outcomes(fusion.evaluation, run.video_scores)
+    write_json(run.results_json, fusion.rows)
+    write_atomically(run.results_csv, to_csv(fusion.rows))
     write_json(
-        run_dir / "environment.json",
+        run.environment_json,
         environment(fusion=list(cfg.fusion), fusion_weights=list(cfg.fusion_weights), videos_left_out=fusion.left_out),
     )
     first, count = fusion.rows[0], len(fusion.evaluation.video_id)
@@ -72,10 +74,10 @@ def _write(fusion: Fusion, cfg: DictConfig, run_dir: Path, console: Console) -> 
     if number := cfg.test.get("bootstrap", 0):
         statistics = write_statistics(fusion.evaluation, run_dir, number=number, console=console)
     if cfg.test.get("figures", True):
-        (run_dir / "figures").mkdir(exist_ok=True)
-        cost_figure(fusion.rows, run_dir / "figures" / "accuracy_vs_gmacs.png")
+        run.figures.mkdir(exist_ok=True)
+        cost_figure(fusion.rows, run.figures / "accuracy_vs_gmacs.png")
         if statistics is not None:
-            class_figure(statistics, run_dir / "figures" / "classes.png")
+            class_figure(statistics, run.figures / "classes.png")
     console.print(f"written: {run_dir}")
 
 

@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from dsn_lightning.commands import shared
 from dsn_lightning.errors import UsageError
+from dsn_lightning.runs import RunFolder
 from dsn_lightning.runs.reading import find_runs
 
 _OF_SAMPLERS = ("gamma", "exploration", "sampler_optimizer", "sampler_schedule")
@@ -58,13 +59,14 @@ def _start(cfg: DictConfig, key: str, known: Known) -> str | None:
     record = _record(Path(path).parent.parent)
     if record is None:
         return path
-    return training_digest(record) + ("" if Path(path).name == "last.ckpt" else f" {Path(path).name}")
+    name = Path(path).name
+    return training_digest(record) + ("" if name == Path(RunFolder.last_checkpoint.name).name else f" {name}")
 
 
 def _record(folder: Path) -> DictConfig | None:
     """Return the configuration that a run has left in its folder; None if there is none, or not a whole one."""
     try:
-        cfg = OmegaConf.create(json.loads((folder / "config.json").read_text()))
+        cfg = OmegaConf.create(json.loads(RunFolder(folder).config_json.read_text()))
     except (OSError, ValueError):
         return None
     return cfg if isinstance(cfg, DictConfig) else None
@@ -89,6 +91,5 @@ def finished_trainings(folders: Iterable[Path]) -> dict[str, Path]:
 
 def is_trained(folder: Path) -> bool:
     """Tell whether a training has ended well, with no epoch left to do."""
-    if not (folder / "checkpoints" / "last.ckpt").is_file() or not shared.is_finished(folder):
-        return False
-    return not shared.stopped_early(folder)
+    run = RunFolder(folder)
+    return run.last_checkpoint.is_file() and run.is_finished() and not run.stopped_early()

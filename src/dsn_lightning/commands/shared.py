@@ -20,6 +20,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from dsn_lightning.commands.compose import compose_anew
 from dsn_lightning.commands.networks import flow_std, modality, observation_weights
 from dsn_lightning.errors import UsageError
+from dsn_lightning.runs import RunFolder
 
 AUTO = {
     "classifier.checkpoint": "baseline",
@@ -33,7 +34,7 @@ AUTO = {
 def fill_in(cfg: DictConfig, train: Callable[[DictConfig], None]) -> None:
     """Put the checkpoint's path wherever ``cfg`` says ``auto``, training what is not there yet with ``train``."""
     made: dict[str, str | None] = {}
-    record = Path(cfg.run_dir) / "config.json"
+    record = RunFolder(Path(cfg.run_dir)).config_json
     before = OmegaConf.create(json.loads(record.read_text()) if cfg.resume and record.is_file() else {})
     for key, role in AUTO.items():
         if OmegaConf.select(cfg, key) != "auto":
@@ -136,25 +137,13 @@ def made_once(cfg: DictConfig, train: Callable[[DictConfig], None]) -> Path:
     """
     folder = Path(cfg.run_dir)
     folder.mkdir(parents=True, exist_ok=True)
-    checkpoint = folder / "checkpoints" / "last.ckpt"
-    with FileLock(folder.parent / f".{folder.name}.lock"):
-        if not (checkpoint.is_file() and is_finished(folder)):
+    run = RunFolder(folder)
+    checkpoint = run.last_checkpoint
+    with FileLock(run.lock_beside):
+        if not (checkpoint.is_file() and run.is_finished()):
             print(f"training what several runs share: {folder}", flush=True)
             cfg.resume = checkpoint.is_file()  # it was interrupted
             train(cfg)
     if not checkpoint.is_file():
         raise UsageError(f"{folder}: holds no checkpoint; remove the folder to train it again")
     return checkpoint
-
-
-def stopped_early(folder: Path) -> bool:
-    """Tell whether a run that has ended well has epochs left: ``trainer.max_time`` was over, maybe in the first."""
-    file = folder / "progress.json"  # written at each epoch's end
-    progress = json.loads(file.read_text()) if file.is_file() else {"epoch": 0, "max_epochs": 1}
-    return bool(progress["epoch"] < progress["max_epochs"])
-
-
-def is_finished(folder: Path) -> bool:
-    """Tell whether the run in ``folder`` says that it has ended well."""
-    file = folder / "status.json"
-    return file.is_file() and json.loads(file.read_text())["state"] == "finished"

@@ -9,8 +9,8 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.utilities import rank_zero_only
 
-from dsn_lightning.commands.processes import process_rank
-from dsn_lightning.commands.run import git_commit
+from dsn_lightning.launch.process_rank import process_rank
+from dsn_lightning.runs.environment import git_commit
 from dsn_lightning.runs.exit_codes import sigterm_as_exit
 from dsn_lightning.tracking.loggers import RunInfo, Tracker, finishing
 

@@ -20,30 +20,31 @@ from dsn_lightning.algorithms.recognizer import Recognizer
 from dsn_lightning.backbones.weights import WeightsError, load_into, read_weights, tensors_of
 from dsn_lightning.commands import build, shared, trained_on
 from dsn_lightning.commands.activations import use_activations
-from dsn_lightning.commands.announcing import announcement, say_stopped, what_lacks
-from dsn_lightning.commands.cli import COMPOSED, one_line_errors
+from dsn_lightning.commands.cli import one_line_errors
 from dsn_lightning.commands.held_out import check_holds_out, evaluated
 from dsn_lightning.commands.pretrained import start_from
-from dsn_lightning.commands.processes import process_rank, started_as_one_of_many
-from dsn_lightning.commands.run import (
-    correct_status,
-    environment,
-    keep_lightning_quiet,
-    only_run_in,
-    recorded,
-    write_json,
-)
 from dsn_lightning.commands.source import build_source
 from dsn_lightning.commands.tested_beside import tested_beside
 from dsn_lightning.commands.tracked import tracked
 from dsn_lightning.data.datamodule import SUBSETS, SectionClipDataModule
 from dsn_lightning.errors import UsageError
-from dsn_lightning.files import write_atomically
-from dsn_lightning.launch.processes import STARTED_HERE, run_processes
+from dsn_lightning.files import write_atomically, write_json
+from dsn_lightning.launch.process_rank import process_rank, started_as_one_of_many
+from dsn_lightning.launch.processes import PROCESS_VARIABLE, run_processes
+from dsn_lightning.runs import RunFolder
+from dsn_lightning.runs.environment import environment
+from dsn_lightning.runs.status import correct_exit_code, recorded_status
 from dsn_lightning.tracking.loggers import Tracker
+from dsn_lightning.training.announcements import (
+    Step,
+    missing_videos_messages,
+    print_interruption,
+    training_summary,
+)
 from dsn_lightning.training.bad_videos import BadVideos
 from dsn_lightning.training.callbacks import EpochLog, MetricsFile, RunProgress, Throughput
 from dsn_lightning.training.checkpoints import AtomicCheckpointIO, CheckpointRecord, LastCheckpoint, Stopped
+from dsn_lightning.training.lightning_advice import hide_lightning_advice
 from dsn_lightning.training.weight_average import AveragedWeights
 
 
@@ -55,7 +56,7 @@ def train(cfg: DictConfig) -> None:
     Raises:
         SystemExit: with the exit code of the process that failed, or 143 after SIGTERM, 130 after one Ctrl-C.
     """
-    keep_lightning_quiet()
+    hide_lightning_advice()
     composed = OmegaConf.to_yaml(cfg)
     began = datetime.now(UTC).replace(microsecond=0)
     run_dir = Path(cfg.run_dir)
@@ -90,7 +91,7 @@ def train(cfg: DictConfig) -> None:
         resolved = OmegaConf.create(plain(cfg))
         code = run_processes(_be_one_of_many, (resolved, composed), count=here, folder=run_dir, num_nodes=nodes)
         if code:
-            correct_status(run_dir, code, since=began)
+            correct_exit_code(RunFolder(run_dir), code, since=began)
             sys.exit(code)
         return
     _train_as_one(cfg, composed)
@@ -131,7 +132,7 @@ def _train_as_one(cfg: DictConfig, composed: str) -> None:
     It keeps the configuration there as it was ``composed``, which ``resume=`` goes on with: Hydra's own copy in
     ``.hydra`` is written before the folder is held, by a call that is then refused as well.
     """
-    keep_lightning_quiet()
+    hide_lightning_advice()
     run_dir = Path(cfg.run_dir)
     try:
         if process_rank():
@@ -139,10 +140,11 @@ def _train_as_one(cfg: DictConfig, composed: str) -> None:
                 _train(cfg, run_dir, tracker)
             return
         run_dir.mkdir(parents=True, exist_ok=True)
-        with only_run_in(run_dir), recorded(run_dir), tracked(cfg, run_dir, job_type="train") as tracker:
+        run = RunFolder(run_dir)
+        with run.hold(), recorded_status(run), tracked(cfg, run_dir, job_type="train") as tracker:
             if not cfg.resume:
-                write_atomically(run_dir / COMPOSED, composed)
-            write_json(run_dir / "config.json", plain(cfg))
+                write_atomically(run.config_yaml, composed)
+            write_json(run.config_json, plain(cfg))
             _train(cfg, run_dir, tracker)
     finally:
         if torch.distributed.is_initialized():
@@ -157,7 +159,8 @@ def _train(cfg: DictConfig, run_dir: Path, tracker: Tracker) -> None:
     data.setup()
     recognizer = build.build_recognizer(cfg, len(data.classes))
     build.check_clips(recognizer, cfg)
-    last = run_dir / "checkpoints" / "last.ckpt"
+    run = RunFolder(run_dir)
+    last = run.last_checkpoint
     if cfg.resume and last.is_file():
         try:
             content = read_weights(last)
@@ -184,7 +187,7 @@ def _train(cfg: DictConfig, run_dir: Path, tracker: Tracker) -> None:
         needed = SUBSETS if cfg.test.enabled and evaluated(cfg) == "test" else ("train", "val")
         use_activations(cfg, data, [recognizer], device=trainer.strategy.root_device, subsets=needed)
     if first:
-        write_json(run_dir / "environment.json", environment(
+        write_json(run.environment_json, environment(
             effective_batch_size=cfg.schedule.batch_size * cfg.schedule.accumulate,
             processes=trainer.world_size,
             fps=cfg.dataset.fps or "native",
@@ -192,10 +195,10 @@ def _train(cfg: DictConfig, run_dir: Path, tracker: Tracker) -> None:
             copies=data.made,
             videos={subset: len(ids) for subset, ids in videos.items()},
         ))  # fmt: skip
-        write_json(run_dir / "videos.json", data.stock())
+        write_json(run.videos_json, data.stock())
         if cfg.progress:
-            print(announcement(cfg, trainer, num_train))
-            for line in what_lacks(data):
+            print(training_summary(_step(cfg, trainer), num_videos=num_train))
+            for line in missing_videos_messages(data):
                 print(line)
     stopped = False
     try:
@@ -214,12 +217,13 @@ def _train(cfg: DictConfig, run_dir: Path, tracker: Tracker) -> None:
             raise end.__context__ from None
         raise
     finally:
-        saving.give_back_ctrl_c()
+        saving.restore_ctrl_c()
     for average in callbacks:
         if isinstance(average, AveragedWeights):
-            average.give(recognizer)  # however the training ended
+            average.copy_to(recognizer)  # however the training ended
     if first and (stopped or saving.exit_code):
-        say_stopped(cfg, trainer, run_dir)
+        epochs = trainer.fit_loop.epoch_progress.current.processed  # type: ignore[attr-defined]
+        print_interruption(epochs=epochs, max_epochs=cfg.schedule.max_epochs, run_dir=run_dir)
     if saving.exit_code:
         sys.exit(saving.exit_code)
     if cfg.test.enabled:
@@ -229,6 +233,20 @@ def _train(cfg: DictConfig, run_dir: Path, tracker: Tracker) -> None:
         given = {cfg.algorithm.name: trained, **others}
         device = trainer.strategy.root_device
         evaluate_trained(given, cfg, data, run_dir, device=device, announce=False, tracker=tracker)
+
+
+def _step(cfg: DictConfig, trainer: pl.Trainer) -> Step:
+    schedule = cfg.schedule
+    has_sampler = cfg.algorithm.name != "baseline"
+    return Step(
+        batch_size=schedule.batch_size,
+        accumulate=schedule.accumulate,
+        processes=trainer.world_size,
+        lr=schedule.lr,
+        head_lr=schedule.get("head_lr"),
+        sampler_lr=schedule.sampler_lr if has_sampler else None,
+        sampler_head_lr=schedule.get("sampler_head_lr") if has_sampler else None,
+    )
 
 
 def _trainer(
@@ -242,7 +260,7 @@ def _trainer(
         ddp = DDPStrategy(find_unused_parameters=unused)
         own["strategy"] = ddp if several else "auto"
     # in a SLURM job Lightning would take SLURM's, in which our own processes do not exist
-    environment_of_ours = [LightningEnvironment()] if STARTED_HERE in os.environ else []
+    environment_of_ours = [LightningEnvironment()] if PROCESS_VARIABLE in os.environ else []
     target = own.pop("_target_")
     trainer = instantiate(
         {"_target_": target},
@@ -263,20 +281,21 @@ def _trainer(
 def _callbacks(
     cfg: DictConfig, run_dir: Path, data: SectionClipDataModule, *, has_val: bool, seen: Tensor | None
 ) -> list[Callback]:
+    run = RunFolder(run_dir)
     record: dict[str, Any] = {"config": plain(cfg), "classes": list(data.classes), trained_on.KEY: seen}
     callbacks: list[Callback] = [
         CheckpointRecord(build.RECORD_KEY, record),
         EpochLog(),
         Throughput(),
-        MetricsFile(run_dir / "metrics.csv"),
+        MetricsFile(run.metrics_csv),
         BadVideos(limit=data.max_bad, known=len(data.bad["train"]), num_videos=len(data.videos("train"))),
-        RunProgress(bar=cfg.progress and process_rank() == 0, file=run_dir / "progress.json"),
+        RunProgress(bar=cfg.progress and process_rank() == 0, file=run.progress_json),
     ]
     if cfg.schedule.get("ema") is not None:
         callbacks.append(AveragedWeights(decay=cfg.schedule.ema))
     if has_val:
         # its save_last=True writes only when the best one improves; hence LastCheckpoint
-        best = ModelCheckpoint(run_dir / "checkpoints", filename="best", monitor="val/top1", mode="max",
+        best = ModelCheckpoint(run.checkpoints, filename=run.best_checkpoint.stem, monitor="val/top1", mode="max",
                                enable_version_counter=False)  # fmt: skip
         callbacks.append(best)
     return callbacks

@@ -17,20 +17,19 @@ from dsn_lightning.errors import UsageError
 from dsn_lightning.evaluation.outcomes import NOT_WANTED, Method, Outcome, StoredEvaluation, evaluation_of
 from dsn_lightning.evaluation.results import Row, is_fused
 from dsn_lightning.evaluation.scores import ClipScores
+from dsn_lightning.runs import RunFolder
 from dsn_lightning.selections.scheme import Selection
-
-CLIP_SCORES = "clip_scores.npz"
-VIDEO_SCORES = "video_scores.npz"
 
 
 def stored_scores(folder: Path) -> Path | None:
     """Return the file that a folder's results came from; None if it is not there."""
+    run = RunFolder(folder)
     try:
-        rows = json.loads((folder / "results.json").read_text())
+        rows = json.loads(run.results_json.read_text())
         fused = any(is_fused(row) for row in rows)
     except (OSError, ValueError, AttributeError, TypeError):  # no results, or none that can be read
         fused = False
-    file = folder / (VIDEO_SCORES if fused else CLIP_SCORES)
+    file = run.video_scores if fused else run.clip_scores
     return file if file.is_file() else None
 
 
@@ -44,7 +43,8 @@ def read_evaluation(folder: Path, selections: Iterable[Selection]) -> StoredEval
     Raises:
         UsageError: it holds no results or no scores, or they cannot be read.
     """
-    results, scores = folder / "results.json", stored_scores(folder)
+    run = RunFolder(folder)
+    results, scores = run.results_json, stored_scores(folder)
     if not results.is_file():
         raise UsageError(f"{folder}: holds no results.json; give the folder of a run or of dsn-evaluate")
     try:
@@ -52,8 +52,8 @@ def read_evaluation(folder: Path, selections: Iterable[Selection]) -> StoredEval
         if scores is None:
             fused = any(is_fused(row) for row in rows)
             remedy = "fuse its streams again" if fused else "give the folder of a run or of dsn-evaluate"
-            raise UsageError(f"{folder}: holds no {VIDEO_SCORES if fused else CLIP_SCORES}; {remedy}")
-        if scores.name == VIDEO_SCORES:
+            raise UsageError(f"{folder}: holds no {(run.video_scores if fused else run.clip_scores).name}; {remedy}")
+        if scores == run.video_scores:
             return load_outcomes(scores, rows, selections)
         return evaluation_of(str(folder), rows, ClipScores.load(scores), selections)
     except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:

@@ -1,1 +1,1 @@
-"""Processes: jobs side by side, and processes that train together."""
+"""Launching processes: jobs side by side, and processes that train together."""

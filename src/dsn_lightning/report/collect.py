@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dsn_lightning.errors import UsageError
+from dsn_lightning.runs import RunFolder, SweepFolder
 from dsn_lightning.runs.reading import read_configs, read_histories
 
 Json = dict[str, Any]
@@ -135,21 +136,19 @@ def _walk(top: Path) -> Iterator[tuple[Path, list[str]]]:
 
 
 def _has_runs(top: Path) -> bool:
-    return any(
-        "status.json" in files or "sweep.json" in files or (place / ".hydra" / "config.yaml").is_file()
-        for place, files in _walk(top)
-    )
+    return any(RunFolder(place).exists() or SweepFolder(place).exists() for place, _ in _walk(top))
 
 
 def _sources(top: Path, names: _Names, notes: list[str]) -> Iterator[Source]:
     for place, files in _walk(top):
-        if "results.json" not in files:
+        results = RunFolder(place).results_json
+        if results.name not in files:
             continue
-        content = _read_json(place / "results.json")
+        content = _read_json(results)
         rows = [row for row in content if _is_row(row)] if isinstance(content, list) else []
         if not isinstance(content, list) or len(rows) < len(content):
             what = "not read: half-written, or no list of rows" if not rows else "holds rows that are none"
-            notes.append(f"{names(place)}/results.json: {what}")
+            notes.append(f"{names(place)}/{results.name}: {what}")
         if rows:
             yield Source(names(place), place, rows, _environment(place))
 
@@ -198,7 +197,7 @@ def _is_nothing(value: Any) -> bool:
 
 
 def _environment(folder: Path) -> Json:
-    content = _read_json(folder / "environment.json")
+    content = _read_json(RunFolder(folder).environment_json)
     return content if isinstance(content, dict) else {}
 
 

@@ -15,6 +15,7 @@ from dsn_lightning.evaluation.stored import stored_scores
 from dsn_lightning.report.collect import Source
 from dsn_lightning.report.page_tables import NAMES, NOTHING, Cell, Table
 from dsn_lightning.report.result_rows import Result, by_folder
+from dsn_lightning.runs import RunFolder
 
 Compare = Callable[[Sequence[Path]], dict[str, Any]]
 """Makes the content of ``statistics.json`` of the folders of evaluations, one a seed."""
@@ -150,7 +151,7 @@ def comparisons_of_tables(differences: Mapping[str, Mapping[str, Any]]) -> tuple
 
 
 def _written(source: Source) -> dict[str, Any] | None:
-    path = source.folder / "statistics.json"
+    path = RunFolder(source.folder).statistics_json
     try:
         scores = stored_scores(source.folder)
         if scores is None or path.stat().st_mtime < scores.stat().st_mtime:  # of an evaluation before this

@@ -14,7 +14,7 @@ from typing import Any
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
-from dsn_lightning.evaluation.stored import CLIP_SCORES, stored_scores
+from dsn_lightning.evaluation.stored import stored_scores
 from dsn_lightning.files import write_atomically
 from dsn_lightning.report.collect import Collection, Run
 from dsn_lightning.report.comparisons import (
@@ -37,6 +37,7 @@ from dsn_lightning.report.page_tables import (
 from dsn_lightning.report.pictures import LIMIT, Sheet, scaled_to_fit, sheets_of
 from dsn_lightning.report.plots import Figure, Legend, curves, frontiers
 from dsn_lightning.report.result_rows import Result, results_of
+from dsn_lightning.runs import RunFolder
 
 NUM_SHEETS = 20
 """Evaluations whose clips are shown unless told otherwise."""
@@ -90,7 +91,8 @@ class Report:
 def _shows_clips(folder: Path) -> bool:
     """Whether a folder holds an evaluation with clips of its own, which a fusion has not."""
     stored = stored_scores(folder)
-    return stored.name == CLIP_SCORES if stored else (folder / "figures").is_dir()
+    run = RunFolder(folder)
+    return stored == run.clip_scores if stored else run.figures.is_dir()
 
 
 def make_report(

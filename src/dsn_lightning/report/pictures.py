@@ -13,6 +13,7 @@ from PIL import Image
 from dsn_lightning.evaluation.scores import ClipScores
 from dsn_lightning.report.collect import Source
 from dsn_lightning.report.timeline import Timeline, timelines_of
+from dsn_lightning.runs import RunFolder
 
 LIMIT = 20_000_000
 """Bytes that all pictures may have in the page; they are scaled down to fit."""
@@ -56,18 +57,18 @@ def sheets_of(source: Source) -> list[Sheet]:
     Time lines are those of the scheme that the sheet was made of: the first M:N of the results.
     """
     pictures = {
-        path.stem.removeprefix("clips_"): path for path in sorted((source.folder / "figures").glob("clips_*.png"))
+        path.stem.removeprefix("clips_"): path for path in sorted(RunFolder(source.folder).figures.glob("clips_*.png"))
     }
     timelines: dict[str, list[Timeline]] = {}
     notes = []
-    stored = source.folder / "clip_scores.npz"
+    stored = RunFolder(source.folder).clip_scores
     if stored.is_file():
         try:
             timelines = timelines_of(ClipScores.load(stored), source.rows[0].get("M"), source.rows[0].get("N"))
         except DAMAGED as error:
-            notes.append(f"clip_scores.npz cannot be read ({type(error).__name__}: {error}): no time line")
+            notes.append(f"{stored.name} cannot be read ({type(error).__name__}: {error}): no time line")
     else:
-        notes.append("no clip_scores.npz: no time line; dsn-evaluate writes it")
+        notes.append(f"no {stored.name}: no time line; dsn-evaluate writes it")
     samplers = list(dict.fromkeys([*pictures, *timelines]))
     if not samplers and stored.is_file() and not notes:
         return [Sheet(source.name, "", notes=["no sampler was evaluated: there is no policy to show"])]

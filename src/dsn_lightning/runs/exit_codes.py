@@ -1,4 +1,4 @@
-"""How a command ends: its exit code, and SIGTERM as an orderly exit."""
+"""Exit codes of commands, and SIGTERM as an orderly exit."""
 
 import signal
 import threading
@@ -11,18 +11,16 @@ from pytorch_lightning.utilities.exceptions import SIGTERMException
 from dsn_lightning.errors import UsageError
 
 STOPPED_BY_SIGTERM = 128 + signal.SIGTERM
-"""Exit code."""
+"""Exit code of a command that SIGTERM ended."""
 
 
 def exit_code_of(error: BaseException) -> int:
-    """Return the exit code of a command that ``error`` ends: 2 for the user's error, 130 for Ctrl-C, 143 for SIGTERM.
+    """Return the exit code of a command that ends with ``error``: 2 for usage errors, 130 for Ctrl-C, 143 for SIGTERM.
 
     >>> [exit_code_of(e) for e in (ValueError(), UsageError(), KeyboardInterrupt(), SystemExit(3), SystemExit())]
     [1, 2, 130, 3, 0]
     """
-    if isinstance(error, UsageError) or isinstance(
-        error.__cause__, UsageError
-    ):  # Hydra wraps what a constructor raises
+    if isinstance(error, UsageError) or isinstance(error.__cause__, UsageError):  # Hydra wraps errors of constructors
         return 2
     if isinstance(error, KeyboardInterrupt):
         return 130
@@ -39,13 +37,13 @@ def sigterm_as_exit() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
         yield
         return
-    signal.signal(signal.SIGTERM, _leave)
+    signal.signal(signal.SIGTERM, _exit)
     try:
         yield
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
-def _leave(signum: int, frame: Any) -> NoReturn:
-    signal.signal(signum, signal.SIG_IGN)  # a second one must not disturb the end
+def _exit(signum: int, frame: Any) -> NoReturn:
+    signal.signal(signum, signal.SIG_IGN)  # a second one must not interrupt the clean-up
     raise SystemExit(128 + signum)

@@ -1,1 +1,1 @@
-"""What a training does besides its algorithm: logging, checkpoints, averaged weights."""
+"""What a training does besides its algorithm: logs, checkpoints, averaged weights, messages."""

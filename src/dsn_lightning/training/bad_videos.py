@@ -1,4 +1,4 @@
-"""Keeps account of the videos that could not be read while training."""
+"""Counts the videos that cannot be read during a training."""
 
 from typing import Any
 
@@ -10,15 +10,15 @@ from dsn_lightning.errors import UsageError
 
 
 class BadVideos(pl.Callback):
-    """Names each video that had to be replaced, once, and ends the training where there are too many in an epoch.
+    """Names each replaced video once, and ends the training when an epoch has too many.
 
     Args:
         limit: share of the training videos that may be bad, in [0, 1].
-        known: how many were known to be bad before the training began.
-        num_videos: how many were not.
+        known: number of training videos that were known to be bad before the training began.
+        num_videos: number of the others.
 
     Raises:
-        UsageError: as soon as one process has met too many by itself, or at the epoch's end, when all have together.
+        UsageError: one process has met too many; or, at the end of an epoch, all processes together have.
     """
 
     def __init__(self, *, limit: float, known: int, num_videos: int) -> None:
@@ -29,7 +29,7 @@ class BadVideos(pl.Callback):
         self.in_epoch: dict[str, str] = {}  # id -> reason
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Begin to count anew."""
+        """Reset the count."""
         self.in_epoch.clear()
 
     def on_train_batch_start(
@@ -41,11 +41,12 @@ class BadVideos(pl.Callback):
         self._refuse_too_many(self.in_epoch, trainer.current_epoch)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Count what all processes have met."""
+        """Count the bad videos of all processes."""
         if trainer.world_size > 1:
-            everyones: list[Any] = [None] * trainer.world_size
-            torch.distributed.all_gather_object(everyones, self.in_epoch)
-            self._refuse_too_many({k: v for own in everyones for k, v in own.items()}, trainer.current_epoch)
+            by_rank: list[Any] = [None] * trainer.world_size
+            torch.distributed.all_gather_object(by_rank, self.in_epoch)
+            bad = {video_id: reason for found in by_rank for video_id, reason in found.items()}
+            self._refuse_too_many(bad, trainer.current_epoch)
 
     def _refuse_too_many(self, bad: dict[str, str], epoch: int) -> None:
         total, count = self.known + self.num_videos, self.known + len(bad)

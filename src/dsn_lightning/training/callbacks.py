@@ -1,4 +1,4 @@
-"""Lightning callbacks: what is logged, and the progress of the whole run."""
+"""Lightning callbacks that log figures and show the progress of the run."""
 
 import csv
 import io
@@ -63,7 +63,7 @@ class Throughput(pl.Callback):
         self._start()
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Start the clock; an epoch that is resumed in its middle has no start."""
+        """Start the clock; an epoch that is resumed midway has no start event."""
         self._start()
 
     def _start(self) -> None:
@@ -73,7 +73,7 @@ class Throughput(pl.Callback):
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Note how long the batch was waited for."""
+        """Add the time that the batch was waited for."""
         self.waited += time.perf_counter() - self.waiting_since
 
     def on_train_batch_end(
@@ -84,19 +84,22 @@ class Throughput(pl.Callback):
         self.waiting_since = time.perf_counter()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Log both; the clock stopped with the last batch, before the validation."""
+        """Log both figures; the clock stopped with the last batch, before the validation."""
         seconds = self.waiting_since - self.started
         pl_module.log("time/videos_per_second", self.videos * trainer.world_size / seconds)
         pl_module.log("time/loader_wait", self.waited / seconds)
 
 
 class MetricsFile(pl.Callback):
-    """Writes ``metrics.csv``: one row an epoch, with everything that was logged in it.
+    """Writes ``metrics.csv``: one row for each epoch, with everything that was logged in it.
 
-    Times (``time/*``) are of the machine, everything else of the run: it comes out the same when it is repeated.
+    Times (``time/*``) depend on the machine; everything else is reproducible.
 
     The rows are part of every checkpoint, so a resumed run has each epoch once, wherever it was stopped. (Lightning's
     CSVLogger deletes the file when a run is resumed.)
+
+    Args:
+        file: where to write.
     """
 
     def __init__(self, file: Path) -> None:
@@ -109,15 +112,15 @@ class MetricsFile(pl.Callback):
         return {"rows": self.rows}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over the rows of the run that is resumed."""
+        """Restore the rows of the run that is resumed."""
         self.rows = [dict(row) for row in state_dict["rows"]]
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Note that this epoch's ``val/`` figures are its own."""
+        """Note that the ``val/`` figures belong to this epoch."""
         self.validated = True
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Add the epoch's row."""
+        """Add the row of the epoch."""
         if not trainer.is_global_zero:
             return
         row: dict[str, float] = {"epoch": trainer.current_epoch}
@@ -135,10 +138,10 @@ class MetricsFile(pl.Callback):
 
 
 class RunProgress(pl.Callback):
-    """One bar for the whole run, with the time that is left; and the same as a small file for other processes.
+    """One progress bar for the whole run, with the remaining time, and a small file with the same for other processes.
 
     Args:
-        bar: draw the bar (on a terminal; elsewhere one line every few epochs).
+        bar: show the bar on a terminal, or a line every few epochs elsewhere.
         file: where to write ``{"epoch", "max_epochs", "seconds_per_epoch", "best_top1", "metrics"}`` after each epoch,
             or None.
     """
@@ -152,13 +155,13 @@ class RunProgress(pl.Callback):
         self.first_epoch = 0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Start the clock and the bar."""
+        """Start the clock and show the bar."""
         self.started = time.monotonic()
-        self.first_epoch = trainer.current_epoch  # not 0 in a run that is resumed
+        self.first_epoch = trainer.current_epoch  # not 0 in a resumed run
         if self.bar and self.console.is_terminal:
-            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("batches"),
-                       TimeElapsedColumn(), TextColumn("ETA"), TimeRemainingColumn())  # fmt: skip
-            self.progress = Progress(*columns, console=self.console)
+            count = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("batches"))
+            times = (TimeElapsedColumn(), TextColumn("ETA"), TimeRemainingColumn())
+            self.progress = Progress(*count, *times, console=self.console)
             assert trainer.max_epochs is not None
             total = int(trainer.num_training_batches) * trainer.max_epochs
             done = int(trainer.num_training_batches) * trainer.current_epoch
@@ -168,12 +171,12 @@ class RunProgress(pl.Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Move the bar."""
+        """Advance the bar."""
         if self.progress is not None:
             self.progress.update(self.task, advance=1, description=f"epoch {trainer.current_epoch + 1}")
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Write the file; without a terminal, print a line now and then."""
+        """Write the file; without a terminal, print a line every few epochs."""
         epoch, total = trainer.current_epoch + 1, trainer.max_epochs or 0
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
         seconds = time.monotonic() - self.started
@@ -187,16 +190,16 @@ class RunProgress(pl.Callback):
         if self.progress is not None:
             self.progress.console.print(f"epoch {epoch}/{total}  {shown}")
         elif self.bar and (epoch % max(1, total // 10) == 0 or epoch == total):
-            left = rate * (total - epoch)
-            self.console.print(f"epoch {epoch}/{total}  {shown}  {seconds:.0f} s, {left:.0f} s left")
+            remaining = rate * (total - epoch)
+            self.console.print(f"epoch {epoch}/{total}  {shown}  {seconds:.0f} s, {remaining:.0f} s remaining")
         if self.bar and epoch == total and "train/classifier_loss" in metrics:
-            self._say_if_nothing_is_learned(metrics["train/classifier_loss"], trainer)
+            self._warn_if_nothing_is_learned(metrics["train/classifier_loss"], trainer)
 
-    def _say_if_nothing_is_learned(self, loss: float, trainer: pl.Trainer) -> None:
+    def _warn_if_nothing_is_learned(self, loss: float, trainer: pl.Trainer) -> None:
         classes = len(trainer.datamodule.classes)  # type: ignore[attr-defined]
-        if classes > 1 and not loss < math.log(classes):  # or it is not a number
+        if classes > 1 and not loss < math.log(classes):  # also true of NaN
             self.console.print(
-                f"the classifier has not learned: its loss in the last epoch, {loss:.2f}, is no lower than that of "
+                f"the classifier has not learned: its loss in the last epoch, {loss:.2f}, is not below that of "
                 f"guessing (ln {classes} = {math.log(classes):.2f}). A smaller schedule.lr may help",
                 soft_wrap=True,
             )
@@ -207,6 +210,6 @@ class RunProgress(pl.Callback):
             self.progress.stop()
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        """Close the bar, so that the terminal is left in order."""
+        """Close the bar, which restores the terminal."""
         if self.progress is not None:
             self.progress.stop()

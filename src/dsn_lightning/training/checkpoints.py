@@ -1,4 +1,4 @@
-"""What a training saves, when, and how it is stopped without losing anything."""
+"""Checkpoints of a training, and how it is stopped without losing work."""
 
 import os
 import signal
@@ -15,13 +15,13 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from dsn_lightning.algorithms.recognizer import Recognizer
 
-_STOPPING = b"\nstopping when this step, or this validation, is over and saved; Ctrl-C again stops at once\n"
+_STOPPING = b"\nstopping after the current step or validation; Ctrl-C again stops at once\n"
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes a checkpoint beside its place and moves it there, so that a killed run leaves the old one or the new one.
+    """Writes a checkpoint to a temporary file and renames it: a killed run leaves either the old or the new one.
 
-    (Lightning writes into the system's temporary folder, from where a move may be a copy.)
+    (Lightning writes to the system's temporary folder, from where a move may be a copy.)
     """
 
     def save_checkpoint(
@@ -52,23 +52,23 @@ class CheckpointRecord(pl.Callback):
         checkpoint[self.key] = self.record
 
 
-class Stopped(Exception):  # noqa: N818 - nothing has gone wrong
-    """The training has been saved and is not to go on."""
+class Stopped(Exception):  # noqa: N818 - not an error
+    """Ends a training that has been saved."""
 
 
 class LastCheckpoint(Checkpoint):
-    """Writes ``last.ckpt``: after each epoch, every so many batches, and before a training is stopped.
+    """Writes ``last.ckpt``: after each epoch, every ``every_n_batches``, and before a training is stopped.
 
-    SIGTERM, Ctrl-C and ``max_time`` stop it, with `Stopped`, as soon as the batches of a step are complete, or the
-    validation behind an epoch's last step; a second Ctrl-C stops it at once. In several processes all stop after the
-    same batch. (Lightning has its own ``max_time``, which would treat the rest of an epoch as if it had been run, and
-    its handler of SIGTERM saves nothing and broadcasts in the middle of other collectives. KeyboardInterrupt can come
-    anywhere, while some lock is held.)
+    SIGTERM, Ctrl-C and ``max_time`` stop the training, with `Stopped`, once the batches of a step are complete, or the
+    validation after the last step of an epoch; a second Ctrl-C stops it at once. Several processes all stop after the
+    same batch. (Lightning's own ``max_time`` would treat the rest of an epoch as done. Its handler of SIGTERM saves
+    nothing and broadcasts in the middle of other collectives. KeyboardInterrupt can come anywhere, while some lock is
+    held.)
 
     Args:
         file: where to write it.
-        every_n_batches: None writes only after epochs.
-        max_time: seconds from the start of this process's training; None has no limit.
+        every_n_batches: None: only after epochs.
+        max_time: seconds from the start of the training in this process; None: no limit.
     """
 
     def __init__(self, file: Path, *, every_n_batches: int | None = None, max_time: float | None = None) -> None:
@@ -76,17 +76,17 @@ class LastCheckpoint(Checkpoint):
         self.every_n_batches = every_n_batches
         self.max_time = max_time
         self.received: signal.Signals | None = None
-        self.ended_by: signal.Signals | None = None  # what one of the processes has received
+        self.ended_by: signal.Signals | None = None  # received by any of the processes
         self.started = 0.0
 
     @property
     def exit_code(self) -> int:
-        """The command's: 130 after Ctrl-C, 143 after SIGTERM, 0 where neither came."""
-        asked = self.ended_by or self.received
-        return 128 + asked if asked else 0
+        """Exit code of the command: 130 after Ctrl-C, 143 after SIGTERM, 0 without either."""
+        number = self.ended_by or self.received
+        return 128 + number if number else 0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Start the clock and take SIGTERM over from Lightning, which gives it back after the training, and Ctrl-C."""
+        """Start the clock and handle Ctrl-C and SIGTERM; Lightning restores its handler of the latter."""
         self.started = time.monotonic()
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, self._on_signal)
@@ -94,26 +94,26 @@ class LastCheckpoint(Checkpoint):
                 signal.signal(signal.SIGINT, self._on_signal)
 
     def _on_signal(self, number: int, _: Any) -> None:
-        self.received = self.received or signal.Signals(number)  # a sweep sends SIGTERM behind the terminal's Ctrl-C
+        self.received = self.received or signal.Signals(number)  # a sweep sends SIGTERM after the terminal's Ctrl-C
         if number == signal.SIGINT:
             signal.signal(signal.SIGINT, signal.default_int_handler)
-            with suppress(OSError):  # Ctrl-C ends what stderr is piped to as well
-                os.write(2, _STOPPING)  # print may be what was interrupted
+            with suppress(OSError):  # Ctrl-C also ends the program that stderr is piped to
+                os.write(2, _STOPPING)  # the signal may have interrupted a print
 
-    def give_back_ctrl_c(self) -> None:
-        """Let Ctrl-C be a KeyboardInterrupt again, once the training has ended."""
+    def restore_ctrl_c(self) -> None:
+        """Let Ctrl-C raise KeyboardInterrupt again, after the training."""
         if signal.getsignal(signal.SIGINT) == self._on_signal:
             signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Save if it is time to, and stop if it was asked for."""
+        """Save if it is due, and stop if requested."""
         assert isinstance(pl_module, Recognizer)
         done = batch_idx + 1
         if not pl_module.ends_group(batch_idx) or done == int(trainer.num_training_batches):
-            return  # the epoch's end saves as well
-        stop = self._is_to_stop(trainer)
+            return  # the end of the epoch saves too
+        stop = self._should_stop(trainer)
         if stop or (self.every_n_batches and self._passed(done, pl_module.accumulate)):
             trainer.save_checkpoint(self.file)
         if stop:
@@ -125,16 +125,16 @@ class LastCheckpoint(Checkpoint):
         return done // self.every_n_batches > (done - group) // self.every_n_batches
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Save, and stop if it was asked for and there is more to train."""
+        """Save, and stop if requested and epochs remain."""
         trainer.save_checkpoint(self.file)
-        if self._is_to_stop(trainer) and trainer.current_epoch + 1 < (trainer.max_epochs or 0):
+        if self._should_stop(trainer) and trainer.current_epoch + 1 < (trainer.max_epochs or 0):
             raise Stopped
 
-    def _is_to_stop(self, trainer: pl.Trainer) -> bool:
-        def of_any(flag: bool) -> bool:
+    def _should_stop(self, trainer: pl.Trainer) -> bool:
+        def any_rank(flag: bool) -> bool:
             return bool(trainer.strategy.reduce_boolean_decision(flag, all=False))
 
-        if of_any(self.received is not None):
-            self.ended_by = signal.SIGINT if of_any(self.received == signal.SIGINT) else signal.SIGTERM
-        late = self.max_time is not None and of_any(time.monotonic() - self.started > self.max_time)
-        return self.ended_by is not None or late
+        if any_rank(self.received is not None):
+            self.ended_by = signal.SIGINT if any_rank(self.received == signal.SIGINT) else signal.SIGTERM
+        timed_out = self.max_time is not None and any_rank(time.monotonic() - self.started > self.max_time)
+        return self.ended_by is not None or timed_out

@@ -1,0 +1,39 @@
+"""What the figures of a run depend on besides its configuration: versions, commit, hardware."""
+
+import importlib.metadata
+import os
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dsn_lightning.cost.speed import cpu_name
+
+_PACKAGES = ("dsn-lightning", "torch", "torchvision", "pytorch-lightning", "torchmetrics", "av", "numpy")
+
+
+def environment(**more: Any) -> dict[str, Any]:
+    """Return the content of ``environment.json``: versions, commit and hardware, then ``more``."""
+    return {
+        "versions": {name: importlib.metadata.version(name) for name in _PACKAGES},
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpu": cpu_name(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
+        "git_commit": git_commit(),
+        **more,
+    }
+
+
+def git_commit() -> str | None:
+    """Return the checkout's commit, with ``-dirty`` appended if files differ; None outside a checkout."""
+    folder = Path(__file__).resolve().parent
+    command = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None

@@ -1,0 +1,150 @@
+"""The folder of a run: the names of its files, its state and its lock.
+
+``status.json`` holds the format of the folder, `RUN_FORMAT`. A folder of another format is neither read nor resumed.
+
+States: ``running``, ``finished``, ``failed`` and ``stopped`` (Ctrl-C, SIGTERM), as the run itself recorded; ``killed``
+(recorded as running, but no process holds the folder); ``unknown``. An evaluation records no status: it is finished
+when its ``results.json`` exists, which is written at once, after all else is known.
+"""
+
+import re
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self, overload
+
+from dsn_lightning.errors import UsageError
+from dsn_lightning.runs import folder_lock
+from dsn_lightning.runs.tolerant_files import read_json, read_text
+
+RUN_FORMAT = 1
+"""Version of the files in a run's folder."""
+
+RECORDED_STATES = ("running", "finished", "failed", "stopped")
+
+
+class FileIn:
+    """A file with a fixed name in a folder: its path on an instance, its ``name`` on the class."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    @overload
+    def __get__(self, folder: None, owner: type) -> Self: ...
+    @overload
+    def __get__(self, folder: Any, owner: type) -> Path: ...
+    def __get__(self, folder: Any, owner: type) -> Self | Path:
+        return self if folder is None else folder.path / self.name
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The folder of a training or an evaluation, which may not exist yet.
+
+    Attributes:
+        path: the folder.
+    """
+
+    path: Path
+
+    config_yaml = FileIn("config.yaml")
+    """Configuration as composed, references included; ``resume=`` continues with it."""
+    config_json = FileIn("config.json")
+    """Resolved configuration."""
+    status_json = FileIn("status.json")
+    progress_json = FileIn("progress.json")
+    """Epochs done, written at the end of each epoch."""
+    metrics_csv = FileIn("metrics.csv")
+    """One row an epoch."""
+    results_json = FileIn("results.json")
+    """One row for each selection method, classifier and test scheme."""
+    results_csv = FileIn("results.csv")
+    statistics_json = FileIn("statistics.json")
+    clip_scores = FileIn("clip_scores.npz")
+    video_scores = FileIn("video_scores.npz")
+    videos_json = FileIn("videos.json")
+    """Listed, present, missing and failed videos."""
+    environment_json = FileIn("environment.json")
+    log = FileIn("log.txt")
+    """Everything that a job printed."""
+    figures = FileIn("figures")
+    checkpoints = FileIn("checkpoints")
+    last_checkpoint = FileIn("checkpoints/last.ckpt")
+    best_checkpoint = FileIn("checkpoints/best.ckpt")
+    wandb_id = FileIn("wandb_id.txt")
+    hydra_config = FileIn(".hydra/config.yaml")
+    """Hydra's copy of the configuration, written before the run begins."""
+    hydra_overrides = FileIn(".hydra/overrides.yaml")
+
+    @property
+    def lock_beside(self) -> Path:
+        """Lock for whoever makes this run on behalf of several others, which wait for it and then use the run."""
+        return self.path.parent / f".{self.path.name}.lock"
+
+    def process_log(self, rank: int) -> Path:
+        """Return the file for the output of a process that is not the first of its node."""
+        return self.path / f"process_{rank}.txt"
+
+    def hold(self) -> AbstractContextManager[None]:
+        """Hold the folder for this process; see `folder_lock.hold`."""
+        return folder_lock.hold(self.path)
+
+    def exists(self) -> bool:
+        """Whether a run began here."""
+        return self.hydra_config.is_file() or self.status_json.is_file()
+
+    def status(self) -> dict[str, Any]:
+        """Return what the run recorded in ``status.json``; empty if that is missing or incomplete.
+
+        Raises:
+            UsageError: the folder has another format.
+        """
+        content = read_json(self.status_json)
+        if not isinstance(content, dict):
+            return {}
+        check_format(self.path, content, expected=RUN_FORMAT, kind="run")
+        return content if content.get("state") in RECORDED_STATES else {}
+
+    def state(self) -> str:
+        """Return the run's state; see the head of this module."""
+        state = str(self.status().get("state", "unknown"))
+        if state == "running":
+            return "running" if folder_lock.is_held(self.path) else "killed"
+        if state == "unknown" and isinstance(read_json(self.results_json), list):
+            return "finished"
+        if state == "unknown" and folder_lock.is_held(self.path):
+            return "running"
+        return state
+
+    def is_finished(self) -> bool:
+        """Whether a training recorded that it ended well."""
+        return self.status().get("state") == "finished"
+
+    def stopped_early(self) -> bool:
+        """Whether a training that ended well has epochs left: ``trainer.max_time`` ended it, maybe in its first."""
+        progress = self.progress() or {"epoch": 0, "max_epochs": 1}
+        return bool(progress["epoch"] < progress["max_epochs"])
+
+    def progress(self) -> dict[str, Any]:
+        """Return the content of ``progress.json``; empty before the end of the first epoch."""
+        content = read_json(self.progress_json)
+        return content if isinstance(content, dict) else {}
+
+    def logged_error(self) -> str | None:
+        """Return the last line of ``log.txt`` if it is an error, without the name of the command."""
+        text = read_text(self.log).strip()
+        last = text.rpartition("\n")[2]
+        message = re.fullmatch(r"dsn-\w+: error: (.+)", last)
+        return message[1] if message else last if "Traceback (most recent call last)" in text else None
+
+
+def check_format(folder: Path, content: dict[str, Any], *, expected: int, kind: str) -> None:
+    """Refuse the record of a run or a sweep in another format.
+
+    Raises:
+        UsageError: names both formats.
+    """
+    found = content.get("format")
+    if found != expected:
+        version = "none: it was made by an earlier, unreleased version" if found is None else repr(found)
+        raise UsageError(f"{folder}: expected {kind} format {expected}, got {version}")

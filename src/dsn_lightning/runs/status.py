@@ -1,0 +1,71 @@
+"""Records how a run ends, in the ``status.json`` of its folder."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+from dsn_lightning.errors import UsageError
+from dsn_lightning.files import write_json
+from dsn_lightning.runs.exit_codes import STOPPED_BY_SIGTERM, exit_code_of
+from dsn_lightning.runs.run_folder import RUN_FORMAT, RunFolder
+
+
+@contextmanager
+def recorded_status(run: RunFolder) -> Iterator[None]:
+    """Record the state of what runs inside, whatever its end.
+
+    ``status.json`` holds ``format``, ``state`` (running, finished, failed, stopped), ``exit_code``, ``error``,
+    ``started``, ``ended`` (ISO times) and ``seconds``. A killed run stays ``running``, with nobody holding its folder.
+    """
+    started = datetime.now(UTC)
+    _write(run, started, state="running")
+    try:
+        yield
+    except BaseException as error:
+        code = exit_code_of(error)
+        _write(run, started, state=_state_of(code), exit_code=code, error=_message_of(error))
+        raise
+    _write(run, started, state="finished", exit_code=0)
+
+
+def correct_exit_code(run: RunFolder, code: int, *, since: datetime) -> None:
+    """Record the exit code of a whole run, where the failure of another process ended the first one.
+
+    Args:
+        run: the run's folder.
+        code: exit code of the run.
+        since: when the run began; the record of a run that the folder already held stays unchanged.
+    """
+    status = run.status()
+    if status and datetime.fromisoformat(status["started"]) >= since and status["exit_code"] != code:
+        write_json(run.status_json, status | {"state": _state_of(code), "exit_code": code})
+
+
+def _write(
+    run: RunFolder, started: datetime, *, state: str, exit_code: int | None = None, error: str | None = None
+) -> None:
+    ended = None if exit_code is None else datetime.now(UTC)
+    content: dict[str, Any] = {
+        "format": RUN_FORMAT,
+        "state": state,
+        "exit_code": exit_code,
+        "error": error,
+        "started": started.isoformat(timespec="seconds"),
+        "ended": ended and ended.isoformat(timespec="seconds"),
+        "seconds": ended and round((ended - started).total_seconds(), 1),
+    }
+    write_json(run.status_json, content)
+
+
+def _state_of(exit_code: int) -> str:
+    return "stopped" if exit_code in (130, STOPPED_BY_SIGTERM) else "failed"
+
+
+def _message_of(error: BaseException) -> str | None:
+    """Return the first line that describes an error; None where the process was asked to end."""
+    if isinstance(error, SystemExit | KeyboardInterrupt):
+        return None
+    usage = error if isinstance(error, UsageError) else error.__cause__  # Hydra wraps what a constructor raises
+    message = str(usage) if isinstance(usage, UsageError) else f"{type(error).__name__}: {error}"
+    return message.splitlines()[0] if message else None

@@ -1,0 +1,110 @@
+"""The folder of a sweep: the names of its files, the record of its jobs and its lock."""
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from dsn_lightning.errors import UsageError
+from dsn_lightning.files import write_json
+from dsn_lightning.runs import folder_lock
+from dsn_lightning.runs.run_folder import FileIn, RunFolder, check_format
+from dsn_lightning.runs.tolerant_files import read_json
+
+SWEEP_FORMAT = 1
+"""Version of ``sweep.json``."""
+
+
+@dataclass(frozen=True)
+class SweepJob:
+    """A job as ``sweep.json`` records it.
+
+    Attributes:
+        overrides: arguments that set the job's configuration.
+        folder: of its run, relative to the sweep's.
+        state: ``waiting``, ``running``, ``done``, ``failed``, ``stopped`` (``trainer.max_time``) or ``skipped``.
+        exit_code: None until it ended.
+    """
+
+    overrides: Sequence[str]
+    folder: str
+    state: str = "waiting"
+    exit_code: int | None = None
+
+
+@dataclass(frozen=True)
+class SweepRecord:
+    """Content of ``sweep.json``, which is complete at every moment.
+
+    Attributes:
+        jobs: in the order in which they start.
+        config_arguments: where the configurations of all jobs are found, as arguments of the command line:
+            ``--config-dir=DIR``, ``--config-name=NAME``, ``hydra.searchpath=[...]``.
+    """
+
+    jobs: Sequence[SweepJob]
+    config_arguments: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class SweepFolder:
+    """The folder of a sweep, which may not exist yet.
+
+    Attributes:
+        path: the folder.
+    """
+
+    path: Path
+
+    sweep_json = FileIn("sweep.json")
+    multirun_yaml = FileIn("multirun.yaml")
+    """Hydra's copy of the configuration that all jobs share."""
+    mean_over_splits_csv = FileIn("mean_over_splits.csv")
+
+    def hold(self) -> AbstractContextManager[None]:
+        """Hold the folder for this process; see `folder_lock.hold`."""
+        return folder_lock.hold(self.path)
+
+    def is_held(self) -> bool:
+        """Whether a process runs this sweep."""
+        return folder_lock.is_held(self.path)
+
+    def exists(self) -> bool:
+        """Whether the folder holds a sweep."""
+        return self.sweep_json.is_file()
+
+    def run(self, job: SweepJob) -> RunFolder:
+        """Return the folder of a job's run."""
+        return RunFolder(self.path / job.folder)
+
+    def read(self) -> SweepRecord:
+        """Return the record; without jobs if ``sweep.json`` is missing or incomplete.
+
+        Raises:
+            UsageError: it has another format.
+        """
+        content = read_json(self.sweep_json)
+        if content is None:
+            return SweepRecord(())
+        content = content if isinstance(content, dict) else {}
+        check_format(self.path, content, expected=SWEEP_FORMAT, kind="sweep")
+        jobs = [SweepJob(**{**job, "overrides": tuple(job["overrides"])}) for job in content["jobs"]]
+        return SweepRecord(jobs, tuple(content["config_arguments"]))
+
+    def write(self, record: SweepRecord) -> None:
+        """Write the record."""
+        content: dict[str, Any] = {"format": SWEEP_FORMAT, **asdict(record)}
+        write_json(self.sweep_json, content)
+
+    def refuse_existing(self) -> None:
+        """Refuse to begin a new sweep in a folder that holds one.
+
+        Raises:
+            UsageError: it does.
+        """
+        if self.exists():
+            raise UsageError(
+                f"hydra.sweep.dir={self.path}: already holds a sweep; sweep.resume={self.path} continues it, a new one "
+                "needs another folder"
+            )
