@@ -1,4 +1,4 @@
-"""Experiment tracking: W&B runs that need no account and always end with their true exit code; TensorBoard."""
+"""Experiment tracking: W&B runs that need no account and always end with the true exit code, and TensorBoard."""
 
 import os
 import signal
@@ -18,6 +18,7 @@ from dsn_lightning.errors import UsageError
 from dsn_lightning.evaluation.details import EvaluationDetails
 from dsn_lightning.evaluation.results import FIELDS
 from dsn_lightning.files import write_atomically
+from dsn_lightning.runs import RunFolder
 from dsn_lightning.runs.exit_codes import exit_code_of
 from dsn_lightning.tracking.wandb_account import choose_mode, setting
 from dsn_lightning.tracking.wandb_tables import clip_table, confusion_plot, position_histogram
@@ -27,15 +28,15 @@ _PROJECT = "dsn_lightning"
 
 @dataclass(frozen=True)
 class RunInfo:
-    """What every logger is told of a run.
+    """Description of a run for its loggers.
 
     Attributes:
-        folder: the run's.
+        folder: of the run.
         config: resolved, as plain dicts and lists.
         job_type: ``train`` or ``evaluate``.
-        name: readable, made of the settings that a sweep varies.
-        tags: what it is made of.
-        commit: of the package's checkout, ``-dirty`` behind it if files differ; None outside a checkout.
+        name: readable, composed of the settings that a sweep varies.
+        tags: algorithm, data set and backbone.
+        commit: of the checkout, with ``-dirty`` appended if files differ; None outside a checkout.
     """
 
     folder: Path
@@ -47,14 +48,14 @@ class RunInfo:
 
 
 class Tracker:
-    """The loggers of a run besides metrics.csv; there may be none."""
+    """The loggers of a run, possibly none, besides ``metrics.csv``."""
 
     def __init__(self, loggers: Sequence[Logger] = ()) -> None:
         self.loggers = list(loggers)
 
     @rank_zero_only
     def log_evaluation(self, evaluation: EvaluationDetails) -> None:
-        """Log the test figures everywhere, and tables, clips and confusions to W&B."""
+        """Log the figures of a test to all loggers; tables, clips and the confusion matrix to W&B."""
         figures = evaluation.figures()
         for logger in self.loggers:
             logger.log_metrics(figures, evaluation.step)
@@ -62,7 +63,7 @@ class Tracker:
                 logger.log_evaluation(evaluation)
 
     def finish(self, exit_code: int) -> None:
-        """End all loggers; none of them may hide what ended the run."""
+        """Finish all loggers; a failing one must not hide why the run ended."""
         for logger in self.loggers:
             try:
                 if isinstance(logger, WandbRun):
@@ -70,12 +71,12 @@ class Tracker:
                 else:
                     logger.finalize("success" if exit_code == 0 else "failed")
             except Exception as error:
-                print(f"{type(logger).__name__}: could not be ended: {error}", file=sys.stderr)
+                print(f"{type(logger).__name__}: could not be finished: {error}", file=sys.stderr)
 
 
 @contextmanager
 def finishing(tracker: Tracker) -> Iterator[Tracker]:
-    """End the tracker's loggers with the exit code that the process will have, however the block ends."""
+    """Finish the loggers with the exit code that the process will have, however the block ends."""
     code = 0
     try:
         yield tracker
@@ -83,7 +84,7 @@ def finishing(tracker: Tracker) -> Iterator[Tracker]:
         code = exit_code_of(error)
         raise
     finally:
-        if threading.current_thread() is threading.main_thread():  # what asks this process to end finds it ending
+        if threading.current_thread() is threading.main_thread():  # the process is ending already
             signals = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGTERM, signal.SIGUSR2)}
         else:
             signals = {}
@@ -95,23 +96,23 @@ def finishing(tracker: Tracker) -> Iterator[Tracker]:
 
 
 class WandbRun(WandbLogger):
-    """One W&B run; its files lie in ``<run folder>/wandb``.
+    """One W&B run, with its files in ``<run folder>/wandb``.
 
-    A run that is resumed goes on under its id, which stands in ``wandb_id.txt``. Only global rank 0 logs.
+    A resumed run continues under its id, which ``wandb_id.txt`` holds. Only global rank 0 logs.
 
     Args:
-        info: what the run is.
-        project: None takes ``WANDB_PROJECT``, or else ``dsn_lightning``.
-        entity: user or team; None takes the account's.
+        info: description of the run.
+        project: None: ``WANDB_PROJECT``, or else ``dsn_lightning``.
+        entity: user or team; None: the account's default.
         group: the sweep.
-        name: None makes one of the configuration.
-        tags: besides those made of the configuration.
-        notes: a text.
-        mode: ``auto`` is on-line where an account is set up, unless the user's W&B settings say otherwise, and
-            off-line elsewhere; ``online``, ``offline``, ``disabled``.
+        name: None: that of ``info``.
+        tags: added to those of ``info``.
+        notes: free text.
+        mode: ``online``, ``offline``, ``disabled``, or ``auto``: as the user's W&B settings have it, or else online
+            where an account is set up and offline elsewhere.
 
     Raises:
-        UsageError: ``online`` is asked for and cannot be had.
+        UsageError: ``online`` was requested and is not possible.
     """
 
     def __init__(
@@ -127,39 +128,47 @@ class WandbRun(WandbLogger):
         mode: str = "auto",
     ) -> None:
         project = project or setting("project") or _PROJECT
-        super().__init__(project=project, save_dir=info.folder, group=group, job_type=info.job_type, entity=entity,
-                         name=name or info.name, tags=[*info.tags, *tags], notes=notes)  # fmt: skip
-        self._wandb_init.pop("anonymous", None)  # W&B warns of it
+        super().__init__(
+            project=project,
+            save_dir=info.folder,
+            group=group,
+            job_type=info.job_type,
+            entity=entity,
+            name=name or info.name,
+            tags=[*info.tags, *tags],
+            notes=notes,
+        )
+        self._wandb_init.pop("anonymous", None)  # W&B warns about it
         self._process = os.getpid()
         if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
-            self._id = self._wandb_init["id"] = _kept_id(info.folder)
-            self._experiment = self._start(info, wanted=mode)
+            self._id = self._wandb_init["id"] = _stored_id(info.folder)
+            self._experiment = self._start(info, requested=mode)
 
-    def _start(self, info: RunInfo, *, wanted: str) -> Any:
-        mode = choose_mode(wanted)
+    def _start(self, info: RunInfo, *, requested: str) -> Any:
+        mode = choose_mode(requested)
         folder = info.folder.absolute()
-        os.environ.setdefault("WANDB_DATA_DIR", str(folder / "wandb"))  # tables that wait for their upload
+        os.environ.setdefault("WANDB_DATA_DIR", str(folder / "wandb"))  # tables that await their upload
         if mode != "online":
-            os.environ["WANDB_ERROR_REPORTING"] = "false"  # or W&B calls home even off-line
-        import wandb  # seconds, and only where it is wanted
+            os.environ["WANDB_ERROR_REPORTING"] = "false"  # otherwise W&B contacts its server even offline
+        import wandb  # takes seconds
 
         init = {**self._wandb_init, "dir": str(folder), "config": {**info.config, "git_commit": info.commit}}
         settings = wandb.Settings(
             silent=True,
             console="off",  # the terminal belongs to the progress bar
-            disable_git=True,  # it would look at the working folder's checkout
+            disable_git=True,  # W&B would look at the checkout of the working folder
             git_commit=None if info.commit is None else info.commit.removesuffix("-dirty"),
             init_timeout=60,
             finish_timeout=300,
         )
         try:
             run = wandb.init(**init, mode=mode, settings=settings)  # type: ignore[arg-type]
-        except (wandb.errors.Error, ValueError) as error:  # the second is of settings that are none
+        except (wandb.errors.Error, ValueError) as error:  # ValueError: invalid settings
             reason = " ".join(str(error).split())
-            if mode != "online" or wanted == "online":
-                raise UsageError(f"logger.wandb.mode={wanted}: W&B cannot start: {reason}") from error
-            print(f"W&B cannot be reached, so this run is off-line ({reason})", file=sys.stderr)
-            wandb.teardown(0)  # what could not start still holds the id
+            if mode != "online" or requested == "online":
+                raise UsageError(f"logger.wandb.mode={requested}: W&B cannot start: {reason}") from error
+            print(f"W&B cannot be reached; this run is logged offline ({reason})", file=sys.stderr)
+            wandb.teardown(0)  # the run that could not start still holds the id
             os.environ["WANDB_ERROR_REPORTING"] = "false"
             run = wandb.init(**init, mode="offline", settings=settings)
         run.define_metric("trainer/global_step")
@@ -170,9 +179,9 @@ class WandbRun(WandbLogger):
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
-        """Log figures, and a histogram of selected positions where their shares are among them.
+        """Log figures, and a histogram of the selected positions if their shares are among them.
 
-        W&B's own step follows the training's, so that off-line parts of a resumed run continue each other.
+        W&B's step follows that of the training, so that the offline parts of a resumed run continue each other.
         """
         run = self.experiment
         row = {**metrics, **position_histogram(metrics)}
@@ -182,7 +191,7 @@ class WandbRun(WandbLogger):
 
     @rank_zero_only
     def log_evaluation(self, evaluation: EvaluationDetails) -> None:
-        """Log the test rows, the confusion matrix and the clips that are kept of some videos."""
+        """Log the rows of results, the confusion matrix and the selected clips of some videos."""
         import wandb
 
         rows = wandb.Table(columns=list(FIELDS), data=[list(row.values()) for row in evaluation.rows])
@@ -192,7 +201,7 @@ class WandbRun(WandbLogger):
 
     @rank_zero_only
     def finish(self, exit_code: int) -> None:
-        """End the run with the process's exit code."""
+        """Finish the run with the exit code of the process."""
         run = self._experiment
         if run is None or os.getpid() != self._process:
             return
@@ -202,16 +211,16 @@ class WandbRun(WandbLogger):
         import wandb
 
         with suppress(SystemExit):
-            wandb.teardown()  # W&B's own process ends here and not some time after this one
+            wandb.teardown()  # otherwise W&B's process would outlive this one
         if offline and folder.is_dir():
-            print(f"W&B: off-line run; to upload it: wandb sync {folder}", file=sys.stderr)
+            print(f"W&B: offline run; upload it with: wandb sync {folder}", file=sys.stderr)
 
 
 class TensorBoardRun(TensorBoardLogger):
     """Event files in ``<run folder>/tensorboard``.
 
     Args:
-        info: what the run is.
+        info: description of the run.
 
     Raises:
         UsageError: TensorBoard is not installed.
@@ -227,8 +236,8 @@ class TensorBoardRun(TensorBoardLogger):
         self.log_hyperparams({**info.config, "git_commit": info.commit})
 
 
-def _kept_id(folder: Path) -> str:
-    file = folder / "wandb_id.txt"
+def _stored_id(folder: Path) -> str:
+    file = RunFolder(folder).wandb_id
     if file.is_file():
         return file.read_text().strip()
     run_id = uuid.uuid4().hex[:12]

@@ -1,4 +1,4 @@
-"""Whether W&B has an account to log to, and which of its modes a run takes."""
+"""Whether a W&B account is set up, and in which mode W&B runs."""
 
 import configparser
 import netrc
@@ -9,24 +9,27 @@ from urllib.parse import urlsplit
 from dsn_lightning.errors import UsageError
 
 
-def choose_mode(wanted: str) -> str:
-    """Return W&B's mode: off-line where nothing else is asked for and no account is set up.
+def choose_mode(requested: str) -> str:
+    """Return the mode of W&B; ``auto`` becomes that of the user's settings, or depends on whether an account is set up.
+
+    Args:
+        requested: ``auto``, ``online``, ``offline`` or ``disabled``.
 
     Raises:
-        UsageError: there is no such mode, or ``online`` is asked for without an account (W&B would prompt for one).
+        UsageError: there is no such mode, or ``online`` was requested without an account (W&B would prompt for one).
     """
-    if wanted not in ("auto", "online", "offline", "disabled"):
-        raise UsageError(f"logger.wandb.mode={wanted}: must be auto, online, offline or disabled")
-    mode = (setting("mode") if wanted == "auto" else wanted) or ("online" if has_account() else "offline")
-    mode = {"dryrun": "offline", "run": "online"}.get(mode, mode)  # W&B's former names
+    if requested not in ("auto", "online", "offline", "disabled"):
+        raise UsageError(f"logger.wandb.mode={requested}: must be auto, online, offline or disabled")
+    mode = (setting("mode") if requested == "auto" else requested) or ("online" if has_account() else "offline")
+    mode = {"dryrun": "offline", "run": "online"}.get(mode, mode)  # names that W&B still accepts
     if mode == "online" and not has_account():
-        source = "logger.wandb.mode" if wanted == "online" else "WANDB_MODE"
+        source = "logger.wandb.mode" if requested == "online" else "WANDB_MODE"
         raise UsageError(f"{source}=online: no W&B account is set up; run `wandb login`, or choose offline")
     return mode
 
 
 def has_account() -> bool:
-    """Whether W&B would find a key for its server without asking."""
+    """Whether W&B finds a key for its server without a prompt."""
     if setting("api_key") or setting("identity_token_file"):
         return True
     given = os.environ.get("NETRC")
@@ -42,7 +45,7 @@ def has_account() -> bool:
 
 
 def setting(name: str) -> str | None:
-    """Return a W&B setting of the user's: from ``WANDB_<NAME>``, or from the files that W&B's own commands write."""
+    """Return a W&B setting of the user: from ``WANDB_<NAME>``, or from the files that the ``wandb`` command writes."""
     value = os.environ.get(f"WANDB_{name.upper()}")
     folder = os.environ.get("WANDB_CONFIG_DIR") or Path.home() / ".config" / "wandb"
     for file in (Path("wandb", "settings"), Path(folder, "settings")):

@@ -1,4 +1,4 @@
-"""What W&B is shown of an evaluation and of a policy: clips, confusions and histograms, as its own objects."""
+"""W&B objects for an evaluation and a policy: selected clips, confusion matrix, histogram of positions."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,42 +9,43 @@ from dsn_lightning.evaluation.answers import answers, confusion, kept_clips
 from dsn_lightning.evaluation.details import EvaluationDetails
 from dsn_lightning.video.modality import FLOW_LEGEND, as_pictures, is_flow
 
-_MOST_CLASSES = 100  # W&B draws no more cells of a confusion matrix
+_MOST_CLASSES = 100  # W&B draws no larger confusion matrix
 _SHOWN_VIDEOS = 6
 _SHARE = "train/position_share_"
+_CLIP_COLUMNS = (
+    *("video", "label", "answer", "section", "clip", "start_frame", "start_seconds"),
+    *("probability", "probabilities", "shows_action", "frames"),
+)
 
 
 def position_histogram(metrics: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a histogram of the positions in a section that the policy prefers, from their shares."""
+    """Return a histogram of the positions that the policy prefers in a section; empty without their shares."""
     shares = [metrics[f"{_SHARE}{n}"] for n in range(sum(name.startswith(_SHARE) for name in metrics))]
     if not shares:
         return {}
-    import wandb  # seconds, and only where it is wanted
+    import wandb  # takes seconds
 
     edges = np.arange(len(shares) + 1) - 0.5
     return {"train/selected_positions": wandb.Histogram(np_histogram=(np.array(shares, float), edges))}
 
 
 def clip_table(evaluation: EvaluationDetails) -> Any:
-    """Return a table of the clips that are kept of a few videos, the same ones each time."""
+    """Return a table of the selected clips of a few videos, the same ones each time."""
     import wandb
 
     selection, classifier = evaluation.main()
     scheme, scores = evaluation.schemes[0], evaluation.scores
     chosen = np.sort(np.random.default_rng(0).permutation(len(evaluation.videos))[:_SHOWN_VIDEOS])
     answered = answers(scores, selection, scheme, classifier, consensus=evaluation.consensus)
-    table = wandb.Table(
-        columns=["video", "label", "answer", "section", "clip", "start_frame", "start_seconds", "probability",
-                 "probabilities", "shows_action", "frames"]
-    )  # fmt: skip
+    table = wandb.Table(columns=list(_CLIP_COLUMNS))
     for v, clips in zip(chosen, kept_clips(scores, selection, scheme, classifier, chosen), strict=True):
         labels = ", ".join(str(scores.classes[j]) for j in np.flatnonzero(scores.targets[v] > 0))
         starts = np.array([clip.start_frame for clip in clips], np.int64)
         frames = evaluation.reader(evaluation.videos[v], starts).permute(0, 2, 3, 4, 1).numpy()  # (K, T, H, W, C)
         shown = scores.shows_action(int(v), starts)
         for k, clip in enumerate(clips):
-            shots = as_pictures(frames[k][[0, len(frames[k]) // 2, -1]])  # (3, H, W, 3)
-            strip = np.concatenate(list(shots), axis=1)
+            pictures = as_pictures(frames[k][[0, len(frames[k]) // 2, -1]])  # (3, H, W, 3)
+            strip = np.concatenate(list(pictures), axis=1)
             table.add_data(
                 str(scores.video_id[v]),
                 labels,
@@ -62,7 +63,7 @@ def clip_table(evaluation: EvaluationDetails) -> Any:
 
 
 def confusion_plot(evaluation: EvaluationDetails) -> dict[str, Any]:
-    """Return the confusions as a plot, or as a table where there are many classes; nothing for multi-label videos."""
+    """Return the confusion matrix as a plot, or as a table if there are many classes; empty for multi-label videos."""
     selection, classifier = evaluation.main()
     scores = evaluation.scores
     answered = answers(scores, selection, evaluation.schemes[0], classifier, consensus=evaluation.consensus)
