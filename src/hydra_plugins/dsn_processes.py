@@ -56,7 +56,7 @@ class ProcessLauncher(Launcher):
         planned = None
         if self.resume is None:
             jobs = [self._job(overrides, number) for number, overrides in enumerate(job_overrides, initial_job_idx)]
-            planned = SweepRecord(jobs)
+            planned = SweepRecord(jobs, config_arguments(self.config))
         with one_line_errors("dsn-train"):
             if isinstance(self.jobs, bool) or not isinstance(self.jobs, int) or self.jobs < 1:
                 raise UsageError(f"sweep.jobs={self.jobs}: must be a whole number of at least 1")
@@ -78,6 +78,23 @@ class ProcessLauncher(Launcher):
             overrides=[o for o in filter_overrides(overrides) if not o.startswith("sweep.")],
             folder=str(OmegaConf.select(job_config, "hydra.sweep.subdir")),
         )
+
+
+def config_arguments(config: DictConfig) -> list[str]:
+    """Return the arguments of a command line that find the same configuration files, from any working folder.
+
+    Args:
+        config: composed by Hydra, with its ``hydra`` node.
+    """
+    arguments, searched = [], []
+    for source in config.hydra.runtime.config_sources:
+        path = os.path.abspath(source.path) if source.schema == "file" else source.path
+        if source.provider == "command-line":
+            arguments.append(f"--config-dir={path}")
+        elif source.provider == "hydra.searchpath in command-line":
+            searched.append(f"'{source.schema}://{path}'")
+    arguments.append(f"--config-name={config.hydra.job.config_name}")
+    return [*arguments, f"hydra.searchpath=[{','.join(searched)}]"] if searched else arguments
 
 
 def run_job(arguments: Sequence[str], folder: str, group: str) -> None:

@@ -7,12 +7,14 @@ import os
 import shutil
 import signal
 import time
+from pathlib import Path
 
 import pytest
 
 from conftest import NEEDLE, grey_ramp, write_video
 from dsn_lightning.errors import UsageError
 from dsn_lightning.launch.sweep import run_sweep
+from dsn_lightning.runs import read_configs
 from dsn_lightning.runs.sweep_folder import SweepJob, SweepRecord
 from helpers.processes import call, start
 from helpers.trained_runs import metrics_of, processes_in, states
@@ -22,6 +24,8 @@ SMALL = [
     "schedule.max_epochs=2", "schedule.batch_size=4", "M=2", "N=2", "trainer.check_val_every_n_epoch=1",
     "algorithm.warmup_epochs=1", "test.enabled=false", "trainer.accelerator=cpu",
 ]  # fmt: skip
+
+CONF = Path(__file__).resolve().parents[2] / "conf"
 
 
 def test_a_failed_job_is_named_and_the_others_end_well(needle_root, tmp_path):
@@ -97,6 +101,25 @@ def test_a_folder_that_holds_a_sweep_takes_no_other(small_sweep):
     with pytest.raises(UsageError, match="already holds a sweep"):  # where the folder's name is not typed
         run_sweep(small_sweep, SweepRecord([SweepJob(["M=1"], "0")]), print, at_once=1)
     assert {path.name: path.read_bytes() for path in small_sweep.iterdir() if path.is_file()} == before
+
+
+def test_jobs_find_plug_ins_outside_the_checkout(needle_root, tmp_path):
+    """A data set from --config-dir, a schedule from hydra.searchpath; also when resumed from another folder."""
+    copies = {"my conf/dataset/mine.yaml": "dataset/needle.yaml", "more/schedule/brief.yaml": "schedule/tiny.yaml"}
+    for file, source in copies.items():
+        (tmp_path / file).parent.mkdir(parents=True)
+        (tmp_path / file).write_text((CONF / source).read_text().replace("name: needle", "name: mine"))
+    sweep = tmp_path / "sweep"
+    (sweep / "1").mkdir(parents=True)
+    (sweep / "1" / "checkpoints").write_text("in the way of this job's checkpoints")
+    sources = ["--config-dir=my conf", "-m", "hydra.searchpath=[file://more]", "dataset=mine", "schedule=brief"]
+    arguments = [*sources, f"dataset.root={needle_root}", *NEEDLE, *SMALL, "seed=0,1", "hydra.sweep.dir=sweep"]
+    call("dsn-train", *arguments, cwd=tmp_path, expect=1)
+    assert states(sweep) == ["done", "failed"]
+    (sweep / "1" / "checkpoints").unlink()
+    call("dsn-train", f"sweep.resume={sweep}", cwd=sweep)
+    assert states(sweep) == ["done", "done"]
+    assert read_configs(sweep)["dataset.name"].tolist() == ["mine", "mine"]
 
 
 @pytest.mark.slow
