@@ -1,7 +1,6 @@
 """A run that was killed and resumed ends exactly as one that never stopped."""
 
 import json
-import multiprocessing
 import os
 import random
 import re
@@ -17,8 +16,6 @@ import torch
 
 from conftest import MeanClassifier
 from dsn_lightning.datasets.needle import Needle
-from dsn_lightning.errors import UsageError
-from dsn_lightning.runs import RunFolder
 from dsn_lightning.training.checkpoints import LastCheckpoint
 from helpers.processes import call, start
 from helpers.trained_runs import assert_same, assert_same_run, epochs_done, metrics_of, state_of
@@ -244,14 +241,3 @@ def test_bad_resume_gets_one_line(arguments, message, never_stopped, tmp_path):
     done = call("dsn-train", *arguments, cwd=tmp_path, expect=2)
     assert message in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
-
-
-def test_two_runs_do_not_share_a_folder(tmp_path):
-    context = multiprocessing.get_context("forkserver")
-    with RunFolder(tmp_path).hold(), context.Pool(1) as pool, pytest.raises(UsageError, match="another process"):
-        pool.apply(hold, (tmp_path,))
-
-
-def hold(folder: Path) -> None:
-    with RunFolder(folder).hold():
-        pass

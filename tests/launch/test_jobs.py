@@ -1,0 +1,34 @@
+"""Jobs in fresh processes: what is shown of them."""
+
+import io
+import sys
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from dsn_lightning.launch.jobs import Job, _table, run_jobs
+
+NAME = "0 selection=[uniform,dsn] dataset.group='[/]'"
+
+
+@pytest.mark.parametrize(("code", "shown"), [(0, "done in"), (3, "failed with exit code 3; see")])
+def test_names_of_jobs_are_printed_literally(code, shown, tmp_path):
+    console = Console(file=io.StringIO(), width=200)
+    run_jobs([Job(NAME, sys.exit, (code,), tmp_path)], at_once=1, console=console)
+    assert f"{NAME}: {shown}" in console.file.getvalue()
+
+
+def test_the_live_table_shows_names_literally():
+    console = Console(file=io.StringIO(), width=200)
+    console.print(_table([Job(NAME, print, (), Path("nowhere"))]))
+    assert NAME in console.file.getvalue()
+
+
+def test_a_job_logs_its_output_and_its_traceback(tmp_path):
+    jobs = [Job("a", print, ("hello",), tmp_path / "a"), Job("b", int, ("x",), tmp_path / "b")]
+    failed = run_jobs(jobs, at_once=2, console=Console(file=io.StringIO()))
+    assert failed == jobs[1:]
+    assert (tmp_path / "a" / "log.txt").read_text() == "hello\n"
+    assert "ValueError: invalid literal" in (tmp_path / "b" / "log.txt").read_text()
+    assert [(job.state, job.exit_code) for job in jobs] == [("done", 0), ("failed", 1)]
