@@ -1,4 +1,4 @@
-"""Runs a command's entry point in a fresh process that need not import everything anew."""
+"""Runs a command's entry point in a fresh process, forked from one that has imported everything."""
 
 import faulthandler
 import multiprocessing
@@ -16,20 +16,20 @@ PRELOAD = ["dsn_lightning.commands.train", "dsn_lightning.commands.evaluate",
            "dsn_lightning.commands.prepare", "dsn_lightning.commands.cost",
            "wandb", "wandb.sdk.launch", "pandas", "torch.utils.tensorboard"]  # fmt: skip
 Environment = Mapping[str, str | None]  # None: not set
-_AS_IT_IS: Environment = {}
+_UNCHANGED: Environment = {}
 LONGEST = 800
-"""Seconds; a command that takes longer hangs, ends, and what it prints says where it hung."""
+"""Seconds; a command that takes longer is ended, and prints where it hung."""
 _HUNG = f"Timeout ({timedelta(seconds=LONGEST)})!"  # faulthandler's words
 
 
 def enter(command: str, arguments: tuple[str, ...], cwd: str, out: str, err: str, env: Environment) -> None:
-    """Be the command: its working folder, arguments, environment, output and exit code."""
+    """Run the command with its working folder, arguments, environment and output."""
     for name, value in env.items():
         if value is None:
             os.environ.pop(name, None)
         else:
             os.environ[name] = value
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # whatever the tests' own process makes of them
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # whatever handler the process of the tests has
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     for number, name in ((1, out), (2, err)):
         with open(name, "w") as file:
@@ -57,7 +57,7 @@ def enter(command: str, arguments: tuple[str, ...], cwd: str, out: str, err: str
 
 
 def start(
-    command: str, *arguments: str, cwd: Path, env: Environment = _AS_IT_IS, output: Path | None = None
+    command: str, *arguments: str, cwd: Path, env: Environment = _UNCHANGED, output: Path | None = None
 ) -> BaseProcess:
     """Start ``command`` in ``cwd`` and return its process; what it prints goes to files there or in ``output``."""
     context = multiprocessing.get_context("forkserver")
@@ -69,7 +69,7 @@ def start(
 
 
 def call(
-    command: str, *arguments: str, cwd: Path, expect: int | None = 0, env: Environment = _AS_IT_IS
+    command: str, *arguments: str, cwd: Path, expect: int | None = 0, env: Environment = _UNCHANGED
 ) -> subprocess.CompletedProcess[str]:
     """Run ``command`` in ``cwd``; fail unless it exits with ``expect`` (None: whatever it likes)."""
     context = multiprocessing.get_context("forkserver")

@@ -199,7 +199,7 @@ def test_a_run_of_two_processes_leaves_one_folder(two_processes):
     assert "test/dsn/M2/top1" in tracked.summary
 
 
-def test_each_test_video_counts_once_whatever_the_number_of_processes(two_processes, needle_root, tmp_path):
+def test_each_test_video_counts_once_with_any_number_of_processes(two_processes, needle_root, tmp_path):
     """Seven test videos on one, three and four processes: the same clip scores, to the last bit, and the same rows."""
     checkpoint = two_processes / "checkpoints" / "last.ckpt"
     found = {}
@@ -308,7 +308,7 @@ def test_bad_settings_get_one_line(arguments, message, needle_root, tmp_path):
 
 
 def refuse_in(first: int, folder: str) -> None:
-    """Be one of two processes that would refuse a setting; the one that is not first still tries what may fail."""
+    """Refuse a setting in process ``first``; the other is still busy with work that may fail."""
     if int(os.environ["RANK"]) != first:
         try:
             time.sleep(20)
@@ -326,7 +326,7 @@ def two_of(first: int, folder: str) -> None:
 
 
 @pytest.mark.parametrize("first", [0, 1])
-def test_what_one_process_refuses_is_said_once_though_the_other_is_stopped_halfway(first, tmp_path):
+def test_a_usage_error_of_one_process_is_printed_once(first, tmp_path):
     process = multiprocessing.get_context("forkserver").Process(target=two_of, args=(first, str(tmp_path)))
     process.start()
     process.join()
@@ -338,7 +338,7 @@ def test_what_one_process_refuses_is_said_once_though_the_other_is_stopped_halfw
     ("codes", "stopped", "cause"),
     [((1, -9), False, 1), ((1, 2), False, 1), ((2, -9), False, 1), ((1, 1), False, 0), ((143, -15), True, 0)],
 )
-def test_who_made_the_others_fail_is_told_by_the_exit_codes_however_late_they_are_seen(codes, stopped, cause):
+def test_exit_codes_tell_which_process_made_the_others_fail(codes, stopped, cause):
     forked = multiprocessing.get_context("fork")
     processes = [forked.Process(target=end_with, args=(code,)) for code in codes]
     for process in processes:
@@ -400,7 +400,7 @@ def test_slurms_environment(two_processes, needle_root, tmp_path):
 
 @pytest.mark.slow
 def test_under_torchrun(two_processes, needle_root, tmp_path):
-    """The launcher that ships with torch, in a process of its own."""
+    """The launcher that ships with torch, in a separate process."""
     program = "import torch; torch.set_num_threads(1); from dsn_lightning.commands.cli import train; train()"
     (tmp_path / "go.py").write_text(program)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "go.py",

@@ -1,4 +1,4 @@
-"""dsn-train -m: every job in a process of its own; failures are named; a stopped sweep is brought to its end."""
+"""dsn-train -m: every job runs in its own process; failures are named; a stopped sweep is resumed."""
 
 import csv
 import itertools
@@ -28,7 +28,7 @@ SMALL = [
 CONF = Path(__file__).resolve().parents[2] / "conf"
 
 
-def test_a_failed_job_is_named_and_the_others_end_well(needle_root, tmp_path):
+def test_a_failed_job_is_named_and_the_others_finish(needle_root, tmp_path):
     sweep = tmp_path / "sweep"
     done = call("dsn-train", "-m", f"dataset.root={needle_root}", *NEEDLE, *SMALL, "gamma=0,-1,0.5", "sweep.jobs=2",
                 "logger=wandb", "logger.wandb.mode=offline", "hydra.sweep.dir=sweep", cwd=tmp_path,
@@ -38,7 +38,7 @@ def test_a_failed_job_is_named_and_the_others_end_well(needle_root, tmp_path):
     assert "gamma=-1: is a penalty" in (sweep / "1" / "log.txt").read_text()
     record = json.loads((sweep / "sweep.json").read_text())["jobs"]
     assert [job["exit_code"] for job in record] == [0, 2, 0]
-    runs = [read_all(sweep / str(job)) for job in range(3)]  # W&B: a run of its own for each job that began
+    runs = [read_all(sweep / str(job)) for job in range(3)]  # W&B: one run for each job that began
     assert [len(found) for found in runs] == [1, 0, 1]
     assert [(runs[job][0].run.run_group, runs[job][0].exit_code) for job in (0, 2)] == [("sweep", 0)] * 2
     assert runs[0][0].run.run_id != runs[2][0].run.run_id
@@ -98,7 +98,7 @@ def test_a_folder_that_holds_a_sweep_takes_no_other(small_sweep):
     assert (
         f"hydra.sweep.dir={small_sweep}: already holds a sweep; sweep.resume={small_sweep} continues it" in done.stderr
     )
-    with pytest.raises(UsageError, match="already holds a sweep"):  # where the folder's name is not typed
+    with pytest.raises(UsageError, match="already holds a sweep"):  # also without hydra.sweep.dir on the command line
         run_sweep(small_sweep, SweepRecord([SweepJob(["M=1"], "0")]), print, at_once=1)
     assert {path.name: path.read_bytes() for path in small_sweep.iterdir() if path.is_file()} == before
 
@@ -124,15 +124,15 @@ def test_jobs_find_plug_ins_outside_the_checkout(needle_root, tmp_path):
 
 @pytest.mark.slow
 def test_a_sweep_may_come_in_batches(needle_root, tmp_path):
-    own = [f"dataset.root={needle_root}", *NEEDLE, *SMALL]
-    call("dsn-train", "-m", *own, "seed=0,1,2", "hydra.sweeper.max_batch_size=2", "hydra.sweep.dir=sweep", cwd=tmp_path)
+    arguments = [f"dataset.root={needle_root}", *NEEDLE, *SMALL, "hydra.sweep.dir=sweep"]
+    call("dsn-train", "-m", *arguments, "seed=0,1,2", "hydra.sweeper.max_batch_size=2", cwd=tmp_path)
     jobs = json.loads((tmp_path / "sweep" / "sweep.json").read_text())["jobs"]
     assert [(job["folder"], job["overrides"][-1], job["state"]) for job in jobs] == [
         ("0", "seed=0", "done"), ("1", "seed=1", "done"), ("2", "seed=2", "done"),
     ]  # fmt: skip
 
 
-def test_the_grid_is_as_typed(small_sweep):
+def test_jobs_are_in_the_order_of_the_grid(small_sweep):
     jobs = json.loads((small_sweep / "sweep.json").read_text())["jobs"]
     grid = itertools.product(("gamma=0.5", "gamma=-1"), ("seed=0", "seed=1"))
     assert [tuple(job["overrides"][-2:]) for job in jobs] == list(grid)  # the last key turns fastest
@@ -163,7 +163,7 @@ def test_a_mean_over_splits_is_one_command(tmp_path):
                 cwd=tmp_path)  # fmt: skip
     (mean,) = csv.DictReader((tmp_path / "sweep" / "mean_over_splits.csv").read_text().splitlines())
     rows = [json.loads((tmp_path / "sweep" / str(job) / "results.json").read_text())[0] for job in range(3)]
-    assert [own["split"] for own in rows] == [1, 2, 3]
-    assert float(mean["top1"]) == pytest.approx(sum(own["top1"] for own in rows) / 3)
+    assert [row["split"] for row in rows] == [1, 2, 3]
+    assert float(mean["top1"]) == pytest.approx(sum(row["top1"] for row in rows) / 3)
     assert (mean["splits"], mean["videos"], mean["selection"]) == ("1 2 3", "153", "uniform")
     assert "means over splits" in done.stdout

@@ -68,9 +68,9 @@ def test_eighteen_jobs_one_failing_killed_once(needle_root, tmp_path):
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     os.environ["DSN_SWEEP"] = str(sweep)
     NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
-    said = json.dumps(notebook)
-    assert "17" in said
-    assert "M=2 N=2 gamma=0.5" in said
+    shown = json.dumps(notebook)
+    assert "17" in shown
+    assert "M=2 N=2 gamma=0.5" in shown
 
 
 @pytest.mark.slow

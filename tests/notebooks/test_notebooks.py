@@ -53,7 +53,7 @@ def run_cells(monkeypatch, capsys):
 
 @pytest.fixture
 def sweep(small_sweep: Path, tmp_path: Path) -> Path:
-    """A copy of the real sweep to change; what its runs are stands in their config.yaml alone."""
+    """A copy of the real sweep to change; the configuration of its runs is in Hydra's config.yaml alone."""
     ignored = shutil.ignore_patterns("checkpoints", "figures", "*.npz", "config.json")
     return Path(shutil.copytree(small_sweep, tmp_path / "sweep", ignore=ignored))
 
@@ -95,7 +95,7 @@ def test_cells_without_a_figure_are_marked(sweep, run_cells):
     assert [axes.get_title() for axes in plt.figure(1).axes] == ["gamma = -1\nno figures", "gamma = 0.5\n1 seed"]
 
 
-def test_runs_that_did_not_end_well_are_in_no_mean(sweep, run_cells):
+def test_no_mean_includes_unfinished_runs(sweep, run_cells):
     content = {
         "format": 1,
         "state": "running",
@@ -138,7 +138,7 @@ def add_setting(sweep: Path, name: str, *, gamma: float, top1: tuple[float, floa
     SweepFolder(sweep).write(replace(record, jobs=jobs))
 
 
-def test_differences_are_held_against_seeds_and_videos(sweep, run_cells):
+def test_differences_are_compared_with_seeds_and_videos(sweep, run_cells):
     for name, gamma, top1 in (("a", 1, (0.9, 0.92)), ("b", 2, (0.89, 0.91)), ("c", 3, (0.86, 0.86))):
         add_setting(sweep, name, gamma=gamma, top1=top1, videos=100)
     text, _ = run_cells(sweep, ONLY={"gamma": [1, 2, 3]})
@@ -167,5 +167,5 @@ def test_a_single_run_and_a_sweep_without_any_figures(sweep, run_cells):
         shutil.rmtree(sweep / job)
     text, _ = run_cells(sweep)
     assert "No run has a metrics.csv." in text
-    assert "No run has ended well with results." in text
+    assert "No finished run has results." in text
     assert texts(1) == ["failed", "no result"]

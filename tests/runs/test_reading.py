@@ -22,7 +22,7 @@ from dsn_lightning.runs.run_folder import RUN_FORMAT
 
 @pytest.fixture
 def sweep(small_sweep: Path, tmp_path: Path) -> Path:
-    """A copy of the real sweep to do damage to; jobs 0 and 1 ended well, 2 and 3 failed."""
+    """A copy of the real sweep to damage; jobs 0 and 1 finished, 2 and 3 failed."""
     ignored = shutil.ignore_patterns("checkpoints", "figures", "*.npz", "status.json", "config.json")
     return Path(shutil.copytree(small_sweep, tmp_path / "sweep", ignore=ignored))
 
@@ -78,17 +78,17 @@ def test_histories_hold_what_the_files_hold(small_sweep):
             assert found["train/policy_entropy"] == float(row["train/policy_entropy"])
 
 
-def test_results_tell_the_runs_setting_from_the_tests(small_sweep):
+def test_results_have_the_settings_of_the_run_and_of_the_test(small_sweep):
     results = read_results(small_sweep)
     uniform = results[results["selection"] == "uniform"]
-    assert uniform["gamma"].isna().all()  # it does not depend on it
+    assert uniform["gamma"].isna().all()  # uniform selection does not depend on gamma
     assert uniform["run.gamma"].tolist() == [0.5, 0.5]
     for run in "01":
         rows = json.loads((small_sweep / run / "results.json").read_text())
         assert results.loc[results["run"] == run, "top1"].tolist() == [row["top1"] for row in rows]
 
 
-def test_the_resolved_configuration_is_the_same_with_and_without_config_json(sweep):
+def test_hydras_configuration_resolves_to_that_of_config_json(sweep):
     fallback = read_configs(sweep / "0").iloc[0]
     cfg = OmegaConf.load(sweep / "0" / ".hydra" / "config.yaml")
     cfg.run_dir = "elsewhere"
@@ -113,7 +113,7 @@ def test_a_key_of_the_configuration_hides_no_column(sweep):
     assert (row["run"], row["state"], row["M"]) == ("0", "finished", 2)
 
 
-def test_what_the_run_says_comes_before_what_the_sweep_says(sweep):
+def test_the_record_of_a_run_comes_before_that_of_its_sweep(sweep):
     write_status(sweep / "0", "failed", exit_code=1, error="RuntimeError: no memory", seconds=1.5)
     write_status(sweep / "1", "stopped", exit_code=130)
     configs = read_configs(sweep)
@@ -125,7 +125,7 @@ def test_what_the_run_says_comes_before_what_the_sweep_says(sweep):
     assert read_results(sweep)["state"].tolist()[0] == "failed"
 
 
-def test_a_run_that_nobody_holds_was_killed(sweep):
+def test_a_running_run_that_no_process_holds_was_killed(sweep):
     write_status(sweep / "0", "running")
     assert (sweep / "0" / ".lock").is_file()
     with FileLock(sweep / "0" / ".lock"):
@@ -136,13 +136,13 @@ def test_a_run_that_nobody_holds_was_killed(sweep):
     assert not (sweep / "0" / ".lock").exists()  # reading makes no files
 
 
-def test_an_evaluation_is_finished_when_its_results_are_there(tmp_path):
-    """Whether its lock can be looked at or not: another user's cannot."""
-    (tmp_path / "own" / ".hydra").mkdir(parents=True)
-    (tmp_path / "own" / ".hydra" / "config.yaml").write_text("test: {}\n")
-    (tmp_path / "own" / "results.json").write_text("[]")
-    with FileLock(tmp_path / "own" / ".lock"):
-        assert states(tmp_path / "own") == ["finished"]
+def test_an_evaluation_is_finished_once_it_has_results(tmp_path):
+    """Even if its lock cannot be opened, as that of another user."""
+    (tmp_path / "evaluation" / ".hydra").mkdir(parents=True)
+    (tmp_path / "evaluation" / ".hydra" / "config.yaml").write_text("test: {}\n")
+    (tmp_path / "evaluation" / "results.json").write_text("[]")
+    with FileLock(tmp_path / "evaluation" / ".lock"):
+        assert states(tmp_path / "evaluation") == ["finished"]
 
 
 def test_a_killed_sweep(sweep):
@@ -172,7 +172,7 @@ def test_a_job_without_a_folder_has_its_sweeps_configuration(sweep):
 def test_half_written_files_give_no_wrong_numbers(sweep):
     metrics = sweep / "0" / "metrics.csv"
     lines = metrics.read_text().splitlines(keepends=True)
-    metrics.write_text("".join(lines[:2]) + lines[2][:-4])  # the last number is there in part
+    metrics.write_text("".join(lines[:2]) + lines[2][:-4])  # the last number is incomplete
     assert read_histories(sweep / "0")["epoch"].tolist() == [0]
     config = sweep / "0" / ".hydra" / "config.yaml"
     config.write_text(config.read_text().partition("\nseed:")[0][:-1])  # gamma: 0.5 would read 0.
@@ -246,7 +246,7 @@ def test_folders_may_be_nested_and_named_twice(sweep):
     assert twice["run"].tolist() == [f"{top}/{name}/{i}" for name in ("sweep", "more/second") for i in range(4)]
 
 
-def test_what_is_no_run_is_named(tmp_path):
+def test_folders_without_a_run_are_named(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(UsageError, match="nowhere: no such folder"):
         find_runs(tmp_path / "nowhere")
@@ -257,8 +257,8 @@ def test_what_is_no_run_is_named(tmp_path):
         read_configs()
 
 
-def test_importing_it_is_cheap():
+def test_importing_the_readers_is_cheap():
     program = "import sys, dsn_lightning.runs.reading; print(*{name.split('.')[0] for name in sys.modules})"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    dear = {"torch", "pytorch_lightning", "hydra", "omegaconf", "pandas", "matplotlib", "av"}
-    assert set(done.stdout.split()) & dear == set()
+    expensive = {"torch", "pytorch_lightning", "hydra", "omegaconf", "pandas", "matplotlib", "av"}
+    assert set(done.stdout.split()) & expensive == set()

@@ -1,4 +1,4 @@
-"""W&B and TensorBoard: what the files hold after a run that ended well, failed, or was stopped and resumed."""
+"""W&B and TensorBoard: the files of a run that finished, failed, or was stopped and resumed."""
 
 import csv
 import json
@@ -37,7 +37,7 @@ LOGGED = [  # in every epoch of a DSN training
 
 @pytest.fixture(scope="module")
 def nobody(tmp_path_factory: pytest.TempPathFactory):
-    """An environment without a W&B account, in which whatever is contacted is this test's own socket."""
+    """An environment without a W&B account, whose connections all go to the socket of this test."""
     empty = tmp_path_factory.mktemp("nobody")
     listener = socket.create_server(("127.0.0.1", 0))
     listener.setblocking(False)
@@ -52,13 +52,13 @@ def nobody(tmp_path_factory: pytest.TempPathFactory):
 
 @pytest.fixture(scope="module")
 def good(needle_root: Path, nobody, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A training and an evaluation that end well."""
+    """A training and an evaluation that finish."""
     root = tmp_path_factory.mktemp("good")
     done = call("dsn-train", f"dataset.root={needle_root}", *NEEDLE, *TINY, "logger=[wandb,tensorboard]",
                 "logger.wandb.tags=[mine]", "hydra.run.dir=run", cwd=root, env=nobody[0])  # fmt: skip
     assert "wandb sync" in done.stderr
     assert done.stderr.count("wandb:") == 0
-    # a process from nothing: what W&B does when its interpreter ends is left out in a forked one
+    # a process from nothing: a forked process skips what W&B does at interpreter exit
     program = "import sys; from dsn_lightning.commands import cli; sys.argv[0] = 'dsn-evaluate'; cli.evaluate()"
     arguments = ["checkpoint=run/checkpoints/last.ckpt", "test.M=[1,2]", "logger=wandb", "hydra.run.dir=evaluated"]
     env = {name: value for name, value in {**os.environ, **nobody[0]}.items() if value is not None}
@@ -241,7 +241,7 @@ def no_settings(monkeypatch, tmp_path):
 
 
 @pytest.mark.usefixtures("no_settings")
-def test_on_line_only_where_an_account_is_set_up(monkeypatch, tmp_path):
+def test_online_only_where_an_account_is_set_up(monkeypatch, tmp_path):
     assert choose_mode("auto") == "offline"
     (tmp_path / ".netrc").write_text("machine example.org login user password x\n")
     assert choose_mode("auto") == "offline"
@@ -262,7 +262,7 @@ def test_on_line_only_where_an_account_is_set_up(monkeypatch, tmp_path):
 
 
 @pytest.mark.usefixtures("no_settings")
-def test_nothing_is_asked_without_an_account(monkeypatch):
+def test_online_without_an_account_is_refused(monkeypatch):
     with pytest.raises(UsageError, match=r"logger.wandb.mode=online: no W&B account is set up"):
         choose_mode("online")
     with pytest.raises(UsageError, match=r"logger.wandb.mode=of: must be"):

@@ -1,4 +1,4 @@
-"""Videos that are missing, damaged or vanish: what is said of them, what is refused, what goes on."""
+"""Videos that are missing, damaged or vanish: what is reported, what is refused, what continues."""
 
 import json
 import multiprocessing
@@ -42,7 +42,7 @@ class Listed:
         self.root = root
 
     def prepare(self) -> None:
-        """They are there."""
+        """The files exist."""
 
     def records(self, subset: Subset) -> list[VideoRecord]:
         return [VideoRecord(f"v{i:02}", self.root / f"{i:02}.mp4", (i % 2,)) for i in self.split[subset]]
@@ -91,7 +91,7 @@ def test_missing_files_are_counted_by_subset_and_class(listed, tmp_path):
         data_of(listed, tmp_path, max_missing=0.2)
 
 
-def test_testing_asks_for_the_test_videos_alone(listed, tmp_path):
+def test_testing_needs_the_test_videos_alone(listed, tmp_path):
     for i in listed.split["train"]:
         (listed.root / f"{i:02}.mp4").unlink()
     data = SectionClipDataModule(
@@ -107,7 +107,7 @@ def test_testing_asks_for_the_test_videos_alone(listed, tmp_path):
         data.setup("fit")
 
 
-def test_a_run_resumed_with_other_videos_says_so(listed, tmp_path):
+def test_a_run_resumed_with_other_videos_warns(listed, tmp_path):
     state = data_of(listed, tmp_path).state_dict()
     data_of(listed, tmp_path).load_state_dict(state)  # a warning would be an error
     (listed.root / "03.mp4").unlink()
@@ -153,7 +153,7 @@ def batches(data: SectionClipDataModule) -> list[dict]:
     [(0, None), (2, "fork"), pytest.param((2, "spawn"), marks=pytest.mark.slow)],  # each imports everything
     ids=["alone", "fork", "spawn"],
 )
-def test_what_vanishes_is_replaced_alike_whoever_reads(listed, tmp_path, workers):
+def test_vanished_videos_are_replaced_alike_by_all_workers(listed, tmp_path, workers):
     num, method = workers
     whole = batches(data_of(listed, tmp_path))
     data = data_of(listed, tmp_path, num_workers=num, start_workers=method)
@@ -175,7 +175,7 @@ def test_what_vanishes_is_replaced_alike_whoever_reads(listed, tmp_path, workers
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_what_vanishes_ends_the_run_where_that_is_asked_for(workers, listed, tmp_path):
+def test_a_vanished_video_ends_the_run_with_on_bad_video_raise(workers, listed, tmp_path):
     data = data_of(listed, tmp_path, on_bad_video="raise", num_workers=workers)
     (listed.root / "05.mp4").unlink()
     with pytest.raises(VideoError, match=r"05\.mp4: no such video file"):
@@ -199,7 +199,7 @@ def test_vanished_validation_videos_do_not_count(listed, tmp_path):
     assert [v for v, _ in batch["bad_videos"]] == ["v12"]
 
 
-def say_what_differs(rank: int, root: Path, place: Path, results: Any) -> None:
+def report_differences(rank: int, root: Path, place: Path, results: Any) -> None:
     torch.distributed.init_process_group("gloo", init_method=f"file://{place}/meet", rank=rank, world_size=2)
     data = data_of(Listed(root), place / str(rank))
     if rank:
@@ -214,13 +214,13 @@ def say_what_differs(rank: int, root: Path, place: Path, results: Any) -> None:
 def test_processes_that_could_read_other_videos_stop(listed, tmp_path):
     context = multiprocessing.get_context("fork")
     results = context.Queue()
-    processes = [context.Process(target=say_what_differs, args=(r, listed.root, tmp_path, results)) for r in range(2)]
+    processes = [context.Process(target=report_differences, args=(r, listed.root, tmp_path, results)) for r in range(2)]
     for process in processes:
         process.start()
-    told = [results.get(timeout=60) for _ in processes]
+    messages = [results.get(timeout=60) for _ in processes]
     for process in processes:
         process.join()
-    assert told == ["v19 could be read by some of the processes only; start again"] * 2
+    assert messages == ["v19 could be read by some of the processes only; start again"] * 2
 
 
 def fail_while_reading(root: Path, place: Path) -> None:
@@ -240,7 +240,7 @@ def test_loader_processes_end_with_a_failing_training(listed, tmp_path):
 
 
 class Looking(pl.LightningModule):
-    """Looks at brightness."""
+    """Classifies by brightness."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -265,7 +265,7 @@ def fit(data: SectionClipDataModule, limit: float) -> None:
     ).fit(Looking(), datamodule=data)  # fmt: skip
 
 
-def test_each_bad_video_is_named_once_and_too_many_end_the_training(listed, tmp_path, capfd):
+def test_bad_videos_are_named_once_and_too_many_end_the_training(listed, tmp_path, capfd):
     data = data_of(listed, tmp_path)
     (listed.root / "05.mp4").unlink()
     fit(data, limit=0.1)
@@ -276,7 +276,7 @@ def test_each_bad_video_is_named_once_and_too_many_end_the_training(listed, tmp_
 
 
 class Bright(pl.LightningModule):
-    """Answers by brightness; stands for a trained recogniser."""
+    """Classifies by brightness, in place of a trained recogniser."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -309,7 +309,7 @@ def test_test_videos_that_cannot_be_read_are_counted_as_failed(listed, tmp_path,
         score_videos(*arguments, **options, skip_bad=True)
 
 
-def test_images_are_looked_at_again_when_the_settings_or_they_change(tmp_path):
+def test_images_are_indexed_again_when_they_or_settings_change(tmp_path):
     (tmp_path / "videos" / "v").mkdir(parents=True)
     for i in range(3):
         Image.new("RGB", (9, 9)).save(tmp_path / "videos" / "v" / f"frame_{i}.png")
@@ -326,7 +326,7 @@ def test_images_are_looked_at_again_when_the_settings_or_they_change(tmp_path):
     assert "is 7x7, the first 9x9" in str(look(pattern="frame_*.png", fps=10))
 
 
-def test_a_run_says_what_was_missing_and_what_failed(class_folders, tmp_path):
+def test_a_run_records_missing_and_failed_videos(class_folders, tmp_path):
     root = tmp_path / "videos"
     shutil.copytree(class_folders, root)
     test = [r.path for r in Folder(str(root)).records("test")]
@@ -342,8 +342,8 @@ def test_a_run_says_what_was_missing_and_what_failed(class_folders, tmp_path):
                             "odd": ["dataset.split=2"], "fps": ["dataset.fps=5"]}.items():  # fmt: skip
         done = call("dsn-evaluate", "checkpoint=run/checkpoints/last.ckpt", f"hydra.run.dir={name}", *arguments,
                     "test.random_draws=2", cwd=tmp_path, expect=2 if name in ("raising", "odd") else 0)  # fmt: skip
-        said = {"raising": test[0].name, "odd": "dataset.split: dataset=folder has no such key"}.get(name, "")
-        assert said in done.stderr
+        message = {"raising": test[0].name, "odd": "dataset.split: dataset=folder has no such key"}.get(name, "")
+        assert message in done.stderr
     figures = ("selection", "top1", "map", "videos", "videos_failed")
     two = json.loads((tmp_path / "two" / "results.json").read_text())
     assert [[r[f] for f in figures] for r in two] == [[r[f] for f in figures] for r in rows]
@@ -381,7 +381,7 @@ class Counting(PyAV):
         return super().probe(path)
 
 
-def test_only_what_has_changed_is_decoded_again(listed, tmp_path):
+def test_only_changed_files_are_decoded_again(listed, tmp_path):
     spoil(listed.root / "03.mp4")
     first = index(listed, tmp_path / "a")
     assert [p.name for p in bad_ones(first)] == ["03.mp4"]
@@ -419,7 +419,7 @@ def index_until_killed(listed: Listed, folder: Path, decoder: Stopping) -> None:
     assert os.waitstatus_to_exitcode(status) == 9
 
 
-def test_an_index_that_is_killed_goes_on_and_ends_alike(listed, tmp_path):
+def test_a_killed_index_continues_and_ends_alike(listed, tmp_path):
     whole = tmp_path / "whole"
     index(listed, whole)
     index_until_killed(listed, tmp_path / "part", Stopping())
@@ -442,7 +442,7 @@ class Failing(Stopping):
         return super().probe(path)
 
 
-def test_a_passing_failure_is_tried_again(listed, tmp_path):
+def test_a_transient_failure_is_tried_again(listed, tmp_path):
     assert len(bad_ones(index(listed, tmp_path / "a", PyAV(0.0)))) == 20
     assert len(good_ones(index(listed, tmp_path / "a"))) == 20
     index_until_killed(listed, tmp_path / "b", Failing())

@@ -59,13 +59,13 @@ MOMENTS = [*range(2), *(pytest.param(moment, marks=pytest.mark.slow) for moment 
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_killed_and_resumed_is_as_never_stopped(moment, never_stopped, tmp_path):
+def test_a_killed_and_resumed_run_equals_one_never_stopped(moment, never_stopped, tmp_path):
     whole, arguments = never_stopped
     rng = random.Random(moment)
     run = tmp_path / "run"
     process = start("dsn-train", *arguments, cwd=tmp_path)
-    wanted = rng.randrange(4)  # epochs that are to be over
-    while process.is_alive() and epochs_done(run) < wanted:
+    epochs = rng.randrange(4)
+    while process.is_alive() and epochs_done(run) < epochs:
         time.sleep(0.002)
     last = run / "checkpoints" / "last.ckpt"
     wait_for(last, process)
@@ -101,19 +101,19 @@ def test_killed_before_its_first_checkpoint(never_stopped, tmp_path):
 
 
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)], ids=["SIGTERM", "Ctrl-C"])
-def test_asked_to_stop_it_saves_first(sent, code, never_stopped, tmp_path):
+def test_a_stopped_training_saves_first(sent, code, never_stopped, tmp_path):
     """With no other checkpoint inside an epoch."""
     whole, arguments = never_stopped
     arguments = [a for a in arguments if not a.startswith("checkpoint.")]
     if sent == signal.SIGINT:  # which a terminal sends to the loader's processes, too
         arguments = [*arguments, "num_workers=1"]
     run = tmp_path / "run"
-    for _ in range(3):  # on a busy machine a run may be over before it is asked to stop
+    for _ in range(3):  # on a busy machine a run may end before the signal
         shutil.rmtree(run, ignore_errors=True)
         process = start("dsn-train", *arguments, cwd=tmp_path)
         while process.is_alive() and epochs_done(run) < 1:
             time.sleep(0.002)
-        asked = time.time()
+        sent_at = time.time()
         assert process.pid is not None
         for pid in [*(descendants(process.pid) if sent == signal.SIGINT else []), process.pid]:
             with suppress(ProcessLookupError):
@@ -124,7 +124,7 @@ def test_asked_to_stop_it_saves_first(sent, code, never_stopped, tmp_path):
     assert process.exitcode == code
     assert "Traceback" not in (tmp_path / "err").read_text()
     assert re.search("stopped and saved after [1234] of 4 epochs; resume=", (tmp_path / "err").read_text())
-    assert (run / "checkpoints" / "last.ckpt").stat().st_mtime > asked
+    assert (run / "checkpoints" / "last.ckpt").stat().st_mtime > sent_at
     assert json.loads((run / "status.json").read_text())["state"] == "stopped"
     call("dsn-train", "resume=run", cwd=tmp_path)
     assert_same_run(run, whole)
@@ -138,8 +138,8 @@ def descendants(pid: int) -> list[int]:
     return [*children, *(one for child in children for one in descendants(child))]
 
 
-def test_the_first_signal_counts_and_nobody_need_read_of_it():
-    """As `dsn-train 2>&1 | tee log` has it: Ctrl-C ends tee as well. A sweep sends SIGTERM behind it."""
+def test_the_first_signal_counts_even_if_stderr_is_closed():
+    """As in `dsn-train 2>&1 | tee log`: Ctrl-C also ends tee. A sweep sends SIGTERM after it."""
     saving, stderr, handler = LastCheckpoint(Path("last.ckpt")), os.dup(2), signal.getsignal(signal.SIGINT)
     nobody, pipe = os.pipe()
     os.close(nobody)
@@ -199,7 +199,7 @@ def wait_for(file: Path, process: BaseProcess) -> None:
 
 
 def test_dropout_is_resumed_too(eleven, tmp_path):
-    """Networks that draw from torch's own stream are seeded for each batch."""
+    """Networks that use torch's global random stream are seeded for each batch."""
     arguments = [f"dataset.root={eleven}", *SMALL, "~backbone.network",
                  "+backbone.network={_target_: test_resume.WithDropout}"]  # fmt: skip
     call("dsn-train", *arguments, "hydra.run.dir=whole", cwd=tmp_path)
@@ -220,7 +220,7 @@ class WithDropout(MeanClassifier):
         return self.fc(torch.dropout(clips.mean((2, 3, 4)), 0.5, self.training))
 
 
-def test_a_finished_run_stays_as_it_is(never_stopped):
+def test_resuming_a_finished_run_changes_nothing(never_stopped):
     run, _ = never_stopped
     before = state_of(run)
     call("dsn-train", f"resume={run}", cwd=run)
