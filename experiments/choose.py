@@ -30,7 +30,7 @@ from reproduce.estimates import Costs
 from reproduce.gathering import gather_records
 from reproduce.overrides import override_key
 from reproduce.paper_table import Row
-from reproduce.records import reasons
+from reproduce.table_records import reasons
 from reproduce.tables import TableArguments, command_line, parse_arguments, run_missing
 from table1 import TABLE
 

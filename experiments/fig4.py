@@ -11,7 +11,7 @@ from rich.console import Console
 
 from dsn_lightning.evaluation.figures import clips_figure
 from reproduce.paper_table import MAX_RESPONSE, PaperTable, PlannedEvaluation, Row
-from reproduce.records import METRICS
+from reproduce.table_records import METRICS
 from reproduce.tables import FinishedTable, main
 
 METHODS = {

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from dsn_lightning.paper import literature, paper_table
 from reproduce.paper_table import PaperTable, Row
-from reproduce.records import METRICS, Record, from_plain, percent, shown
+from reproduce.table_records import METRICS, Record, from_plain, percent, shown
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results" / "tables"

@@ -14,7 +14,7 @@ from reproduce.configurations import as_list, name_in_results
 from reproduce.estimates import USES_OBSERVATION, Costs
 from reproduce.paper_table import PaperTable, Row
 from reproduce.planner import Part, Planner
-from reproduce.records import Record
+from reproduce.table_records import Record
 
 Line = Mapping[str, Any]
 """One row of an evaluation's results.json."""

@@ -38,7 +38,7 @@ from reproduce.gathering import gather_records
 from reproduce.overrides import check_overrides
 from reproduce.paper_table import PaperTable
 from reproduce.planner import Part, Planner
-from reproduce.records import Record, from_plain, markdown, reasons, records_csv, text_table
+from reproduce.table_records import Record, from_plain, markdown, reasons, records_csv, text_table
 
 WIDTH = 170  # of tables in files and pipes
 
