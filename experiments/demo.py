@@ -1,0 +1,78 @@
+"""Table I on the embedded data set, from nothing: `make demo`.
+
+    python experiments/demo.py [--seeds 0,1,2] [--dataset needle|needle_everywhere] [--output DIR] [--jobs 2]
+
+Trains, for each seed, the four networks that Table I needs (baseline, max-response network, DSN-f, DSN), all
+classifiers with equal numbers of updates. Evaluates the seven methods and writes the table, results.json, results.csv
+and figures. The embedded data set is made once; the networks are trained anew in each call.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from dsn_lightning.launch.jobs import run_jobs, start_server
+from reproduce.configurations import build_datamodule, compose_anew, environment, write_json
+from reproduce.table1_jobs import table1_jobs
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", default="0", help="comma-separated (default: 0)")
+    parser.add_argument("--dataset", default="needle", choices=["needle", "needle_everywhere"])
+    parser.add_argument("--output", type=Path, default=Path("outputs/demo"))
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="number of trainings at the same time")
+    arguments = parser.parse_args()
+    console = Console(width=None if sys.stdout.isatty() else 130)
+    try:
+        seeds = [int(seed) for seed in arguments.seeds.split(",")]
+    except ValueError:
+        parser.error(f"--seeds {arguments.seeds}: expected whole numbers separated by commas")
+    output = arguments.output.absolute()
+    start_server(at_once=arguments.jobs)  # imports the package while this process does the same
+    data = build_datamodule(compose_anew("train", f"dataset={arguments.dataset}", "run_dir=unused"))
+    data.prepare_data()
+    data.setup()
+    overrides = [f"dataset={arguments.dataset}"]
+    jobs = [
+        job
+        for seed in seeds
+        for job in table1_jobs(f"seed {seed}", seed, overrides, output / f"seed{seed}", rows="demo")
+    ]
+    failed = run_jobs(jobs, at_once=max(1, min(arguments.jobs, len(jobs))), console=console)
+    if failed:
+        console.print("not finished: " + ", ".join(f"{job.name} ({job.state})" for job in failed))
+        return 1
+    _write_results(output, seeds, arguments.dataset, console)
+    return 0
+
+
+def _write_results(output: Path, seeds: Sequence[int], dataset: str, console: Console) -> None:
+    """Write results, environment and figures of all seeds, and print the table."""
+    from dsn_lightning.evaluation.figures import cost_figure  # these import torch's and matplotlib's parts
+    from dsn_lightning.evaluation.results import Row, rich_table, to_csv
+    from dsn_lightning.files import write_atomically
+
+    rows: list[Row] = []
+    for seed in seeds:
+        rows += json.loads((output / f"seed{seed}" / "evaluate" / "results.json").read_text())
+    write_json(output / "results.json", rows)
+    write_atomically(output / "results.csv", to_csv(rows))
+    write_json(output / "environment.json", environment(seeds=list(seeds)))
+    cost_figure(rows, output / "accuracy_vs_gmacs.png")
+    for sheet in sorted((output / f"seed{seeds[0]}" / "evaluate" / "figures").glob("clips_*.png")):
+        shutil.copy(sheet, output / sheet.name)
+    listed = ",".join(map(str, seeds))
+    spread = f", mean ± standard deviation over seeds {listed}" if len(seeds) > 1 else f", seed {listed}"
+    console.print(rich_table(rows, title=f"Table I on {dataset} (rates in %{spread})"))
+    console.print(f"written: {output}/results.json, results.csv, accuracy_vs_gmacs.png, clips_*.png")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
