@@ -84,8 +84,7 @@ def _show(statistics: dict[str, Any], output: Path | None, *, every_pair: bool) 
 
 def _write(statistics: dict[str, Any], text: str, lines: Sequence[str], output: Path) -> None:
     from dsn_lightning.evaluation.figures import class_figure
-    from dsn_lightning.files import write_atomically
-    from reproduce.configurations import write_json
+    from dsn_lightning.files import write_atomically, write_json
 
     write_json(output / "statistics.json", statistics)
     write_atomically(output / "statistics.md", text + "".join(f"- {line}\n" for line in lines))

@@ -22,12 +22,12 @@ import numpy as np
 from dsn_lightning.errors import UsageError
 from dsn_lightning.prepare.copies import small_copy, write_small_copy
 from dsn_lightning.prepare.copy_kinds import Small
+from dsn_lightning.runs.environment import environment
 from dsn_lightning.video import pyav_decoder
 from dsn_lightning.video.decoder import Decoder, Frames
 from dsn_lightning.video.pyav_decoder import PyAV
 from dsn_lightning.video.sections import section_clip_starts
 from dsn_lightning.video.torchcodec_decoder import TorchCodec
-from reproduce.configurations import environment
 
 SIZE = (128, 171)
 COSTS = (4, 24, 96, 10**9)

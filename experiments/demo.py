@@ -18,7 +18,9 @@ from pathlib import Path
 from rich.console import Console
 
 from dsn_lightning.launch.jobs import run_jobs, start_server
-from reproduce.configurations import build_datamodule, compose_anew, environment, write_json
+from dsn_lightning.runs.environment import environment
+from dsn_lightning.runs.run_folder import RunFolder
+from reproduce.configurations import PRELOAD, build_datamodule, compose_anew
 from reproduce.table1_jobs import table1_jobs
 
 
@@ -35,7 +37,7 @@ def main() -> int:
     except ValueError:
         parser.error(f"--seeds {arguments.seeds}: expected whole numbers separated by commas")
     output = arguments.output.absolute()
-    start_server(at_once=arguments.jobs)  # imports the package while this process does the same
+    start_server(at_once=arguments.jobs, preload=PRELOAD)  # imports the package while this process does the same
     data = build_datamodule(compose_anew("train", f"dataset={arguments.dataset}", "run_dir=unused"))
     data.prepare_data()
     data.setup()
@@ -45,7 +47,7 @@ def main() -> int:
         for seed in seeds
         for job in table1_jobs(f"seed {seed}", seed, overrides, output / f"seed{seed}", rows="demo")
     ]
-    failed = run_jobs(jobs, at_once=max(1, min(arguments.jobs, len(jobs))), console=console)
+    failed = run_jobs(jobs, at_once=max(1, min(arguments.jobs, len(jobs))), console=console, preload=PRELOAD)
     if failed:
         console.print("not finished: " + ", ".join(f"{job.name} ({job.state})" for job in failed))
         return 1
@@ -57,16 +59,16 @@ def _write_results(output: Path, seeds: Sequence[int], dataset: str, console: Co
     """Write results, environment and figures of all seeds, and print the table."""
     from dsn_lightning.evaluation.figures import cost_figure  # these import torch's and matplotlib's parts
     from dsn_lightning.evaluation.results import Row, rich_table, to_csv
-    from dsn_lightning.files import write_atomically
+    from dsn_lightning.files import write_atomically, write_json
 
     rows: list[Row] = []
     for seed in seeds:
-        rows += json.loads((output / f"seed{seed}" / "evaluate" / "results.json").read_text())
+        rows += json.loads(RunFolder(output / f"seed{seed}" / "evaluate").results_json.read_text())
     write_json(output / "results.json", rows)
     write_atomically(output / "results.csv", to_csv(rows))
     write_json(output / "environment.json", environment(seeds=list(seeds)))
     cost_figure(rows, output / "accuracy_vs_gmacs.png")
-    for sheet in sorted((output / f"seed{seeds[0]}" / "evaluate" / "figures").glob("clips_*.png")):
+    for sheet in sorted(RunFolder(output / f"seed{seeds[0]}" / "evaluate").figures.glob("clips_*.png")):
         shutil.copy(sheet, output / sheet.name)
     listed = ",".join(map(str, seeds))
     spread = f", mean ± standard deviation over seeds {listed}" if len(seeds) > 1 else f", seed {listed}"

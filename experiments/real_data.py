@@ -22,9 +22,12 @@ from pathlib import Path
 
 from rich.console import Console
 
+from dsn_lightning.files import write_atomically, write_json
 from dsn_lightning.launch.jobs import Job, run_jobs, start_server
+from dsn_lightning.runs.environment import environment
+from dsn_lightning.runs.run_folder import RunFolder
 from reproduce.commands import quoted
-from reproduce.configurations import environment, write_json
+from reproduce.configurations import PRELOAD
 from reproduce.table1_jobs import run_configured, table1_jobs
 
 SCHEMES = {"hmdb51": (1, 3), "activitynet": (6, 3)}
@@ -68,7 +71,7 @@ def main() -> int:
     console = Console(width=None if sys.stdout.isatty() else 150)
     output = arguments.output.absolute()
     seeds = [int(seed) for seed in arguments.seeds.split(",")]
-    start_server(at_once=arguments.jobs)
+    start_server(at_once=arguments.jobs, preload=PRELOAD)
     began = time.monotonic()
     jobs = [
         job
@@ -76,7 +79,7 @@ def main() -> int:
         for name, root in roots.items()
         for job in jobs_for(name, root, seed, output, arguments.weights)
     ]
-    failed = run_jobs(jobs, at_once=arguments.jobs, console=console)
+    failed = run_jobs(jobs, at_once=arguments.jobs, console=console, preload=PRELOAD)
     if failed:
         console.print("not finished: " + ", ".join(f"{job.name} ({job.state})" for job in failed))
         return 1
@@ -94,12 +97,11 @@ def _write_results(
 ) -> None:
     """Print and write a table for each data set and kind of evaluation, and the rows of all."""
     from dsn_lightning.evaluation.results import Row, markdown_table, rich_table, to_csv
-    from dsn_lightning.files import write_atomically
 
     rows: list[Row] = []
     text = ""
     for name, kind in evaluations:
-        files = [output / name / f"seed{seed}_{kind}" / "results.json" for seed in seeds]
+        files = [RunFolder(output / name / f"seed{seed}_{kind}").results_json for seed in seeds]
         found: list[Row] = [row for file in files for row in json.loads(file.read_text())]
         title = f"{name}, {kind.split('/')[0]}, seeds {','.join(map(str, seeds))} (rates in %)"
         console.print(rich_table(found, title=title))

@@ -11,10 +11,11 @@ from rich.console import Console
 from dsn_lightning.evaluation.figures import contact_sheets, most_and_least
 from dsn_lightning.evaluation.scores import ClipScores
 from dsn_lightning.evaluation.splits import kind_of_videos
-from dsn_lightning.files import write_atomically
+from dsn_lightning.files import write_atomically, write_json
+from dsn_lightning.runs.run_folder import RunFolder
 from dsn_lightning.selections.scheme import softmax
 from dsn_lightning.text_tables import TextTable, csv_text
-from reproduce.configurations import build_datamodule, evaluated, name_in_results, write_json
+from reproduce.configurations import build_datamodule, evaluated, name_in_results
 from reproduce.estimates import first_of
 
 HEADER = ("video", "class", "rank", "probability in its section", "seconds", "shows the action")
@@ -41,7 +42,7 @@ def show_clips(
     data.prepare_data()
     subset = evaluated(cfg)
     data.setup("validate" if subset == "val" else "test")
-    scores = ClipScores.load(evaluation / "clip_scores.npz")
+    scores = ClipScores.load(RunFolder(evaluation).clip_scores)
     scheme = scores.scheme(first_of(cfg.test.M), cfg.test.N)
     by_id = {video.record.video_id: video for video in data.videos(subset)}
     videos = [by_id[str(video_id)] for video_id in scores.video_id]

@@ -15,6 +15,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from dsn_lightning.launch.jobs import Job
+from dsn_lightning.runs.run_folder import RunFolder
 from reproduce.configurations import compose_anew, is_trained, run_command, train_max_response
 
 TRAIN, EVALUATE, SHARED = "dsn-train", "dsn-evaluate", "shared"
@@ -45,7 +46,7 @@ class Command:
     @property
     def checkpoint(self) -> Path:
         """The checkpoint that a training ends with, absolute."""
-        return (self.folder / "checkpoints" / "last.ckpt").absolute()
+        return RunFolder(self.folder).last_checkpoint.absolute()
 
     def line(self) -> str:
         """Return the command line as a person types it."""
@@ -59,7 +60,7 @@ class Command:
             return FINISHED
         if failure_reason(self.folder) is not None:
             return "failed"
-        return "interrupted" if (self.folder / "log.txt").is_file() else "missing"
+        return "interrupted" if RunFolder(self.folder).log.is_file() else "missing"
 
     def job(self) -> Job:
         """Return the command as a job for a process of its own."""
@@ -101,29 +102,18 @@ def is_finished(program: str, folder: Path) -> bool:
     if program != EVALUATE:
         return is_trained(folder)
     try:  # written atomically, after the scores
-        return isinstance(json.loads((folder / "results.json").read_text()), list)
+        return isinstance(json.loads(RunFolder(folder).results_json.read_text()), list)
     except (OSError, ValueError):
         return False
 
 
 def failure_reason(folder: Path) -> str | None:
     """Return one line on why the last attempt in a folder failed; None if it did not fail."""
-    try:
-        status = json.loads((folder / "status.json").read_text())
-        if status["state"] == "failed":
-            return str(status["error"] or f"exit code {status['exit_code']}")
-        if status["state"] != "finished":
-            return None
-    except (OSError, ValueError, KeyError):
-        pass  # it ended before it wrote the file, or is an evaluation
-    try:
-        lines = (folder / "log.txt").read_text(errors="replace").strip().splitlines()
-    except OSError:
-        return None
-    last = lines[-1] if lines else ""
-    if last.startswith("dsn-") and ": error: " in last:
-        return last.partition(": error: ")[2]
-    return last if any(line.startswith("Traceback (most recent call last)") for line in lines) else None
+    run = RunFolder(folder)
+    status = run.status()
+    if status.get("state") == "failed":
+        return str(status["error"] or f"exit code {status['exit_code']}")
+    return run.logged_error() if status.get("state") in (None, "finished") else None  # None: an evaluation, or killed
 
 
 def run_once(program: str, arguments: Sequence[str], folder: str) -> None:
@@ -132,16 +122,16 @@ def run_once(program: str, arguments: Sequence[str], folder: str) -> None:
     Raises:
         SystemExit: as the command does.
     """
-    path = Path(folder)
+    run = RunFolder(Path(folder))
     if program == SHARED:
-        train_max_response(compose_anew("train", *arguments, f"run_dir={quoted(path)}"))
+        train_max_response(compose_anew("train", *arguments, f"run_dir={quoted(run.path)}"))
         return
     os.environ["HYDRA_FULL_ERROR"] = "1"  # the log is for whoever looks into a failure
-    with FileLock(path.parent / f".{path.name}.lock"):
-        if is_finished(program, path):
+    with FileLock(run.lock_beside):
+        if is_finished(program, run.path):
             return
-        (path / "log.txt").open("w").close()  # earlier attempts say nothing about how this one ends
-        if program == TRAIN and (path / "checkpoints" / "last.ckpt").is_file():
-            run_command(program, [f"resume={path}"])
+        run.log.open("w").close()  # earlier attempts say nothing about how this one ends
+        if program == TRAIN and run.last_checkpoint.is_file():
+            run_command(program, [f"resume={run.path}"])
         else:
-            run_command(program, [*arguments, f"hydra.run.dir={quoted(path)}"])
+            run_command(program, [*arguments, f"hydra.run.dir={quoted(run.path)}"])

@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from dsn_lightning.commands import cli, shared
+from dsn_lightning.commands import PRELOAD, cli, shared
 from dsn_lightning.commands.cli import check, one_line_errors
 from dsn_lightning.commands.compose import compose_anew
 from dsn_lightning.commands.held_out import check_holds_out, evaluated, name_in_results
 from dsn_lightning.commands.identity import finished_trainings, is_trained, training_digest
 from dsn_lightning.commands.measuring import measured
 from dsn_lightning.commands.networks import as_list, count_classifier, count_observation, input_shape, modality
-from dsn_lightning.commands.run import environment, write_json
 from dsn_lightning.commands.shared import digest
 from dsn_lightning.commands.source import build_source
 
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from dsn_lightning.data.datamodule import SectionClipDataModule
 
 __all__ = [
+    "PRELOAD",
     "as_list",
     "build_datamodule",
     "build_source",
@@ -35,7 +35,6 @@ __all__ = [
     "count_classifier",
     "count_observation",
     "digest",
-    "environment",
     "evaluate",
     "evaluated",
     "finished_trainings",
@@ -50,7 +49,6 @@ __all__ = [
     "train",
     "train_max_response",
     "training_digest",
-    "write_json",
 ]
 
 

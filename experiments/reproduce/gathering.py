@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 
 from dsn_lightning.cost.macs import VideoCost
 from dsn_lightning.paper import literature, paper_table
+from dsn_lightning.runs.run_folder import RunFolder
 from reproduce.commands import FINISHED, Command, failure_reason
 from reproduce.configurations import as_list, name_in_results
 from reproduce.estimates import USES_OBSERVATION, Costs
@@ -140,7 +141,7 @@ class _Gathering:
 
 
 def _results(command: Command) -> list[Line]:
-    lines: list[Line] = json.loads((command.folder / "results.json").read_text())
+    lines: list[Line] = json.loads(RunFolder(command.folder).results_json.read_text())
     return lines
 
 

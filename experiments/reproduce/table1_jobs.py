@@ -6,6 +6,7 @@ from pathlib import Path
 from omegaconf import OmegaConf
 
 from dsn_lightning.launch.jobs import Job
+from dsn_lightning.runs.run_folder import RunFolder
 from reproduce.commands import quoted
 from reproduce.configurations import compose_anew, evaluate, train
 
@@ -30,7 +31,7 @@ def table1_jobs(title: str, seed: int, overrides: Sequence[str], folder: Path, *
         folder: gets a folder for each job.
         rows: folder in ``conf/experiment`` that configures the four networks.
     """
-    last = {name: folder / name / "checkpoints" / "last.ckpt" for name in NETWORKS}
+    last = {name: RunFolder(folder / name).last_checkpoint for name in NETWORKS}
     jobs = []
     for name in NETWORKS:
         arguments = [f"experiment={rows}/{name}", *overrides, f"seed={seed}", f"run_dir={quoted(folder / name)}"]

@@ -31,7 +31,7 @@ from dsn_lightning.evaluation.splits import kind_of_videos
 from dsn_lightning.files import write_atomically
 from dsn_lightning.launch.jobs import run_jobs, start_server
 from reproduce.commands import path_below
-from reproduce.configurations import build_source, check, check_holds_out, evaluated
+from reproduce.configurations import PRELOAD, build_source, check, check_holds_out, evaluated
 from reproduce.dry_run import show_plan
 from reproduce.estimates import Costs
 from reproduce.gathering import gather_records
@@ -175,7 +175,7 @@ def run_missing(table: PaperTable, arguments: TableArguments, console: Console) 
     _check(table, arguments)
     rows = [row for row in table.measured_rows if not arguments.rows or row.name in arguments.rows]
     if not arguments.dry_run:
-        start_server(at_once=arguments.jobs)
+        start_server(at_once=arguments.jobs, preload=PRELOAD)
     planner = Planner(table, arguments.overrides, output=arguments.output, found_in=arguments.found_in, rows=rows)
     parts = [planner.part(seed, split) for split in table.splits or (None,) for seed in arguments.seeds]
     if arguments.dry_run:
@@ -209,7 +209,7 @@ def _run_commands(planner: Planner, parts: Sequence[Part], jobs_at_once: int, co
     # jobs are ended, and save what they have
     before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
-        run_jobs(trainings, at_once=jobs_at_once, console=console)
+        run_jobs(trainings, at_once=jobs_at_once, console=console, preload=PRELOAD)
         for fused in (False, True):
             names = [name for name in planner.evaluations() if bool(evaluations[name].fusion) == fused]
             commands = [planner.possible_evaluation(part, name) for part in parts for name in names]
@@ -217,7 +217,7 @@ def _run_commands(planner: Planner, parts: Sequence[Part], jobs_at_once: int, co
             for job in jobs.values():
                 job.after = ()  # what it needs is finished
             if jobs:
-                run_jobs(list(jobs.values()), at_once=jobs_at_once, console=console)
+                run_jobs(list(jobs.values()), at_once=jobs_at_once, console=console, preload=PRELOAD)
     finally:
         signal.signal(signal.SIGTERM, before)
 

@@ -12,7 +12,7 @@ def test_no_command_follows_a_training_that_stopped_early(tmp_path, capsys):
     assert not a.job().is_whole()
     (tmp_path / "a" / "checkpoints").mkdir(parents=True)
     (tmp_path / "a" / "checkpoints" / "last.ckpt").touch()
-    (tmp_path / "a" / "status.json").write_text('{"state": "finished"}')
+    (tmp_path / "a" / "status.json").write_text('{"format": 1, "state": "finished"}')
     assert not a.job().is_whole()  # stopped in its first epoch
     (tmp_path / "a" / "progress.json").write_text('{"epoch": 2, "max_epochs": 2, "seconds_per_epoch": 1}')
     assert a.job().is_whole()
@@ -24,5 +24,5 @@ def test_no_command_follows_a_training_that_stopped_early(tmp_path, capsys):
     ]
     assert run_jobs(jobs, at_once=1, console=Console(width=120)) == jobs[:2]
     assert [job.state for job in jobs] == ["stopped", "skipped", "done"]
-    assert "a: stopped on time" in capsys.readouterr().out
+    assert "a: stopped by its time limit" in capsys.readouterr().out
     assert not (tmp_path / "b").exists()
