@@ -1,123 +1,20 @@
-"""dsn-cost: counts against torchvision's own, Tables III and IV, evaluation's rows, and times."""
+"""dsn-cost: tables, grids of schemes, evaluation's rows, times and refusals."""
 
 import json
-import multiprocessing
-import resource
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from rich.console import Console
-from torch import nn
-from torchvision.models import get_model, get_model_weights
 
-from dsn_lightning.backbones.resnet3d import ResNet3D
 from dsn_lightning.commands import cli
 from dsn_lightning.commands.compose import compose_anew
 from dsn_lightning.commands.cost import costs
-from dsn_lightning.commands.cost_tables import ROWS, cost_table
 from dsn_lightning.commands.evaluating import evaluate_trained
 from dsn_lightning.commands.measuring import print_measured
-from dsn_lightning.commands.networks import count_classifier, count_observation
-from dsn_lightning.cost.macs import count_macs, count_parameters
-from dsn_lightning.cost.speed import Speed, measure
 from dsn_lightning.paper import paper_table
 from helpers.synthetic import CLASSES, SyntheticData, composed, fresh
-
-
-@pytest.mark.parametrize(
-    ("model", "shape"),
-    [
-        ("resnet18", (3, 224, 224)),
-        ("mobilenet_v2", (3, 224, 224)),  # convolutions in groups
-        ("vit_b_16", (3, 224, 224)),  # nn.MultiheadAttention
-        ("r3d_18", (3, 16, 112, 112)),
-        ("r2plus1d_18", (3, 16, 112, 112)),
-        ("s3d", (3, 16, 224, 224)),
-        ("swin3d_t", (3, 16, 224, 224)),  # attention in windows
-        ("mvit_v2_s", (3, 16, 224, 224)),  # pooled attention
-    ],
-)
-def test_counts_are_torchvisions(model, shape):
-    with torch.device("meta"):
-        network = get_model(model, weights=None)
-    theirs = next(iter(get_model_weights(model))).meta
-    assert count_macs(network, 1, *shape) / 1e9 == pytest.approx(theirs["_ops"], abs=6e-4)  # given to three places
-    assert count_parameters(network) == theirs["num_params"]
-
-
-class Attention(nn.Module):
-    """torch's own attention of 4 heads over 16 places with 8 features, without any weights."""
-
-    def forward(self, x):
-        return nn.functional.scaled_dot_product_attention(x, x, x)
-
-
-def test_attention_and_recurrence_by_hand():
-    assert count_macs(Attention(), 2, 4, 16, 8) == 2 * 4 * (16 * 16 * 8 + 16 * 16 * 8)
-    assert count_macs(nn.LSTM(8, 8, batch_first=True), 2, 16, 8) == 2 * 16 * 4 * (8 * 8 + 8 * 8)
-
-
-def test_a_counted_network_is_left_as_it_is():
-    network = ResNet3D(2, stem_width=4, widths=(4, 4), blocks=(1, 1)).train()
-    before = {name: value.clone() for name, value in network.state_dict().items()}
-    count_macs(network, 1, 3, 4, 16, 16)
-    assert network.training
-    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
-
-
-def _megabytes() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # the peak, in Linux's kB
-
-
-def _count_large_networks(answer) -> None:
-    layer = nn.Linear(16384, 2048)  # 134 MB
-    before = _megabytes()
-    count_macs(layer, 1, 16384)
-    after_a_layer = _megabytes()
-    cfg = compose_anew("cost", "backbone=r2plus1d_34")  # 254 MB
-    answer.send((after_a_layer - before, _megabytes() - after_a_layer, count_classifier(cfg).parameters))
-
-
-def test_counting_takes_no_memory_for_weights():
-    count_macs(nn.Linear(2, 2), 1, 2)  # what torch imports for it
-    receiver, sender = multiprocessing.Pipe(duplex=False)
-    process = multiprocessing.get_context("fork").Process(target=_count_large_networks, args=(sender,))
-    process.start()
-    sender.close()
-    assert receiver.poll(120), "the child has ended without an answer"
-    layer, classifier, parameters = receiver.recv()
-    process.join()
-    assert parameters > 63e6
-    assert layer < 40
-    assert classifier < 40
-
-
-def test_the_papers_networks():
-    """20.348, 152.36, 1.932 and, of flow, 1.853: torchvision's layers with the mid-widths of IG-65M's checkpoints."""
-    cfg = compose_anew("cost", "backbone=r3d_18")
-    assert count_classifier(cfg).macs / 1e9 == pytest.approx(20.348, abs=1e-3)
-    assert count_observation(cfg, 3).macs / 1e9 == pytest.approx(1.932, abs=1e-3)
-    cfg.dataset.modality = "flow"
-    assert count_observation(cfg, 3).macs / 1e9 == pytest.approx(1.853, abs=1e-3)
-    cfg = compose_anew("cost", "backbone=r2plus1d_34")
-    assert count_classifier(cfg).macs / 1e9 == pytest.approx(152.36, abs=1e-2)
-    assert count_observation(cfg, 3).macs / 1e9 == pytest.approx(1.932, abs=1e-3)  # the middle 8 of 32 frames
-
-
-@pytest.mark.parametrize("number", [3, 4])
-def test_every_row_is_within_half_a_percent_of_the_papers(number):
-    rows = cost_table(number)
-    assert [row.row for row in rows] == list(paper_table(number)) == list(ROWS[number])
-    for row in rows:
-        assert row.clips == paper_table(number)[row.row]["clips"]
-        assert row.gmacs == pytest.approx(row.gmacs_classifier + row.gmacs_observation)
-        assert 0.995 <= row.ratio <= 1.005
-    implied = {row.row: row.paper_sampler_gmacs for row in rows if row.N}
-    assert implied["R(2+1)D & DSN (M = 1)"] == pytest.approx(1.64)
-    assert implied["R3D & DSN (M = 3)"] == pytest.approx(1.9356, abs=1e-4)
 
 
 class Command:
@@ -177,7 +74,7 @@ def test_a_classifier_alone(command, nothing):
     assert [(row["selection"], row["clips"]) for row in found["rows"]] == [("dense", 5), ("uniform", 6)]
 
 
-def test_evaluations_rows_carry_the_same_counts(command, tmp_path):
+def test_rows_of_an_evaluation_have_the_same_counts(command, tmp_path):
     settings = ("M=2", "N=3", "dataset.reading.dense_clips=5")
     cfg = composed(*settings)
     cfg.test.crops = 1
@@ -200,7 +97,7 @@ def test_evaluations_rows_carry_the_same_counts(command, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["table=5"], "table=5: the paper's tables of costs are 3 and 4"),
+        (["table=5"], "table=5: must be 3 or 4, the paper's tables of costs"),
         (["table=3", "M=3"], "table=3: has the paper's own networks and schemes; leave out M=3"),
         (["format=xml"], "format=xml: must be text or json"),
         (["M=[1,0]"], "M=0: must be a whole number of at least 1"),
@@ -218,7 +115,7 @@ def test_evaluations_rows_carry_the_same_counts(command, tmp_path):
         (["backbone.frames_per_clip=5"], "clips of 5 frames are too short"),
     ],
 )
-def test_what_makes_no_sense_gets_one_line(command, arguments, message):
+def test_wrong_arguments_get_one_line(command, arguments, message):
     out, err = command(*arguments, expect=2)
     assert out == ""
     assert err.startswith("dsn-cost: error: ")
@@ -226,58 +123,20 @@ def test_what_makes_no_sense_gets_one_line(command, arguments, message):
     assert message in err
 
 
-def test_share_of_peak_by_hand():
-    """Runs at 2 and 4 GMAC/s between products at 8, 8 and 4: shares of 2/8 and 4/6."""
-    speed = Speed(np.array([2.0, 1.0]), macs=4 * 10**9, clips=3, peaks=np.array([8e9, 8e9, 4e9]))
-    found = speed.summary()
-    assert found["seconds"] == 1.5
-    assert found["clips_per_second"] == 2
-    assert found["gmacs_per_second"] == pytest.approx(4 / 1.5)
-    assert found["peak_gmacs_per_second"] == 8
-    assert found["share_of_peak"] == pytest.approx((2 / 8 + 4 / 6) / 2)
-
-
-class Witness(nn.Module):
-    """Writes down how it is run."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.layer = nn.Linear(64, 64)
-        self.seen: list[tuple[torch.dtype, bool, bool]] = []
-
-    def forward(self, x):
-        out = self.layer(x)
-        self.seen.append((out.dtype, self.training, torch.is_inference_mode_enabled()))
-        return out
-
-
-@pytest.mark.parametrize(("precision", "dtype"), [("32-true", torch.float32), ("bf16-mixed", torch.bfloat16)])
-def test_networks_are_timed_as_they_are_tested(precision, dtype):
-    network = Witness()
-    before = torch.backends.cuda.matmul.fp32_precision
-    speed = measure(network, torch.rand(8, 64), macs=8 * 64 * 64, clips=8, precision=precision, repeats=3, warm_up=1)
-    assert len(speed.seconds) == 3
-    assert len(speed.peaks) == 4
-    assert min(speed.seconds) > 0
-    assert len(network.seen) >= 4
-    assert set(network.seen) == {(dtype, False, True)}
-    assert torch.backends.cuda.matmul.fp32_precision == before
-
-
 def test_times_of_both_networks(command):
     arguments = (*TINY, "measure=true", "repeats=2", "batch_size=2", "N=3", "device=cpu", "format=json")
     found = json.loads(command(*arguments)[0])
     assert [n["network"] for n in found["measured"]["networks"]] == ["classifier", "observation"]
     assert found["measured"]["threads"] == torch.get_num_threads()
-    for own, counted in zip(found["measured"]["networks"], found["networks"], strict=True):
+    for timed, counted in zip(found["measured"]["networks"], found["networks"], strict=True):
         clips = 2 * (counted["N"] or 1)
-        assert own["clips_at_once"] == clips
-        assert own["clips_per_second"] * own["seconds"] == pytest.approx(clips)
-        assert own["gmacs_per_second"] == pytest.approx(counted["gmacs"] * own["clips_per_second"])
-        assert own["share_of_peak"] > 0
+        assert timed["clips_at_once"] == clips
+        assert timed["clips_per_second"] * timed["seconds"] == pytest.approx(clips)
+        assert timed["gmacs_per_second"] == pytest.approx(counted["gmacs"] * timed["clips_per_second"])
+        assert timed["share_of_peak"] > 0
     print_measured(found["measured"], Console(width=110))
     assert "share of peak" in command.capsys.readouterr().out
 
 
-def test_nothing_is_measured_unasked():
+def test_nothing_is_measured_by_default():
     assert costs(compose_anew("cost", *TINY))["measured"] is None

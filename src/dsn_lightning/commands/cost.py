@@ -1,6 +1,7 @@
 """dsn-cost: what networks and videos cost, without weights, memory or videos; and how fast this machine is at it."""
 
 import json
+from dataclasses import asdict
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
@@ -8,10 +9,11 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
-from dsn_lightning.commands.cost_tables import as_json, cost_table, print_table
+from dsn_lightning.commands.compose import compose_anew
 from dsn_lightning.commands.measuring import check_measuring, measured, print_measured
 from dsn_lightning.commands.networks import NetworkCost, as_list, clip_shape, count_classifier, count_observation
 from dsn_lightning.cost.macs import VideoCost
+from dsn_lightning.cost.paper_tables import NUM_CLASSES, OBSERVATION, TableRow, cost_table, print_table, rows_of
 from dsn_lightning.errors import UsageError
 
 _OF_A_TABLE = ("table", "format")
@@ -22,9 +24,9 @@ def cost(cfg: DictConfig) -> None:
     _check(cfg)
     console = Console(width=max(Console().width, 110))  # tables stay whole in files and narrow windows
     if cfg.table is not None:
-        rows = cost_table(cfg.table)
+        rows = paper_rows(cfg.table)
         if cfg.format == "json":
-            print(json.dumps(as_json(rows), indent=2))
+            print(json.dumps([asdict(row) for row in rows], indent=2))
         else:
             print_table(cfg.table, rows, console)
         return
@@ -35,6 +37,23 @@ def cost(cfg: DictConfig) -> None:
     print_costs(found, console)
     if found["measured"] is not None:
         print_measured(found["measured"], console)
+
+
+def paper_rows(number: int) -> list[TableRow]:
+    """Return the rows of the paper's Table III or IV, with the networks of ``conf/`` counted.
+
+    Raises:
+        UsageError: the paper has no such table of costs.
+    """
+    classifiers, samplers = {}, {}
+    for row in rows_of(number).values():
+        cfg = compose_anew("cost", f"backbone={row.backbone}", f"observation={OBSERVATION}")
+        cfg.num_classes = NUM_CLASSES[number]
+        if row.backbone not in classifiers:
+            classifiers[row.backbone] = count_classifier(cfg).macs
+        if row.N is not None and (row.backbone, row.N) not in samplers:
+            samplers[row.backbone, row.N] = count_observation(cfg, row.N).macs
+    return cost_table(number, classifiers=classifiers, samplers=samplers)
 
 
 def _check(cfg: DictConfig) -> None:

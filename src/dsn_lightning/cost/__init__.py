@@ -1,1 +1,1 @@
-"""What networks and videos cost: multiply-adds, and seconds on this machine."""
+"""The cost of networks and videos: multiply-adds, and seconds on this machine."""

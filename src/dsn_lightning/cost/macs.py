@@ -1,8 +1,8 @@
-"""What a network and a video cost: multiply-adds, counted on meta tensors, without weights or memory.
+"""The cost of networks and videos in multiply-adds, counted on meta tensors, without memory for weights.
 
-Counted are convolutions, matrix products and attention (with all that is made of them: linear layers, LSTMs), as by
-torch's `FlopCounterMode`. Left out are norms, activations, pooling, additions, and reading the frames, as in
-the figures that papers and torchvision give; they take time all the same, see `speed`.
+Convolutions, matrix products and attention count, and so do the layers made of them, such as linear layers and LSTMs
+(torch's `FlopCounterMode`). Norms, activations, pooling, additions and reading the frames do not, as in the figures of
+papers and of torchvision. They take time all the same; see `dsn_lightning.cost.speed`.
 """
 
 import copy
@@ -14,11 +14,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 
 def count_macs(network: nn.Module, *input_shape: int) -> int:
-    """Return the multiply-adds of one forward pass in testing, what the paper calls FLOPs.
+    """Return the multiply-adds of one forward pass in eval mode, which the paper calls FLOPs.
 
     Args:
-        network: any module of one tensor, on any device, meta included; it is left as it is.
-        *input_shape: of that tensor, batch included.
+        network: module that takes one tensor, on any device, meta included; it is not changed.
+        *input_shape: shape of this tensor, batch included.
 
     >>> count_macs(nn.Linear(3, 2), 1, 3)
     6
@@ -27,14 +27,14 @@ def count_macs(network: nn.Module, *input_shape: int) -> int:
         id(p): nn.Parameter(torch.empty_like(p, device="meta"), p.requires_grad) for p in network.parameters()
     }
     weightless |= {id(b): torch.empty_like(b, device="meta") for b in network.buffers()}
-    shadow = copy.deepcopy(network, weightless).eval()  # what is in the memo is taken from there, not copied
+    shadow = copy.deepcopy(network, weightless).eval()  # tensors in the memo replace those of the network
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         shadow(torch.empty(*input_shape, device="meta"))
     return counter.get_total_flops() // 2
 
 
 def count_parameters(network: nn.Module) -> int:
-    """Return how many weights there are, frozen ones included; those that are shared count once.
+    """Return the number of weights, frozen ones included; shared weights count once.
 
     >>> count_parameters(nn.Linear(3, 2))
     8
@@ -43,13 +43,12 @@ def count_parameters(network: nn.Module) -> int:
 
 
 def macs_per_clip(network: nn.Module, clip: tuple[int, ...], *, clips_per_section: int | None = None) -> float:
-    """Return the multiply-adds that one clip costs.
+    """Return the multiply-adds of one clip.
 
     Args:
-        network: a classifier of clips (B, C, T, H, W), or an observation network of sections (B, N, C, T, H, W).
+        network: classifier of clips (B, C, T, H, W), or observation network of sections (B, N, C, T, H, W).
         clip: (C, T, H, W).
-        clips_per_section: N of an observation network, whose head is shared out among the N clips; None for a
-            classifier.
+        clips_per_section: N of an observation network, whose cost is divided by N; None for a classifier.
     """
     if clips_per_section is None:
         return count_macs(network, 1, *clip)
@@ -58,7 +57,7 @@ def macs_per_clip(network: nn.Module, clip: tuple[int, ...], *, clips_per_sectio
 
 @dataclass(frozen=True)
 class VideoCost:
-    """Multiply-adds of one video, in 10^9, by network.
+    """Multiply-adds of one video in each network, in 10^9.
 
     >>> VideoCost.of(clips=6, classifier=20.35e9, candidates=18, observation=1.93e9)
     VideoCost(classifier=122.1, observation=34.74)
@@ -72,14 +71,14 @@ class VideoCost:
         """Return ``clips * classifier + candidates * observation``.
 
         Args:
-            clips: clips that are classified; M where one of each section is kept.
-            classifier: multiply-adds of a clip.
-            candidates: clips that a sampler looks at, M * N; 0 without one.
-            observation: multiply-adds of a clip for the sampler.
+            clips: clips that are classified; M where one clip per section is kept.
+            classifier: multiply-adds of a clip in the classifier.
+            candidates: clips that the sampler looks at, M * N; 0 without a sampler.
+            observation: multiply-adds of a clip in the sampler.
         """
         return cls(clips * classifier / 1e9, candidates * observation / 1e9)
 
     @property
     def total(self) -> float:
-        """Both networks together."""
+        """Sum over both networks."""
         return self.classifier + self.observation

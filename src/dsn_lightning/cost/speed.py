@@ -1,4 +1,4 @@
-"""How fast a network runs on this machine, beside the fastest that the machine multiplies matrices."""
+"""Speed of a network on this machine, relative to the machine's speed for large matrix products."""
 
 import platform
 import time
@@ -13,24 +13,24 @@ import torch
 from torch import nn
 
 PRECISIONS = {"32-true": torch.float32, "bf16-mixed": torch.bfloat16}
-"""Lightning's names of what can be measured, and the numbers that are multiplied."""
+"""Lightning's names of precisions -> type of the numbers that are multiplied."""
 
 _SIDE = {"cpu": 2048, "cuda": 8192}
-"""Rows and columns of the matrices whose product is the peak."""
+"""Rows and columns of the largest matrices whose product is timed."""
 
-_LONG = 0.1
-"""Seconds; where smaller matrices take longer, they are used."""
+_LONG_ENOUGH = 0.1
+"""Seconds: smaller matrices do if their product takes longer than this."""
 
 
 @dataclass(frozen=True)
 class Speed:
-    """What `measure` found; runs and matrix products were timed in turns.
+    """Times of runs and of matrix products, measured in alternation.
 
     Attributes:
         seconds: of each run.
         macs: multiply-adds of a run.
         clips: clips in a run.
-        peaks: multiply-adds a second of matrix products, before the first run, between the runs, and after the last.
+        peaks: multiply-adds per second of matrix products: before the first run, between the runs, after the last.
     """
 
     seconds: np.ndarray
@@ -39,10 +39,10 @@ class Speed:
     peaks: np.ndarray
 
     def summary(self) -> dict[str, float | list[float]]:
-        """Return medians over the runs, and quartiles of what varies.
+        """Return medians over the runs, and quartiles of the times and of the shares of peak.
 
-        The share of peak compares each run with the matrix products just before and after it, so that what else the
-        machine does in the meantime slows both.
+        The share of peak compares each run with the matrix products just before and after it, since other work on the
+        machine slows both.
         """
         shares = self.macs / self.seconds / ((self.peaks[:-1] + self.peaks[1:]) / 2)
         seconds = float(np.median(self.seconds))
@@ -67,16 +67,16 @@ def measure(
     repeats: int = 10,
     warm_up: int = 2,
 ) -> Speed:
-    """Time forward passes in testing, without gradients, as `dsn-evaluate` runs them.
+    """Time forward passes in eval mode and without gradients, as `dsn-evaluate` makes them.
 
     Args:
-        network: on the device of ``batch``; is left in eval mode.
+        network: on the device of ``batch``; it stays in eval mode.
         batch: its input.
         macs: multiply-adds of a pass.
         clips: clips in ``batch``.
         precision: one of `PRECISIONS`.
         repeats: timed passes.
-        warm_up: passes before them, which choose algorithms and take memory.
+        warm_up: passes before these, which choose algorithms and allocate memory.
     """
     network.eval()
     kind = batch.device.type
@@ -88,13 +88,13 @@ def measure(
 
     seconds, peaks = [], []
     before = torch.backends.cuda.matmul.fp32_precision
-    torch.backends.cuda.matmul.fp32_precision = _tf32_of_convolutions()
+    torch.backends.cuda.matmul.fp32_precision = _precision_of_convolutions()
     try:
         for _ in range(warm_up):
             run()
         product, macs_of_product = _matrix_product(batch.device, PRECISIONS[precision])
         product()
-        times = max(1, round(_seconds(run, kind) / _seconds(product, kind)))  # looks at the machine as long as a run
+        times = max(1, round(_seconds(run, kind) / _seconds(product, kind)))  # lasts about as long as a run
 
         def peak() -> float:
             return times * macs_of_product / _seconds(product, kind, times)
@@ -108,8 +108,8 @@ def measure(
     return Speed(np.array(seconds), macs, clips, np.array(peaks))
 
 
-def _tf32_of_convolutions() -> str:
-    """On GPUs, matrices and convolutions are to be multiplied alike; torch's default is TF32 for the latter alone."""
+def _precision_of_convolutions() -> str:
+    """Return the precision of convolutions on GPUs, which matrix products get, too; by default only they use TF32."""
     precision: str = torch.backends.cudnn.conv.fp32_precision  # type: ignore[attr-defined]
     return precision
 
@@ -120,7 +120,7 @@ def _matrix_product(device: torch.device, dtype: torch.dtype) -> tuple[Callable[
         a, b = (torch.rand(side, side, device=device).to(dtype) for _ in range(2))
         product = partial(torch.mm, a, b, out=torch.empty(side, side, device=device, dtype=dtype))
         product()
-        if side == largest or _seconds(product, device.type) > _LONG:  # numbers that the processor does not know
+        if side == largest or _seconds(product, device.type) > _LONG_ENOUGH:  # a type that the processor emulates
             return product, side**3
         side *= 2
 
@@ -137,12 +137,12 @@ def _seconds(work: Callable[[], object], kind: str, times: int = 1) -> float:
 
 
 def device_name(device: torch.device) -> str:
-    """Return what the maker calls it."""
+    """Return the vendor's name of the device."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_name()
 
 
 def cpu_name() -> str:
-    """Return the processor's name, as far as the system knows it."""
+    """Return the name of the processor, as the operating system knows it."""
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
     return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
