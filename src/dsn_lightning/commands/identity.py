@@ -35,6 +35,7 @@ def training_digest(cfg: DictConfig, known: Known | None = None) -> str:
         content |= {"N": resolved["N"], "schedule": resolved["schedule"]}
         if cfg.algorithm.get("train_sampler", True):
             content |= {part: resolved[part] for part in ("gamma", "estimator", "observation")}
+            content["observation"].pop("clip_classifier", None)  # what it is trained to, `checkpoint` says
             content["observation"]["checkpoint"] = _start(cfg, "observation.checkpoint", known or {})
         else:  # what is the sampler's alone is never used
             module = content["algorithm"]["module"]

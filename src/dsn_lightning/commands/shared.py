@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
-from hydra.errors import MissingConfigException
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from dsn_lightning.commands.compose import compose_anew
@@ -64,14 +63,13 @@ def configuration(cfg: DictConfig, role: str) -> DictConfig:
         own.algorithm = groups.algorithm
         own.algorithm.consensus = cfg.algorithm.consensus
         if role != "baseline":
-            if "trunk" not in cfg.observation.network:
+            clip_classifier = cfg.observation.get("clip_classifier")
+            if clip_classifier is None:
                 raise UsageError(
-                    f"observation={cfg.observation.name}: has no trunk that could be trained as a classifier; "
-                    "give PATHs in place of auto"
+                    f"observation={cfg.observation.name}: has no clip_classifier to train; give PATHs in place of auto"
                 )
-            own.backbone.name = cfg.observation.as_classifier  # it sees the same clips
-            trunk = {k: v for k, v in cfg.observation.network.trunk.items() if k != "num_classes"}
-            own.backbone.network = {**_backbone_network(cfg), **trunk}
+            own.backbone.name = clip_classifier.name  # it sees the same clips
+            own.backbone.network = {k: v for k, v in clip_classifier.network.items() if k != "num_classes"}
             own.backbone.weights_from = cfg.observation.get("weights_from", {})
             own.weights = observation_weights(cfg)
         own.classifier.checkpoint = own.observation.checkpoint = own.test.baseline = own.test.max_response = None
@@ -79,20 +77,6 @@ def configuration(cfg: DictConfig, role: str) -> DictConfig:
         own.trainer.max_time = None  # of the run itself; what is shared is trained to its end
     own.run_dir = str((Path(cfg.shared.folder) / folder_name(own, digest(what_matters(own)))).absolute())
     return own
-
-
-def _backbone_network(cfg: DictConfig) -> dict[str, Any]:
-    """Return how the observation network's trunk is built as a backbone: ``backbone=NAME`` is the same training.
-
-    Empty where no file in ``conf/backbone`` has that name.
-    """
-    try:
-        alone = compose_anew("train", "algorithm=baseline", f"backbone={cfg.observation.as_classifier}", "run_dir=none")
-    except MissingConfigException:
-        return {}
-    alone.observation = cfg.observation  # whose number of frames it may refer to
-    network: Any = OmegaConf.to_container(alone, resolve=True)
-    return dict(network["backbone"]["network"])
 
 
 def folder_name(cfg: DictConfig, digest: str) -> str:
