@@ -1,4 +1,4 @@
-"""Learning rates as pure functions of the epoch, so that a resumed run needs no scheduler state."""
+"""Learning rates as pure functions of the epoch, so a resumed run needs no scheduler state."""
 
 import bisect
 import itertools
@@ -11,12 +11,12 @@ from dsn_lightning.errors import UsageError
 
 
 class Schedule(Protocol):
-    """A training's length and the factor that its base learning rates are multiplied with."""
+    """Length of a training, and the factor of its learning rates."""
 
     max_epochs: int
 
     def factor(self, epoch: float) -> float:
-        """Return the factor at ``epoch``, a fraction inside an epoch: 2.5 is the middle of the third one."""
+        """Return the factor at a possibly fractional ``epoch``; 2.5 is the middle of the third epoch."""
 
 
 def _warm_up(epoch: float, warmup_epochs: float) -> float:
@@ -25,26 +25,26 @@ def _warm_up(epoch: float, warmup_epochs: float) -> float:
 
 def _check_warm_up(warmup_epochs: float) -> None:
     if warmup_epochs < 0:
-        raise UsageError(f"schedule.rule.warmup_epochs={warmup_epochs}: must be at least 0")
+        raise UsageError(f"warmup_epochs={warmup_epochs}: must be at least 0")
 
 
 @dataclass(frozen=True)
 class MultiStep:
-    """Multiply by ``decay`` at each milestone, after a linear warm-up; both begin at ``start_epoch``.
+    """Multiplies the learning rate by ``decay`` at each milestone, after a linear warm-up.
 
     Sec. V-B: R3D-18 at 45 and 60 of 70 epochs, R(2+1)D-34 at 90 and 110 of 120.
 
     Args:
         max_epochs: length of the training.
         milestones: epochs, in increasing order.
-        decay: factor of each.
-        warmup_epochs: length of the warm-up, in this training's epochs.
-        start_epoch: where both begin.
-        of: length of a training in which the milestones stand where they are given; in any other they are scaled to
-            its length, so that a shortened run has the same steps. None takes them as they are.
+        decay: factor at each milestone.
+        warmup_epochs: length of the warm-up, in epochs of this training.
+        start_epoch: where the warm-up and the count of the milestones start.
+        of: length of the training that the milestones are given for; they are scaled to the length of this training,
+            so a shortened run makes the same steps. None does not scale them.
 
     Raises:
-        UsageError: the milestones do not increase, or one lies outside such a training.
+        UsageError: the milestones do not increase or are not between 0 and ``of``, or ``warmup_epochs`` is negative.
 
     >>> [round(MultiStep(70, milestones=(45, 60)).factor(e), 3) for e in (0, 44.9, 45, 60)]
     [1.0, 1.0, 0.1, 0.01]
@@ -61,17 +61,17 @@ class MultiStep:
 
     def __post_init__(self) -> None:
         _check_warm_up(self.warmup_epochs)
-        given = list(self.milestones)
-        if any(later <= earlier for earlier, later in itertools.pairwise(given)):
-            raise UsageError(f"schedule.rule.milestones={given}: must increase")
-        if self.of is not None and any(not 0 <= milestone <= self.of for milestone in given):
+        milestones = list(self.milestones)
+        if any(later <= earlier for earlier, later in itertools.pairwise(milestones)):
+            raise UsageError(f"milestones={milestones}: must increase")
+        if self.of is not None and any(not 0 <= milestone <= self.of for milestone in milestones):
             raise UsageError(
-                f"schedule.rule.milestones={given}: must lie between 0 and schedule.rule.of={self.of}, the length of "
-                "the run that they are given for"
+                f"milestones={milestones}: must be between 0 and of={self.of}, the length of the run that they are "
+                "given for"
             )
 
     def steps(self) -> list[float]:
-        """Return the epochs at which the factor falls."""
+        """Return the epochs at which the factor decreases."""
         scale = 1.0 if self.of is None else (self.max_epochs - self.start_epoch) / self.of
         return [self.start_epoch + milestone * scale for milestone in self.milestones]
 
@@ -85,7 +85,16 @@ class MultiStep:
 
 @dataclass(frozen=True)
 class Cosine:
-    """Fall from 1 to ``final`` along half a cosine, after a linear warm-up; both begin at ``start_epoch``.
+    """Decreases the factor from 1 to ``final`` along half a cosine, times a linear warm-up.
+
+    Args:
+        max_epochs: length of the training.
+        warmup_epochs: length of the warm-up, in epochs.
+        final: factor at the end.
+        start_epoch: where the cosine and the warm-up start.
+
+    Raises:
+        UsageError: ``warmup_epochs`` is negative.
 
     >>> round(Cosine(10).factor(5), 3)
     0.5
@@ -107,6 +116,6 @@ class Cosine:
         """Return the factor at ``epoch``."""
         epoch = max(0.0, epoch - self.start_epoch)
         length = self.max_epochs - self.start_epoch
-        progress = min(1.0, epoch / length) if length else 0.0  # a sampler that the whole training only warms up for
+        progress = min(1.0, epoch / length) if length else 0.0  # 0 if the sampler never trains
         cosine = self.final + (1 - self.final) * (1 + math.cos(math.pi * progress)) / 2
         return _warm_up(epoch, self.warmup_epochs) * cosine

@@ -1,7 +1,7 @@
-"""Random numbers addressed by what they are for, not by when they are drawn.
+"""Stateless random numbers: they depend on a key, not on the order in which they are drawn.
 
-A generator made from ``(seed, epoch, video, section, purpose)`` gives the same numbers whatever the number of
-loader workers, processes or restarts.
+A generator for the key ``(seed, epoch, video, purpose)`` gives the same numbers for any number of loader workers,
+processes and restarts.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def stateless_rng(*key: int | str) -> np.random.Generator:
-    """Return a generator that depends on ``key`` alone.
+    """Return a generator that depends only on ``key``.
 
     >>> a, b = stateless_rng(0, 3, "video_7", "jitter"), stateless_rng(0, 3, "video_7", "jitter")
     >>> bool(a.random() == b.random())
@@ -26,7 +26,7 @@ def stateless_rng(*key: int | str) -> np.random.Generator:
 
 
 def stateless_seed(*key: int | str) -> int:
-    """Return a seed for `torch.manual_seed` that depends on ``key`` alone.
+    """Return a seed for `torch.manual_seed` that depends only on ``key``.
 
     >>> stateless_seed(0, "dropout") == stateless_seed(0, "dropout") != stateless_seed(1, "dropout")
     True
@@ -37,9 +37,9 @@ def stateless_seed(*key: int | str) -> int:
 def stateless_uniforms(video_ids: Sequence[str], num_sections: int, *, seed: int, epoch: int, purpose: str) -> "Tensor":
     """Return one number in [0, 1) for each section of each video, float64 (B, M).
 
-    Section m's number does not depend on ``num_sections``, so a sweep over M shares its draws.
+    The number of section m does not depend on ``num_sections``, so the jobs of a sweep over M share their draws.
     """
-    import torch  # here, so that commands which only look at videos start quickly
+    import torch  # here, so commands that only read videos start quickly
 
     rows = [stateless_rng(seed, epoch, video, purpose).random(num_sections) for video in video_ids]
     return torch.from_numpy(np.stack(rows))

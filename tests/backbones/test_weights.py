@@ -78,16 +78,20 @@ LAST = "features.18.0.weight"
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        (lambda s: without(LAST, s), r"lacks features\.18\.0\.weight$"),
-        (lambda s: s | {"features.19.weight": torch.ones(1)}, r"has besides features\.19\.weight$"),
-        (lambda s: s | {LAST: s[LAST][:, :8]},
-         r"in another shape features\.18\.0\.weight \(\(1280, 8, 1, 1\), wanted is \(1280, 320, 1, 1\)\)$"),
-        (lambda s: models.resnet18(weights=None).state_dict(),
-         r"lacks features.* and \d+ more; has besides conv1\.weight"),
-        (lambda s: {}, "holds no weights"),
-        (lambda s: {"a": 1}, "holds no weights"),
+        (lambda s: without(LAST, s), r"missing keys: features\.18\.0\.weight$"),
+        (lambda s: s | {"features.19.weight": torch.ones(1)}, r"unexpected keys: features\.19\.weight$"),
+        (
+            lambda s: s | {LAST: s[LAST][:, :8]},
+            r"wrong shapes: features\.18\.0\.weight \(expected \(1280, 320, 1, 1\), got \(1280, 8, 1, 1\)\)$",
+        ),
+        (
+            lambda s: models.resnet18(weights=None).state_dict(),
+            r"missing keys: features.* and \d+ more; unexpected keys: conv1\.weight",
+        ),
+        (lambda s: {}, "contains no weights"),
+        (lambda s: {"a": 1}, "contains no weights"),
     ],
-)  # fmt: skip
+)
 def test_what_does_not_fit_names_the_keys(source, change, complaint):
     network = mobilenet()
     before = {name: value.clone() for name, value in network.state_dict().items()}
@@ -115,11 +119,15 @@ def test_damaged_files_and_code_are_refused(source, tmp_path, monkeypatch):
     save_file({"w": torch.ones(500)}, "whole.safetensors")
     Path("half.safetensors").write_bytes(Path("whole.safetensors").read_bytes()[:300])
     for name, complaint in {
-        "half.pt": "cannot be read as weights|is damaged", "empty.pt": "cannot be read as weights",
-        "junk.pt": "cannot be read as weights", "code.pt": "code, perhaps", "hidden.pt": "code, perhaps",
-        "list.pt": "holds a list",
-        "half.safetensors": "cannot be read as weights", "none.pt": "no such file",
-    }.items():  # fmt: skip
+        "half.pt": "cannot be read as weights|is damaged",
+        "empty.pt": "cannot be read as weights",
+        "junk.pt": "cannot be read as weights",
+        "code.pt": "perhaps code",
+        "hidden.pt": "perhaps code",
+        "list.pt": "expected weights by name, got a list",
+        "half.safetensors": "cannot be read as weights",
+        "none.pt": "no such file",
+    }.items():
         with pytest.raises(WeightsError, match=complaint) as caught:
             read_weights(Path(name))
         assert "\n" not in str(caught.value)
@@ -166,7 +174,9 @@ def test_a_runs_classifier_becomes_another_runs_trunk(tmp_path):
     target = instantiate(composed().observation.network)
     pretrained.take_weights(target.trunk, str(trained.path), {}, key="observation.weights")
     assert same(target.trunk, trained.recognizer.classifier.state_dict(), "")
-    with pytest.raises(UsageError, match=r"^weights=.*: holds a r2d_tiny, which does not fit this network: lacks stem"):
+    with pytest.raises(
+        UsageError, match=r"^weights=.*: holds a r2d_tiny, which does not fit this network: missing keys: stem"
+    ):
         pretrained.take_weights(
             instantiate(composed().backbone.network, num_classes=2), str(trained.path), {}, key="weights"
         )
@@ -242,12 +252,12 @@ def test_a_mutated_checkpoint_is_refused_with_one_line(change, tmp_path):
             save_checkpoint(trained.recognizer, other, trained.path)
             content, complaint = (
                 torch.load(trained.path, weights_only=True),
-                "does not fit this network: lacks classifier.conv1",
+                "does not fit this network: missing keys: classifier.conv1",
             )
         case "record":
             content["dsn_lightning"], complaint = {"config": {}, "classes": []}, "not a checkpoint of dsn-train"
         case "code":
-            content["state_dict"], complaint = Code(), "code, perhaps"
+            content["state_dict"], complaint = Code(), "perhaps code"
         case "half":
             complaint = "cannot be read as weights|is damaged"
     torch.save(content, trained.path)
@@ -326,8 +336,10 @@ def test_densenets_files_have_names_of_their_own():
     assert in_files.keys() != theirs.keys()
     network = TorchvisionNetwork(4, model="densenet121")
     load_into(network, in_files)
-    assert torch.equal(network.model.features.denseblock1.denselayer1.conv1.weight,
-                       theirs["features.denseblock1.denselayer1.conv1.weight"])  # fmt: skip
+    assert torch.equal(
+        network.model.features.denseblock1.denselayer1.conv1.weight,
+        theirs["features.denseblock1.denselayer1.conv1.weight"],
+    )
 
 
 def test_the_samplers_weights_follow_the_classifiers_where_they_are_of_one_kind():
@@ -341,10 +353,18 @@ def test_the_samplers_weights_follow_the_classifiers_where_they_are_of_one_kind(
 
 def test_the_command_line_says_it_in_one_line(needle_root, tmp_path):
     (tmp_path / "code.pt").write_bytes(pickle.dumps(Code()))
-    done = call("dsn-train", f"dataset.root={needle_root}", *NEEDLE, "weights=code.pt", "progress=false",
-                "hydra.run.dir=run", cwd=tmp_path, expect=2)  # fmt: skip
+    done = call(
+        "dsn-train",
+        f"dataset.root={needle_root}",
+        *NEEDLE,
+        "weights=code.pt",
+        "progress=false",
+        "hydra.run.dir=run",
+        cwd=tmp_path,
+        expect=2,
+    )
     *_, last = done.stderr.strip().split("\n")
-    assert last.startswith("dsn-train: error: weights=code.pt: holds more than weights (code, perhaps)")
+    assert last.startswith("dsn-train: error: weights=code.pt: contains more than weights (perhaps code)")
     assert "Traceback" not in done.stderr
     assert "Warning" not in done.stderr
     assert not (tmp_path / "ran").exists()

@@ -1,4 +1,4 @@
-"""How recognisers are trained: the paper's Algorithm 1 (`DSN`) and the classifier alone (`Baseline`)."""
+"""Training of recognisers: the paper's Algorithm 1 (`DSN`) and the classifier alone (`Baseline`)."""
 
 from dsn_lightning.algorithms.baseline import Baseline
 from dsn_lightning.algorithms.dsn import DSN

@@ -1,23 +1,24 @@
-"""The clip classifier alone: what DSN is held against, and what max-response sampling ranks clips with."""
+"""The clip classifier alone: the baseline of DSN, and the network that max-response sampling ranks clips with."""
 
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from dsn_lightning.algorithms.dsn import Consensus, consensus_log_probabilities, video_cross_entropy
 from dsn_lightning.algorithms.recognizer import MakeOptimizer, Recognizer
+from dsn_lightning.backbones.clip_network import ClipNetwork
 
 
 class Baseline(Recognizer):
-    """Trains a classifier on one clip of each section; with M > 1 the clips' scores are averaged, as TSN does.
+    """Trains a classifier on one clip per section; with M > 1 the clips' scores are averaged, as in TSN.
 
-    In training the clip is drawn from its section, in testing it is the section's middle: random and uniform
+    A training clip is drawn at random from its section, a test clip is the section's middle: random and uniform
     sampling (Sec. V-C). Batches have N = 1.
 
     Args:
         classifier: normalised clips (B, C, T, H, W) -> logits (B, J).
-        optimizer: makes the optimiser from the classifier's parameter groups.
+        optimizer: makes an optimiser from the classifier's parameter groups.
         consensus: see `dsn_lightning.algorithms.dsn.consensus_log_probabilities`.
         **shared: arguments of `Recognizer`.
     """
@@ -26,7 +27,7 @@ class Baseline(Recognizer):
 
     def __init__(
         self,
-        classifier: nn.Module,
+        classifier: ClipNetwork,
         *,
         optimizer: MakeOptimizer,
         consensus: Consensus = "probabilities",
@@ -42,7 +43,7 @@ class Baseline(Recognizer):
         return self.make_optimizer(self.parameter_groups("classifier"))
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> None:
-        """One SGD step on the video-level cross-entropy (Eq. 5)."""
+        """Make one SGD step on the video-level cross-entropy (Eq. 5)."""
         loss = video_cross_entropy(self.predict(batch), batch["targets"])
         self.update(self.optimizer_list()[0], loss, batch_idx, name="classifier")
 

@@ -1,41 +1,44 @@
-"""Dynamic Sampling Networks: the paper's equations and Algorithm 1, in its order.
+"""Dynamic Sampling Networks: the paper's equations and Algorithm 1, in the paper's order.
 
 See *Dynamic Sampling Networks for Efficient Action Recognition in Videos* by Zheng, Liu, Lu and Wang. A video is cut
-into M sections of N clips; the observation network (theta) gives a policy over a section's clips (Eq. 3), one clip a
-section is kept, and the classifier (phi) sees only the kept ones (Eq. 4).
+into M sections of N clips. The observation network (theta) gives a policy over the clips of a section (Eq. 3). One clip
+per section is kept, and the classifier (phi) sees only the kept clips (Eq. 4).
+
+Eq. 3 is in `dsn_lightning.observations`, Eq. 8 and Eq. 11 are in `dsn_lightning.estimators`.
 
 Shapes: B videos, M sections, N clips a section, C channels, T frames, H W pixels, J classes.
 """
 
 import math
-from collections.abc import Callable
 from functools import partial
 from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from dsn_lightning.algorithms.policy_monitor import PolicyMonitor
 from dsn_lightning.algorithms.recognizer import MakeOptimizer, Recognizer, evaluating
-from dsn_lightning.estimators.estimate import Estimate, sample_actions
+from dsn_lightning.backbones.clip_network import ClipNetwork
+from dsn_lightning.estimators.estimate import Estimator, sample_actions
 from dsn_lightning.estimators.greedy_baseline import reinforce_with_greedy_baseline
+from dsn_lightning.observations.observation_network import ObservationNetwork
 from dsn_lightning.schedules import Schedule
 
 Consensus = Literal["probabilities", "logits"]
 
 
 def keep(clips: Tensor, action: Tensor) -> Tensor:
-    """G: of clips (B, M, N, ...) the one that the action (B, M) keeps in each section: (B, M, ...) (Eq. 1)."""
+    """G: the clip that the action (B, M) keeps in each section of clips (B, M, N, ...): (B, M, ...) (Eq. 1)."""
     index = action.reshape(*action.shape, *[1] * (clips.dim() - 2)).expand(*action.shape, 1, *clips.shape[3:])
     return clips.gather(2, index).squeeze(2)
 
 
 def consensus_log_probabilities(logits: Tensor, *, consensus: Consensus = "probabilities") -> Tensor:
-    """log H: a video's class scores from those of its kept clips (Eq. 4).
+    """log H: log-probabilities of a video's classes from the logits of its kept clips (Eq. 4).
 
     Args:
         logits: classifier output for each kept clip, (..., M, J).
-        consensus: ``probabilities`` averages the clips' probabilities, ``logits`` their logits.
+        consensus: ``probabilities`` averages the clips' probabilities; ``logits`` averages their logits.
 
     >>> clips = torch.tensor([[[0.8, 0.2], [0.4, 0.6]]]).log()
     >>> consensus_log_probabilities(clips).exp()
@@ -47,14 +50,17 @@ def consensus_log_probabilities(logits: Tensor, *, consensus: Consensus = "proba
 
 
 def video_cross_entropy(log_probabilities: Tensor, targets: Tensor) -> Tensor:
-    """Cross-entropy of log H (B, J) with targets (B, J) of sum 1 (Eq. 5; its sign is minus, lambda is weight decay)."""
+    """Cross-entropy of log H (B, J) with targets (B, J) that sum to 1 (Eq. 5).
+
+    The paper's Eq. 5 lacks the minus sign. Its lambda is the optimiser's weight decay.
+    """
     return -(targets * log_probabilities).sum(-1).mean()
 
 
 def clip_reward(logits: Tensor, targets: Tensor, *, gamma: float) -> Tensor:
-    """R(A): the true class's score if the clip's own top-1 is right, else -gamma (Eq. 6).
+    """R(A): the probability of the true class if the clip's top-1 is right, else -gamma (Eq. 6).
 
-    With several labels a clip is right when its top-1 is one of them, and that class's score counts.
+    With several labels, a clip is right if its top-1 is one of them; the reward is the probability of that class.
 
     Args:
         logits: classifier output for single clips, (..., J).
@@ -71,32 +77,32 @@ def clip_reward(logits: Tensor, targets: Tensor, *, gamma: float) -> Tensor:
 
 
 class DSN(Recognizer):
-    """Algorithm 1 in manual optimisation: a classifier step, then a sampler step, on each batch.
+    """Algorithm 1: a classifier step, then a sampler step, on each batch.
 
     Args:
         classifier: phi, normalised clips (B, C, T, H, W) -> logits (B, J).
         observation: theta, normalised section clips (..., N, C, T, H, W) -> policy logits (..., N) (Eq. 3).
         sampler_optimizer: makes theta's optimiser from its parameter groups.
-        classifier_optimizer: makes phi's; None fixes the classifier, bit for bit (the paper's DSN-f).
-        sampler_schedule: of theta's learning rate; None takes phi's.
-        estimator: of the policy gradient; see `dsn_lightning.estimators.estimate`.
-        gamma: the penalty of Eq. 6, >= 0.
+        classifier_optimizer: makes phi's optimiser; None keeps the classifier fixed, bit for bit (the paper's DSN-f).
+        sampler_schedule: of theta's learning rate; None takes the classifier's schedule.
+        estimator: of the policy gradient.
+        gamma: penalty of Eq. 6, >= 0.
         consensus: see `consensus_log_probabilities`.
-        warmup_epochs: epochs in which the classifier alone learns, from clips drawn evenly ("pre-training the
+        warmup_epochs: first epochs, in which only the classifier learns, from uniformly drawn clips ("pre-training the
             classification module before the optimization of the sampling module", Sec. IV-A).
-        exploration: weight of the policy's entropy in the sampler's objective; the paper has none.
+        exploration: weight of the policy's entropy in the sampler's objective; 0 in the paper.
         **shared: arguments of `Recognizer`.
     """
 
     def __init__(
         self,
-        classifier: nn.Module,
-        observation: nn.Module,
+        classifier: ClipNetwork,
+        observation: ObservationNetwork,
         *,
         sampler_optimizer: MakeOptimizer,
         classifier_optimizer: MakeOptimizer | None,
         sampler_schedule: Schedule | None = None,
-        estimator: Callable[..., Estimate] = reinforce_with_greedy_baseline,
+        estimator: Estimator = reinforce_with_greedy_baseline,
         gamma: float,
         consensus: Consensus = "probabilities",
         warmup_epochs: int = 0,
@@ -125,14 +131,14 @@ class DSN(Recognizer):
         return optimizers
 
     def train(self, mode: bool = True) -> "DSN":
-        """Set the training mode; a fixed classifier stays in eval mode, batch-norm's running statistics included."""
+        """Set the training mode; a fixed classifier stays in eval mode, so its batch statistics stay fixed, too."""
         super().train(mode)
         if self.make_classifier_optimizer is None:
             self.classifier.eval()
         return self
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> None:
-        """Algorithm 1, lines 4-15, for one batch of section clips (B, M, N, C, T, H, W)."""
+        """Run lines 4 to 15 of Algorithm 1 on one batch of section clips (B, M, N, C, T, H, W)."""
         clips, targets = batch["clips"], batch["targets"]  # line 4
         sampler, *classifier = self.optimizer_list()
         warming_up = self.current_epoch < self.warmup_epochs
@@ -147,7 +153,7 @@ class DSN(Recognizer):
             self.update(classifier[0], loss, batch_idx, name="classifier")  # line 8
         if warming_up:
             return
-        estimate = self.estimator(  # lines 12, 13; a fresh A: phi has just been trained on line 6's
+        estimate = self.estimator(  # lines 12, 13: a fresh A, since phi has just been trained on that of line 6
             log_policy,
             uniforms=self.uniforms(batch["video_id"], clips.shape[1], "action/sampler"),
             reward=partial(self.reward, clips, targets),
@@ -157,7 +163,7 @@ class DSN(Recognizer):
         self.monitor.update(log_policy.detach(), estimate, self.num_videos)
 
     def policy_logits(self, clips: Tensor) -> Tensor:
-        """Return Eq. 3 before its softmax for uint8 section clips (B, M, N, C, T, H, W): (B, M, N)."""
+        """Return Eq. 3 before its softmax, (B, M, N), for uint8 section clips (B, M, N, C, T, H, W)."""
         return self.observation(self.normalize(clips)).float()
 
     def classify_video(self, kept: Tensor) -> Tensor:
@@ -166,7 +172,7 @@ class DSN(Recognizer):
 
     @torch.no_grad()
     def reward(self, clips: Tensor, targets: Tensor, action: Tensor, where: Tensor | None = None) -> Tensor:
-        """Return R of an action in each section, (B, M); 0 where the mask ``where`` does not hold (Eq. 6)."""
+        """Return R(action) of each section, (B, M), without gradient; 0 where the mask ``where`` is False (Eq. 6)."""
         where = torch.ones_like(action, dtype=torch.bool) if where is None else where
         rewards = torch.zeros(action.shape, device=clips.device)
         if where.any():
@@ -177,5 +183,5 @@ class DSN(Recognizer):
         return rewards
 
     def predict(self, batch: dict[str, Any]) -> Tensor:
-        """Return log H (B, J), keeping the most probable clip of each section."""
+        """Return log H (B, J) with the most probable clip of each section."""
         return self.classify_video(keep(batch["clips"], self.policy_logits(batch["clips"]).argmax(-1)))

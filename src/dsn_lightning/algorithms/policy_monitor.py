@@ -1,4 +1,4 @@
-"""Watches the policy while it learns, and notices when it has collapsed."""
+"""Statistics of the policy during training, and the detection of its collapse."""
 
 import math
 
@@ -12,9 +12,9 @@ from dsn_lightning.estimators.estimate import Estimate
 class PolicyMonitor(Metric):
     """Statistics of the policy over an epoch.
 
-    `compute` returns ``entropy`` (nats), ``reward``, ``right`` (share of sampled clips with R > -gamma, seen as
-    R > 0), ``baseline``, ``advantage_std``, ``agreement`` (share of sections with A = B, where Eq. 11 has no
-    gradient) and ``position_share`` (N,), how often each position is the most probable one.
+    `compute` returns ``entropy`` (nats), ``reward``, ``right`` (share of sampled clips that are classified right, that
+    is, with R > 0), ``baseline``, ``advantage_std``, ``agreement`` (share of sections with A = B, where Eq. 11 has no
+    gradient) and ``position_share`` (N,), the share of sections where each position is the most probable one.
     """
 
     full_state_update = False
@@ -29,7 +29,7 @@ class PolicyMonitor(Metric):
         self.add_state("positions", torch.zeros(0), dist_reduce_fx="sum")
 
     def update(self, log_policy: Tensor, estimate: Estimate, num_videos: int | None = None) -> None:
-        """Add one step: the policy (B, M, N) and what the estimator made of it; the first ``num_videos`` count."""
+        """Add one step: log P (B, M, N) and the estimate made from it; only the first ``num_videos`` videos count."""
         log_policy = log_policy[:num_videos]
         estimate = Estimate(estimate.loss, *(part[:num_videos] for part in estimate[1:]))
         greedy = log_policy.argmax(-1)
@@ -52,7 +52,7 @@ class PolicyMonitor(Metric):
         self.total = self.total + greedy.numel()
 
     def compute(self) -> dict[str, Tensor]:
-        """Return the statistics; see the class."""
+        """Return the statistics that the class describes."""
         entropy, reward, right, baseline, mean, square, agreement = self.sums / self.total
         return {
             "entropy": entropy,
@@ -66,9 +66,9 @@ class PolicyMonitor(Metric):
 
 
 def has_collapsed(statistics: dict[str, Tensor]) -> bool:
-    """Whether the policy chooses the same position in practically every section, and is sure of it.
+    """Tell whether the policy prefers one position in practically every section, almost with certainty.
 
-    Then A = B, every advantage of Eq. 11 is 0, and the sampler has stopped learning for good.
+    Then A = B, every advantage in Eq. 11 is 0, and the sampler no longer learns.
 
     >>> has_collapsed({"entropy": torch.tensor(0.001), "position_share": torch.tensor([0.0, 1.0, 0.0])})
     True

@@ -1,4 +1,4 @@
-"""What every trained recogniser shares: normalisation, manual optimisation, learning rates, validation metrics."""
+"""What all recognisers share: normalisation, manual optimisation, learning rates, validation metrics."""
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
@@ -11,17 +11,19 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from dsn_lightning.algorithms.finetuning import FineTuning
+from dsn_lightning.backbones.clip_network import ClipNetwork
 from dsn_lightning.metrics import EpochMeans, VideoMetrics, states_of_all, take_state
+from dsn_lightning.observations.observation_network import ObservationNetwork
 from dsn_lightning.schedules import Schedule
 from dsn_lightning.stateless_random import stateless_seed, stateless_uniforms
 
 MakeOptimizer = Callable[[list[dict[str, Any]]], torch.optim.Optimizer]
-"""Makes an optimiser from parameter groups."""
+"""Makes an optimiser from its parameter groups."""
 
 
 @contextmanager
 def evaluating(module: nn.Module) -> Iterator[None]:
-    """Put ``module`` into eval mode and give each of its parts its own mode back afterwards."""
+    """Put ``module`` into eval mode and restore the mode of each of its submodules afterwards."""
     modes = [(part, part.training) for part in module.modules()]
     module.eval()
     try:
@@ -35,20 +37,21 @@ class Recognizer(pl.LightningModule):
     """Base of `DSN` and `Baseline`.
 
     Args:
-        schedule: factor on the learning rates as a function of the epoch.
-        mean: of each channel, on pixel values in [0, 1].
+        schedule: factor of the learning rates as a function of the epoch.
+        mean: of each channel, for pixel values in [0, 1].
         std: of each channel, likewise.
-        seed: key of all random numbers that are drawn in training.
-        gradient_clip: largest 2-norm of an optimiser's gradient; None leaves it alone. (Lightning's own flag does
-            not work in manual optimisation.)
+        seed: key of all random numbers drawn in training.
+        gradient_clip: largest 2-norm of an optimiser's gradient; None does not clip. (Lightning's flag does not work
+            in manual optimisation.)
         accumulate: batches whose gradients are averaged before a step, >= 1.
         finetuning: what stays frozen, and the optimisers' parameter groups.
 
-    A step's gradient is the mean over its videos, however they are spread over processes and accumulated batches.
+    The gradient of a step is the mean over its videos, whatever their distribution over processes and accumulated
+    batches.
     """
 
-    classifier: nn.Module
-    observation: nn.Module  # DSN's
+    classifier: ClipNetwork
+    observation: ObservationNetwork  # of DSN only
     optimizer_names: Sequence[str]  # in the order of `configure_optimizers`
     mean: Tensor
     std: Tensor
@@ -78,26 +81,26 @@ class Recognizer(pl.LightningModule):
         figures = [f"train/{name}_{quantity}" for name in names for quantity in quantities]
         figures += [f"train/{name}_head_lr" for name in names if self.finetuning.head_lr_of(name) is not None]
         self.means = EpochMeans(figures)
-        self.num_videos = 0  # of this process in the present batch
+        self.num_videos = 0  # of this process in the current batch
         self.videos_in_step = {"classifier": 0, "sampler": 0}  # of this process since the optimiser's last step
 
     @abstractmethod
     def predict(self, batch: dict[str, Any]) -> Tensor:
-        """Return log H, the video-level log-probabilities (B, J), for a batch of test clips."""
+        """Return log H, the log-probabilities of the videos' classes (B, J), for a batch of test clips."""
 
-    def network(self, name: str) -> nn.Module:
+    def network(self, name: str) -> ClipNetwork | ObservationNetwork:
         """Return the network that the optimiser ``name`` trains."""
         return self.observation if name == "sampler" else self.classifier
 
     def parameter_groups(self, name: str) -> list[dict[str, Any]]:
-        """Return what the optimiser ``name`` is made from; see `FineTuning.groups`."""
+        """Return the parameter groups of the optimiser ``name``; see `FineTuning.groups`."""
         return self.finetuning.groups(self.network(name), name=name)
 
     def setup(self, stage: str) -> None:
-        """Freeze what is to be frozen, before Lightning wraps the networks and asks for the optimisers.
+        """Freeze layers before Lightning wraps the networks and asks for the optimisers.
 
         Raises:
-            UsageError: a network that is to be trained has nothing to train.
+            UsageError: all parameters of a network that is to be trained are frozen.
         """
         if stage == "fit":
             self.finetuning.freeze(self)
@@ -105,7 +108,7 @@ class Recognizer(pl.LightningModule):
                 self.parameter_groups(name)
 
     def on_train_start(self) -> None:
-        """Set the modes, which Lightning leaves as they are; it calls ``eval()`` and puts them back in validation."""
+        """Enter the training mode, which Lightning leaves to the user; it restores the modes after each validation."""
         self.train()
 
     def train(self, mode: bool = True) -> "Recognizer":
@@ -115,9 +118,9 @@ class Recognizer(pl.LightningModule):
         return self
 
     def normalize(self, clips: Tensor) -> Tensor:
-        """Turn uint8 clips (..., C, T, H, W) into floats of about zero mean and unit variance.
+        """Normalise uint8 clips (..., C, T, H, W) to floats of about zero mean and unit variance.
 
-        Clips of activations, which are float16, are made float32.
+        Clips of activations, which are float16, become float32.
         """
         return clips.float() if clips.is_floating_point() else (clips - self.mean) / self.std
 
@@ -132,7 +135,7 @@ class Recognizer(pl.LightningModule):
         return optimizers if isinstance(optimizers, list) else [optimizers]
 
     def update(self, optimizer: Any, loss: Tensor, batch_idx: int, *, name: str) -> None:
-        """Add the gradient of ``loss`` and, when a group of ``accumulate`` batches is complete, make a step.
+        """Add the gradient of ``loss``, and make a step when a group of ``accumulate`` batches is complete.
 
         Args:
             optimizer: of the network ``name``.
@@ -150,10 +153,10 @@ class Recognizer(pl.LightningModule):
             optimizer.zero_grad()
 
     def _share_statistics(self, network: nn.Module) -> None:
-        """Give all processes the mean of their running batch statistics, each weighted by its videos in this batch.
+        """Give all processes the mean of their running batch statistics, weighted by their videos in this batch.
 
-        DDP would give them the first one's before each forward pass, but not in Lightning's manual optimisation, where
-        it takes every pass for one without gradient synchronisation.
+        DDP would broadcast those of the first process before each forward pass. In Lightning's manual optimisation it
+        does not, because it takes every pass for one without gradient synchronisation.
         """
         norms = [part for part in network.modules() if isinstance(part, _NormBase) and part.training]
         buffers = [b for part in norms for b in (part.running_mean, part.running_var) if b is not None]
@@ -166,11 +169,11 @@ class Recognizer(pl.LightningModule):
             buffer.copy_(part.view_as(buffer))
 
     def ends_group(self, batch_idx: int) -> bool:
-        """Whether the optimisers make a step after this batch; an epoch's last group may be smaller."""
+        """Tell whether the optimisers make a step after this batch; an epoch's last group may be smaller."""
         return (batch_idx + 1) % self.accumulate == 0 or batch_idx + 1 == int(self.trainer.num_training_batches)
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Turn the sum over the step's videos into their mean, and clip it; under fp16 it is unscaled by now."""
+        """Divide the gradient by the number of the step's videos and clip it; fp16 gradients are already unscaled."""
         owners = [o.optimizer for o in self.optimizer_list()]
         name = self.optimizer_names[owners.index(optimizer)]
         parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
@@ -180,11 +183,11 @@ class Recognizer(pl.LightningModule):
         torch._foreach_div_([p.grad for p in parameters], count)
         limit = float("inf") if self.gradient_clip is None else self.gradient_clip
         norm = nn.utils.clip_grad_norm_(parameters, limit)
-        finite = torch.isfinite(norm)  # not where fp16 has overflowed; such a step is left out
+        finite = torch.isfinite(norm)  # False after an fp16 overflow; such a step is skipped
         self.means.update(f"train/{name}_gradient_norm", torch.where(finite, norm, 0.0), finite.float())
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        """Set the learning rates for this point of the training, and the seed of what draws from torch's own stream."""
+        """Set the learning rates for this batch, and seed torch's global generator, which dropout draws from."""
         self.num_videos = batch.get("num_videos", len(batch["targets"]))
         torch.manual_seed(stateless_seed(self.seed, self.current_epoch, batch_idx, self.global_rank, "dropout"))
         epoch = self.current_epoch + batch_idx / int(self.trainer.num_training_batches)
@@ -199,11 +202,11 @@ class Recognizer(pl.LightningModule):
                 self.means.update(f"train/{name}_head_lr", heads[0]["lr"])
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the sums of the epoch so far; a checkpoint may be made in the middle of an epoch."""
+        """Add the sums of the epoch so far, since a checkpoint may be written within an epoch."""
         checkpoint["epoch_sums"] = {name: states_of_all(metric) for name, metric in self._epoch_sums().items()}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take them over; a run that goes on in another number of processes begins this epoch's anew."""
+        """Restore the sums of the epoch; with another number of processes they start from zero."""
         for name, metric in self._epoch_sums().items():
             states = checkpoint["epoch_sums"][name]
             if len(states) == self.trainer.world_size:
@@ -213,12 +216,12 @@ class Recognizer(pl.LightningModule):
         return {name: child for name, child in self.named_children() if name in ("means", "monitor")}
 
     def uniforms(self, video_ids: Sequence[str], count: int, purpose: str) -> Tensor:
-        """Return numbers in [0, 1), (B, count), that depend on seed, epoch, video and purpose alone."""
-        u = stateless_uniforms(video_ids, count, seed=self.seed, epoch=self.current_epoch, purpose=purpose)
-        return u.to(self.device)
+        """Return numbers in [0, 1), (B, count), that depend only on seed, epoch, video and purpose."""
+        numbers = stateless_uniforms(video_ids, count, seed=self.seed, epoch=self.current_epoch, purpose=purpose)
+        return numbers.to(self.device)
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
-        """Collect the scores of a batch of validation videos."""
+        """Add the scores of a batch of validation videos to the metrics."""
         count = batch.get("num_videos")
         self.validation_metrics.update(self.predict(batch).exp()[:count], batch["targets"][:count])
 

@@ -1,8 +1,9 @@
-"""Clip classifiers: (B, C, T, H, W) -> (B, J)."""
+"""Clip networks: clips (B, C, T, H, W) -> logits (B, J). `ClipNetwork` states their contract."""
 
+from dsn_lightning.backbones.clip_network import ClipNetwork, check_clip_network
 from dsn_lightning.backbones.mobilenet import MobileNetV2
 from dsn_lightning.backbones.resnet2d import ResNet2D
 from dsn_lightning.backbones.resnet3d import ResNet3D
 from dsn_lightning.backbones.torchvision_network import TorchvisionNetwork
 
-__all__ = ["MobileNetV2", "ResNet2D", "ResNet3D", "TorchvisionNetwork"]
+__all__ = ["ClipNetwork", "MobileNetV2", "ResNet2D", "ResNet3D", "TorchvisionNetwork", "check_clip_network"]

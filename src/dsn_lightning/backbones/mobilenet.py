@@ -1,28 +1,33 @@
-"""2-D networks that look at a clip's frames one by one."""
+"""MobileNetV2 on each frame of a clip."""
 
 import torch
 from torch import Tensor, nn
 from torchvision.models.mobilenetv2 import MobileNetV2 as ImageMobileNetV2
 
+from dsn_lightning.backbones.clip_network import ClipNetwork
 from dsn_lightning.backbones.frames import middle_frames, replace_first_convolution
 from dsn_lightning.errors import UsageError
 
-_AT_ONCE = 32  # frames; more do not fit into the caches of a core
+_FRAMES_AT_ONCE = 32
+"""On the CPU; more do not fit into the caches of a core."""
 
 
-class MobileNetV2(nn.Module):
+class MobileNetV2(ClipNetwork):
     """MobileNetV2 on each frame, its features averaged over time: the light network of efficient video recognition.
 
-    torchvision's blocks under torchvision's names (``features.*``), so that its ImageNet weights fit. The first blocks
-    can be frozen. What they give for a frame then never changes, so they may be left out of a training: clips then
-    hold those activations in place of pixels (see `dsn_lightning.prepare.frozen_features`).
+    The blocks have torchvision's names (``features.*``), so its ImageNet weights fit. The first blocks can be frozen.
+    Their output for a frame then never changes, so training can skip them: clips then hold these activations in place
+    of pixels (see `dsn_lightning.prepare.frozen_features`).
 
     Args:
         num_classes: J, outputs; 0 leaves the classification layer out and returns averaged features (B, 1280).
-        num_frames: frames it looks at, the middle ones of a clip; None for all.
+        num_frames: frames it looks at: the middle ones of a clip; None for all.
         in_channels: C, channels of a frame.
         frozen_blocks: how many of the 19 blocks of ``features`` keep their weights and batch statistics.
-        dropout: before the classification layer.
+        dropout: probability, before the classification layer.
+
+    Raises:
+        UsageError: ``frozen_blocks`` is not from 0 to 19.
     """
 
     head = "fc"
@@ -40,7 +45,7 @@ class MobileNetV2(nn.Module):
     ) -> None:
         super().__init__()
         if not 0 <= frozen_blocks <= 19:
-            raise UsageError(f"backbone.network.frozen_blocks={frozen_blocks}: MobileNetV2 has 19 blocks")
+            raise UsageError(f"frozen_blocks={frozen_blocks}: must be from 0 to 19, the blocks of MobileNetV2")
         self.num_frames = num_frames
         self.in_channels = in_channels
         self.frozen_blocks = frozen_blocks
@@ -67,17 +72,19 @@ class MobileNetV2(nn.Module):
         return self
 
     def forward(self, clips: Tensor) -> Tensor:
-        """Map normalised clips (B, C, T, H, W), or the frozen blocks' activations (B, C', T, H', W'), to (B, J)."""
+        """Map normalised clips (B, C, T, H, W), or activations (B, C', T, H', W') of the frozen blocks, to (B, J)."""
         frames = middle_frames(clips, self.num_frames).transpose(1, 2)  # (B, T, C, H, W)
         x = frames.flatten(0, 1).contiguous(memory_format=torch.channels_last)
         if clips.shape[1] == self.in_channels:
             with torch.no_grad():
                 x = self.frozen(x)
-        x = torch.cat([self.features[self.frozen_blocks :](few).mean((2, 3)) for few in self._in_parts(x)])
+        x = torch.cat([self.features[self.frozen_blocks :](part).mean((2, 3)) for part in self._split(x)])
         return self.fc(self.dropout(x.unflatten(0, frames.shape[:2]).mean(1)))
 
-    def _in_parts(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Return frames a few at a time where that makes no difference but for the time that it saves: on the CPU, and
-        unless batch norm is trained, which looks at all of them."""
+    def _split(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Split the frames into parts that fit a core's caches, on the CPU.
+
+        Batch norm in training mode needs all frames at once; they stay together then.
+        """
         norms = (part for part in self.features.modules() if isinstance(part, nn.BatchNorm2d))
-        return x.split(_AT_ONCE) if x.device.type == "cpu" and not any(n.training for n in norms) else (x,)
+        return x.split(_FRAMES_AT_ONCE) if x.device.type == "cpu" and not any(n.training for n in norms) else (x,)

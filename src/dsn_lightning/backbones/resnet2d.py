@@ -6,27 +6,29 @@ import torch
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock
 
+from dsn_lightning.backbones.clip_network import ClipNetwork
 from dsn_lightning.backbones.frames import middle_frames
 
 
-class ResNet2D(nn.Module):
+class ResNet2D(ClipNetwork):
     """A clip network whose first convolution merges all frames; torchvision's `ResNet` without max-pooling.
 
-    With the defaults it is the paper's ResNet2D-18: 8 RGB frames enter as 24 channels, 1.932 GMACs at 112x112, which
-    is what Tables III and IV imply. It is the trunk of an observation network (``num_classes=0``) and, with classes,
-    the clip classifier of max-response sampling.
+    The defaults give the paper's ResNet2D-18: 8 RGB frames enter as 24 channels, at 1.932 GMACs for 112x112 pixels,
+    which is what Tables III and IV imply. Without classes it is the trunk of an observation network; with classes it
+    is the clip classifier of max-response sampling.
 
     Args:
         num_classes: J, outputs; 0 leaves the classification layer out and returns pooled features.
-        num_frames: frames it looks at; of longer clips it takes the middle ones (Sec. V-B).
+        num_frames: frames it looks at: the middle ones of longer clips (Sec. V-B).
         in_channels: C, channels of a frame.
         stem_width: channels after the first convolution.
         widths: channels of the stages; each stage after the first halves height and width.
         blocks: residual blocks in each stage.
-        channels_last: keep weights in that memory format, which is faster.
+        channels_last: keep the weights in this memory format, which is faster.
     """
 
     head = "fc"
+    frozen_blocks = 0
 
     def __init__(
         self,

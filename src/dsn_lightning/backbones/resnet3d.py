@@ -7,13 +7,14 @@ import torch
 from torch import Tensor, nn
 from torchvision.models.video.resnet import BasicBlock, BasicStem, Conv2Plus1D, Conv3DSimple, R2Plus1dStem
 
+from dsn_lightning.backbones.clip_network import ClipNetwork
 from dsn_lightning.errors import UsageError
 
 
-class ResNet3D(nn.Module):
-    """torchvision's `VideoResNet` out of its own blocks, with free widths and depths, and the same parameter names.
+class ResNet3D(ClipNetwork):
+    """torchvision's `VideoResNet`, built from its blocks, with any widths and depths and the same parameter names.
 
-    With the defaults it is R3D-18; fewer channels and blocks give the tiny networks of the embedded data set.
+    The defaults give R3D-18. Fewer channels and blocks give the tiny networks of the embedded data set.
 
     Args:
         num_classes: J, outputs; 0 leaves the classification layer out and returns pooled features.
@@ -22,15 +23,19 @@ class ResNet3D(nn.Module):
         widths: channels of the stages; each stage after the first halves time, height and width.
         blocks: residual blocks in each stage.
         conv: ``simple``, 3x3x3 (R3D), or ``r2plus1d``, 1x3x3 and then 3x1x1 (R(2+1)D).
-        separate_midplanes: of R(2+1)D: the width between the two is worked out for each of a block's convolutions,
-            where torchvision takes the first one's for both. The public weights of R(2+1)D-34 have it so: 288, 576,
-            1152 in the second convolution of the first block of stages 2, 3, 4.
+        separate_midplanes: of R(2+1)D: compute the width between the two for each of a block's convolutions, where
+            torchvision uses the first one's for both. The public weights of R(2+1)D-34 need this: 288, 576, 1152 in
+            the second convolution of the first block of stages 2, 3, 4.
         norm_eps: epsilon of batch norms.
-        channels_last: keep weights in that memory format: R3D-18 is a third faster on CPUs, and the last bits differ.
+        channels_last: keep the weights in this memory format: R3D-18 is a third faster on CPUs; the last bits differ.
+
+    Raises:
+        UsageError: ``conv`` is unknown, or ``stem_width`` does not go with it.
     """
 
     head = "fc"
     stacked_frames = 1
+    frozen_blocks = 0
 
     def __init__(
         self,
@@ -47,11 +52,11 @@ class ResNet3D(nn.Module):
     ) -> None:
         super().__init__()
         if conv not in ("simple", "r2plus1d"):
-            raise UsageError(f"backbone.network.conv={conv}: must be simple or r2plus1d")
+            raise UsageError(f"conv={conv}: must be simple or r2plus1d")
         self.in_channels = in_channels
         factorised = conv == "r2plus1d"
         if factorised and stem_width != 64:
-            raise UsageError(f"backbone.network.stem_width={stem_width}: the stem of R(2+1)D has 64 channels")
+            raise UsageError(f"stem_width={stem_width}: the stem of R(2+1)D has 64 channels")
         self.stem = _stem(in_channels, stem_width, factorised=factorised)
         width_in = stem_width
         for i, (width, num_blocks) in enumerate(zip(widths, blocks, strict=True)):
@@ -85,7 +90,7 @@ class ResNet3D(nn.Module):
             self.to(memory_format=torch.channels_last_3d)
 
     def forward(self, clips: Tensor) -> Tensor:
-        """Map normalised clips (B, C, T, H, W) to logits (B, J)."""
+        """Map normalised clips (B, C, T, H, W) to logits (B, J), or to features (B, D)."""
         x = self.stem(clips)
         for i in range(self.num_stages):
             x = self.get_submodule(f"layer{i + 1}")(x)
@@ -93,7 +98,7 @@ class ResNet3D(nn.Module):
 
 
 def _stem(in_channels: int, width: int, *, factorised: bool) -> nn.Sequential:
-    """Return torchvision's stem, for frames of another number of channels and of another width."""
+    """Return torchvision's stem with this number of input channels and this width."""
     if factorised:
         stem = R2Plus1dStem()
         if in_channels != 3:

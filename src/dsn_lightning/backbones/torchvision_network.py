@@ -5,22 +5,27 @@ from typing import Any
 from torch import Tensor, nn
 from torchvision import models
 
+from dsn_lightning.backbones.clip_network import ClipNetwork
 from dsn_lightning.backbones.frames import Convolution, convolution_like, middle_frames, replace_first_convolution
 from dsn_lightning.errors import UsageError
 
 
-class TorchvisionNetwork(nn.Module):
-    """Any classifier of torchvision by name: of videos on whole clips, of images on each frame, averaged over time.
+class TorchvisionNetwork(ClipNetwork):
+    """Any classifier of torchvision by name: one of videos on whole clips, one of images on each frame, then averaged.
 
     Args:
         num_classes: J, outputs; 0 leaves the classification layer out and returns its input (B, D).
         model: a name in `torchvision.models` or `torchvision.models.video`, such as ``resnet50`` or ``swin3d_t``.
-        num_frames: frames it looks at, the middle ones of a clip; None for all.
+        num_frames: frames it looks at: the middle ones of a clip; None for all.
         in_channels: C, channels of a frame.
-        **options: of the model's constructor.
+        **options: arguments of the model's constructor.
+
+    Raises:
+        UsageError: torchvision has no such classifier, or it has several outputs in training.
     """
 
     stacked_frames = 1
+    frozen_blocks = 0
 
     def __init__(
         self, num_classes: int, *, model: str, num_frames: int | None = None, in_channels: int = 3, **options: Any
@@ -36,27 +41,21 @@ class TorchvisionNetwork(nn.Module):
         self.num_frames = num_frames
         self.in_channels = in_channels
         self.model = models.get_model(model, weights=None, **options)
-        name, last = _classification_layer(self.model)
+        name, last = _last_layer(self.model)
         self.head = f"model.{name}"
         self.num_features = last.in_features if isinstance(last, nn.Linear) else last.in_channels
-        own: nn.Module
+        layer: nn.Module
         if not num_classes:
-            own = nn.Identity()
+            layer = nn.Identity()
         elif isinstance(last, nn.Linear):
-            own = nn.Linear(last.in_features, num_classes, bias=last.bias is not None)
+            layer = nn.Linear(last.in_features, num_classes, bias=last.bias is not None)
         else:
-            own = convolution_like(last, last.in_channels, num_classes)
-        parent, _, child = name.rpartition(".")
-        setattr(self.model.get_submodule(parent), child, own)
-        if getattr(self.model, "AuxLogits", None) is not None or getattr(self.model, "aux1", None) is not None:
-            raise UsageError(f"model={model}: has more than one output in training; choose another one")
+            layer = convolution_like(last, last.in_channels, num_classes)
+        self.model.set_submodule(name, layer)
+        if {"AuxLogits", "aux1"} & {name for name, _ in self.model.named_children()}:
+            raise UsageError(f"model={model}: has several outputs in training; choose another one")
         if in_channels != 3:
             replace_first_convolution(self.model, in_channels)
-
-    @property
-    def fc(self) -> nn.Module:
-        """The classification layer."""
-        return self.get_submodule(self.head)
 
     def forward(self, clips: Tensor) -> Tensor:
         """Map normalised clips (B, C, T, H, W) to logits (B, J), or to features (B, D)."""
@@ -67,6 +66,6 @@ class TorchvisionNetwork(nn.Module):
         return self.model(frames.flatten(0, 1)).unflatten(0, frames.shape[:2]).mean(1)
 
 
-def _classification_layer(model: nn.Module) -> tuple[str, nn.Linear | Convolution]:
-    """Return the last layer with weights, which gives the classes, and its name."""
+def _last_layer(model: nn.Module) -> tuple[str, nn.Linear | Convolution]:
+    """Return the name of the last layer with weights, which gives the classes, and the layer."""
     return [(n, m) for n, m in model.named_modules() if isinstance(m, nn.Linear | nn.Conv2d | nn.Conv3d)][-1]

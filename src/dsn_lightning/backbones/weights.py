@@ -1,4 +1,4 @@
-"""Weights from files, and from one network into another: across inputs, data sets and modalities."""
+"""Weights from files into networks, across inputs, data sets and modalities."""
 
 import pickle
 import re
@@ -10,28 +10,30 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from dsn_lightning.backbones.clip_network import ClipNetwork
+
 State = dict[str, Tensor]
 
 _CONTAINERS = ("state_dict", "model_state_dict", "model_state", "model")
 _HEADS = ("fc.", "classifier.", "head.", "heads.")
 _DENSENET = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12]\.)")
-"""A name in torchvision's files of DenseNets; the layer itself is norm1, not norm.1."""
+"""A name in torchvision's DenseNet files; the layer itself is norm1, not norm.1."""
 
-_UNIMPORTANT = "num_batches_tracked"
-"""Counters of batch norms, which some files lack; they matter to a momentum of None alone."""
+_OPTIONAL = "num_batches_tracked"
+"""Counters of batch norms, which some files lack; only a momentum of None uses them."""
 
 
 class WeightsError(ValueError):
-    """Weights that cannot be read, or do not fit; the message is one line."""
+    """Weights that cannot be read or do not fit; the message is one line."""
 
 
 def read_weights(path: Path) -> dict[str, Any]:
-    """Return what a file of weights holds: names and tensors, or a checkpoint's parts.
+    """Return the content of a file of weights: tensors by name, or the parts of a checkpoint.
 
-    Only tensors and plain values are ever loaded (``weights_only=True``); ``*.safetensors`` are read as such.
+    Only tensors and plain values are ever loaded (``weights_only=True``). ``*.safetensors`` files are read as such.
 
     Raises:
-        WeightsError: it is missing, damaged, or holds anything else, such as code.
+        WeightsError: the file is missing or damaged, or contains anything else, such as code.
     """
     if not path.is_file():
         raise WeightsError("no such file")
@@ -40,87 +42,102 @@ def read_weights(path: Path) -> dict[str, Any]:
             from safetensors.torch import load_file
 
             return dict(load_file(path))
-        with warnings.catch_warnings(action="ignore"):  # torch tells what pickles may do, and then refuses to do it
+        with warnings.catch_warnings(action="ignore"):  # torch warns of pickles' dangers and then refuses them
             content = torch.load(path, map_location="cpu", weights_only=True)
     except ImportError as error:
         raise WeightsError("needs the package safetensors") from error
     except pickle.UnpicklingError as error:
-        raise WeightsError("holds more than weights (code, perhaps), or is damaged; it is not loaded") from error
-    except Exception as error:  # damage makes the readers raise anything
-        raise WeightsError(f"cannot be read as weights ({type(error).__name__}); is the file whole?") from error
+        raise WeightsError("contains more than weights (perhaps code) or is damaged; not loaded") from error
+    except Exception as error:  # the readers raise anything on damaged files
+        raise WeightsError(f"cannot be read as weights ({type(error).__name__}); is the file complete?") from error
     if not isinstance(content, dict):
-        raise WeightsError(f"holds a {type(content).__name__}, not weights by name")
+        raise WeightsError(f"expected weights by name, got a {type(content).__name__}")
     return content
 
 
 def tensors_of(content: Mapping[str, Any]) -> State:
-    """Return a file's weights by name, out of what such files wrap them in.
+    """Return the weights by name from the content of a file, without the containers that such files wrap them in.
 
     Raises:
-        WeightsError: there are none.
+        WeightsError: there are no weights.
     """
     for name in _CONTAINERS:
         if isinstance(content.get(name), dict):
             return tensors_of(content[name])
     state = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
     if not state:
-        raise WeightsError("holds no weights")
-    if all(name.startswith("module.") for name in state):  # of torch's DataParallel
+        raise WeightsError("contains no weights")
+    if all(name.startswith("module.") for name in state):  # saved from torch's DataParallel
         state = {name.removeprefix("module."): value for name, value in state.items()}
     return state
 
 
 def load_into(
-    network: nn.Module, state: Mapping[str, Tensor], *, source_channels: int = 3, keep_head: bool = True
+    network: ClipNetwork, state: Mapping[str, Tensor], *, source_channels: int = 3, keep_head: bool = True
 ) -> None:
-    """Load weights into a network whose classification layer, and first convolution, may be others.
+    """Load weights into a clip network whose classification layer or first convolution may differ.
 
-    The first convolution takes kernels of other channels, see `across_modalities`, and a network that stacks frames as
-    channels those of single images, see `over_frames`.
+    The first convolution takes kernels for another number of channels, see `across_modalities`. A network that stacks
+    frames as channels takes the kernels of a network for single images, see `over_frames`.
 
     Args:
-        network: says with ``head`` which layer gives the classes (default: ``fc``), with ``stacked_frames`` how many
-            frames its first convolution takes as channels (1), and with ``in_channels`` how many a frame has.
-        state: the weights, under the network's names or, of a `TorchvisionNetwork`, torchvision's.
-        source_channels: of a frame, in ``state``.
-        keep_head: leave the network's classification layer as it is; a network without one takes none in any case.
+        network: takes the weights.
+        state: weights under the network's names or, for a `TorchvisionNetwork`, under torchvision's.
+        source_channels: channels of a frame in ``state``.
+        keep_head: leave the network's classification layer unchanged; a network without one ignores it in any case.
 
     Raises:
         WeightsError: anything else does not fit; names the keys.
     """
-    own = network.state_dict()
-    head = f"{getattr(network, 'head', 'fc')}."
+    head = f"{network.head}."
     prefix = "model." if head.startswith("model.") and not any(name.startswith("model.") for name in state) else ""
     given = {prefix + _DENSENET.sub(r"\1\2", name): value for name, value in state.items()}
-    wanted = {name: value.shape for name, value in own.items() if not (keep_head and name.startswith(head))}
+    before = network.state_dict()
+    expected = {name: value.shape for name, value in before.items() if not (keep_head and name.startswith(head))}
     if keep_head:
         heads = (head, *(prefix + other for other in _HEADS))
-        given = {name: value for name, value in given.items() if name in wanted or not name.startswith(heads)}
-    frames, channels = getattr(network, "stacked_frames", 1), getattr(network, "in_channels", source_channels)
+        given = {name: value for name, value in given.items() if name in expected or not name.startswith(heads)}
     for name, value in given.items():
-        if name in wanted and wanted[name] != value.shape:
-            given[name] = _fit_input(value, wanted[name], frames, channels, source_channels)
-    missing = [name for name in wanted if name not in given and not name.endswith(_UNIMPORTANT)]
-    extra = [name for name in given if name not in wanted]
-    misshaped = [name for name in given if name in wanted and wanted[name] != given[name].shape]
+        if name in expected and expected[name] != value.shape:
+            given[name] = _fit_input(value, expected[name], network, source_channels)
+    _check_fit(given, expected)
+    network.load_state_dict({**before, **given})
+
+
+def load_exactly(module: nn.Module, state: Mapping[str, Tensor]) -> None:
+    """Load all weights of a module, under its names and with its shapes.
+
+    Raises:
+        WeightsError: names the keys that do not fit.
+    """
+    before = module.state_dict()
+    _check_fit(state, {name: value.shape for name, value in before.items()})
+    module.load_state_dict({**before, **state})
+
+
+def _check_fit(given: Mapping[str, Tensor], expected: Mapping[str, torch.Size]) -> None:
+    """Compare names and shapes, and list all differences in one error."""
+    missing = [name for name in expected if name not in given and not name.endswith(_OPTIONAL)]
+    unexpected = [name for name in given if name not in expected]
+    misshaped = [name for name in given if name in expected and expected[name] != given[name].shape]
     problems = [
-        f"{what} {_some(names)}"
-        for what, names in (("lacks", missing), ("has besides", extra), ("has in another shape", misshaped))
+        f"{what}: {_first_few(names)}"
+        for what, names in (("missing keys", missing), ("unexpected keys", unexpected), ("wrong shapes", misshaped))
         if names
     ]
+    if misshaped and not (missing or unexpected):
+        first = misshaped[0]
+        problems[-1] += f" (expected {tuple(expected[first])}, got {tuple(given[first].shape)})"
     if problems:
-        if misshaped and not (missing or extra):
-            first = misshaped[0]
-            problems[-1] += f" ({tuple(given[first].shape)}, wanted is {tuple(wanted[first])})"
         raise WeightsError("does not fit this network: " + "; ".join(problems))
-    network.load_state_dict({**own, **given})
 
 
-def _fit_input(kernel: Tensor, wanted: torch.Size, frames: int, channels: int, source_channels: int) -> Tensor:
-    """Return a first convolution's kernel for other frames and channels, or the tensor as it is."""
-    if kernel.dim() < 4 or kernel.shape[0] != wanted[0] or kernel.shape[2:] != wanted[2:]:
+def _fit_input(kernel: Tensor, expected: torch.Size, network: ClipNetwork, source_channels: int) -> Tensor:
+    """Adapt a first convolution's kernel to the network's frames and channels; return other tensors unchanged."""
+    frames, channels = network.stacked_frames, network.in_channels
+    if kernel.dim() < 4 or kernel.shape[0] != expected[0] or kernel.shape[2:] != expected[2:]:
         return kernel
-    if wanted[1] != frames * channels:
+    if expected[1] != frames * channels:
         return kernel
     if frames > 1 and kernel.shape[1] == source_channels:
         kernel = over_frames(kernel, frames=frames)
@@ -130,10 +147,10 @@ def _fit_input(kernel: Tensor, wanted: torch.Size, frames: int, channels: int, s
 
 
 def over_frames(kernel: Tensor, *, frames: int) -> Tensor:
-    """Return a first convolution over stacked frames that gives a still clip what ``kernel`` gives its image.
+    """Return a kernel over stacked frames whose output for a still clip is that of ``kernel`` for its image.
 
     Args:
-        kernel: (D, C, ...), of a network of images.
+        kernel: (D, C, ...), for single images.
         frames: frames that are stacked as channels, side by side.
 
     >>> over_frames(torch.tensor([[2.0, 4.0]]), frames=2)
@@ -143,15 +160,15 @@ def over_frames(kernel: Tensor, *, frames: int) -> Tensor:
 
 
 def across_modalities(kernel: Tensor, *, frames: int, channels: int) -> Tensor:
-    """Return a first convolution for frames of another number of channels (cross-modality initialisation).
+    """Return a kernel for frames with another number of channels (cross-modality initialisation).
 
-    As in *Temporal Segment Networks* (Wang et al., ECCV 2016, Sec. 3.2): the kernel's mean over the channels of a
-    frame, for each of the new ones. Where frames are stacked as channels, each keeps its own kernel.
+    As in *Temporal Segment Networks* (Wang et al., ECCV 2016, Sec. 3.2), each new channel gets the kernel's mean over
+    the channels of a frame. Where frames are stacked as channels, each frame keeps its own kernel.
 
     Args:
         kernel: (D, frames * C, ...), the channels of a frame side by side.
         frames: frames that are stacked as channels; 1 for 3-D convolutions.
-        channels: of a frame, from now on.
+        channels: of a frame in the result.
 
     >>> across_modalities(torch.tensor([[1.0, 2.0, 3.0, 4.0, 5.0, 9.0]]), frames=2, channels=2)
     tensor([[2., 2., 6., 6.]])
@@ -160,6 +177,6 @@ def across_modalities(kernel: Tensor, *, frames: int, channels: int) -> Tensor:
     return mean.repeat_interleave(channels, 2).flatten(1, 2)
 
 
-def _some(names: list[str]) -> str:
+def _first_few(names: list[str]) -> str:
     shown = ", ".join(names[:3])
     return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more"

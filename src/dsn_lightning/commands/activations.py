@@ -8,11 +8,12 @@ from typing import Any
 
 import torch
 from omegaconf import DictConfig
-from torch import Tensor, nn
+from torch import Tensor
 from torch.fx.experimental.optimization import fuse
 
 from dsn_lightning.algorithms.dsn import DSN
 from dsn_lightning.algorithms.recognizer import Recognizer
+from dsn_lightning.backbones.clip_network import ClipNetwork, frozen_part
 from dsn_lightning.data.datamodule import SUBSETS, SectionClipDataModule
 from dsn_lightning.datasets.records import Subset
 from dsn_lightning.errors import UsageError
@@ -21,19 +22,18 @@ from dsn_lightning.prepare.frozen_features import Activations, compute
 from dsn_lightning.video.modality import CHANNELS
 
 
-def networks_of(recognizers: Sequence[Recognizer]) -> list[nn.Module]:
+def networks_of(recognizers: Sequence[Recognizer]) -> list[ClipNetwork]:
     """Return the clip networks: classifiers and trunks of observation networks."""
-    observations = [r.observation for r in recognizers if isinstance(r, DSN)]
-    return [r.classifier for r in recognizers] + [getattr(o, "trunk", o) for o in observations]
+    return [r.classifier for r in recognizers] + [r.observation.trunk for r in recognizers if isinstance(r, DSN)]
 
 
 def share_frozen_blocks(recognizers: Sequence[Recognizer]) -> bool:
     """Whether all networks begin with the same frozen blocks on the same input: activations can stand for pixels."""
     networks = networks_of(recognizers)
-    if not all(getattr(network, "frozen_blocks", 0) for network in networks):
+    if not all(network.frozen_blocks for network in networks):
         return False
     scales = {(tuple(r.mean.flatten().tolist()), tuple(r.std.flatten().tolist())) for r in recognizers}
-    return len({weights_hash(network.frozen) for network in networks}) == len(scales) == 1  # type: ignore[arg-type]
+    return len({weights_hash(frozen_part(network)) for network in networks}) == len(scales) == 1
 
 
 def use_activations(
@@ -63,7 +63,7 @@ def use_activations(
             "the same number and the same weights); use backbone.cache_activations=false for others"
         )
     recognizer = recognizers[0].to(device)
-    frozen: nn.Module = networks_of(recognizers)[0].frozen  # type: ignore[assignment]
+    frozen = frozen_part(networks_of(recognizers)[0])
     folded = fuse(copy.deepcopy(frozen).eval())  # batch norms into convolutions: twice as fast
     folded = folded.to(device).to(memory_format=torch.channels_last)
 

@@ -10,9 +10,10 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from torch import Tensor, nn
 
+from dsn_lightning.algorithms.dsn import DSN
 from dsn_lightning.algorithms.finetuning import FineTuning
 from dsn_lightning.algorithms.recognizer import Recognizer
-from dsn_lightning.backbones.weights import WeightsError, load_into, read_weights
+from dsn_lightning.backbones.weights import WeightsError, load_exactly, read_weights
 from dsn_lightning.commands import trained_on
 from dsn_lightning.commands.networks import (
     REFUSALS,
@@ -21,6 +22,7 @@ from dsn_lightning.commands.networks import (
     clip_shape,
     does_not_take,
     flow_std,
+    instantiate_part,
     modality,
 )
 from dsn_lightning.commands.source import build_source
@@ -28,6 +30,7 @@ from dsn_lightning.commands.trust import refuse_foreign_code
 from dsn_lightning.cost.macs import count_macs
 from dsn_lightning.data.datamodule import SectionClipDataModule
 from dsn_lightning.errors import UsageError
+from dsn_lightning.estimators.estimate import check_estimator
 from dsn_lightning.evaluation.scores import weights_hash
 from dsn_lightning.video.crops import Crop
 from dsn_lightning.video.modality import FLOW_MEAN
@@ -83,11 +86,13 @@ def build_recognizer(cfg: DictConfig, num_classes: int) -> Recognizer:
     """
     networks: dict[str, Any] = {"classifier": build_classifier(cfg, num_classes)}
     if cfg.algorithm.name != "baseline":
-        networks |= {"observation": build_observation(cfg, num_classes), "estimator": instantiate(cfg.estimator)}
+        estimator = instantiate_part(cfg.estimator)
+        check_estimator(estimator, key="estimator")
+        networks |= {"observation": build_observation(cfg, num_classes), "estimator": estimator}
     flow = modality(cfg) == "flow"
     return instantiate(cfg.algorithm.module)(
         **networks,
-        schedule=instantiate(cfg.schedule.rule, _convert_="all"),
+        schedule=instantiate_part(cfg.schedule.rule),
         mean=list(FLOW_MEAN if flow else cfg.backbone.mean),
         std=flow_std(cfg) if flow else list(cfg.backbone.std),
         seed=cfg.seed,
@@ -117,8 +122,15 @@ def check_clips(recognizer: Recognizer, cfg: DictConfig) -> None:
 
 
 def finetuning(schedule: DictConfig) -> FineTuning:
-    """Return what ``schedule`` freezes and how it makes parameter groups; runs of earlier versions lack the keys."""
-    return FineTuning(**{f.name: schedule[f.name] for f in fields(FineTuning) if f.name in schedule})
+    """Return what ``schedule`` freezes and how it forms parameter groups.
+
+    Raises:
+        UsageError: names the key, its value and the remedy.
+    """
+    try:
+        return FineTuning(**{f.name: schedule[f.name] for f in fields(FineTuning)})
+    except UsageError as error:
+        raise UsageError(f"schedule.{error}") from error
 
 
 def check_schedule(schedule: DictConfig) -> None:
@@ -130,7 +142,7 @@ def check_schedule(schedule: DictConfig) -> None:
     finetuning(schedule)
     for rule in (schedule.rule, schedule.get("sampler_rule")):
         if rule is not None:
-            instantiate(rule, _convert_="all")
+            instantiate_part(rule)
 
 
 @dataclass(frozen=True)
@@ -182,7 +194,7 @@ def load_trained(path: str | Path, *, role: str, trusted: Sequence[str] = ()) ->
     refuse_foreign_code(parts, f"{role}={path}", trusted=trusted)
     recognizer = build_recognizer(cfg, len(classes))
     try:
-        load_into(recognizer, state, keep_head=False)
+        load_exactly(recognizer, state)
     except WeightsError as error:
         raise UsageError(f"{role}={path}: {error}") from error
     return Trained(recognizer.eval(), cfg, classes, file, content[RECORD_KEY].get(trained_on.KEY))
@@ -253,11 +265,11 @@ def check_tested(recognizer: Recognizer, cfg: DictConfig, *, where: str) -> None
     Raises:
         UsageError: names both.
     """
-    wanted = getattr(getattr(recognizer, "observation", None), "clips_per_section", None)
-    if wanted is not None and wanted != cfg.test.N:
+    expected = recognizer.observation.clips_per_section if isinstance(recognizer, DSN) else None
+    if expected is not None and expected != cfg.test.N:
         raise UsageError(
-            f"{where}: test.N={cfg.test.N}: this observation network was made for N={wanted} clips a section; "
-            f"use test.N={wanted} or train one with N={cfg.test.N}"
+            f"{where}: test.N={cfg.test.N}: this observation network was made for N={expected} clips per section; "
+            f"use test.N={expected} or train one with N={cfg.test.N}"
         )
 
 

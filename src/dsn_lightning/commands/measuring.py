@@ -6,6 +6,7 @@ import torch
 from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
+from torch import nn
 
 from dsn_lightning.commands.networks import ClipShape, build_classifier, build_observation, clip_shape
 from dsn_lightning.cost.speed import PRECISIONS, device_name, measure
@@ -46,6 +47,7 @@ def measured(
     if cfg.threads is not None:
         torch.set_num_threads(cfg.threads)
     found = []
+    network: nn.Module
     clip = clip or clip_shape(cfg)
     for role, per_clip in macs.items():
         torch.manual_seed(0)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from hydra.errors import InstantiationException
@@ -10,14 +10,17 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
+from dsn_lightning.backbones.clip_network import ClipNetwork, check_clip_network, frozen_part
 from dsn_lightning.cost.macs import count_parameters, macs_per_clip
 from dsn_lightning.errors import UsageError
+from dsn_lightning.observations.observation_network import ObservationNetwork, check_observation_network
 from dsn_lightning.video.modality import CHANNELS, FLOW_STD
 
 REFUSALS = (UsageError, InstantiationException, RuntimeError, ValueError, AssertionError, TypeError)
 """What networks raise that are not made for such clips."""
 
 ClipShape = tuple[int, int, int, int]
+Network = TypeVar("Network", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -35,22 +38,46 @@ class NetworkCost:
     macs: float
 
 
-def build_classifier(cfg: DictConfig, num_classes: int) -> nn.Module:
-    """Return the classifier of ``cfg.backbone`` with fresh weights; it is told the channels unless they are RGB's."""
-    network: nn.Module = instantiate(cfg.backbone.network, num_classes=num_classes, **_channels(cfg))
+def instantiate_part(node: Any, **arguments: Any) -> Any:
+    """Return the object that a node of a configuration describes.
+
+    Raises:
+        UsageError: an argument is wrong. The library names the argument; the node's key is added here.
+    """
+    try:
+        return instantiate(node, _convert_="all", **arguments)
+    except InstantiationException as error:
+        if not isinstance(error.__cause__, UsageError):
+            raise
+        key = str(error).rpartition("full_key: ")[2]
+        raise UsageError(f"{key}.{error.__cause__}") from error
+
+
+def build_classifier(cfg: DictConfig, num_classes: int) -> ClipNetwork:
+    """Return the classifier of ``cfg.backbone`` with fresh weights; it is told the channels unless they are RGB's.
+
+    Raises:
+        UsageError: it does not satisfy the contract of a clip network.
+    """
+    network: ClipNetwork = instantiate_part(cfg.backbone.network, num_classes=num_classes, **_channels(cfg))
+    check_clip_network(network, key="backbone.network")
     return network
 
 
-def build_observation(cfg: DictConfig, num_classes: int) -> nn.Module:
+def build_observation(cfg: DictConfig, num_classes: int) -> ObservationNetwork:
     """Return the observation network of ``cfg.observation`` for ``cfg.N`` clips a section, likewise.
 
     A trunk whose ``num_classes`` is null has the data set's.
+
+    Raises:
+        UsageError: it does not satisfy the contract of an observation network.
     """
     own = _channels(cfg)
     if classifies(cfg):
         own["num_classes"] = num_classes
     nested = {"trunk": own} if own and "trunk" in cfg.observation.network else own
-    network: nn.Module = instantiate(cfg.observation.network, **nested)
+    network: ObservationNetwork = instantiate_part(cfg.observation.network, **nested)
+    check_observation_network(network, key="observation.network")
     return network
 
 
@@ -103,12 +130,12 @@ def input_shape(cfg: DictConfig) -> ClipShape:
     if not cfg.backbone.get("cache_activations"):
         return clip
     channels, frames, *size = clip
-    frozen: Any = _without_memory(lambda: build_classifier(cfg, 1)).frozen
+    frozen = frozen_part(_without_memory(lambda: build_classifier(cfg, 1)))
     channels, *size = frozen.eval()(torch.empty(1, channels, *size, device="meta")).shape[1:]
     return channels, frames, size[0], size[1]
 
 
-def _without_memory(build: Callable[[], nn.Module]) -> nn.Module:
+def _without_memory(build: Callable[[], Network]) -> Network:
     """Build a network on the meta device, or with memory where it draws numbers there, as RegNets do."""
     try:
         with torch.device("meta"):

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import torch
 from omegaconf import DictConfig
-from torch import Tensor, nn
+from torch import Tensor
 
 from dsn_lightning.algorithms.dsn import DSN
 from dsn_lightning.algorithms.recognizer import Recognizer
+from dsn_lightning.backbones.clip_network import ClipNetwork
 from dsn_lightning.backbones.weights import State, WeightsError, load_into, read_weights, tensors_of
 from dsn_lightning.commands.build import RECORD_KEY, Trained, check_classes, check_fits, load_trained
 from dsn_lightning.commands.networks import classifies, modality, observation_weights
@@ -49,8 +50,7 @@ def start_from(recognizer: Recognizer, cfg: DictConfig, *, classes: list[str]) -
         _refuse_random_frozen_blocks(recognizer.classifier, "weights")
     if not isinstance(recognizer, DSN):
         return joined(seen)
-    trunk = getattr(recognizer.observation, "trunk", recognizer.observation)
-    assert isinstance(trunk, nn.Module)
+    trunk = recognizer.observation.trunk
     weights = observation_weights(cfg)
     if cfg.observation.checkpoint is not None:
         source = load_trained(cfg.observation.checkpoint, role="observation.checkpoint", trusted=trusted)
@@ -64,17 +64,16 @@ def start_from(recognizer: Recognizer, cfg: DictConfig, *, classes: list[str]) -
     return joined(seen)
 
 
-def _refuse_random_frozen_blocks(network: nn.Module, key: str) -> None:
-    blocks = getattr(network, "frozen_blocks", 0)
-    if blocks:
+def _refuse_random_frozen_blocks(network: ClipNetwork, key: str) -> None:
+    if network.frozen_blocks:
         raise UsageError(
-            f"{key}=null: the first {blocks} blocks of this network are frozen and would stay random; give "
-            f"{key}=imagenet or PATH, or train them too: backbone.network.frozen_blocks=0 "
+            f"{key}=null: the first {network.frozen_blocks} blocks of this network are frozen and would stay random; "
+            f"give {key}=imagenet or PATH, or train them too: backbone.network.frozen_blocks=0 "
             "backbone.cache_activations=false"
         )
 
 
-def take_classifier(target: nn.Module, trained: Trained, *, cfg: DictConfig) -> None:
+def take_classifier(target: ClipNetwork, trained: Trained, *, cfg: DictConfig) -> None:
     """Copy a trained run's classifier into ``target``, from RGB to flow if need be; see `weights.across_modalities`.
 
     Raises:
@@ -97,7 +96,7 @@ def take_classifier(target: nn.Module, trained: Trained, *, cfg: DictConfig) -> 
     _take(target, trained, where=where, keep_head=False)
 
 
-def take_trunk(trunk: nn.Module, trained: Trained, *, classes: list[str] | None = None) -> None:
+def take_trunk(trunk: ClipNetwork, trained: Trained, *, classes: list[str] | None = None) -> None:
     """Copy a clip network trained as a baseline into an observation network's trunk.
 
     One of RGB is made one of flow if need be.
@@ -116,33 +115,32 @@ def take_trunk(trunk: nn.Module, trained: Trained, *, classes: list[str] | None 
     _take(trunk, trained, where=where, keep_head=classes is None)
 
 
-def _take(network: nn.Module, trained: Trained, *, where: str, keep_head: bool) -> None:
+def _take(network: ClipNetwork, trained: Trained, *, where: str, keep_head: bool) -> None:
     own = modality(trained.cfg)
-    if own == "flow" and getattr(network, "in_channels", CHANNELS[own]) != CHANNELS[own]:
+    if own == "flow" and network.in_channels != CHANNELS[own]:
         raise UsageError(f"{where}: was trained on flow, which cannot start a run of dataset.modality=rgb")
     state, channels = trained.recognizer.classifier.state_dict(), CHANNELS[own]
     where = f"{where}: holds a {trained.cfg.backbone.name}, which"
     _fit(network, state, channels, where=where, keep_head=keep_head)
 
 
-def _fit(network: nn.Module, state: State, channels: int, *, where: str, keep_head: bool) -> None:
+def _fit(network: ClipNetwork, state: State, channels: int, *, where: str, keep_head: bool) -> None:
     """Load weights, of frames of so many channels, into a network."""
     try:
         load_into(network, state, source_channels=channels, keep_head=keep_head)
     except WeightsError as error:
         raise UsageError(f"{where} {error}") from error
-    blocks = getattr(network, "frozen_blocks", 0)
-    if blocks and getattr(network, "in_channels", channels) != channels:
+    if network.frozen_blocks and network.in_channels != channels:
         warnings.warn(
-            f"flow: the first {blocks} blocks were trained on pictures and are frozen, so little is learned; lower "
-            "schedule.lr (0.002 has done better than 0.01), or train them, too: backbone.network.frozen_blocks=0 "
-            "backbone.cache_activations=false schedule.batch_norm=trained",
+            f"flow: the first {network.frozen_blocks} blocks were trained on pictures and are frozen, so little is "
+            "learned; lower schedule.lr (0.002 has done better than 0.01), or train them, too: "
+            "backbone.network.frozen_blocks=0 backbone.cache_activations=false schedule.batch_norm=trained",
             stacklevel=2,
         )
 
 
 def take_weights(
-    network: nn.Module, weights: str, published: DictConfig, *, key: str, trusted: Sequence[str] = ()
+    network: ClipNetwork, weights: str, published: DictConfig, *, key: str, trusted: Sequence[str] = ()
 ) -> Tensor | None:
     """Load pretrained weights into a clip network, but for its classification layer.
 

@@ -17,7 +17,7 @@ from pytorch_lightning.strategies import DDPStrategy
 from torch import Tensor
 
 from dsn_lightning.algorithms.recognizer import Recognizer
-from dsn_lightning.backbones.weights import WeightsError, load_into, read_weights, tensors_of
+from dsn_lightning.backbones.weights import WeightsError, load_exactly, read_weights, tensors_of
 from dsn_lightning.commands import build, shared, trained_on
 from dsn_lightning.commands.activations import use_activations
 from dsn_lightning.commands.cli import one_line_errors
@@ -164,7 +164,7 @@ def _train(cfg: DictConfig, run_dir: Path, tracker: Tracker) -> None:
     if cfg.resume and last.is_file():
         try:
             content = read_weights(last)
-            load_into(recognizer, tensors_of({"state_dict": content.get("state_dict")}), keep_head=False)
+            load_exactly(recognizer, tensors_of({"state_dict": content.get("state_dict")}))
             began = content.get(build.RECORD_KEY, {}).get(trained_on.KEY)
         except WeightsError as error:
             raise UsageError(f"resume={run_dir}: {last}: {error}") from error

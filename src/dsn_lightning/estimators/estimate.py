@@ -1,16 +1,19 @@
-"""How the gradient of the expected reward (Eq. 7) is estimated: one file an estimator.
+"""The contract of an estimator of the policy gradient, and what estimators share."""
 
-An estimator is a callable ``(log_policy, *, uniforms, reward) -> Estimate``. The paper's own (Eq. 11) stands in
-`dsn_lightning.algorithms.dsn`; the others are here.
-"""
-
+import inspect
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from torch import Tensor
 
-RewardFunction = Callable[..., Tensor]
-"""``reward(action, where=None)``: R(action) (B, M) without gradient; 0 where the mask ``where`` does not hold."""
+from dsn_lightning.errors import UsageError
+
+
+class RewardFunction(Protocol):
+    """R of Eq. 6 for one batch of section clips."""
+
+    def __call__(self, action: Tensor, where: Tensor | None = None) -> Tensor:
+        """Return R(action) (B, M) without gradient; 0 where the mask ``where`` (B, M) is False."""
 
 
 class Estimate(NamedTuple):
@@ -29,11 +32,45 @@ class Estimate(NamedTuple):
     baseline: Tensor
 
 
-def sample_actions(log_policy: Tensor, uniforms: Tensor) -> Tensor:
-    """Draw one clip a section from the policy by inverting its cumulative distribution, (B, M).
+class Estimator(Protocol):
+    """Estimates the gradient of the expected reward (Eq. 7): a function, one file each."""
+
+    def __call__(self, log_policy: Tensor, *, uniforms: Tensor, reward: RewardFunction) -> Estimate:
+        """Return a loss with the estimated gradient.
+
+        Args:
+            log_policy: log P of each section, (B, M, N), with gradient.
+            uniforms: numbers in [0, 1) that decide the actions, (B, M), float64.
+            reward: R of an action (Eq. 6).
+        """
+
+
+def check_estimator(estimator: Callable[..., Estimate], *, key: str) -> None:
+    """Check that a callable can be called as an `Estimator`.
 
     Args:
-        log_policy: log p, (B, M, N).
+        estimator: of any origin.
+        key: where it was configured, for the message.
+
+    Raises:
+        UsageError: shows the expected parameters and those that it has.
+    """
+    expected = "expected a callable with the parameters (log_policy, *, uniforms, reward)"
+    if not callable(estimator):
+        raise UsageError(f"{key}: {expected}, got {type(estimator).__name__}")
+    signature = inspect.signature(estimator)
+    try:
+        signature.bind(None, uniforms=None, reward=None)
+    except TypeError as error:
+        names = [parameter.replace(annotation=parameter.empty) for parameter in signature.parameters.values()]
+        raise UsageError(f"{key}: {expected}, got {inspect.Signature(names)}: {error}") from error
+
+
+def sample_actions(log_policy: Tensor, uniforms: Tensor) -> Tensor:
+    """Draw one clip per section from the policy by inverting its cumulative distribution, (B, M).
+
+    Args:
+        log_policy: log P, (B, M, N).
         uniforms: a number in [0, 1) for each section, (B, M).
 
     >>> import torch

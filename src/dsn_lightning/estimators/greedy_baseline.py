@@ -1,4 +1,4 @@
-"""The paper's estimator: REINFORCE with the reward of the greedy choice as its baseline (Eq. 11)."""
+"""The paper's estimator: REINFORCE with the reward of the greedy action as its baseline (Eq. 11)."""
 
 import torch
 from torch import Tensor
@@ -7,10 +7,10 @@ from dsn_lightning.estimators.estimate import Estimate, RewardFunction, log_prob
 
 
 def reinforce_with_greedy_baseline(log_policy: Tensor, *, uniforms: Tensor, reward: RewardFunction) -> Estimate:
-    """The paper's estimator: grad J = E[(R(A) - R(B)) grad log pi(A)], with B the most probable clip (Eq. 11).
+    """Estimate grad J = E[(R(A) - R(B)) grad log pi(A)], with B the most probable clip (Eq. 11).
 
-    Where A = B the advantage is 0 and B's reward is not computed a second time. The mean over videos and sections,
-    where Algorithm 1 sums over sections, keeps the step size independent of M.
+    Where A = B the advantage is 0, so R(B) is not computed a second time. The loss is the mean over videos and
+    sections, where Algorithm 1 sums over sections; so the step size does not depend on M.
 
     Args:
         log_policy: log P of each section, (B, M, N), with gradient.

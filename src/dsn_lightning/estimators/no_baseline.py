@@ -7,10 +7,10 @@ from dsn_lightning.estimators.estimate import Estimate, RewardFunction, log_prob
 
 
 def reinforce(log_policy: Tensor, *, uniforms: Tensor, reward: RewardFunction) -> Estimate:
-    """Estimate grad J = E[R(A) grad log pi(A)] from one action a section (Eq. 8).
+    """Estimate grad J = E[R(A) grad log pi(A)] from one action per section (Eq. 8).
 
     Args:
-        log_policy: (B, M, N), with gradient.
+        log_policy: log P of each section, (B, M, N), with gradient.
         uniforms: numbers in [0, 1) that decide the actions, (B, M).
         reward: R of an action (Eq. 6).
     """

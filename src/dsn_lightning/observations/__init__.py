@@ -1,7 +1,17 @@
-"""Observation networks: section clips (..., N, C, T, H, W) -> policy logits (..., N)."""
+"""Observation networks: section clips (..., M, N, C, T, H, W) -> policy logits (..., M, N).
+
+`ObservationNetwork` states their contract.
+"""
 
 from dsn_lightning.observations.concat import ConcatObservation
+from dsn_lightning.observations.observation_network import ObservationNetwork, check_observation_network
 from dsn_lightning.observations.shared import SharedObservation
 from dsn_lightning.observations.whole_video import VideoObservation
 
-__all__ = ["ConcatObservation", "SharedObservation", "VideoObservation"]
+__all__ = [
+    "ConcatObservation",
+    "ObservationNetwork",
+    "SharedObservation",
+    "VideoObservation",
+    "check_observation_network",
+]

@@ -1,27 +1,30 @@
-"""Observation networks: a section's N clips in, N logits of the policy out."""
+"""The paper's observation network: the features of a section's N clips side by side, and one layer (Eq. 3)."""
 
 from torch import Tensor, nn
 
+from dsn_lightning.backbones.clip_network import ClipNetwork, check_clip_network
 from dsn_lightning.errors import UsageError
+from dsn_lightning.observations.observation_network import ObservationNetwork
 
 
-class ConcatObservation(nn.Module):
-    """The paper's head: the N clips' features are concatenated and one layer gives N logits (Eq. 3).
+class ConcatObservation(ObservationNetwork):
+    """Concatenates the features of the N clips and maps them to N logits with one layer (Eq. 3).
 
-    The policy starts uniform, since the last layer starts at zero.
+    The layer starts at zero, so the policy starts uniform.
 
     Args:
-        trunk: clip network (B, C, T, H, W) -> (B, D) with an attribute ``num_features`` = D.
-        clips_per_section: N; the head is made for this number and refuses any other.
+        trunk: clip network without a classification layer, (B, C, T, H, W) -> (B, D).
+        clips_per_section: N; the layer is made for this number and refuses any other.
     """
 
-    def __init__(self, trunk: nn.Module, *, clips_per_section: int) -> None:
+    head = "fc"
+
+    def __init__(self, trunk: ClipNetwork, *, clips_per_section: int) -> None:
         super().__init__()
+        check_clip_network(trunk, key="trunk")
         self.trunk = trunk
-        self.clips_per_section = clips_per_section
-        num_features = trunk.num_features
-        assert isinstance(num_features, int)
-        self.fc = nn.Linear(clips_per_section * num_features, clips_per_section)
+        self.clips_per_section: int = clips_per_section
+        self.fc = nn.Linear(clips_per_section * trunk.num_features, clips_per_section)
         nn.init.zeros_(self.fc.weight)
         nn.init.zeros_(self.fc.bias)
 
@@ -29,13 +32,13 @@ class ConcatObservation(nn.Module):
         """Map normalised section clips (..., N, C, T, H, W) to policy logits (..., N).
 
         Raises:
-            UsageError: N is not the number that the head was made for.
+            UsageError: N is not the number that the layer was made for.
         """
         *leading, n, c, t, h, w = clips.shape
         if n != self.clips_per_section:
             raise UsageError(
-                f"N={n}: this observation network was made for N={self.clips_per_section} clips a section; "
-                f"use N={self.clips_per_section} or train one with N={n}"
+                f"N={n}: this observation network was made for N={self.clips_per_section} clips per section; "
+                f"use N={self.clips_per_section} or train a network with N={n}"
             )
         features = self.trunk(clips.reshape(-1, c, t, h, w))  # (... * N, D)
         return self.fc(features.reshape(*leading, -1))

@@ -2,24 +2,29 @@
 
 from torch import Tensor, nn
 
+from dsn_lightning.backbones.clip_network import ClipNetwork, check_clip_network
+from dsn_lightning.observations.observation_network import ObservationNetwork
 
-class SharedObservation(nn.Module):
+
+class SharedObservation(ObservationNetwork):
     """Scores each clip by itself with one layer that all positions share; takes any N.
 
-    A restriction of Eq. 3, whose layer sees the N clips side by side and has weights of its own for each position.
-    What it learns about a clip holds wherever the clip stands, so it needs fewer examples and cannot collapse to one
+    A restriction of Eq. 3, whose layer sees the N clips side by side and has separate weights for each position. What
+    this layer learns about a clip holds at every position, so it needs fewer examples and cannot collapse to one
     position.
 
     Args:
-        trunk: clip network (B, C, T, H, W) -> (B, D) with an attribute ``num_features`` = D.
+        trunk: clip network without a classification layer, (B, C, T, H, W) -> (B, D).
     """
 
-    def __init__(self, trunk: nn.Module) -> None:
+    head = "fc"
+    clips_per_section = None
+
+    def __init__(self, trunk: ClipNetwork) -> None:
         super().__init__()
+        check_clip_network(trunk, key="trunk")
         self.trunk = trunk
-        num_features = trunk.num_features
-        assert isinstance(num_features, int)
-        self.fc = nn.Linear(num_features, 1)
+        self.fc = nn.Linear(trunk.num_features, 1)
         nn.init.zeros_(self.fc.weight)
         nn.init.zeros_(self.fc.bias)
 

@@ -1,0 +1,59 @@
+"""The contract of an observation network, and its check at build time."""
+
+from torch import Tensor, nn
+
+from dsn_lightning.backbones.clip_network import (
+    Attributes,
+    ClipNetwork,
+    attribute_problems,
+    clip_network_problems,
+    raise_problems,
+)
+
+
+class ObservationNetwork(nn.Module):
+    """What the package needs to know of a network that maps section clips to the logits of a policy (Eq. 3).
+
+    A network need not inherit from this class. It is an `nn.Module` with the attributes below; class attributes are
+    enough. Its configuration also names the trunk as a clip classifier (``clip_classifier`` in ``conf/observation``),
+    which ``observation.checkpoint=auto`` trains.
+
+    Attributes:
+        trunk: the clip network that looks at each clip; pretrained weights go there.
+        clips_per_section: N that it is made for; None if it takes any N.
+        head: dotted name of the layer that may have its own learning rate, such as ``fc``.
+    """
+
+    trunk: ClipNetwork
+    clips_per_section: int | None
+    head: str
+
+    def forward(self, clips: Tensor) -> Tensor:
+        """Map normalised clips of whole videos (..., M, N, C, T, H, W) to policy logits (..., M, N)."""
+        raise NotImplementedError
+
+
+_ATTRIBUTES: Attributes = {
+    "trunk": (nn.Module, "the clip network that looks at each clip"),
+    "clips_per_section": (int | None, "N that it is made for, None for any"),
+    "head": (str, "dotted name of the layer that may have its own learning rate"),
+}
+
+
+def check_observation_network(network: nn.Module, *, key: str) -> None:
+    """Check that a network satisfies `ObservationNetwork`, its trunk included.
+
+    Args:
+        network: of any origin.
+        key: where the network was configured, for the message.
+
+    Raises:
+        UsageError: lists everything that is missing or wrong.
+    """
+    problems = ["expected a torch.nn.Module"]
+    if isinstance(network, nn.Module):
+        problems = attribute_problems(network, _ATTRIBUTES)
+        trunk = getattr(network, "trunk", None)
+        if isinstance(trunk, nn.Module):
+            problems += [f"trunk ({type(trunk).__name__}): {problem}" for problem in clip_network_problems(trunk)]
+    raise_problems(network, problems, key=key, contract="observations.ObservationNetwork")

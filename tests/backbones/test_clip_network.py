@@ -1,0 +1,171 @@
+"""The contract of clip networks, for every configuration and for networks that break it."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from omegaconf import DictConfig
+from torch import nn
+from torchvision import models
+
+from conftest import MeanClassifier
+from dsn_lightning.backbones.clip_network import check_clip_network, classification_layer, frozen_part
+from dsn_lightning.commands import build
+from dsn_lightning.commands.networks import build_classifier
+from dsn_lightning.errors import UsageError
+from helpers.synthetic import composed
+
+CONF = Path(__file__).resolve().parents[2] / "conf"
+BACKBONES = sorted(file.stem for file in (CONF / "backbone").glob("*.yaml"))
+OURS = [name for name in BACKBONES if name != "custom"]
+
+
+def configured(backbone: str, *overrides: str) -> DictConfig:
+    """Return the configuration of a backbone; the user's own is `MeanClassifier`."""
+    cfg = composed(f"backbone={backbone}", *overrides)
+    if backbone == "custom":
+        cfg.backbone.network._target_ = "conftest.MeanClassifier"
+    return cfg
+
+
+@pytest.mark.parametrize("channels", [3, 2], ids=["rgb", "flow"])
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_every_backbone_satisfies_the_contract(backbone, channels):
+    cfg = configured(backbone, f"dataset.modality={'rgb' if channels == 3 else 'flow'}")
+    size = [cfg.backbone[key] for key in ("frames_per_clip", "crop_size", "crop_size")]
+    with torch.device("meta"):
+        clips = torch.empty(2, channels, *size)
+        for num_classes in (5, 0):
+            network = build_classifier(cfg, num_classes).eval()
+            assert network.in_channels == channels
+            assert network(clips).shape == (2, num_classes or network.num_features)
+            assert isinstance(classification_layer(network), nn.Identity) == (num_classes == 0)
+            first = next((m for m in network.modules() if isinstance(m, nn.Conv2d | nn.Conv3d)), None)
+            assert first is None or first.in_channels == network.stacked_frames * channels
+            if network.frozen_blocks:
+                activations = torch.stack([frozen_part(network)(frame) for frame in clips.unbind(2)], 2)
+                assert network(activations).shape == (2, num_classes or network.num_features)
+
+
+class Incomplete(nn.Module):
+    """Lacks three attributes, and has two wrong ones."""
+
+    in_channels = 3
+    stacked_frames = "8"
+    head = "last"
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        self.fc = nn.Linear(3, num_classes)
+
+
+def test_one_error_lists_all_that_is_wrong_with_a_network():
+    with pytest.raises(UsageError) as caught:
+        check_clip_network(Incomplete(2), key="backbone.network")
+    message = str(caught.value)
+    assert message.startswith("backbone.network: Incomplete does not satisfy dsn_lightning.backbones.ClipNetwork: ")
+    for part in (
+        "missing num_features (int: ",
+        "head=last: no such layer",
+        "stacked_frames: expected int, got str",
+        "missing frozen_blocks (int: ",
+        "class attributes are enough",
+    ):
+        assert part in message
+    assert "in_channels" not in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("attribute", "value", "complaint"),
+    [
+        ("in_channels", 0, "in_channels=0: must be at least 1"),
+        ("frozen_blocks", -1, "frozen_blocks=-1: must be at least 0"),
+        ("frozen_blocks", 2, "frozen_blocks=2: these blocks must be available as the module frozen"),
+        ("stacked_frames", True, "stacked_frames: expected int, got bool"),
+    ],
+)
+def test_wrong_values_of_attributes_are_refused(attribute, value, complaint):
+    network = MeanClassifier(2)
+    check_clip_network(network, key="x")
+    setattr(network, attribute, value)
+    with pytest.raises(UsageError, match=complaint):
+        check_clip_network(network, key="x")
+
+
+def test_building_checks_the_contract_and_names_the_key():
+    cfg = composed("backbone=custom")
+    cfg.backbone.network._target_ = f"{__name__}.Incomplete"
+    with pytest.raises(UsageError, match=r"^backbone\.network: Incomplete does not satisfy"):
+        build_classifier(cfg, 2)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (("backbone=r2plus1d_18", "backbone.network.conv=x"), "backbone.network.conv=x: must be simple or r2plus1d"),
+        (
+            ("backbone=mobilenet_v2", "backbone.network.frozen_blocks=20"),
+            "backbone.network.frozen_blocks=20: must be from 0 to 19, the blocks of MobileNetV2",
+        ),
+    ],
+)
+def test_wrong_arguments_are_refused_with_their_key(overrides, message):
+    with pytest.raises(UsageError) as caught:
+        build_classifier(composed(*overrides), 2)
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize("backbone", OURS)
+def test_every_backbone_chooses_its_observation_network_and_clips(backbone):
+    """Each composes alone, and sets the size and frame rate that the data module reads."""
+    cfg = composed(f"backbone={backbone}")
+    with torch.device("meta"):
+        recognizer = build.build_recognizer(cfg, 5)
+    build.check_clips(recognizer, cfg)
+    cfg.dataset.root = "none"
+    data = build.build_datamodule(cfg)
+    b = cfg.backbone
+    assert data.reader.frames_per_clip == b.frames_per_clip
+    assert data.crop.frame_size == tuple(b.frame_size)
+    assert data.crop.crop_size == b.crop_size
+    assert data.fps == b.fps
+
+
+def test_the_user_overrules_what_a_backbone_chooses():
+    cfg = composed("backbone=r2plus1d_34")
+    assert (cfg.observation.name, cfg.schedule.max_epochs, cfg.schedule.batch_size) == ("r2d_18", 120, 32)
+    assert composed("backbone=mobilenet_v2", "observation=r2d_18").observation.name == "r2d_18"
+    assert composed().observation.name == "r2d_tiny"
+
+
+def test_addresses_of_weights_are_torchvisions():
+    known = {
+        w.url for name in ("r3d_18", "r2plus1d_18", "mobilenet_v2", "resnet18") for w in models.get_model_weights(name)
+    }
+    for group, names in {"backbone": OURS, "observation": ("r2d_18", "mobilenet_v2")}.items():
+        for name in names:
+            addresses = composed(f"{group}={name}")[group].weights_from.values()
+            assert all(a is None or a in known or "ig65m" in a or name == "torchvision" for a in addresses)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "complaint"),
+    [
+        (("backbone=mobilenet_v2", "observation=r2d_18"), "observation=r2d_18: clips of 4 frames are too short"),
+        (
+            ("backbone=torchvision", "backbone.model=mvit_v2_s", "backbone.frames_per_clip=8"),
+            "mvit_v2_s: does not take clips of 8 frames",
+        ),
+        (
+            ("backbone=torchvision", "backbone.model=vit_b_16", "backbone.crop_size=112"),
+            "vit_b_16: does not take clips",
+        ),
+    ],
+)
+def test_wrong_combinations_are_refused(overrides, complaint):
+    cfg = composed(*overrides)
+    with torch.device("meta"):
+        recognizer = build.build_recognizer(cfg, 5)
+    with pytest.raises(UsageError, match=complaint):
+        build.check_clips(recognizer, cfg)

@@ -1,0 +1,71 @@
+"""3-D ResNets against torchvision's."""
+
+import pytest
+import torch
+from hydra.utils import instantiate
+from torch import nn
+from torchvision import models
+from torchvision.models.video import r3d_18
+from torchvision.models.video.resnet import BasicBlock, Conv2Plus1D, R2Plus1dStem, VideoResNet
+
+from dsn_lightning.backbones.resnet3d import ResNet3D
+from helpers.networks import with_statistics
+from helpers.synthetic import composed
+
+
+def test_r3d_18_equals_torchvisions():
+    torch.manual_seed(0)
+    theirs, ours = r3d_18(num_classes=7).eval(), ResNet3D(7).eval()
+    ours.load_state_dict(theirs.state_dict())
+    clips = torch.randn(1, 3, 4, 32, 32)
+    with torch.no_grad():
+        torch.testing.assert_close(ours(clips), theirs(clips), atol=1e-5, rtol=1e-5)
+
+
+def network(backbone: str, num_classes: int = 400, **keys: object) -> nn.Module:
+    return instantiate(composed(f"backbone={backbone}").backbone.network, num_classes=num_classes, **keys)
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.parametrize("name", ["r3d_18", "r2plus1d_18"])
+def test_outputs_equal_torchvisions_to_the_last_bit(name, channels_last):
+    theirs = with_statistics(models.get_model(name, weights=None))
+    ours = network(name, channels_last=channels_last).eval()
+    ours.load_state_dict(theirs.state_dict())  # the same names and shapes
+    if channels_last:
+        theirs = theirs.to(memory_format=torch.channels_last_3d)
+    clips = torch.randn(2, 3, 4, 48, 48)
+    with torch.no_grad():
+        assert torch.equal(ours(clips), theirs(clips))
+
+
+def ig65m(num_classes: int) -> nn.Module:
+    """R(2+1)D-34 of the public weights, from torchvision's parts."""
+    net = VideoResNet(BasicBlock, [Conv2Plus1D] * 4, [3, 4, 6, 3], R2Plus1dStem, num_classes)
+    for stage, width, mid in ((net.layer2, 128, 288), (net.layer3, 256, 576), (net.layer4, 512, 1152)):
+        stage[0].conv2[0] = Conv2Plus1D(width, width, mid)
+    for part in net.modules():
+        if isinstance(part, nn.BatchNorm3d):
+            part.eps = 1e-3
+    return net
+
+
+@pytest.mark.parametrize("num_classes", [359, 400, 487])
+def test_r2plus1d_34_has_the_layout_of_its_public_weights(num_classes):
+    with torch.device("meta"):
+        wanted = {name: value.shape for name, value in ig65m(num_classes).state_dict().items()}
+        ours = network("r2plus1d_34", num_classes)
+    assert {name: value.shape for name, value in ours.state_dict().items()} == wanted
+    assert [getattr(ours, f"layer{i}")[0].conv2[0][0].out_channels for i in (2, 3, 4)] == [288, 576, 1152]
+    assert {part.eps for part in ours.modules() if isinstance(part, nn.BatchNorm3d)} == {1e-3}
+    if num_classes == 400:
+        assert sum(p.numel() for p in ours.parameters()) / 1e6 == pytest.approx(63.7, abs=0.05)
+
+
+def test_r2plus1d_34_equals_the_network_of_its_public_weights():
+    theirs = with_statistics(ig65m(5))
+    ours = network("r2plus1d_34", 5).eval()
+    ours.load_state_dict(theirs.state_dict())
+    clips = torch.randn(1, 3, 8, 32, 32)
+    with torch.no_grad():
+        assert torch.equal(ours(clips), theirs(clips))

@@ -1,0 +1,112 @@
+"""The contract of observation networks, for every configuration and for networks that break it."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from hydra.utils import instantiate
+from torch import nn
+
+from conftest import MeanClassifier
+from dsn_lightning.backbones.clip_network import check_clip_network
+from dsn_lightning.commands import shared
+from dsn_lightning.commands.compose import compose_anew
+from dsn_lightning.commands.identity import training_digest
+from dsn_lightning.commands.networks import build_observation, clip_shape
+from dsn_lightning.errors import UsageError
+from dsn_lightning.observations.observation_network import check_observation_network
+from dsn_lightning.observations.shared import SharedObservation
+from helpers.synthetic import composed
+
+CONF = Path(__file__).resolve().parents[2] / "conf"
+OBSERVATIONS = sorted(file.stem for file in (CONF / "observation").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("modality", ["rgb", "flow"])
+@pytest.mark.parametrize("observation", OBSERVATIONS)
+def test_every_observation_network_satisfies_the_contract(observation, modality):
+    cfg = composed(f"observation={observation}", "N=3", f"dataset.modality={modality}")
+    with torch.device("meta"):
+        network = build_observation(cfg, 5).eval()
+        assert network(torch.empty(1, 2, 3, *clip_shape(cfg))).shape == (1, 2, 3)
+    assert network.clips_per_section in (None, 3)
+    assert network.get_submodule(network.head).weight.requires_grad
+
+
+@pytest.mark.parametrize("observation", OBSERVATIONS)
+def test_every_clip_classifier_fits_the_trunk(observation):
+    """But for the classification layer."""
+    cfg = composed(f"observation={observation}")
+    with torch.device("meta"):
+        trunk = build_observation(cfg, 5).trunk
+        classifier = instantiate(cfg.observation.clip_classifier.network, num_classes=5)
+    check_clip_network(classifier, key="x")
+    shapes = [
+        {name: value.shape for name, value in network.state_dict().items() if not name.startswith(f"{network.head}.")}
+        for network in (trunk, classifier)
+    ]
+    assert shapes[0] == shapes[1]
+
+
+@pytest.mark.parametrize(
+    ("dsn", "by_hand"),
+    [
+        (["backbone=r3d_tiny", "observation=r2d_tiny"], ["backbone=r2d_tiny"]),
+        (["backbone=r3d_tiny", "observation=r2d_tiny_shared"], ["backbone=r2d_tiny"]),
+        (["backbone=r3d_tiny", "observation=r2d_tiny_video"], ["backbone=r2d_tiny"]),
+        (["backbone=r3d_18"], ["backbone=r2d_18"]),
+        (["backbone=mobilenet_v2"], ["backbone=mobilenet_v2_middle"]),
+        (["backbone=mobilenet_v2", "observation=mobilenet_v2_video"], ["backbone=mobilenet_v2_middle"]),
+        (
+            ["backbone=torchvision", "backbone.model=resnet18", "observation.model=resnet18"],
+            ["backbone=torchvision", "backbone.model=resnet18", "+backbone.network.num_frames=1"],
+        ),
+    ],
+    ids=lambda overrides: overrides[-1].split("=")[1],
+)
+def test_auto_trains_the_clip_classifier_that_a_backbone_names(dsn, by_hand):
+    common = ["dataset=hmdb51", "dataset.root=a", "run_dir=none"]
+    auto = shared.configuration(compose_anew("train", *common, *dsn), "max_response")
+    same = compose_anew("train", "algorithm=baseline", *common, *by_hand)
+    assert training_digest(auto) == training_digest(same)
+
+
+class Headless(nn.Module):
+    """Has a trunk that is no clip network, and lacks all else."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trunk = nn.Linear(3, 3)
+
+
+def test_one_error_lists_all_that_is_wrong_with_a_network():
+    with pytest.raises(UsageError) as caught:
+        check_observation_network(Headless(), key="observation.network")
+    message = str(caught.value)
+    assert message.startswith("observation.network: Headless does not satisfy dsn_lightning.observations.Observation")
+    for part in (
+        "missing clips_per_section (int or None: ",
+        "missing head (str: ",
+        "trunk (Linear): missing in_channels (int: ",
+        "trunk (Linear): missing num_features (int: ",
+    ):
+        assert part in message
+    assert "\n" not in message
+
+
+def test_a_trunk_is_checked_where_it_is_used_and_the_key_is_named():
+    with pytest.raises(UsageError, match=r"^trunk: Linear does not satisfy dsn_lightning.backbones.ClipNetwork"):
+        SharedObservation(nn.Linear(3, 3))
+    cfg = composed("observation=r2d_tiny_shared")
+    cfg.observation.network.trunk = {"_target_": "torch.nn.Linear", "in_features": 3, "out_features": 3}
+    with pytest.raises(UsageError, match=r"^observation\.network\.trunk: Linear does not satisfy"):
+        build_observation(cfg, 2)
+    assert SharedObservation(MeanClassifier(0))(torch.rand(2, 4, 3, 2, 4, 4)).shape == (2, 4)
+
+
+def test_wrong_arguments_are_refused_with_their_key():
+    with pytest.raises(UsageError, match=r"^observation\.network\.power=0: must be above 0$"):
+        build_observation(composed("observation=r2d_tiny_video", "observation.network.power=0"), 2)
+    cfg = composed("observation=mobilenet_v2", "observation.network.trunk.frozen_blocks=20")
+    with pytest.raises(UsageError, match=r"^observation\.network\.trunk\.frozen_blocks=20: must be from 0 to 19"):
+        build_observation(cfg, 2)
