@@ -266,7 +266,7 @@ BAD_TRAIN = [
     (["algorithm=dsn_fixed"], "classifier.checkpoint"),
     (["classifier.checkpoint=nothing.ckpt"], "classifier.checkpoint=nothing.ckpt: no such checkpoint file"),
     (["test.baseline=nothing.ckpt"], "test.baseline=nothing.ckpt: no such checkpoint file"),
-    (["test.N=3"], "algorithm=dsn: test.N=3: this observation network was made for N=4 clips a section"),
+    (["test.N=3"], "algorithm=dsn: test.N=3: this observation network was made for N=4 clips per section"),
     (["dataset.reading.decoder.deadline=null"], "dataset.reading.decoder.deadline=None: must be seconds"),
     (["dataset.fps=0"], "dataset.fps=0: must be a number above 0"),
     (["backbone.frame_stride=-1"], "backbone.frame_stride=-1: must be a whole number of at least 1"),

@@ -180,7 +180,7 @@ def test_tensorboard_has_the_same_figures(trained, good):
 @pytest.mark.parametrize(
     ("arguments", "code", "epochs"),
     [
-        (["estimator._target_=builtins.ord"], 1, 0),
+        (["estimator._target_=builtins.dict"], 1, 0),
         (["+selection.broken._target_=builtins.dict", "schedule.max_epochs=1"], 1, 1),
         (["classifier.checkpoint=nothing.ckpt"], 2, 0),
     ],

@@ -58,7 +58,10 @@ def check_estimator(estimator: Callable[..., Estimate], *, key: str) -> None:
     expected = "expected a callable with the parameters (log_policy, *, uniforms, reward)"
     if not callable(estimator):
         raise UsageError(f"{key}: {expected}, got {type(estimator).__name__}")
-    signature = inspect.signature(estimator)
+    try:
+        signature = inspect.signature(estimator)
+    except ValueError:  # some built-in callables have none
+        return
     try:
         signature.bind(None, uniforms=None, reward=None)
     except TypeError as error:
