@@ -17,8 +17,8 @@ def test_logits_equal_torchvisions_averaged_over_frames():
     ours.fc.load_state_dict(theirs.classifier[1].state_dict())
     clips = torch.randn(2, 3, 3, 112, 112)
     with torch.no_grad():
-        wanted = torch.stack([theirs(clips[:, :, t]) for t in range(3)], 1).mean(1)
-        torch.testing.assert_close(ours(clips), wanted, rtol=1e-4, atol=1e-5)
+        expected = torch.stack([theirs(clips[:, :, t]) for t in range(3)], 1).mean(1)
+        torch.testing.assert_close(ours(clips), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_frozen_blocks_stay_unchanged_and_can_be_skipped():

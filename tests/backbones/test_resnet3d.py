@@ -51,11 +51,11 @@ def ig65m(num_classes: int) -> nn.Module:
 
 
 @pytest.mark.parametrize("num_classes", [359, 400, 487])
-def test_r2plus1d_34_has_the_layout_of_its_public_weights(num_classes):
+def test_r2plus1d_34_has_the_layers_of_its_public_weights(num_classes):
     with torch.device("meta"):
-        wanted = {name: value.shape for name, value in ig65m(num_classes).state_dict().items()}
+        expected = {name: value.shape for name, value in ig65m(num_classes).state_dict().items()}
         ours = network("r2plus1d_34", num_classes)
-    assert {name: value.shape for name, value in ours.state_dict().items()} == wanted
+    assert {name: value.shape for name, value in ours.state_dict().items()} == expected
     assert [getattr(ours, f"layer{i}")[0].conv2[0][0].out_channels for i in (2, 3, 4)] == [288, 576, 1152]
     assert {part.eps for part in ours.modules() if isinstance(part, nn.BatchNorm3d)} == {1e-3}
     if num_classes == 400:

@@ -1,4 +1,4 @@
-"""Weights into networks: what fits, what is adapted, what is refused, and how."""
+"""Loading weights: what fits, what is adapted, and what is refused with which message."""
 
 import os
 import pickle
@@ -44,16 +44,16 @@ def same(network: nn.Module, state: dict[str, torch.Tensor], prefix: str) -> boo
     )
 
 
-def test_heads_are_replaced(source):
+def test_the_networks_head_is_kept(source):
     network = mobilenet()
-    own = network.fc.weight.clone()
+    head = network.fc.weight.clone()
     load_into(network, source)
     assert same(network, source, "features.")
-    assert torch.equal(network.fc.weight, own)
+    assert torch.equal(network.fc.weight, head)
 
 
 @pytest.mark.parametrize("wrap", ["state_dict", "model", "module", "safetensors", "without counters"])
-def test_files_as_people_keep_them(source, tmp_path, wrap):
+def test_weights_load_from_common_file_formats(source, tmp_path, wrap):
     file = tmp_path / ("w.safetensors" if wrap == "safetensors" else "w.pt")
     if wrap == "safetensors":
         save_file({name: value.contiguous() for name, value in source.items()}, file)
@@ -92,7 +92,7 @@ LAST = "features.18.0.weight"
         (lambda s: {"a": 1}, "contains no weights"),
     ],
 )
-def test_what_does_not_fit_names_the_keys(source, change, complaint):
+def test_misfits_are_refused_with_their_keys(source, change, complaint):
     network = mobilenet()
     before = {name: value.clone() for name, value in network.state_dict().items()}
     with pytest.raises(WeightsError, match=complaint) as caught:
@@ -134,7 +134,7 @@ def test_damaged_files_and_code_are_refused(source, tmp_path, monkeypatch):
     assert not Path("ran").exists()
 
 
-def test_a_still_clip_gives_the_stem_what_its_image_gave_it():
+def test_the_stem_gives_the_same_for_a_still_clip_and_its_image():
     images = models.resnet18(weights=None)
     network = ResNet2D(0)
     load_into(network, images.state_dict())
@@ -145,7 +145,7 @@ def test_a_still_clip_gives_the_stem_what_its_image_gave_it():
     assert torch.equal(network.layer4[1].conv2.weight, images.layer4[1].conv2.weight)
 
 
-def test_images_become_flow(source):
+def test_image_weights_are_adapted_to_flow(source):
     network = mobilenet(in_channels=2)
     load_into(network, source)
     kernel = network.features[0][0].weight
@@ -157,7 +157,7 @@ def test_images_become_flow(source):
 
 
 @pytest.mark.parametrize("backbone", ["r3d_18", "r2plus1d_18", "torchvision"])
-def test_torchvisions_files_fit(backbone):
+def test_torchvisions_weights_fit(backbone):
     cfg = composed(f"backbone={backbone}")
     name = {"torchvision": "resnet50"}.get(backbone, backbone)
     network = instantiate(cfg.backbone.network, num_classes=4)
@@ -167,8 +167,8 @@ def test_torchvisions_files_fit(backbone):
     assert same(inner, theirs | {"fc.weight": inner.fc.weight, "fc.bias": inner.fc.bias}, "")
 
 
-def test_a_runs_classifier_becomes_another_runs_trunk(tmp_path):
-    """What is trained on many classes, as Kinetics', starts an observation network on few."""
+def test_a_runs_classifier_initialises_another_runs_trunk(tmp_path):
+    """A run on many classes, such as Kinetics, initialises an observation network on few."""
     cfg = composed("algorithm=baseline", "backbone=r2d_tiny")
     trained = fresh(cfg, tmp_path / "kinetics.ckpt")
     target = instantiate(composed().observation.network)
@@ -182,7 +182,7 @@ def test_a_runs_classifier_becomes_another_runs_trunk(tmp_path):
         )
 
 
-def test_public_weights_that_cannot_be_had(tmp_path, monkeypatch):
+def test_unavailable_public_weights_get_a_remedy(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
     published = {"kinetics400": "http://127.0.0.1:9/net-0123abcd.pth", "imagenet": None}
     with pytest.raises(UsageError) as caught:
@@ -200,7 +200,7 @@ def test_public_weights_that_cannot_be_had(tmp_path, monkeypatch):
         pretrained.take_weights(mobilenet(), "imagenett", published, key="weights")
 
 
-def test_public_weights_put_where_the_message_says(source, tmp_path, monkeypatch):
+def test_public_weights_are_found_in_the_cache_folder(source, tmp_path, monkeypatch):
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
     (tmp_path / "checkpoints").mkdir()
     torch.save(source, tmp_path / "checkpoints" / "net.pth")
@@ -209,11 +209,11 @@ def test_public_weights_put_where_the_message_says(source, tmp_path, monkeypatch
     assert same(network, source, "features.")
 
 
-def test_real_imagenet_weights_see(real_data):
-    """Features of the same video are nearer to each other than to another one's."""
+def test_imagenet_features_of_one_video_are_alike(real_data):
+    """Features of the same video are closer to each other than to those of other videos."""
     file = real_data.parent / "weights" / "mobilenet_v2_imagenet_features.pt"
     if not file.is_file():
-        pytest.skip(f"{file} is not there: no ImageNet weights to test with")
+        pytest.skip(f"{file} is missing: no ImageNet weights to test with")
     from dsn_lightning.video.pyav_decoder import PyAV
 
     network = mobilenet(0).eval()
@@ -233,7 +233,7 @@ def test_real_imagenet_weights_see(real_data):
 
 
 @pytest.mark.parametrize("change", ["missing", "extra", "misshaped", "architecture", "half", "code", "record"])
-def test_a_mutated_checkpoint_is_refused_with_one_line(change, tmp_path):
+def test_a_damaged_checkpoint_is_refused_with_one_line(change, tmp_path):
     cfg = composed()
     trained = fresh(cfg, tmp_path / "run.ckpt")
     content = torch.load(trained.path, weights_only=True)
@@ -295,7 +295,7 @@ def test_a_checkpoint_builds_nothing_but_parts_of_the_package(part, tmp_path):
         refuse_foreign_code([OmegaConf.create(part)], "here", trusted=["conftest"])
 
 
-def test_all_that_configurations_name_is_known():
+def test_all_targets_in_conf_are_allowed():
     conf = Path(__file__).resolve().parents[2] / "conf"
     groups = ("backbone", "observation", "algorithm", "estimator", "schedule", "dataset")
     files = [file for group in groups for file in (conf / group).rglob("*.yaml") if file.stem != "custom"]
@@ -305,7 +305,7 @@ def test_all_that_configurations_name_is_known():
     refuse_foreign_code(parts, "conf")
 
 
-def test_frozen_blocks_do_not_stay_random():
+def test_random_frozen_blocks_are_refused():
     cfg = composed("backbone=mobilenet_v2", "algorithm=baseline")
     recognizer = build.build_recognizer(cfg, 2)
     with pytest.raises(UsageError, match="weights=null: the first 15 blocks of this network are frozen and would stay"):
@@ -329,8 +329,8 @@ def test_a_classifier_for_other_clips_is_refused(key, tmp_path):
     pretrained.start_from(build.build_recognizer(target, 2), target, classes=["right", "left"])
 
 
-def test_densenets_files_have_names_of_their_own():
-    """torchvision renames them where it loads them."""
+def test_weights_load_from_files_of_densenets():
+    """Their names differ from the layers'; torchvision renames them on loading."""
     theirs = models.densenet121(weights=None).state_dict()
     in_files = {re.sub(r"(denselayer\d+\.(?:norm|conv))([12])", r"\1.\2", name): v for name, v in theirs.items()}
     assert in_files.keys() != theirs.keys()
@@ -342,7 +342,7 @@ def test_densenets_files_have_names_of_their_own():
     )
 
 
-def test_the_samplers_weights_follow_the_classifiers_where_they_are_of_one_kind():
+def test_same_weights_apply_only_to_networks_of_one_class():
     cfg = composed("backbone=mobilenet_v2")
     cfg.weights = "imagenet"
     assert observation_weights(cfg) == "imagenet"
@@ -351,7 +351,7 @@ def test_the_samplers_weights_follow_the_classifiers_where_they_are_of_one_kind(
     assert observation_weights(cfg) is None
 
 
-def test_the_command_line_says_it_in_one_line(needle_root, tmp_path):
+def test_dsn_train_refuses_weights_in_one_line(needle_root, tmp_path):
     (tmp_path / "code.pt").write_bytes(pickle.dumps(Code()))
     done = call(
         "dsn-train",

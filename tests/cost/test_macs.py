@@ -37,7 +37,7 @@ def test_counts_equal_torchvisions(model, shape):
 
 
 class Attention(nn.Module):
-    """torch's own attention of 4 heads over 16 places with 8 features, without any weights."""
+    """torch's attention: 4 heads, 16 positions, 8 features, no weights."""
 
     def forward(self, x):
         return nn.functional.scaled_dot_product_attention(x, x, x)

@@ -72,7 +72,7 @@ def test_auto_trains_the_clip_classifier_that_a_backbone_names(dsn, by_hand):
 
 
 class Headless(nn.Module):
-    """Has a trunk that is no clip network, and lacks all else."""
+    """Has a trunk that is no clip network, and no other attributes."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -20,7 +20,7 @@ from helpers.training import batch_norms, batches, differs, fit, make_dsn, make_
 
 
 class Weights(pl.Callback):
-    """Keeps the weights after each batch and as they are in validation."""
+    """Keeps the weights after each batch, in validation and after it."""
 
     def __init__(self) -> None:
         self.trained: list[dict[str, torch.Tensor]] = []
@@ -75,11 +75,13 @@ def test_average_moves_once_after_each_pair_of_steps(accumulate):
     for epoch in range(3):
         done = 4 * (epoch + 1)
         assert_close(watch.validated[epoch], average_by_hand(after_steps[: done // accumulate], 0.7))
-        assert_same(watch.afterwards[epoch], watch.trained[done - 1])  # training goes on from its own weights
+        assert_same(
+            watch.afterwards[epoch], watch.trained[done - 1]
+        )  # training continues from the weights, not from the average
 
 
 def test_training_is_the_same_with_an_average_beside_it():
-    """So rewards, too, come from the weights in training."""
+    """So rewards, too, are computed with the weights in training."""
     plain, averaged = Weights(), Weights()
     fit(make_dsn(), epochs=3, callbacks=[plain])
     fit(make_dsn(), epochs=3, callbacks=[AveragedWeights(decay=0.9), averaged])
@@ -87,7 +89,7 @@ def test_training_is_the_same_with_an_average_beside_it():
 
 
 def test_fixed_classifier_stays_bit_identical_under_an_average():
-    """decay * x + (1 - decay) * x is not always x, and 3 batches that its norms have seen would become 2."""
+    """decay * x + (1 - decay) * x is not always x, and a counter of 3 batches would become 2."""
     model = make_residual_dsn(classifier_optimizer=None)
     sampler = state(model.observation)
     for norm in batch_norms(model.classifier):
@@ -121,7 +123,7 @@ TUNED = [
     scope="module", params=[1, pytest.param(2, marks=pytest.mark.slow)], ids=["one process", "two processes"]
 )
 def tuned(request, needle_root: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
-    """A run with everything at once, and the arguments that gave it."""
+    """A run with all of these settings, and its arguments."""
     root = tmp_path_factory.mktemp("tuned")
     arguments = [f"dataset.root={needle_root}", *TUNED, f"trainer.devices={request.param}", "hydra.run.dir=run"]
     done = call("dsn-train", *arguments, cwd=root)
@@ -129,7 +131,7 @@ def tuned(request, needle_root: Path, tmp_path_factory: pytest.TempPathFactory) 
     return root / "run", arguments
 
 
-def test_killed_and_resumed_is_as_never_stopped(tuned, tmp_path):
+def test_a_killed_and_resumed_run_equals_an_uninterrupted_one(tuned, tmp_path):
     whole, arguments = tuned
     run, last = tmp_path / "run", tmp_path / "run" / "checkpoints" / "last.ckpt"
     process = start("dsn-train", *arguments, cwd=tmp_path)
@@ -171,8 +173,8 @@ def scores_of(run: Path) -> np.ndarray:
     return ClipScores.load(run / "clip_scores.npz").clip_logits
 
 
-def test_tests_use_the_averages(tuned, tmp_path):
-    """At the end of dsn-train, in dsn-evaluate, and when a finished run or one that stopped on time is gone on with."""
+def test_evaluations_use_the_averages(tuned, tmp_path):
+    """At the end of dsn-train, in dsn-evaluate, and when a finished or stopped run is resumed."""
     whole, arguments = tuned
     expected = scores_of(whole)
     call(

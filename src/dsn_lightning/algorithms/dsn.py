@@ -6,7 +6,7 @@ per section is kept, and the classifier (phi) sees only the kept clips (Eq. 4).
 
 Eq. 3 is in `dsn_lightning.observations`, Eq. 8 and Eq. 11 are in `dsn_lightning.estimators`.
 
-Shapes: B videos, M sections, N clips a section, C channels, T frames, H W pixels, J classes.
+Shapes: B videos, M sections, N clips per section, C channels, T frames, H W pixels, J classes.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""Fine-tuning: frozen batch norm, and parameter groups with their own learning rate or weight decay."""
+"""Fine-tuning: frozen batch norm, and parameter groups with a separate learning rate or weight decay."""
 
 from dataclasses import dataclass
 from typing import Any, Literal

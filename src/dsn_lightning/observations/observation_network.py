@@ -21,7 +21,7 @@ class ObservationNetwork(nn.Module):
     Attributes:
         trunk: the clip network that looks at each clip; pretrained weights go there.
         clips_per_section: N that it is made for; None if it takes any N.
-        head: dotted name of the layer that may have its own learning rate, such as ``fc``.
+        head: dotted name of the layer that may have a separate learning rate, such as ``fc``.
     """
 
     trunk: ClipNetwork
@@ -36,7 +36,7 @@ class ObservationNetwork(nn.Module):
 _ATTRIBUTES: Attributes = {
     "trunk": (nn.Module, "the clip network that looks at each clip"),
     "clips_per_section": (int | None, "N that it is made for, None for any"),
-    "head": (str, "dotted name of the layer that may have its own learning rate"),
+    "head": (str, "dotted name of the layer that may have a separate learning rate"),
 }
 
 

@@ -15,8 +15,8 @@ class VideoObservation(ObservationNetwork):
     M * N clips. The policy is proportional to (q . p_n) to a power. It favours clips that show with confidence what
     the video as a whole seems to show, not clips that merely stand out in their section.
 
-    The paper's policy (Eq. 3) depends on a section's own clips alone, which do not tell the video's action from
-    another one. This network looks at the same clips at the same cost.
+    The paper's policy (Eq. 3) depends only on the clips of one section, which need not show what the video's action
+    is. This network looks at the same clips at the same cost.
 
     Args:
         trunk: clip classifier (B, C, T, H, W) -> (B, J), initialised from one trained as such.
