@@ -142,15 +142,6 @@ def test_scores_survive_the_file(tmp_path):
         assert np.array_equal(own.policies["dsn"][2, 2], back.policies["dsn"][2, 2])
 
 
-def test_scores_of_earlier_versions_are_of_seed_0(tmp_path):
-    scores = replace(columns([video()]), seed=7)
-    scores.save(tmp_path / "new.npz")
-    assert ClipScores.load(tmp_path / "new.npz").scheme(2, 2).seed == 7
-    with np.load(tmp_path / "new.npz") as file:
-        np.savez(tmp_path / "old.npz", **{name: file[name] for name in file.files if name != "seed"})
-    assert ClipScores.load(tmp_path / "old.npz").scheme(2, 2).seed == 0
-
-
 def test_random_averages_metrics_and_not_scores():
     """A video whose draws are right in 3 of 10 cases has accuracy 0.3; averaged scores would give 0 or 1."""
     draws = Random().select(video(), SCHEME, "baseline")

@@ -18,10 +18,10 @@ from dsn_lightning.data.datamodule import SectionClipDataModule
 from dsn_lightning.datasets.folder import Folder
 from dsn_lightning.datasets.records import Subset, VideoRecord
 from dsn_lightning.errors import UsageError
-from dsn_lightning.evaluation.scoring import Networks, score_videos
+from dsn_lightning.evaluation.clip_loading import Loading
+from dsn_lightning.evaluation.scoring import Networks, ScoringPlan, score_videos
 from dsn_lightning.prepare.video_index import INDEX, good_ones, index_videos
-from dsn_lightning.selections.scheme import Scheme
-from dsn_lightning.selections.uniform import Uniform
+from dsn_lightning.selections import Scheme, Uniform
 from dsn_lightning.training.bad_videos import BadVideos
 from dsn_lightning.video.clip_reader import place_on_time_line
 from dsn_lightning.video.crops import Crop
@@ -292,21 +292,22 @@ def test_test_videos_that_cannot_be_read_are_counted_as_failed(listed, tmp_path,
     data = data_of(listed, tmp_path)
     spoil(listed.root / "16.mp4")
     (listed.root / "19.mp4").unlink()
-    arguments = (
-        data.videos("test"), data.reader, Networks({"baseline": Bright()}, {}), [Uniform()],  # type: ignore[dict-item]
-        [Scheme(2, 2, 4, 10, 1)],
-    )  # fmt: skip
-    options = {"classes": data.classes, "device": torch.device("cpu"), "num_workers": workers, "time_out": 60,
-               "consensus": "probabilities"}  # fmt: skip
-    scores, _, failed = score_videos(*arguments, **options, skip_bad=True)
+    plan = ScoringPlan(data.videos("test"), [Uniform()], [Scheme(2, 2, 4, 10, 1)], data.classes, "probabilities")
+    networks = Networks({"baseline": Bright()}, {})  # type: ignore[dict-item]
+
+    def score(*, skip_bad: bool):
+        loading = Loading(num_workers=workers, timeout=60, skip_bad=skip_bad)
+        return score_videos(plan, data.reader, networks, device=torch.device("cpu"), loading=loading)
+
+    scores, _, failed = score(skip_bad=True)
     assert list(failed) == ["v16", "v19"]
     assert scores.video_id.tolist() == ["v15", "v17", "v18"]
     assert set(scores.clip_video.tolist()) == {0, 1, 2}
     with pytest.raises(VideoError, match=r"16\.mp4"):
-        score_videos(*arguments, **options)
+        score(skip_bad=False)
     shutil.rmtree(listed.root)
     with pytest.raises(VideoError, match=r"15\.mp4"):
-        score_videos(*arguments, **options, skip_bad=True)
+        score(skip_bad=True)
 
 
 def test_images_are_indexed_again_when_they_or_settings_change(tmp_path):

@@ -20,13 +20,15 @@ from dsn_lightning.commands.trained_on import among, check_held_out
 from dsn_lightning.cost.macs import VideoCost, macs_per_clip
 from dsn_lightning.data.datamodule import SectionClipDataModule
 from dsn_lightning.errors import UsageError
+from dsn_lightning.evaluation.clip_loading import Loading
 from dsn_lightning.evaluation.details import EvaluationDetails
 from dsn_lightning.evaluation.figures import class_figure, contact_sheets, cost_figure, sheet_videos
 from dsn_lightning.evaluation.outcomes import evaluation_of
 from dsn_lightning.evaluation.results import Row, evaluate_rows, rich_table, to_csv
 from dsn_lightning.evaluation.scores import ClipScores
-from dsn_lightning.evaluation.scoring import Networks, Stopwatch, crops_seen, score_videos
+from dsn_lightning.evaluation.scoring import Networks, ScoringPlan, crops_seen, score_videos
 from dsn_lightning.evaluation.splits import kind_of_videos
+from dsn_lightning.evaluation.stopwatch import Stopwatch
 from dsn_lightning.files import write_atomically, write_json
 from dsn_lightning.launch.process_rank import process_rank
 from dsn_lightning.runs import RunFolder
@@ -110,19 +112,11 @@ def evaluate_trained(
     if cached:
         use_activations(cfg, data, recognizers, device=device, subsets=(subset,))
     scores, watch, failed = score_videos(
-        videos,
+        ScoringPlan(videos, selections, schemes, data.classes, consensus, cfg.test.crops),
         data.network_reader if cached else data.reader,
         networks,
-        selections,
-        schemes,
-        classes=data.classes,
         device=device,
-        consensus=consensus,
-        crops=cfg.test.crops,
-        num_workers=cfg.num_workers,
-        time_out=data.patience(),
-        start_workers=cfg.get("start_workers"),
-        skip_bad=data.on_bad_video == "skip",
+        loading=Loading(cfg.num_workers, data.patience(), cfg.get("start_workers"), data.on_bad_video == "skip"),
         track=lambda loop: track(
             loop, f"Scoring {len(videos)} videos", len(loop), console=Console(stderr=True, quiet=not first)
         ),

@@ -1,8 +1,8 @@
 """The clip-score file: the seam between the networks and every analysis of them.
 
-One `.npz` file holds, in columns, the classifiers' float32 logits keyed by video, first frame and classifier, and the
-samplers' logits keyed by video, M, N, section and sampler. T, the stride and how the test was made are the file's;
-networks are known by the hash of their weights. It is read with NumPy alone.
+One `.npz` file stores, in columns, the classifiers' float32 logits keyed by video, first frame and classifier, and the
+samplers' logits keyed by video, M, N, section and sampler. T, the stride and the settings of the test apply to the
+whole file; a hash of its weights identifies each network. NumPy alone reads the file.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from dsn_lightning.algorithms.dsn import Consensus, consensus_log_probabilities
-from dsn_lightning.selections.scheme import Scheme, VideoScores
+from dsn_lightning.selections import Scheme, VideoScores
 
 
 @dataclass(frozen=True)
@@ -26,28 +26,28 @@ class ClipScores:
     Attributes:
         classes: (J,) names.
         frames_per_clip: T.
-        frame_stride: distance of a clip's frames.
+        frame_stride: distance between the frames of a clip, in frames of the time line.
         video_id: (V,).
         num_frames: (V,), length of each time line.
-        fps: (V,), frames a second of each time line.
+        fps: (V,), frames per second of each time line.
         targets: (V, J), positive at the labels.
-        span_video: (W,), index into the videos, of known spans of the action.
-        span_seconds: (W, 2), half-open.
-        network_name: (P,), ``baseline``, ``dsn``, ``max_response``, ``dsn_fixed``.
-        network_hash: (P,), of the weights that gave the rows.
+        span_video: (W,), index into the videos, for each annotated span of the action.
+        span_seconds: (W, 2), start and end of the span, half-open.
+        network_name: (P,), names of the classifiers, and of the samplers as in `sampler_network`.
+        network_hash: (P,), hash of the weights that produced the rows.
         clip_video: (K,), index into the videos.
         clip_start: (K,), first frame.
         clip_network: (K,), name of the classifier.
-        clip_logits: (K, J); of several crops their consensus, see `join_crops`.
+        clip_logits: (K, J); with several crops, their consensus (see `join_crops`).
         section_video: (S,), index into the videos.
         section_scheme: (S, 3): M, N, section.
         section_network: (S,), name of the sampler.
         section_logits: (S, N), padded with NaN where N differs.
-        crops: windows of each clip that the classifiers looked at.
+        crops: number of windows of each clip that the classifiers saw.
         consensus: how clips, and crops, are averaged (Eq. 4).
         dense_clips: see `Scheme`.
         random_draws: see `Scheme`.
-        seed: see `Scheme`; 0 in files of earlier versions, which do not say.
+        seed: see `Scheme`.
     """
 
     classes: NDArray[np.str_]
@@ -90,16 +90,16 @@ class ClipScores:
     def load(cls, path: Path) -> "ClipScores":
         """Read the file."""
         with path.open("rb") as content, np.load(content, allow_pickle=False) as file:  # NumPy leaves damaged ones open
-            columns = {f.name: file[f.name] for f in fields(cls) if f.name in file or f.name != "seed"}
+            columns = {f.name: file[f.name] for f in fields(cls)}
         single = {name: column.item() for name, column in columns.items() if column.ndim == 0}
         return cls(**{**columns, **single})
 
     def scheme(self, num_sections: int, clips_per_section: int) -> Scheme:
-        """Return how the test of M:N was made."""
+        """Return the scheme of the M:N test."""
         return Scheme(num_sections, clips_per_section, self.clip_span, self.dense_clips, self.random_draws, self.seed)
 
     def videos(self) -> list[VideoScores]:
-        """Return the rows video by video, as selection methods want them."""
+        """Return the scores video by video, as selection methods take them."""
         logits: list[dict] = [defaultdict(dict) for _ in self.video_id]
         for video, start, network, row in zip(
             self.clip_video, self.clip_start, self.clip_network, self.clip_logits, strict=True
@@ -117,7 +117,7 @@ class ClipScores:
         ]
 
     def shows_action(self, video: int, starts: NDArray[np.int64]) -> NDArray[np.bool_] | None:
-        """Whether at least half of each clip lies in a span of the action; None where no span is known."""
+        """Return whether at least half of each clip lies in a span of the action; None for a video without spans."""
         spans = self.span_seconds[self.span_video == video] * self.fps[video]  # (W', 2) in frames
         if not len(spans):
             return None
@@ -126,11 +126,20 @@ class ClipScores:
         return overlap.clip(min=0).sum(-1) >= self.clip_span / 2 - 1e-6
 
 
-def join_crops(logits: Tensor, *, consensus: Consensus) -> Tensor:
-    """Return one row of logits (..., J) for a clip's crops (..., V, J).
+def sampler_network(sampler: str) -> str:
+    """Return the name of a sampler's network in `ClipScores.network_name`; a classifier's is the classifier's name.
 
-    The consensus over clips is then that over all clips' crops: the log of the mean probabilities, or the mean logits
-    (but for a constant, which changes no probability).
+    >>> sampler_network("dsn")
+    'dsn sampler'
+    """
+    return f"{sampler} sampler"
+
+
+def join_crops(logits: Tensor, *, consensus: Consensus) -> Tensor:
+    """Return one row of logits (..., J) for the crops of a clip (..., V, J).
+
+    The result is the log of the mean probabilities, or the mean logits up to a constant that changes no probability.
+    The consensus over clips then equals the consensus over the crops of all clips.
 
     >>> crops = torch.tensor([[0.9, 0.1], [0.6, 0.4], [0.6, 0.4]]).log()
     >>> join_crops(crops, consensus="probabilities").softmax(-1)

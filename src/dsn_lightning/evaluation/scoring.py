@@ -1,8 +1,7 @@
-"""One pass of the networks over the test videos."""
+"""One pass of the networks over the test videos: every clip that some selection method may need is scored once."""
 
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal
 
@@ -10,271 +9,290 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
 
 from dsn_lightning.algorithms.dsn import DSN, Consensus
 from dsn_lightning.algorithms.recognizer import Recognizer
 from dsn_lightning.data.section_clips import label_vector
-from dsn_lightning.evaluation.scores import ClipScores, join_crops, weights_hash
-from dsn_lightning.selections.scheme import Scheme, Selection
+from dsn_lightning.evaluation.clip_loading import Loading, clip_loader, rank_and_processes
+from dsn_lightning.evaluation.scores import ClipScores, join_crops, sampler_network, weights_hash
+from dsn_lightning.evaluation.stopwatch import Stopwatch
+from dsn_lightning.selections import Scheme, Selection
 from dsn_lightning.video.clip_reader import ClipReader, Video
-from dsn_lightning.video.crops import Crop
 from dsn_lightning.video.sections import IntArray
 from dsn_lightning.video.video_info import VideoError
 
 _CLIPS_AT_ONCE = 64
 
+ClipRow = tuple[int, int, str, NDArray[np.float32]]  # video, first frame, classifier, logits (J,)
+SectionRow = tuple[int, tuple[int, int, int], str, NDArray[np.float32]]  # video, (M, N, section), sampler, logits (N,)
+
 
 @dataclass(frozen=True)
 class Networks:
-    """What answers in an evaluation.
+    """The networks of an evaluation.
 
     Attributes:
-        classifiers: ``baseline``, ``dsn``, ``max_response`` -> recogniser whose classifier it is.
-        samplers: ``dsn``, ``dsn_fixed`` -> DSN whose observation network it is.
+        classifiers: name -> recognizer whose classifier it is.
+        samplers: name -> DSN whose observation network it is.
     """
 
     classifiers: Mapping[str, Recognizer]
     samplers: Mapping[str, DSN]
 
     def can(self, selection: Selection, classifier: str) -> bool:
-        """Whether everything is there for a row of results."""
-        have = {*self.classifiers, *self.samplers}
-        return classifier in self.classifiers and (selection.sampler is None or selection.sampler in have)
+        """Return whether all networks of a row of results are available."""
+        available = {*self.classifiers, *self.samplers}
+        return classifier in self.classifiers and (selection.sampler is None or selection.sampler in available)
 
     def missing(self, selection: Selection, classifier: str) -> str:
-        """Return what is not there for a row of results."""
+        """Return the name of a network that a row of results needs and that is not available."""
         return classifier if classifier not in self.classifiers else str(selection.sampler)
 
+    def modules(self) -> dict[str, nn.Module]:
+        """Return the classifiers and observation networks by their names in the clip-score file."""
+        modules: dict[str, nn.Module] = {name: r.classifier for name, r in self.classifiers.items()}
+        return modules | {sampler_network(name): sampler.observation for name, sampler in self.samplers.items()}
 
-class CandidateClips(Dataset[tuple[int, IntArray, Tensor | VideoError]]):
-    """Videos with all the clips that any method asks for, each read once; the error in place of those of a bad one."""
+    def prepare(self, device: torch.device) -> None:
+        """Move all networks to the device and set them to evaluation mode."""
+        for recognizer in {*self.classifiers.values(), *self.samplers.values()}:
+            recognizer.to(device).eval()
 
-    def __init__(self, videos: Sequence[Video], wanted: Sequence[IntArray], reader: ClipReader) -> None:
-        self.videos = videos
-        self.wanted = wanted
-        self.reader = reader
 
-    def __len__(self) -> int:
-        return len(self.videos)
+@dataclass(frozen=True)
+class ScoringPlan:
+    """What is scored.
 
-    def __getitem__(self, index: int) -> tuple[int, IntArray, Tensor | VideoError]:
-        try:
-            return index, self.wanted[index], self.reader(self.videos[index], self.wanted[index])
-        except VideoError as error:
-            return index, self.wanted[index], error
+    Attributes:
+        videos: the test videos.
+        selections: the selection methods that will be compared.
+        schemes: the M:N of each test; they differ in nothing else.
+        classes: names of the classes.
+        consensus: how clips, and their crops, are averaged (Eq. 4).
+        crops: windows of a clip that the classifiers see; see `Crop`. Networks that only choose clips see the middle
+            window.
+    """
+
+    videos: Sequence[Video]
+    selections: Sequence[Selection]
+    schemes: Sequence[Scheme]
+    classes: Sequence[str]
+    consensus: Consensus
+    crops: Literal[1, 3] = 1
+
+
+@dataclass(frozen=True)
+class _VideoClips:
+    """The clips of one video that some network scores.
+
+    Attributes:
+        video: index of the video.
+        starts: ascending first frames, (K,).
+        clips: (K, C, T, H, W), or (K, V, C, T, H, W) with several crops.
+        crops: V.
+    """
+
+    video: int
+    starts: IntArray
+    clips: Tensor
+    crops: int
+
+    def index(self, starts: IntArray) -> Tensor:
+        """Return the indices of some of the clips, (...,), from their first frames (...,)."""
+        return torch.from_numpy(np.searchsorted(self.starts, starts))
+
+    def seen(self, crops: int) -> Tensor:
+        """Return the clips as a network sees them: all crops, or the middle one."""
+        return self.clips if crops == self.crops else self.clips[:, self.crops // 2]
 
 
 @dataclass
-class Stopwatch:
-    """Seconds and clips that each network took."""
+class _Scored:
+    """What the pass has produced so far.
 
-    seconds: dict[str, float] = field(default_factory=dict)
-    clips: dict[str, int] = field(default_factory=dict)
+    Attributes:
+        clip_rows: class logits.
+        section_rows: policy logits.
+        watch: the networks' times.
+        failed: index of a video -> why it could not be read.
+    """
 
-    def time(self, name: str, num_clips: int, network: Callable[[Tensor], Tensor], clips: Tensor) -> Any:
-        """Return ``network(clips)`` as an array and count its time for ``num_clips`` clips."""
-        started = time.perf_counter()
-        result = network(clips).float().cpu().numpy()  # waits for the device
-        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - started
-        self.clips[name] = self.clips.get(name, 0) + num_clips
-        return result
-
-    @classmethod
-    def sum(cls, parts: Iterable["Stopwatch"]) -> "Stopwatch":
-        """Return what several processes have measured together."""
-        total = cls()
-        for part in parts:
-            for name, seconds in part.seconds.items():
-                total.seconds[name] = total.seconds.get(name, 0.0) + seconds
-                total.clips[name] = total.clips.get(name, 0) + part.clips[name]
-        return total
-
-    def per_clip(self, name: str) -> float | None:
-        """Return the mean seconds of one clip, or None for a network that did not run."""
-        return self.seconds[name] / self.clips[name] if name in self.seconds else None
+    clip_rows: list[ClipRow] = field(default_factory=list)
+    section_rows: list[SectionRow] = field(default_factory=list)
+    watch: Stopwatch = field(default_factory=Stopwatch)
+    failed: dict[int, VideoError] = field(default_factory=dict)
 
 
 @torch.no_grad()
 def score_videos(
-    videos: Sequence[Video],
+    plan: ScoringPlan,
     reader: ClipReader,
     networks: Networks,
-    selections: Iterable[Selection],
-    schemes: Sequence[Scheme],
     *,
-    classes: Sequence[str],
     device: torch.device,
-    consensus: Consensus,
-    crops: Literal[1, 3] = 1,
-    num_workers: int = 0,
-    start_workers: str | None = None,
-    time_out: float = 0,
-    skip_bad: bool = False,
+    loading: Loading | None = None,
     track: Callable[[Any], Iterable[Any]] = iter,
 ) -> tuple[ClipScores, Stopwatch, dict[str, VideoError]]:
     """Run every network once over every clip that some selection method may need.
 
-    In several processes (torch.distributed) each takes its share of the videos, every one of which counts once; all
-    return the scores of all videos.
+    Under torch.distributed, each process scores its share of the videos; all processes return the scores of all videos.
 
     Args:
-        videos: test videos.
-        reader: reads their clips.
-        networks: what answers.
-        selections: methods that will be compared.
-        schemes: the M:N of each test.
-        classes: class names.
+        plan: what is scored.
+        reader: reads the clips.
+        networks: score the clips.
         device: where the networks run.
-        consensus: how clips are averaged (Eq. 4), and with them crops.
-        crops: windows of a clip that the classifiers look at; see `Crop`. Whatever only chooses clips looks at the
-            middle one.
-        num_workers: loader processes.
-        start_workers: how: ``fork`` or ``spawn``; None leaves it to torch.
-        time_out: seconds without a video after which a loader process is taken to hang; 0 waits for ever.
-        skip_bad: go on where a video cannot be read.
+        loading: how the clips are loaded; by default in this process.
         track: wraps the loop over videos, for a progress bar.
 
     Returns:
-        The scores of all videos that could be read, the networks' times, and, by id, why the others could not.
+        The scores of all readable videos, the networks' times, and the errors of the other videos by video id.
 
     Raises:
-        VideoError: a video cannot be read, and bad ones are not skipped, or none can be read.
+        VideoError: no video can be read, or one cannot be read and ``loading.skip_bad`` is off.
     """
-    selections = list(selections)
-    wanted = [_wanted(video, networks, selections, schemes) for video in videos]  # name -> starts
-    union = [np.unique(np.concatenate([np.empty(0, np.int64), *w.values()])) for w in wanted]
-    modules: dict[str, nn.Module] = {n: r.classifier for n, r in networks.classifiers.items()}
-    modules |= {f"{n} sampler": s.observation for n, s in networks.samplers.items()}
-    for recognizer in {*networks.classifiers.values(), *networks.samplers.values()}:
-        recognizer.to(device).eval()
-    clip_rows: list[tuple[int, int, str, NDArray[np.float32]]] = []
-    section_rows: list[tuple[int, tuple[int, int, int], str, NDArray[np.float32]]] = []
-    watch = Stopwatch()
-    several = torch.distributed.is_available() and torch.distributed.is_initialized()
-    rank, processes = (torch.distributed.get_rank(), torch.distributed.get_world_size()) if several else (0, 1)
-    if crops > 1:
-        assert isinstance(reader.crop, Crop)  # activations are of one window
-        reader = replace(reader, crop=replace(reader.crop, windows=crops))
-    candidates = CandidateClips(videos, union, reader)
-    share = range(rank, len(videos), processes)
-    patience = time_out if num_workers else 0
-    method = start_workers if num_workers else None
-    loader = DataLoader(
-        candidates, batch_size=None, sampler=share, num_workers=num_workers, timeout=patience,
-        multiprocessing_context=method,
-    )  # fmt: skip
-    bad: dict[int, VideoError] = {}
-    for v, starts, clips in track(loader):
+    loading = loading or Loading()
+    wanted = [_wanted_clips(plan, networks, video) for video in plan.videos]  # classifier -> first frames
+    starts = [np.unique(np.concatenate([np.empty(0, np.int64), *by_name.values()])) for by_name in wanted]
+    networks.prepare(device)
+    scored = _Scored()
+    for v, clips in track(clip_loader(plan.videos, starts, reader, crops=plan.crops, loading=loading)):
         if isinstance(clips, VideoError):
-            if not skip_bad:
+            if not loading.skip_bad:
                 raise clips
-            bad[v] = clips
+            scored.failed[v] = clips
             continue
-        place = {int(start): i for i, start in enumerate(starts)}
-        middle = clips if crops == 1 else clips[:, crops // 2]  # (K, C, T, H, W) of (K, crops, C, T, H, W)
-        for name, own in wanted[v].items():
-            index = torch.tensor([place[int(s)] for s in own])
-            seen = crops_seen(name, selections, crops)
-            classify, views = partial(_classify, networks.classifiers[name], consensus), middle if seen == 1 else clips
-            parts = [
-                watch.time(name, len(p), classify, views[p].to(device)) for p in index.split(_CLIPS_AT_ONCE // seen)
-            ]
-            clip_rows += [(v, int(s), name, row) for s, row in zip(own, np.concatenate(parts), strict=True)]
-        for scheme in schemes if networks.samplers else ():
-            grid = scheme.grid(videos[v].num_frames)
-            sections = middle[torch.tensor([place[int(s)] for s in grid.ravel()])].unflatten(0, grid.shape)
-            for name, sampler in networks.samplers.items():
-                batch = sections[None].to(device)  # (1, M, N, C, T, H, W)
-                logits = watch.time(f"{name} sampler", grid.size, sampler.policy_logits, batch)[0]
-                m, n = grid.shape
-                section_rows += [(v, (m, n, section), name, row) for section, row in enumerate(logits)]
-    if several:
-        gathered: list[Any] = [None] * processes
-        torch.distributed.all_gather_object(gathered, (clip_rows, section_rows, watch, bad))
-        clip_rows = sorted((row for part in gathered for row in part[0]), key=lambda row: row[0])  # by video; stable
-        section_rows = sorted((row for part in gathered for row in part[1]), key=lambda row: row[0])
-        watch = Stopwatch.sum(part[2] for part in gathered)
-        bad = {v: error for part in gathered for v, error in part[3].items()}
-    if len(bad) == len(videos):
-        raise bad[0]
-    read = [v for v in range(len(videos)) if v not in bad]
-    place = {v: i for i, v in enumerate(read)}
-    clip_rows = [(place[v], start, name, row) for v, start, name, row in clip_rows]
-    section_rows = [(place[v], scheme, name, row) for v, scheme, name, row in section_rows]
-    scores = _columns([videos[v] for v in read], reader, modules, clip_rows, section_rows, classes)
-    how = next(iter(schemes))
-    scores = replace(
-        scores, crops=crops, consensus=consensus, dense_clips=how.dense_clips, random_draws=how.random_draws,
-        seed=how.seed,
-    )  # fmt: skip
-    return scores, watch, {videos[v].record.video_id: bad[v] for v in sorted(bad)}
+        loaded = _VideoClips(v, starts[v], clips, plan.crops)
+        _score_clips(loaded, wanted[v], plan, networks, device, scored)
+        _score_sections(loaded, plan, networks, device, scored)
+    scored = _gathered(scored)
+    if len(scored.failed) == len(plan.videos):
+        raise scored.failed[0]
+    failed = {plan.videos[v].record.video_id: scored.failed[v] for v in sorted(scored.failed)}
+    return _columns(scored, plan, reader, networks), scored.watch, failed
 
 
 def crops_seen(name: str, selections: Iterable[Selection], crops: int) -> int:
-    """Return how many windows of a clip a network looks at: one if it answers for no selection and only chooses."""
+    """Return how many crops of a clip a classifier sees: all, or one if it only chooses clips."""
     return crops if any(name in selection.classifiers for selection in selections) else 1
 
 
-def _classify(recognizer: Recognizer, consensus: Consensus, clips: Tensor) -> Tensor:
-    """Return logits (K, J) for clips (K, C, T, H, W), or for clips' crops (K, V, C, T, H, W)."""
-    logits = recognizer.classify(clips)
-    return join_crops(logits, consensus=consensus) if clips.dim() == 6 else logits
-
-
-def _wanted(
-    video: Video, networks: Networks, selections: Sequence[Selection], schemes: Sequence[Scheme]
-) -> dict[str, IntArray]:
-    """Return the positions that each classifier has to answer for."""
+def _wanted_clips(plan: ScoringPlan, networks: Networks, video: Video) -> dict[str, IntArray]:
+    """Return the first frames of the clips that each classifier has to score, ascending."""
     by_name: dict[str, list[IntArray]] = {}
-    for scheme in schemes:
-        for selection in selections:
+    for scheme in plan.schemes:
+        for selection in plan.selections:
             for classifier in selection.classifiers:
                 if not networks.can(selection, classifier):
                     continue
                 starts = selection.candidates(video.record.video_id, video.num_frames, scheme)
                 by_name.setdefault(classifier, []).append(starts)
-                if selection.sampler in networks.classifiers:  # max response ranks with class scores
+                if selection.sampler in networks.classifiers:  # the method ranks clips by class scores
                     by_name.setdefault(str(selection.sampler), []).append(starts)
         if networks.samplers:
             by_name.setdefault(next(iter(networks.classifiers)), []).append(scheme.grid(video.num_frames).ravel())
     return {name: np.unique(np.concatenate(starts)) for name, starts in by_name.items()}
 
 
-def _columns(
-    videos: Sequence[Video],
-    reader: ClipReader,
-    modules: Mapping[str, nn.Module],
-    clip_rows: list[tuple[int, int, str, NDArray[np.float32]]],
-    section_rows: list[tuple[int, tuple[int, int, int], str, NDArray[np.float32]]],
-    classes: Sequence[str],
-) -> ClipScores:
-    spans = [  # on the time line
-        (v, (start - video.offset, end - video.offset))
-        for v, video in enumerate(videos) for start, end in video.record.spans or ()
-    ]  # fmt: skip
-    width = max((len(row) for *_, row in section_rows), default=0)
-    padded = np.full((len(section_rows), width), np.nan, np.float32)
-    for i, (*_, row) in enumerate(section_rows):
-        padded[i, : len(row)] = row
+def _score_clips(
+    loaded: _VideoClips,
+    wanted: Mapping[str, IntArray],
+    plan: ScoringPlan,
+    networks: Networks,
+    device: torch.device,
+    scored: _Scored,
+) -> None:
+    """Classify the clips of one video with each classifier that needs them."""
+    for name, starts in wanted.items():
+        crops = crops_seen(name, plan.selections, plan.crops)
+        views, classify = loaded.seen(crops), partial(_classify, networks.classifiers[name], plan.consensus)
+        logits = [
+            scored.watch.time(name, len(part), classify, views[part].to(device))
+            for part in loaded.index(starts).split(_CLIPS_AT_ONCE // crops)
+        ]
+        rows = zip(starts, np.concatenate(logits), strict=True)
+        scored.clip_rows += [(loaded.video, int(start), name, row) for start, row in rows]
+
+
+def _classify(recognizer: Recognizer, consensus: Consensus, clips: Tensor) -> Tensor:
+    """Return logits (K, J) for clips (K, C, T, H, W), or for crops of clips (K, V, C, T, H, W)."""
+    logits = recognizer.classify(clips)
+    return join_crops(logits, consensus=consensus) if clips.dim() == 6 else logits
+
+
+def _score_sections(
+    loaded: _VideoClips, plan: ScoringPlan, networks: Networks, device: torch.device, scored: _Scored
+) -> None:
+    """Run each sampler over the sections of one video, at each M:N."""
+    if not networks.samplers:
+        return
+    for scheme in plan.schemes:
+        grid = scheme.grid(plan.videos[loaded.video].num_frames)
+        m, n = grid.shape
+        sections = loaded.seen(1)[loaded.index(grid)]  # (M, N, C, T, H, W)
+        for name, sampler in networks.samplers.items():
+            batch = sections[None].to(device)
+            logits = scored.watch.time(sampler_network(name), grid.size, sampler.policy_logits, batch)[0]
+            scored.section_rows += [(loaded.video, (m, n, section), name, row) for section, row in enumerate(logits)]
+
+
+def _gathered(scored: _Scored) -> _Scored:
+    """Return what all processes have produced, ordered by video."""
+    _, processes = rank_and_processes()
+    if processes == 1:
+        return scored
+    parts: list[Any] = [None] * processes
+    torch.distributed.all_gather_object(parts, scored)
+    return _Scored(
+        sorted((row for part in parts for row in part.clip_rows), key=lambda row: row[0]),  # stable within a video
+        sorted((row for part in parts for row in part.section_rows), key=lambda row: row[0]),
+        Stopwatch.sum(part.watch for part in parts),
+        {v: error for part in parts for v, error in part.failed.items()},
+    )
+
+
+def _columns(scored: _Scored, plan: ScoringPlan, reader: ClipReader, networks: Networks) -> ClipScores:
+    """Return the clip scores of the readable videos."""
+    read = [v for v in range(len(plan.videos)) if v not in scored.failed]
+    position = {v: i for i, v in enumerate(read)}
+    videos = [plan.videos[v] for v in read]
+    spans = [
+        (v, (start - video.offset, end - video.offset))  # on the time line
+        for v, video in enumerate(videos)
+        for start, end in video.record.spans or ()
+    ]
+    modules = networks.modules()
     return ClipScores(
-        classes=np.array(list(classes)),
+        classes=np.array(list(plan.classes)),
         frames_per_clip=reader.frames_per_clip,
         frame_stride=reader.frame_stride,
         video_id=np.array([video.record.video_id for video in videos]),
         num_frames=np.array([video.num_frames for video in videos]),
         fps=np.array([video.fps for video in videos]),
-        targets=np.stack([label_vector(video.record.labels, len(classes)).numpy() for video in videos]),
+        targets=np.stack([label_vector(video.record.labels, len(plan.classes)).numpy() for video in videos]),
         span_video=np.array([v for v, _ in spans], np.int64),
         span_seconds=np.array([span for _, span in spans], np.float64).reshape(-1, 2),
         network_name=np.array(list(modules)),
         network_hash=np.array([weights_hash(module) for module in modules.values()]),
-        clip_video=np.array([row[0] for row in clip_rows], np.int64),
-        clip_start=np.array([row[1] for row in clip_rows], np.int64),
-        clip_network=np.array([row[2] for row in clip_rows]),
-        clip_logits=np.stack([row[3] for row in clip_rows]),
-        section_video=np.array([row[0] for row in section_rows], np.int64),
-        section_scheme=np.array([row[1] for row in section_rows], np.int64).reshape(-1, 3),
-        section_network=np.array([row[2] for row in section_rows], str),
-        section_logits=padded,
+        clip_video=np.array([position[row[0]] for row in scored.clip_rows], np.int64),
+        clip_start=np.array([row[1] for row in scored.clip_rows], np.int64),
+        clip_network=np.array([row[2] for row in scored.clip_rows]),
+        clip_logits=np.stack([row[3] for row in scored.clip_rows]),
+        section_video=np.array([position[row[0]] for row in scored.section_rows], np.int64),
+        section_scheme=np.array([row[1] for row in scored.section_rows], np.int64).reshape(-1, 3),
+        section_network=np.array([row[2] for row in scored.section_rows], str),
+        section_logits=_padded([row[3] for row in scored.section_rows]),
+        crops=plan.crops,
+        consensus=plan.consensus,
+        dense_clips=plan.schemes[0].dense_clips,
+        random_draws=plan.schemes[0].random_draws,
+        seed=plan.schemes[0].seed,
     )
+
+
+def _padded(rows: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Return rows of different lengths as one array, padded with NaN."""
+    padded = np.full((len(rows), max(map(len, rows), default=0)), np.nan, np.float32)
+    for i, row in enumerate(rows):
+        padded[i, : len(row)] = row
+    return padded

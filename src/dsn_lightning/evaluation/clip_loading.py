@@ -1,0 +1,88 @@
+"""Loading the clips of an evaluation: each video once, with all the clips that some network scores."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from dsn_lightning.video.clip_reader import ClipReader, Video
+from dsn_lightning.video.crops import Crop
+from dsn_lightning.video.sections import IntArray
+from dsn_lightning.video.video_info import VideoError
+
+
+@dataclass(frozen=True)
+class Loading:
+    """How the clips are loaded.
+
+    Attributes:
+        num_workers: number of loader processes; 0 loads in this process.
+        timeout: seconds after which a loader process that returns no video counts as hung; 0 waits forever.
+        start_method: ``fork`` or ``spawn`` for loader processes; None takes PyTorch's default.
+        skip_bad: continue after a video that cannot be read.
+    """
+
+    num_workers: int = 0
+    timeout: float = 0
+    start_method: str | None = None
+    skip_bad: bool = False
+
+
+class CandidateClips(Dataset[tuple[int, Tensor | VideoError]]):
+    """The requested clips of each video, each read once; for an unreadable video the error in place of its clips.
+
+    Args:
+        videos: the videos.
+        starts: first frames of the clips of each video.
+        reader: reads them.
+    """
+
+    def __init__(self, videos: Sequence[Video], starts: Sequence[IntArray], reader: ClipReader) -> None:
+        self.videos = videos
+        self.starts = starts
+        self.reader = reader
+
+    def __len__(self) -> int:
+        return len(self.videos)
+
+    def __getitem__(self, index: int) -> tuple[int, Tensor | VideoError]:
+        try:
+            return index, self.reader(self.videos[index], self.starts[index])
+        except VideoError as error:
+            return index, error
+
+
+def clip_loader(
+    videos: Sequence[Video], starts: Sequence[IntArray], reader: ClipReader, *, crops: Literal[1, 3], loading: Loading
+) -> DataLoader:
+    """Return a loader of `CandidateClips`; under torch.distributed, of this process's share of the videos.
+
+    Args:
+        videos: the videos.
+        starts: first frames of the clips of each video.
+        reader: reads them.
+        crops: windows of each clip; see `Crop`.
+        loading: the loader's settings.
+    """
+    if crops > 1:
+        assert isinstance(reader.crop, Crop)  # stored activations have one crop
+        reader = replace(reader, crop=replace(reader.crop, windows=crops))
+    rank, processes = rank_and_processes()
+    return DataLoader(
+        CandidateClips(videos, starts, reader),
+        batch_size=None,
+        sampler=range(rank, len(videos), processes),
+        num_workers=loading.num_workers,
+        timeout=loading.timeout if loading.num_workers else 0,
+        multiprocessing_context=loading.start_method if loading.num_workers else None,
+    )
+
+
+def rank_and_processes() -> tuple[int, int]:
+    """Return this process's rank and the number of processes under torch.distributed; otherwise 0 and 1."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        return torch.distributed.get_rank(), torch.distributed.get_world_size()
+    return 0, 1
