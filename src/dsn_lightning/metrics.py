@@ -1,9 +1,9 @@
 """Video-level metrics as pure functions of scores and labels, and as a `torchmetrics.Metric` around them.
 
-All take scores (B, J), larger is better, and targets (B, J), positive where the video has the label; all give
-fractions in [0, 1], or None where no video has a label. With several labels a video is right when its answer is one of
-them. A video without a label (background) is a negative of every class in mean average precision, and does not count in
-accuracies: it has no right answer.
+All take scores (B, J), larger is better, and targets (B, J), positive where the video has the label; all return
+fractions in [0, 1], or None if no video has a label. A video with several labels is classified correctly if the
+predicted class is one of them. A video without a label (background) is a negative of every class in mean average
+precision; accuracies ignore it, because no class is correct.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from torchmetrics.utilities import dim_zero_cat
 
 
 def top_k_accuracy(scores: Tensor, targets: Tensor, *, k: int) -> float | None:
-    """Share of labelled videos with a true class among the k highest scores; None where k >= J tells nothing.
+    """Return the share of labelled videos with a true class among the k highest scores; None if k >= J.
 
     >>> scores = torch.tensor([[0.5, 0.3, 0.2], [0.5, 0.3, 0.2]])
     >>> targets = torch.tensor([[1, 0, 0], [0, 1, 0]])
@@ -31,7 +31,7 @@ def top_k_accuracy(scores: Tensor, targets: Tensor, *, k: int) -> float | None:
 
 
 def mean_class_accuracy(scores: Tensor, targets: Tensor) -> float | None:
-    """Top-1 accuracy of each class that occurs, averaged over classes."""
+    """Return the top-1 accuracy of each class that occurs, averaged over classes."""
     positive = (targets > 0).double()
     if not positive.any():
         return None
@@ -41,18 +41,18 @@ def mean_class_accuracy(scores: Tensor, targets: Tensor) -> float | None:
 
 
 def mean_average_precision(scores: Tensor, targets: Tensor) -> float | None:
-    """Average precision of each class that occurs, averaged over classes (THUMOS14's and ActivityNet's mAP)."""
+    """Return the average precision of each class that occurs, averaged over classes (mAP of THUMOS14, ActivityNet)."""
     positive = targets > 0
     present = positive.any(0).nonzero().flatten().tolist()
     if not present:
         return None
-    scores = scores.clamp(max=1)  # a mean may exceed 1 by rounding, and would be taken for logits
+    scores = scores.clamp(max=1)  # a mean above 1 by rounding would be interpreted as logits
     precision = [binary_average_precision(scores[:, j], positive[:, j].long()) for j in present]
     return float(torch.stack([p.double() for p in precision]).mean())
 
 
 def top_k_hits(scores: Tensor, targets: Tensor, k: int) -> Tensor:
-    """Return, (B,), whether a true class is among the k highest scores."""
+    """Return whether a true class is among the k highest scores, (B,)."""
     return (targets.gather(1, scores.topk(k, dim=1).indices) > 0).any(1)
 
 
@@ -72,10 +72,10 @@ def video_metrics(scores: Tensor, targets: Tensor) -> dict[str, float | None]:
 
 
 class EpochMeans(Metric):
-    """Weighted means of named numbers, over all processes.
+    """Weighted means of named values, over all processes.
 
     Args:
-        names: of the numbers.
+        names: of the values.
     """
 
     full_state_update = False
@@ -89,38 +89,36 @@ class EpochMeans(Metric):
         self.add_state("weights", torch.zeros(len(self.names)), dist_reduce_fx="sum")
 
     def update(self, name: str, value: Tensor | float, weight: Tensor | float = 1.0) -> None:
-        """Add a number."""
-        place = self.names.index(name)
-        self.sums[place] += value * weight
-        self.weights[place] += weight
+        """Add a value."""
+        index = self.names.index(name)
+        self.sums[index] += value * weight
+        self.weights[index] += weight
 
     def compute(self) -> dict[str, Tensor]:
-        """Return the mean of each name that was given since the last reset."""
-        return {
-            name: total / weight for name, total, weight in zip(self.names, self.sums, self.weights, strict=True)
-            if weight > 0
-        }  # fmt: skip
+        """Return the mean of each name that was updated since the last reset."""
+        totals = zip(self.names, self.sums, self.weights, strict=True)
+        return {name: total / weight for name, total, weight in totals if weight > 0}
 
 
 def states_of_all(metric: Metric) -> list[dict[str, Tensor]]:
-    """Return a metric's state in each process, for a checkpoint; every process has to call it."""
-    own = {name: torch.as_tensor(value).detach().cpu().clone() for name, value in metric.metric_state.items()}
+    """Return a metric's state in each process, for a checkpoint; every process must call this."""
+    state = {name: torch.as_tensor(value).detach().cpu().clone() for name, value in metric.metric_state.items()}
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        return [own]
+        return [state]
     states: list[Any] = [None] * torch.distributed.get_world_size()
-    torch.distributed.all_gather_object(states, own)
+    torch.distributed.all_gather_object(states, state)
     return states
 
 
 def take_state(metric: Metric, states: Sequence[dict[str, Tensor]], *, rank: int) -> None:
-    """Give a metric its process's part of what `states_of_all` returned."""
+    """Restore a metric's state in this process from the result of `states_of_all`."""
     for name, value in states[rank].items():
         setattr(metric, name, value.clone().to(metric.device))
-    metric._update_count = 1  # or `compute` warns that it comes too early
+    metric._update_count = 1  # otherwise `compute` warns that it precedes `update`
 
 
 class VideoMetrics(Metric):
-    """`video_metrics` over all batches; figures that do not apply are left out."""
+    """`video_metrics` over all batches, without the figures that do not apply."""
 
     full_state_update = False
     scores: list[Tensor]
@@ -137,6 +135,6 @@ class VideoMetrics(Metric):
         self.targets.append(targets)
 
     def compute(self) -> dict[str, float]:
-        """Return the metrics of everything seen since the last reset."""
+        """Return the metrics of all batches since the last reset."""
         figures = video_metrics(dim_zero_cat(self.scores), dim_zero_cat(self.targets))
         return {name: value for name, value in figures.items() if value is not None}
