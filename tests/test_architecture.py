@@ -26,7 +26,7 @@ FOLDERS = {  # a folder, or a module of the top level -> what it may import of t
     "estimators": {"errors"},
     "backbones": {"errors"},
     "observations": {"errors", "backbones"},
-    "selections": {"video", "stateless_random"},
+    "selections": {"errors", "video", "stateless_random"},
     "cost": {"text_tables", "errors", "paper"},
     "prepare": {"text_tables", "errors", "files", "datasets", "video"},
     "data": {"errors", "stateless_random", "datasets", "video", "prepare"},

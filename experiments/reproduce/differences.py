@@ -35,6 +35,7 @@ def write_differences(planner: Planner, parts: Sequence[Part], console: Console)
     about = statistics["about"]
     about["evaluations"] = [path_below(name, planner.output) for name in about["evaluations"]]
     shown = comparison_table.main_differences(statistics)
+    differences = comparison_table.differences_table(statistics, shown, title="differences between methods")
     lines = [comparison_table.explanation(statistics), *comparison_table.gap_lines(statistics)]
     if beside or main != table.compared[0]:
         lines.append(
@@ -42,13 +43,13 @@ def write_differences(planner: Planner, parts: Sequence[Part], console: Console)
             f"without a prefix belong to {main}"
         )
     if shown:
-        console.print(comparison_table.rich_differences(statistics, shown, title="differences between methods"))
+        console.print(differences.terminal())
         for line in lines:
             console.print(line, soft_wrap=True, markup=False, highlight=False)
     file = planner.output / table.name / "differences" / about["dataset"]
     file.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(file.with_suffix(".json"), json.dumps(statistics, indent=2) + "\n")
-    text = comparison_table.markdown_differences(statistics, shown) + "\n" + "".join(f"- {line}\n" for line in lines)
+    text = differences.markdown() + "\n" + "".join(f"- {line}\n" for line in lines)
     write_atomically(file.with_suffix(".md"), text)
     console.print(f"written: {file}.md, {file}.json", soft_wrap=True)
 

@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from dsn_lightning.cost.macs import VideoCost
 from dsn_lightning.errors import UsageError
-from dsn_lightning.selections.scheme import Scheme, Selection
+from dsn_lightning.selections import Scheme, Selection
 from reproduce.configurations import (
     as_list,
     build_source,

@@ -23,7 +23,7 @@ from dsn_lightning.evaluation.scores import ClipScores
 from dsn_lightning.report.collect import collect
 from dsn_lightning.report.comparisons import evaluations_of
 from dsn_lightning.report.result_rows import results_of
-from dsn_lightning.selections.policy import Policy
+from dsn_lightning.selections import Policy
 from dsn_lightning.video.sections import section_clip_starts
 from helpers.synthetic import SyntheticData, composed, fresh
 
@@ -36,8 +36,8 @@ def streams(tmp_path_factory) -> Path:
     """Folders ``rgb`` and ``flow``: a DSN and a baseline of each, tested on 10 videos with M = 1 and 2."""
     root = tmp_path_factory.mktemp("streams")
     for seed, modality in enumerate(("rgb", "flow")):
-        settings = [f"dataset.modality={modality}", "M=2", "N=2", "test.random_draws=3", "dataset.name=synthetic",
-                    "dataset.reading.dense_clips=3"]  # fmt: skip
+        settings = [f"dataset.modality={modality}", "dataset.name=synthetic", "dataset.reading.dense_clips=3"]
+        settings += ["M=2", "N=2", "test.random_draws=3"]
         cfg = composed(*settings, "test.M=[1,2]", f"seed={seed}")
         given = {
             "dsn": fresh(cfg, root / f"{modality}.ckpt", seed=seed),
@@ -71,8 +71,8 @@ def dsn_by_hand(folder: Path, num_sections: int) -> np.ndarray:
         grid = section_clip_starts(int(num_frames), num_sections=num_sections, clips_per_section=2, clip_span=8)
         kept = []
         for section in range(num_sections):
-            own = (file["section_video"] == v) & (file["section_scheme"] == [num_sections, 2, section]).all(1)
-            start = grid[section, file["section_logits"][own & (file["section_network"] == "dsn")][0].argmax()]
+            rows = (file["section_video"] == v) & (file["section_scheme"] == [num_sections, 2, section]).all(1)
+            start = grid[section, file["section_logits"][rows & (file["section_network"] == "dsn")][0].argmax()]
             clip = (file["clip_video"] == v) & (file["clip_start"] == start) & (file["clip_network"] == "dsn")
             kept.append(softmax(file["clip_logits"][clip][0]))
         answers.append(np.mean(kept, 0))
@@ -100,10 +100,10 @@ def test_the_streams_differ_and_fusion_differs_from_both(streams, tmp_path):
 
 @pytest.mark.parametrize(("weights", "only"), [("[1,0]", "rgb"), ("[0,3]", "flow")])
 def test_a_stream_alone_keeps_its_figures_exactly(streams, tmp_path, weights, only):
-    rows, own = fused(streams, tmp_path, f"fusion_weights={weights}"), by_key(streams / only)
-    assert rows.keys() == own.keys()
+    rows, stream_rows = fused(streams, tmp_path, f"fusion_weights={weights}"), by_key(streams / only)
+    assert rows.keys() == stream_rows.keys()
     for key, row in rows.items():
-        assert [row[name] for name in RATES] == [own[key][name] for name in RATES], key
+        assert [row[name] for name in RATES] == [stream_rows[key][name] for name in RATES], key
 
 
 def test_rows_say_what_was_fused(streams, tmp_path):
@@ -126,11 +126,11 @@ def test_rows_say_what_was_fused(streams, tmp_path):
     assert json.loads((tmp_path / "environment.json").read_text())["fusion_weights"] == [1.0, 1.0]
 
 
-def test_only_the_selections_asked_for_are_fused(streams, tmp_path, capsys):
+def test_only_requested_selections_are_fused(streams, tmp_path, capsys):
     rows = fused(streams, tmp_path, "selection=[dsn,uniform]")
     assert {selection for selection, *_ in rows} == {"dsn", "uniform"}
-    said = "oracle (dsn's classifier), 2:2: its selection method was not asked for or is not known here"
-    assert said in capsys.readouterr().out
+    reason = "oracle (dsn's classifier), 2:2: its selection method was not requested or is unknown"
+    assert reason in capsys.readouterr().out
 
 
 def stream(folder: Path, *, change_rows=None, scores: ClipScores | None = None, **changes) -> StoredEvaluation:
@@ -156,7 +156,7 @@ def without(scores: ClipScores, video: int) -> ClipScores:
     return ClipScores(**columns)
 
 
-def test_videos_are_matched_by_id_and_those_without_a_match_counted(streams):
+def test_videos_are_matched_by_id_and_others_counted_as_missing(streams):
     rgb = stream(streams / "rgb")
     fewer = without(ClipScores.load(streams / "flow" / "clip_scores.npz"), 5)
     shorter = stream(streams / "flow", scores=fewer, change_rows={"videos": 9})
@@ -173,22 +173,22 @@ def test_videos_are_matched_by_id_and_those_without_a_match_counted(streams):
     assert row["top1"] == pytest.approx(right)
 
 
-def test_crops_and_clips_must_be_alike(streams):
+def test_crops_and_clips_must_be_equal(streams):
     other = stream(streams / "flow", change_rows={"crops": 3})
-    with pytest.raises(ValueError, match=r"share no row.*2: of other numbers of clips or crops"):
+    with pytest.raises(ValueError, match=r"have no row in common.*2: different numbers of clips or crops"):
         fuse([stream(streams / "rgb"), other], [1.0, 1.0])
 
 
-def test_streams_of_other_data_are_refused(streams):
+def test_streams_of_different_data_are_refused(streams):
     rgb, flow = streams / "rgb", streams / "flow"
     targets = ClipScores.load(flow / "clip_scores.npz").targets
     wrong = {
-        "other classes": stream(flow, classes=np.array(["left", "right"])),
+        "different classes": stream(flow, classes=np.array(["left", "right"])),
         "no video in common": stream(flow, video_id=np.array([f"x{i}" for i in range(10)])),
-        "other labels for video test_0": stream(flow, targets=targets[:, ::-1]),
-        "of another dataset: synthetic and hmdb51": stream(flow, change_rows={"dataset": "hmdb51"}),
-        "of another split: None and 2": stream(flow, change_rows={"split": 2}),
-        "had it other settings": stream(flow, frames_per_clip=9),
+        "different labels for video test_0": stream(flow, targets=targets[:, ::-1]),
+        "differ in dataset: synthetic and hmdb51": stream(flow, change_rows={"dataset": "hmdb51"}),
+        "differ in split: None and 2": stream(flow, change_rows={"split": 2}),
+        "were its settings different": stream(flow, frames_per_clip=9),
     }
     for message, other in wrong.items():
         with pytest.raises(ValueError, match=message):
@@ -203,8 +203,13 @@ def test_what_was_fused_is_compared_with_its_streams(streams, tmp_path):
     both = {(m["selection"], m["classifier"], m["M"]): m for m in statistics["methods"]}
     for key, row in rows.items():
         assert both[key]["map"]["value"] == pytest.approx(row["map"], abs=1e-6)
-    pairs = [d for d in statistics["differences"] if d["method"]["selection"] == d["other"]["selection"] == "dsn"
-             and d["method"]["classifier"] == "dsn" and d["other"]["classifier"] == "rgb:dsn"]  # fmt: skip
+    classifiers = ("dsn", "rgb:dsn")
+    pairs = [
+        difference
+        for difference in statistics["differences"]
+        if difference["method"]["selection"] == difference["other"]["selection"] == "dsn"
+        and (difference["method"]["classifier"], difference["other"]["classifier"]) == classifiers
+    ]
     assert [pair["method"]["M"] for pair in pairs] == [1, 2]
     for pair in pairs:
         key = "dsn", "dsn", pair["method"]["M"]
@@ -214,11 +219,15 @@ def test_what_was_fused_is_compared_with_its_streams(streams, tmp_path):
     assert len(comparison_table.main_differences(statistics)) > len(pairs)
 
 
-def test_a_stream_alone_differs_from_itself_by_nothing(streams, tmp_path):
+def test_a_stream_alone_differs_from_itself_by_zero(streams, tmp_path):
     fused(streams, tmp_path / "rgb_alone", "fusion_weights=[1,0]")
     statistics = compare_folders([tmp_path / "rgb_alone"], number=300, others={"rgb": [streams / "rgb"]})
-    same = [d for d in statistics["differences"] if d["other"]["classifier"] == f"rgb:{d['method']['classifier']}"
-            and d["method"]["selection"] == d["other"]["selection"]]  # fmt: skip
+    same = [
+        difference
+        for difference in statistics["differences"]
+        if difference["other"]["classifier"] == f"rgb:{difference['method']['classifier']}"
+        and difference["method"]["selection"] == difference["other"]["selection"]
+    ]
     assert len(same) >= 10
     for pair in same:
         assert (pair["map"]["low"], pair["map"]["value"], pair["map"]["high"]) == pytest.approx((0, 0, 0), abs=1e-9)
@@ -235,7 +244,7 @@ def test_a_fusion_may_be_fused_again(streams, tmp_path):
         assert row["modality"] == "rgb+flow+rgb"
 
 
-def test_a_fusion_that_lacks_videos_is_compared_on_those_it_has(streams, tmp_path):
+def test_a_fusion_with_fewer_videos_is_compared_on_those(streams, tmp_path):
     shutil.copytree(streams / "flow", tmp_path / "fewer")
     without(ClipScores.load(streams / "flow" / "clip_scores.npz"), 5).save(tmp_path / "fewer" / "clip_scores.npz")
     both = tmp_path / "both"
@@ -246,25 +255,25 @@ def test_a_fusion_that_lacks_videos_is_compared_on_those_it_has(streams, tmp_pat
     rgb = next(m for m in statistics["methods"] if (m["selection"], m["classifier"], m["M"]) == ("dsn", "rgb:dsn", 2))
     right = np.delete(dsn_by_hand(streams / "rgb", 2), 5, 0).argmax(1) == np.delete(np.arange(10) % 2, 5)
     assert rgb["top1"]["value"] == pytest.approx(right.mean())
-    with pytest.raises(UsageError, match="test_5 is lacking there"):
+    with pytest.raises(UsageError, match="test_5 is missing"):
         compare_folders([streams / "rgb"], number=200, others={"both": [both]})
 
 
-def test_fusions_with_other_weights_are_not_two_seeds(streams, tmp_path):
+def test_fusions_with_different_weights_are_not_two_seeds(streams, tmp_path):
     fused(streams, tmp_path / "level")
     fused(streams, tmp_path / "weighed", "fusion_weights=[1,3]")
-    with pytest.raises(UsageError, match=r"tested with fusion_weights=0.25\+0.75, .*level with 0.5\+0.5"):
+    with pytest.raises(UsageError, match=r"with fusion_weights=0.25\+0.75, .*level with fusion_weights=0.5\+0.5"):
         compare_folders([tmp_path / "level", tmp_path / "weighed"], number=200)
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda both: (both / "video_scores.npz").unlink(), "holds no video_scores.npz; fuse its streams again"),
-        (lambda both: shutil.copy(both.parent / "other" / "video_scores.npz", both), "not of the same fusion"),
+        (lambda both: (both / "video_scores.npz").unlink(), "both: no video_scores.npz; fuse its streams again"),
+        (lambda both: shutil.copy(both.parent / "other" / "video_scores.npz", both), "are of different fusions"),
     ],
 )
-def test_what_does_not_belong_to_a_fusion_is_refused(streams, tmp_path, change, message):
+def test_scores_of_another_fusion_are_refused(streams, tmp_path, change, message):
     both = tmp_path / "both"
     fused(streams, both)
     fused(streams, tmp_path / "other", "fusion_weights=[1,3]")
@@ -285,7 +294,7 @@ def test_what_only_one_stream_has_is_named(streams):
         assert {row["M"] for row in fusion.rows} == {2}
 
 
-def test_a_report_compares_a_fusion_whose_rows_lie_in_a_copy_as_well(streams, tmp_path):
+def test_a_report_compares_a_fusion_whose_rows_were_copied(streams, tmp_path):
     fused(streams, tmp_path / "both")
     (tmp_path / "a_table").mkdir()
     shutil.copy(tmp_path / "both" / "results.json", tmp_path / "a_table")
@@ -310,17 +319,17 @@ def test_statistics_are_written_unless_turned_off(streams, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["fusion=[rgb]"], "takes two or more evaluations, given is 1"),
+        (["fusion=[rgb]"], "needs at least two evaluations, got 1"),
         (["fusion=rgb"], "must be lists"),
-        (["fusion=[rgb,nowhere]"], "fusion=nowhere: holds no results.json"),
+        (["fusion=[rgb,nowhere]"], "fusion=nowhere: no results.json"),
         (["fusion=[rgb,damaged]"], "fusion=damaged: cannot be read as an evaluation"),
         (["fusion=[rgb,cut]"], "fusion=cut: cannot be read as an evaluation"),
         (["fusion=[rgb,empty]"], "fusion=empty: cannot be read as an evaluation"),
         (["fusion=[rgb,truncated]"], "fusion=truncated: cannot be read as an evaluation"),
         (["fusion=[rgb,spoilt]"], "fusion=spoilt: cannot be read as an evaluation"),
-        (["fusion=[rgb,flow]", "fusion_weights=[1]"], "must be as many as there are evaluations, 2"),
-        (["fusion=[rgb,flow]", "fusion_weights=[1,-1]"], "must be numbers of at least 0"),
-        (["fusion=[rgb,flow]", "fusion_weights=[0,0]"], "and one above"),
+        (["fusion=[rgb,flow]", "fusion_weights=[1]"], "expected 2 weights, one per evaluation"),
+        (["fusion=[rgb,flow]", "fusion_weights=[1,-1]"], "expected numbers of at least 0"),
+        (["fusion=[rgb,flow]", "fusion_weights=[0,0]"], "and one above 0"),
         (["fusion=[rgb,flow]", "fusion_weights=[1,a]"], "must be numbers"),
         (["fusion=[rgb,flow]", "checkpoint=x.ckpt"], "takes no checkpoint"),
         (["fusion=[rgb,flow]", "test.M=[1]"], "takes no test.M"),

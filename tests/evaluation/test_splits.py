@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from dsn_lightning.evaluation.splits import mean_over_splits, to_csv
+from dsn_lightning.evaluation.splits import mean_over_splits
 from dsn_lightning.launch.sweep import show_means_over_splits
 from dsn_lightning.runs import SweepFolder
 from dsn_lightning.runs.sweep_folder import SweepJob, SweepRecord
 
 
 def row(split: int | None, seed: int, top1: float, **more: object) -> dict[str, object]:
-    """What matters of a row of results.json."""
+    """A row of results.json with the fields that matter here."""
     base = {
         "dataset": "ucf101",
         "selection": "dsn",
@@ -44,7 +44,7 @@ def test_one_seed_has_no_spread():
     assert (mean["top1"], mean["top1_std"], mean["seeds"]) == (0.5, None, "0")
 
 
-def test_only_rows_equal_in_all_else_are_averaged():
+def test_only_rows_with_equal_descriptions_are_averaged():
     settings = (("dsn", 0.5, 0.2), ("dsn", 1.0, 0.4), ("uniform", None, 0.6))
     rows = [
         row(split, 0, top1 + split / 10, selection=name, gamma=gamma)
@@ -53,27 +53,23 @@ def test_only_rows_equal_in_all_else_are_averaged():
     ]
     means = mean_over_splits(rows)
     assert [(mean["selection"], mean["gamma"], round(mean["top1"], 6)) for mean in means] == [
-        ("dsn", 0.5, 0.35), ("dsn", 1.0, 0.55), ("uniform", None, 0.75),
-    ]  # fmt: skip
+        ("dsn", 0.5, 0.35),
+        ("dsn", 1.0, 0.55),
+        ("uniform", None, 0.75),
+    ]
 
 
-def test_a_seed_that_lacks_a_split_does_not_count():
+def test_a_seed_without_results_on_every_split_is_ignored():
     rows = [row(1, 0, 0.2), row(2, 0, 0.4), row(1, 1, 0.9)]
     (mean,) = mean_over_splits(rows)
     assert (mean["top1"], mean["seeds"]) == (pytest.approx(0.3), "0")
     assert mean_over_splits([*rows, row(3, 1, 0.9)]) == []
-    assert mean_over_splits(rows, wanted=(1, 2, 3)) == []
+    assert mean_over_splits(rows, required=(1, 2, 3)) == []
 
 
 def test_rows_without_splits_have_no_mean():
     assert mean_over_splits([row(None, 0, 0.2), row(None, 1, 0.4)]) == []
     assert mean_over_splits([row(1, 0, 0.2), row(1, 1, 0.4)]) == []
-
-
-def test_means_become_csv():
-    lines = list(csv.DictReader(to_csv(mean_over_splits([row(1, 0, 0.25), row(2, 0, 0.75)])).splitlines()))
-    assert lines[0]["top1"] == "0.5"
-    assert lines[0]["top1_std"] == ""
 
 
 def finished_sweep(folder: Path, jobs: dict[str, list[dict[str, object]] | None]) -> Path:
@@ -91,20 +87,24 @@ def finished_sweep(folder: Path, jobs: dict[str, list[dict[str, object]] | None]
 
 def test_a_sweep_averages_each_of_its_settings_apart(tmp_path, capsys):
     """Two rates, which no row names, must not be mixed."""
-    jobs = {f"dataset.split={split} schedule.lr={lr} seed=0": [row(split, 0, top1 + split / 100)]
-            for lr, top1 in ((0.1, 0.3), (0.01, 0.5)) for split in (1, 2, 3)}  # fmt: skip
+    jobs = {
+        f"dataset.split={split} schedule.lr={lr} seed=0": [row(split, 0, top1 + split / 100)]
+        for lr, top1 in ((0.1, 0.3), (0.01, 0.5))
+        for split in (1, 2, 3)
+    }
     sweep = finished_sweep(tmp_path / "sweep", jobs)
     show_means_over_splits(SweepFolder(sweep), Console(width=200))
     means = list(csv.DictReader((sweep / "mean_over_splits.csv").read_text().splitlines()))
     assert [(mean["settings"], round(float(mean["top1"]), 6)) for mean in means] == [
-        ("schedule.lr=0.1", 0.32), ("schedule.lr=0.01", 0.52),
-    ]  # fmt: skip
-    said = capsys.readouterr().out
-    assert "means over splits" in said
-    assert "52.0" in said
+        ("schedule.lr=0.1", 0.32),
+        ("schedule.lr=0.01", 0.52),
+    ]
+    shown = capsys.readouterr().out
+    assert "means over splits" in shown
+    assert "52.0" in shown
 
 
-def test_no_mean_is_told_where_a_split_is_lacking(tmp_path, capsys):
+def test_no_mean_is_shown_without_a_split(tmp_path, capsys):
     jobs: dict[str, list[dict[str, object]] | None] = {
         "dataset.split=1 seed=0": [row(1, 0, 0.2)],
         "dataset.split=2 seed=0": [row(2, 0, 0.4)],

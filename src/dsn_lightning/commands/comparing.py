@@ -15,7 +15,7 @@ from dsn_lightning.evaluation.statistics_file import compare_runs, summary
 from dsn_lightning.evaluation.study import Study
 from dsn_lightning.files import write_json
 from dsn_lightning.runs import RunFolder
-from dsn_lightning.selections.scheme import Selection
+from dsn_lightning.selections import Selection
 
 
 def known_selections() -> list[Selection]:
@@ -58,10 +58,10 @@ def write_statistics(evaluation: StoredEvaluation, run_dir: Path, *, number: int
     differences = comparison_table.against_references(statistics)
     if differences:
         title = "what choosing clips gains over uniform and dense ones, with the same classifier"
-        console.print(comparison_table.rich_differences(statistics, differences, title=title))
+        console.print(comparison_table.differences_table(statistics, differences, title=title).terminal())
     elif statistics["headroom"]:
         title = "headroom: what the best choice of clips could gain over uniform ones"
-        console.print(comparison_table.headroom_table(statistics, title=title))
+        console.print(comparison_table.headroom_table(statistics, title=title).terminal())
     lines = [*comparison_table.gap_lines(statistics), *comparison_table.headroom_lines(statistics)]
     for line in [comparison_table.explanation(statistics), *lines] if lines else []:
         console.print(line, soft_wrap=True, markup=False, highlight=False)

@@ -24,7 +24,7 @@ from dsn_lightning.evaluation.clip_loading import Loading
 from dsn_lightning.evaluation.details import EvaluationDetails
 from dsn_lightning.evaluation.figures import class_figure, contact_sheets, cost_figure, sheet_videos
 from dsn_lightning.evaluation.outcomes import evaluation_of
-from dsn_lightning.evaluation.results import Row, evaluate_rows, rich_table, to_csv
+from dsn_lightning.evaluation.results import FIELDS, Row, evaluate_rows, results_table
 from dsn_lightning.evaluation.scores import ClipScores
 from dsn_lightning.evaluation.scoring import Networks, ScoringPlan, crops_seen, score_videos
 from dsn_lightning.evaluation.splits import kind_of_videos
@@ -33,7 +33,8 @@ from dsn_lightning.files import write_atomically, write_json
 from dsn_lightning.launch.process_rank import process_rank
 from dsn_lightning.runs import RunFolder
 from dsn_lightning.runs.environment import environment
-from dsn_lightning.selections.scheme import Scheme, Selection
+from dsn_lightning.selections import Scheme, Selection
+from dsn_lightning.text_tables import csv_text
 from dsn_lightning.tracking.loggers import Tracker
 from dsn_lightning.video.modality import CHANNELS
 
@@ -146,12 +147,12 @@ def evaluate_trained(
         consensus=consensus,
     )
     write_json(run.results_json, rows)
-    write_atomically(run.results_csv, to_csv(rows))
+    write_atomically(run.results_csv, csv_text(rows, FIELDS))
     if not run.environment_json.is_file():
         write_json(run.environment_json, environment())
     dataset = rows[0]["dataset"]
     title = f"{dataset}, {len(videos)} {kind_of_videos(dataset)} (rates in %)"
-    console.print(rich_table(rows, title=title))
+    console.print(results_table(rows, title=title).terminal())
     statistics = None
     if number := cfg.test.get("bootstrap", 0):
         found = evaluation_of(str(run_dir), rows, scores, selections)

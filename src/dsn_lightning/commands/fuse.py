@@ -14,13 +14,14 @@ from dsn_lightning.errors import UsageError
 from dsn_lightning.evaluation.figures import class_figure, cost_figure
 from dsn_lightning.evaluation.fusion import Fusion, fuse
 from dsn_lightning.evaluation.outcomes import StoredEvaluation
-from dsn_lightning.evaluation.results import rich_table, to_csv
+from dsn_lightning.evaluation.results import FIELDS, results_table
 from dsn_lightning.evaluation.splits import kind_of_videos
 from dsn_lightning.evaluation.stored import read_evaluation, save_outcomes
 from dsn_lightning.files import write_atomically, write_json
 from dsn_lightning.runs import RunFolder
 from dsn_lightning.runs.environment import environment
-from dsn_lightning.selections.scheme import Selection
+from dsn_lightning.selections import Selection
+from dsn_lightning.text_tables import csv_text
 
 _NOT_FOR_FUSION = ("checkpoint", "baseline", "dsn_fixed", "max_response", "test.M", "test.N", "dataset.root", "logger")
 
@@ -62,14 +63,14 @@ def _write(fusion: Fusion, cfg: DictConfig, run_dir: Path, console: Console) -> 
     run = RunFolder(run_dir)
     save_outcomes(fusion.evaluation, run.video_scores)
     write_json(run.results_json, fusion.rows)
-    write_atomically(run.results_csv, to_csv(fusion.rows))
+    write_atomically(run.results_csv, csv_text(fusion.rows, FIELDS))
     write_json(
         run.environment_json,
         environment(fusion=list(cfg.fusion), fusion_weights=list(cfg.fusion_weights), videos_left_out=fusion.left_out),
     )
     first, count = fusion.rows[0], len(fusion.evaluation.video_id)
     title = f"{first['dataset']}, {first['modality']}, {count} {kind_of_videos(first['dataset'])} (rates in %)"
-    console.print(rich_table(fusion.rows, title=title))
+    console.print(results_table(fusion.rows, title=title).terminal())
     statistics = None
     if number := cfg.test.get("bootstrap", 0):
         statistics = write_statistics(fusion.evaluation, run_dir, number=number, console=console)

@@ -1,6 +1,6 @@
-"""What one selection method keeps and answers, video by video: pure functions of the clip scores."""
+"""What one selection method keeps and predicts, video by video: pure functions of the clip scores."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,9 +8,9 @@ import torch
 from numpy.typing import NDArray
 
 from dsn_lightning.algorithms.dsn import Consensus, consensus_log_probabilities
-from dsn_lightning.evaluation.results import Row
+from dsn_lightning.evaluation.results import HEADINGS, Row
 from dsn_lightning.evaluation.scores import ClipScores
-from dsn_lightning.selections.scheme import Scheme, Selection, VideoScores, softmax
+from dsn_lightning.selections import Scheme, Selection, VideoScores, softmax
 from dsn_lightning.video.sections import IntArray
 
 
@@ -21,9 +21,9 @@ class KeptClip:
     Attributes:
         section: in [0, M).
         start_frame: on the video's time line.
-        start_seconds: likewise.
+        start_seconds: on the video's time line.
         policy: (N,), the sampler's probabilities of the section's clips; None for a method without a policy.
-        clip: which of them it is, in [0, N); None likewise.
+        clip: index of the kept clip in the section, in [0, N); None for a method without a policy.
     """
 
     section: int
@@ -38,11 +38,11 @@ class KeptClip:
         return None if self.policy is None or self.clip is None else float(self.policy[self.clip])
 
 
-def answers(
+def predicted_classes(
     scores: ClipScores, selection: Selection, scheme: Scheme, classifier: str, *, consensus: Consensus
 ) -> NDArray[np.int64]:
-    """Return the class that each video is taken for, (V,); of a random method, by its first draw."""
-    kept = [video.of(classifier, selection.select(video, scheme, classifier)[0]) for video in scores.videos()]
+    """Return the predicted class of each video, (V,); for a random method, that of its first draw."""
+    kept = [video.logits_at(classifier, selection.select(video, scheme, classifier)[0]) for video in scores.videos()]
     logits = torch.from_numpy(np.stack(kept))  # (V, K, J)
     return np.asarray(consensus_log_probabilities(logits, consensus=consensus).argmax(-1).numpy(), np.int64)
 
@@ -50,48 +50,48 @@ def answers(
 def kept_clips(
     scores: ClipScores, selection: Selection, scheme: Scheme, classifier: str, chosen: Iterable[int]
 ) -> list[list[KeptClip]]:
-    """Return the clips that are kept of each chosen video, in the order of time."""
+    """Return the kept clips of each chosen video, in the order of time."""
     videos = scores.videos()
     return [_kept(videos[v], float(scores.fps[v]), selection, scheme, classifier) for v in chosen]
 
 
 def _kept(video: VideoScores, fps: float, selection: Selection, scheme: Scheme, classifier: str) -> list[KeptClip]:
     grid: IntArray = scheme.grid(video.num_frames)  # (M, N)
-    known = video.policies.get(str(selection.sampler), {}).get((scheme.num_sections, scheme.clips_per_section))
-    policy = None if known is None else softmax(known)
+    policies = video.policies.get(str(selection.sampler), {})
+    logits = policies.get((scheme.num_sections, scheme.clips_per_section))
+    policy = None if logits is None else softmax(logits)
     kept = np.sort(selection.select(video, scheme, classifier)[0])
     clips = []
     for start, section in zip(kept.tolist(), scheme.sections_of(kept, video.num_frames).tolist(), strict=True):
-        own = None if policy is None else policy[section]
-        place = None if own is None else int((grid[section] == start).argmax())
-        clips.append(KeptClip(section, start, start / fps, own, place))
+        clip = None if policy is None else int((grid[section] == start).argmax())
+        clips.append(KeptClip(section, start, start / fps, None if policy is None else policy[section], clip))
     return clips
 
 
-def confusion(targets: NDArray[np.float32], answered: NDArray[np.int64]) -> NDArray[np.int64] | None:
-    """Count the videos of each class (row) that are taken for each class (column), (J, J).
+def confusion_matrix(targets: NDArray[np.float32], predicted: NDArray[np.int64]) -> NDArray[np.int64] | None:
+    """Count the videos of each class (row) by predicted class (column), (J, J).
 
-    None where some video has several labels, or none.
+    None if some video has several labels or none.
 
-    >>> confusion(np.eye(2, dtype=np.float32)[[0, 0, 1]], np.array([0, 1, 1]))
+    >>> confusion_matrix(np.eye(2, dtype=np.float32)[[0, 0, 1]], np.array([0, 1, 1]))
     array([[1, 1],
            [0, 1]])
     """
     if ((targets > 0).sum(1) != 1).any():
         return None
     counts = np.zeros((targets.shape[1],) * 2, np.int64)
-    np.add.at(counts, (targets.argmax(1), answered), 1)
+    np.add.at(counts, (targets.argmax(1), predicted), 1)
     return counts
 
 
-def row_figures(rows: Iterable[Row], own: dict[str, str], *, prefix: str = "test") -> dict[str, float]:
+def row_figures(rows: Iterable[Row], main_classifiers: Mapping[str, str], *, prefix: str = "test") -> dict[str, float]:
     """Return the figures of all rows under names such as ``test/dsn/M3/top1``.
 
     Args:
         rows: of the results.
-        own: the classifier that each selection method has of its own; another one's is named,
+        main_classifiers: selection method -> its main classifier. Rows of any other classifier name it, as in
             ``test/uniform+dsn/M3/top1``.
-        prefix: what they begin with.
+        prefix: first part of the names.
 
     >>> row = {"selection": "uniform", "classifier": "dsn", "M": 3, "top1": 0.5}
     >>> row_figures([row], {"uniform": "baseline"})
@@ -100,9 +100,9 @@ def row_figures(rows: Iterable[Row], own: dict[str, str], *, prefix: str = "test
     figures = {}
     for row in rows:
         name = row["selection"]
-        if row["classifier"] != own[name]:
+        if row["classifier"] != main_classifiers[name]:
             name += f"+{row['classifier']}"
-        for figure in ("top1", "top5", "mean_class", "map", "hit_rate", "gmacs"):
+        for figure in (*HEADINGS, "gmacs"):
             if row.get(figure) is not None:
                 figures[f"{prefix}/{name}/M{row['M']}/{figure}"] = float(row[figure])
     return figures

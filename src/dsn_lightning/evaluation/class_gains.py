@@ -1,54 +1,59 @@
-"""Which classes gain, and which are taken for which."""
+"""Which classes gain, and which are confused."""
 
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dsn_lightning.evaluation.answers import confusion
+from dsn_lightning.evaluation.answers import confusion_matrix
 from dsn_lightning.evaluation.outcomes import Method, Outcome
-from dsn_lightning.evaluation.resampling import as_they_are, average_precisions, class_means
-from dsn_lightning.evaluation.study import Study, right
+from dsn_lightning.evaluation.resampling import average_precisions, class_means, original_sample
+from dsn_lightning.evaluation.study import Study, correct_share
 
 
 def class_gains(study: Study, method: Method, other: Method) -> list[dict[str, Any]]:
-    """Return what each class gains by ``method`` over ``other``, the largest gain in top-1 first, then in precision.
+    """Return the gain of ``method`` over ``other`` in each class, ordered by the gain in top-1, then in precision.
 
-    Each entry has ``class, videos`` (with that label), ``top1`` (share of them that is answered right), ``other_top1``,
-    ``top1_gain``, ``ap``, ``other_ap``, ``ap_gain``, all averaged over the seeds. Classes without a video are left out.
+    Each entry has ``class, videos`` (with that label), ``top1`` (share of them that is classified correctly),
+    ``other_top1``, ``top1_gain``, ``ap``, ``other_ap``, ``ap_gain``, all averaged over the seeds. Classes without
+    videos are left out.
     """
     (top1, precision), (other_top1, other_precision) = _by_class(study, method), _by_class(study, other)
     videos = (study.targets > 0).sum(0)
-    found = [
+    gains = [
         {
-            "class": study.classes[j], "videos": int(videos[j]),
-            "top1": float(top1[j]), "other_top1": float(other_top1[j]), "top1_gain": float(top1[j] - other_top1[j]),
-            "ap": float(precision[j]), "other_ap": float(other_precision[j]),
+            "class": study.classes[j],
+            "videos": int(videos[j]),
+            "top1": float(top1[j]),
+            "other_top1": float(other_top1[j]),
+            "top1_gain": float(top1[j] - other_top1[j]),
+            "ap": float(precision[j]),
+            "other_ap": float(other_precision[j]),
             "ap_gain": float(precision[j] - other_precision[j]),
         }
         for j in np.flatnonzero(videos)
-    ]  # fmt: skip
-    return sorted(found, key=lambda own: (-own["top1_gain"], -own["ap_gain"]))
+    ]
+    return sorted(gains, key=lambda gain: (-gain["top1_gain"], -gain["ap_gain"]))
 
 
 def _by_class(study: Study, method: Method) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
-    """Return each class's top-1 and average precision, (J,), over all draws and seeds."""
-    once = as_they_are(study.num_videos)
+    """Return each class's top-1 and average precision, (J,), averaged over draws and seeds."""
+    once = original_sample(study.num_videos)
     top1, precision = [], []
-    for own in study.outcomes(method):
-        top1.append(class_means(right(own, study.targets), study.targets, once)[:, 0])
-        draws = [average_precisions(draw, study.targets, once)[:, 0] for draw in own.probabilities]
+    for outcome in study.outcomes(method):
+        top1.append(class_means(correct_share(outcome, study.targets), study.targets, once)[:, 0])
+        draws = [average_precisions(draw, study.targets, once)[:, 0] for draw in outcome.probabilities]
         precision.append(np.mean(draws, 0))
     return np.mean(top1, 0), np.mean(precision, 0)
 
 
 def confusion_counts(study: Study, method: Method) -> NDArray[np.int64] | None:
-    """Count the videos of each class (row) that are taken for each class (column), (J, J), added up over the seeds.
+    """Count the videos of each class (row) by predicted class (column), (J, J), summed over the seeds.
 
-    Of a random method the first draw counts. None where some video has several labels, or none.
+    For a random method the first draw counts. None if some video has several labels or none.
     """
-    counts = [confusion(study.targets, _answered(own)) for own in study.outcomes(method)]
-    return None if any(own is None for own in counts) else np.sum([own for own in counts if own is not None], 0)
+    counts = [confusion_matrix(study.targets, _predicted(outcome)) for outcome in study.outcomes(method)]
+    return None if any(matrix is None for matrix in counts) else np.sum([m for m in counts if m is not None], 0)
 
 
 def row_shares(counts: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -61,5 +66,5 @@ def row_shares(counts: NDArray[np.int64]) -> NDArray[np.float64]:
     return np.asarray(counts / np.maximum(counts.sum(1, keepdims=True), 1), np.float64)
 
 
-def _answered(outcome: Outcome) -> NDArray[np.int64]:
+def _predicted(outcome: Outcome) -> NDArray[np.int64]:
     return np.asarray(outcome.probabilities[0].argmax(-1), np.int64)

@@ -1,112 +1,113 @@
-"""What ``statistics.json`` holds, as tables and lines that a person reads; rates in percentage points."""
+"""The content of ``statistics.json`` as tables and lines of text; rates in percentage points."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rich.table import Table
-
+from dsn_lightning.evaluation.results import HEADINGS
 from dsn_lightning.evaluation.splits import kind_of_videos
+from dsn_lightning.evaluation.study import RATES
+from dsn_lightning.selections import BASELINE_CLASSIFIER, Dense, Kind, MaxResponse, Random, Uniform
+from dsn_lightning.text_tables import TextTable
 
 Entry = Mapping[str, Any]
 
-_HEADINGS = {"top1": "top-1", "mean_class": "mean class", "map": "mAP", "hit_rate": "hit rate"}
-_NUM_NAMES = 4  # columns before those of figures
+_SINGLE_TRAINING = (Random.name, MaxResponse.name)  # no control is about them
 
 
 def main_differences(statistics: Entry) -> list[Entry]:
-    """Return the differences that are asked for first.
+    """Return the differences that matter most.
 
-    Each method with a sampler against uniform and dense clips of the same classifier; where it answers
-    with a classifier of its own, also against the baseline's; and such methods against each other. Of another
-    training's methods (see `outcomes.beside`) those with the same selection, its uniform clips, and the dense ones of
-    its baseline.
+    Each learned method is compared with the references of the same classifier, except random clips; if its classifier
+    is not the baseline's, also with the references of the baseline's; and learned methods with each other. Methods of
+    another training (see `outcomes.add_training`) are compared with the same selection, and learned ones also with
+    uniform clips and with the dense clips of the other baseline.
     """
-    learned = {_key(own) for own in statistics["methods"] if own.get("sampler")}
-    learned |= {_key(own) for own in statistics["gap_share"]}  # of files from before methods said it
+    kinds = _kinds(statistics)
+    return [difference for difference in statistics["differences"] if _is_main(difference, kinds)]
 
-    def wanted(own: Entry) -> bool:
-        method, other = own["method"], own["other"]
-        if ":" in method["classifier"] + other["classifier"]:
-            alike = method["selection"] == other["selection"] in ("uniform", "dense", "dsn", "dsn_fixed")
-            of_baseline = other["selection"] == "dense" and other["classifier"].endswith(":baseline")
-            return alike or (_key(method) in learned and (other["selection"] == "uniform" or of_baseline))
-        if _key(method) not in learned:
-            return False
-        if _key(other) in learned:
-            return (
-                "baseline" in (method["classifier"], other["classifier"]) and method["selection"] != other["selection"]
-            )
-        return other["selection"] in ("uniform", "dense") and other["classifier"] in (method["classifier"], "baseline")
 
-    return [own for own in statistics["differences"] if wanted(own)]
+def _is_main(difference: Entry, kinds: Mapping[tuple[Any, ...], Kind]) -> bool:
+    method, other = difference["method"], difference["other"]
+    selection, other_selection = method["selection"], other["selection"]
+    learned = kinds[_key(method)] == "learned"
+    if ":" in method["classifier"] + other["classifier"]:  # of another training
+        if selection == other_selection:
+            return selection not in _SINGLE_TRAINING
+        dense_baseline = other_selection == Dense.name and other["classifier"].endswith(f":{BASELINE_CLASSIFIER}")
+        return learned and (other_selection == Uniform.name or dense_baseline)
+    if not learned:
+        return False
+    if kinds[_key(other)] == "learned":
+        return BASELINE_CLASSIFIER in (method["classifier"], other["classifier"]) and selection != other_selection
+    return other_selection != Random.name and other["classifier"] in (method["classifier"], BASELINE_CLASSIFIER)
 
 
 def against_references(statistics: Entry) -> list[Entry]:
-    """Return, of `main_differences`, those to uniform and dense clips of the same classifier, of the first M:N."""
-    main = main_differences(statistics)
-    references = [own for own in main if own["other"]["selection"] in ("uniform", "dense") and own["same_classifier"]]
-    return [own for own in references if _scheme(own) == _scheme(references[0])]
+    """Return those of `main_differences` to references with the same classifier, at the first M:N."""
+    kinds = _kinds(statistics)
+    references = [
+        difference
+        for difference in main_differences(statistics)
+        if kinds[_key(difference["other"])] == "reference" and difference["same_classifier"]
+    ]
+    return [difference for difference in references if _scheme(difference) == _scheme(references[0])]
 
 
-def rich_differences(statistics: Entry, differences: Sequence[Entry], *, title: str) -> Table:
+def differences_table(statistics: Entry, differences: Sequence[Entry], *, title: str = "") -> TextTable:
     """Return the table of differences with their intervals."""
-    table = Table(title=title, title_justify="left")
-    header, *lines = _cells(statistics, differences)
-    for i, name in enumerate(header):
-        table.add_column(name, justify="left" if i < _NUM_NAMES else "right", no_wrap=True)
-    for line in lines:
-        table.add_row(*line)
-    return table
-
-
-def markdown_differences(statistics: Entry, differences: Sequence[Entry]) -> str:
-    """Return the same as Markdown."""
-    header, *lines = _cells(statistics, differences)
-    rule = ["---" if i < _NUM_NAMES else "---:" for i in range(len(header))]
-    return "".join(f"| {' | '.join(line)} |\n" for line in (header, rule, *lines))
+    columns = [rate for rate in RATES if any(difference[rate] for difference in differences)]
+    if "mean_class" in columns and all(_same_in_classes(difference) for difference in differences):
+        columns.remove("mean_class")  # all classes have equally many videos
+    rows = []
+    for difference in differences:
+        method, other = difference["method"], difference["other"]
+        same = difference["same_classifier"]
+        minus = other["selection"] if same else f"{other['selection']} ({other['classifier']})"
+        names = [method["selection"], method["classifier"], minus, schemes(difference)]
+        rows.append([*names, *(points(difference[rate]) for rate in columns)])
+    header = ["method", "classifier", "minus", "M:N", *(HEADINGS[rate] for rate in columns)]
+    return TextTable(header, rows, num_names=4, title=title)
 
 
 def gap_lines(statistics: Entry) -> list[str]:
-    """Return a line for each share of the gap, beside the paper's mixed one."""
-    return [_gap_line(own) for own in statistics["gap_share"]]
+    """Return a line for each share of the uniform-to-oracle gap, with the paper's mixed share."""
+    return [_gap_line(entry) for entry in statistics["gap_share"]]
 
 
-def headroom_table(statistics: Entry, *, title: str) -> Table:
-    """Return, for each M:N, uniform clips' rate and what others of the same classifier gain over them."""
-    found = [(own, figure) for own in statistics["headroom"] for figure in ("top1", "map") if figure in own["figures"]]
-    names = list(dict.fromkeys(name for own, figure in found for name in own["figures"][figure] if name != "uniform"))
-    table = Table(title=title, title_justify="left")
-    for i, heading in enumerate(["M:N", "", "uniform", *names]):
-        table.add_column(heading, justify="left" if i < 2 else "right", no_wrap=True)
-    for own, figure in found:
-        gains = own["figures"][figure]
-        rate = f"{100 * gains['uniform']['value']:.1f}"
+def headroom_table(statistics: Entry, *, title: str) -> TextTable:
+    """Return the rate of uniform clips and the gains of other methods with the same classifier, for each M:N."""
+    found = [(entry, rate) for entry in statistics["headroom"] for rate in ("top1", "map") if rate in entry["figures"]]
+    names = dict.fromkeys(name for entry, rate in found for name in entry["figures"][rate] if name != Uniform.name)
+    rows = []
+    for entry, rate in found:
+        gains = entry["figures"][rate]
+        uniform = f"{100 * gains[Uniform.name]['value']:.1f}"
         cells = [points(gains.get(name)) for name in names]
-        table.add_row(f"{own['M']}:{own['N']}", _HEADINGS[figure], rate, *cells)
-    return table
+        rows.append([f"{entry['M']}:{entry['N']}", HEADINGS[rate], uniform, *cells])
+    return TextTable(["M:N", "", Uniform.name, *names], rows, num_names=2, title=title)
 
 
 def headroom_lines(statistics: Entry) -> list[str]:
     """Return the verdict at each M:N."""
-    return [own["verdict"] + "." for own in statistics["headroom"]]
+    return [entry["verdict"] + "." for entry in statistics["headroom"]]
 
 
 def explanation(statistics: Entry) -> str:
-    """Say how the intervals were made."""
+    """Return how the intervals were computed."""
     about = statistics["about"]
     seeds = len(about["seeds"])
     over = f"mean over {seeds} seeds ± their standard deviation, " if seeds > 1 else ""
-    what = "the same videos for all methods" + (" and seeds" if seeds > 1 else "")
+    shared = "the same videos for all methods" + (" and seeds" if seeds > 1 else "")
     if about["resampled"] != "videos":
-        what += ", the seeds as well"
+        shared += ", the seeds as well"
     return (
         f"percentage points, {over}[{100 * about['level']:.0f}% interval] of {about['resamples']} resamples of the "
-        f"{about['videos']} {kind_of_videos(about.get('dataset'))}, {what}; * where it lies on one side of 0"
+        f"{about['videos']} {kind_of_videos(about.get('dataset'))}, {shared}; * where it lies on one side of 0"
     )
 
 
 def points(estimate: Entry | None) -> str:
-    """Return a difference for a cell.
+    """Return a difference as the text of a cell.
 
     >>> points({"value": 0.1, "low": 0.05, "high": 0.151, "seeds": [0.1, 0.1], "spread": 0.0})
     '+10.0 ± 0.0 [+5.0, +15.1]*'
@@ -120,46 +121,37 @@ def points(estimate: Entry | None) -> str:
 
 
 def schemes(difference: Entry) -> str:
-    """Return the M:N of a difference, or of both methods."""
-    return " and ".join(dict.fromkeys(f"{own['M']}:{own['N']}" for own in (difference["method"], difference["other"])))
+    """Return the M:N of a difference, or those of both methods."""
+    methods = difference["method"], difference["other"]
+    return " and ".join(dict.fromkeys(f"{method['M']}:{method['N']}" for method in methods))
 
 
-def _cells(statistics: Entry, differences: Sequence[Entry]) -> list[list[str]]:
-    columns = {name: heading for name, heading in _HEADINGS.items() if any(own[name] for own in differences)}
-    if all(own["top1"] and own["mean_class"] and _same(own["top1"], own["mean_class"]) for own in differences):
-        columns.pop("mean_class", None)  # as many videos in each class
-    cells = [["method", "classifier", "minus", "M:N", *columns.values()]]
-    for own in differences:
-        method, other = own["method"], own["other"]
-        minus = other["selection"] if own["same_classifier"] else f"{other['selection']} ({other['classifier']})"
-        names = [method["selection"], method["classifier"], minus, schemes(own)]
-        cells.append([*names, *(points(own[name]) for name in columns)])
-    return cells
-
-
-def _gap_line(own: Entry) -> str:
-    low, high = 100 * own["low"]["value"], 100 * own["high"]["value"]
-    what = (
-        f"{_HEADINGS[own['figure']]} of {own['selection']} ({own['classifier']}'s classifier) at {own['M']}:{own['N']}"
-    )
-    ends = "with the same classifier" if own["ends"] == "same classifier" else "with the baseline's (mixed)"
+def _gap_line(entry: Entry) -> str:
+    low, high = 100 * entry["low"]["value"], 100 * entry["high"]["value"]
+    method = f"{entry['selection']} ({entry['classifier']}'s classifier) at {entry['M']}:{entry['N']}"
+    subject = f"{HEADINGS[entry['figure']]} of {method}"
+    mixed = entry["ends"] == "mixed"
+    ends = "with the baseline's (mixed)" if mixed else "with the same classifier"
     gap = f"the gap from uniform to oracle {ends}, {low:.1f} to {high:.1f}"
-    if own["share"] is None:
-        return f"{what}: no share of {gap}: {own['reason']}"
-    share = own["share"]
-    paper = (
-        "" if own["paper"] is None or own["ends"] != "mixed" else f"; the paper's Table I: {100 * own['paper']:.0f}%"
-    )
+    if entry["share"] is None:
+        return f"{subject}: no share of {gap}: {entry['reason']}"
+    share = entry["share"]
+    paper = f"; the paper's Table I: {100 * entry['paper']:.0f}%" if mixed and entry["paper"] is not None else ""
     interval = f"[{100 * share['low']:.0f}, {100 * share['high']:.0f}]"
-    return f"{what}: {100 * share['value']:.0f}% {interval} of {gap}{paper}"
+    return f"{subject}: {100 * share['value']:.0f}% {interval} of {gap}{paper}"
 
 
-def _same(first: Entry, second: Entry) -> bool:
-    return abs(first["value"] - second["value"]) < 1e-9
+def _same_in_classes(difference: Entry) -> bool:
+    top1, mean_class = difference["top1"], difference["mean_class"]
+    return bool(top1 and mean_class) and abs(top1["value"] - mean_class["value"]) < 1e-9
 
 
 def _scheme(difference: Entry) -> tuple[int, int]:
     return difference["method"]["M"], difference["method"]["N"]
+
+
+def _kinds(statistics: Entry) -> dict[tuple[Any, ...], Kind]:
+    return {_key(method): method["kind"] for method in statistics["methods"]}
 
 
 def _key(method: Entry) -> tuple[Any, ...]:

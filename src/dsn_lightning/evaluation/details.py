@@ -1,31 +1,31 @@
-"""One evaluation, with all that it came from: what is shown of it elsewhere is made of this."""
+"""The inputs and outputs of one evaluation that loggers need."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from dsn_lightning.algorithms.dsn import Consensus
 from dsn_lightning.datasets.records import Subset
 from dsn_lightning.evaluation.answers import row_figures
 from dsn_lightning.evaluation.results import Row
 from dsn_lightning.evaluation.scores import ClipScores
-from dsn_lightning.selections.scheme import Scheme, Selection
+from dsn_lightning.selections import Scheme, Selection, Uniform
 from dsn_lightning.video.clip_reader import ClipReader, Video
 
 
 @dataclass(frozen=True)
 class EvaluationDetails:
-    """What came out of an evaluation, with all that it came from.
+    """An evaluation's results, with everything they were computed from.
 
     Attributes:
         rows: of the results.
         scores: of all videos.
         selections: the methods.
-        schemes: the M:N of each test; clips are shown and confusions counted for the first.
+        schemes: the M:N of each test; clips and confusions are shown for the first.
         consensus: how clips were averaged (Eq. 4).
         videos: the videos.
         reader: reads their clips.
-        role: ``dsn``, ``baseline`` or ``dsn_fixed``, whose own selection is shown in detail.
-        step: of the training, for the axes.
+        role: name of the run's network; the selection method of this name is shown in detail.
+        step: training step, for the axes.
         subset: ``test``, or ``val`` for videos held out of training.
     """
 
@@ -33,7 +33,7 @@ class EvaluationDetails:
     scores: ClipScores
     selections: Sequence[Selection]
     schemes: Sequence[Scheme]
-    consensus: Any
+    consensus: Consensus
     videos: Sequence[Video]
     reader: ClipReader
     role: str
@@ -42,20 +42,20 @@ class EvaluationDetails:
 
     @property
     def prefix(self) -> str:
-        """What the names of its figures begin with."""
+        """First part of the figures' names."""
         return "test" if self.subset == "test" else "held_out"
 
     def figures(self) -> dict[str, float]:
         """Return the rows' figures by name; see `row_figures`."""
-        own = {selection.name: selection.classifiers[0] for selection in self.selections}
-        return row_figures(self.rows, own, prefix=self.prefix)
+        main_classifiers = {selection.name: selection.classifiers[0] for selection in self.selections}
+        return row_figures(self.rows, main_classifiers, prefix=self.prefix)
 
     def main(self) -> tuple[Selection, str]:
-        """Return the method, and its classifier, that the run stands for: its sampler's, or uniform clips."""
-        found = {(row["selection"], row["classifier"]) for row in self.rows}
+        """Return the run's main method with its classifier: that of its sampler, else uniform clips."""
+        evaluated = {(row["selection"], row["classifier"]) for row in self.rows}
         by_name = {selection.name: selection for selection in self.selections}
-        for name in (self.role, "uniform", *by_name):
+        for name in (self.role, Uniform.name, *by_name):
             for classifier in by_name[name].classifiers if name in by_name else ():
-                if (name, classifier) in found:
+                if (name, classifier) in evaluated:
                     return by_name[name], classifier
         raise AssertionError("an evaluation has rows")

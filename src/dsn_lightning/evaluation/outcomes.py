@@ -1,4 +1,4 @@
-"""What each method makes of every video, and evaluations of the same videos laid side by side."""
+"""The predictions of each method for every video, and evaluations of the same videos brought together."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -9,21 +9,21 @@ from numpy.typing import NDArray
 
 from dsn_lightning.errors import UsageError
 from dsn_lightning.evaluation.results import FIELDS, Row, draw_probabilities, hit_counts
-from dsn_lightning.evaluation.scores import ClipScores
+from dsn_lightning.evaluation.scores import ClipScores, sampler_network
+from dsn_lightning.evaluation.splits import COUNTS
 from dsn_lightning.evaluation.splits import FIGURES as ROW_FIGURES
-from dsn_lightning.selections.most_confident import MostConfident
-from dsn_lightning.selections.scheme import Scheme, Selection, VideoScores
+from dsn_lightning.selections import Kind, MostConfident, Oracle, Scheme, Selection, VideoScores
 
 
 @dataclass(frozen=True, order=True)
 class Method:
-    """A way to choose clips, and who classifies them.
+    """A way to choose clips, and the classifier that is evaluated on them.
 
     Attributes:
         selection: name of the selection method.
-        classifier: whose classifier answers.
+        classifier: name of the classifier; ``control:dsn`` is that of the other training ``control``.
         M: sections.
-        N: candidates of a section.
+        N: candidates in a section.
     """
 
     selection: str
@@ -34,22 +34,29 @@ class Method:
     def __str__(self) -> str:
         return f"{self.selection} ({self.classifier}'s classifier), {self.M}:{self.N}"
 
+    @property
+    def training(self) -> str:
+        """Label of the other training that the method belongs to, see `add_training`; empty for the first one."""
+        return self.classifier.rpartition(":")[0]
+
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a method makes of each video.
+    """The predictions of a method for each video.
 
     Attributes:
         probabilities: float32 (D, V, J), class probabilities of each of D draws; D = 1 unless the method is random.
-        hits: (V,), kept clips of each video that show the action, over all draws; None where no span is known.
-        held: (V,), kept clips in sections that hold it, which `hits` is counted among; None likewise.
-        sampler: whose policy or scores chose the clips; None if nobody's.
+        hits: (V,), kept clips of each video that show the action, over all draws; None without annotated spans.
+        possible_hits: (V,), kept clips in sections that contain the action; None without annotated spans.
+        kind: of the selection method.
+        sampler: name of the network that chose the clips; None if no network did.
         row: fields of ``results.json``.
     """
 
     probabilities: NDArray[np.float32]
     hits: NDArray[np.int64] | None
-    held: NDArray[np.int64] | None
+    possible_hits: NDArray[np.int64] | None
+    kind: Kind
     sampler: str | None
     row: Row
 
@@ -63,11 +70,11 @@ class StoredEvaluation:
         classes: (J,) names.
         video_id: (V,).
         targets: (V, J), positive at the labels.
-        test: how the test was made; evaluations go together only if it is the same.
-        networks: hashes of the weights that gave the scores, by name.
-        outcomes: by method; where the oracle is, also `MostConfident` with the same classifier and scheme, which has
-            no row.
-        left_out: methods of the results that could not be worked out again, with the reason.
+        test: settings of the test; only evaluations with equal settings can be compared.
+        networks: name of a network -> hash of its weights.
+        outcomes: by method. An oracle is accompanied by `MostConfident` with the same classifier and scheme, which has
+            no row in the results.
+        left_out: methods of the results whose outcomes could not be computed, with the reason.
     """
 
     name: str
@@ -80,24 +87,18 @@ class StoredEvaluation:
     left_out: tuple[str, ...] = ()
 
 
-def take(outcome: Outcome, places: NDArray[np.int64]) -> Outcome:
-    """Return what is known of the videos at ``places``, (V',), in their order."""
-    hits, held = (None if counts is None else counts[places] for counts in (outcome.hits, outcome.held))
-    return replace(outcome, probabilities=outcome.probabilities[:, places], hits=hits, held=held)
-
-
-NOT_WANTED = "its selection method was not asked for or is not known here"
-"""Why a row of the results may be left out."""
+NOT_SELECTED = "its selection method was not requested or is unknown"
+"""A reason why a row of the results is left out."""
 
 _TEST = ("frames_per_clip", "frame_stride", "crops", "consensus", "dense_clips", "random_draws")
-_HOW = ("crops", "consensus", "dense_clips", "random_draws")  # what two trainings must share, too
-_SAME = tuple(f for f in FIELDS if f not in (*ROW_FIGURES, "top5", "seed", "videos", "videos_missing", "videos_failed"))
+_TEST_OF_TRAININGS = ("crops", "consensus", "dense_clips", "random_draws")  # equal in two trainings; clips may differ
+_EQUAL_IN_SEEDS = tuple(field for field in FIELDS if field not in (*ROW_FIGURES, *COUNTS, "seed"))
 
 
 def outcome_of(
     scores: ClipScores, videos: Sequence[VideoScores], selection: Selection, scheme: Scheme, row: Row
 ) -> Outcome:
-    """Return what one row's method makes of each video.
+    """Return the outcome of one row's method.
 
     Args:
         scores: of all videos.
@@ -109,24 +110,30 @@ def outcome_of(
     classifier = row["classifier"]
     starts = [selection.select(video, scheme, classifier) for video in videos]  # each (D, K)
     draws = [
-        draw_probabilities(videos, [own[d] for own in starts], classifier, consensus=scores.consensus).numpy()
+        draw_probabilities(videos, [kept[d] for kept in starts], classifier, consensus=scores.consensus).numpy()
         for d in range(len(starts[0]))
     ]
     counts = hit_counts(scores, starts, scheme)  # (V, 2)
-    hits, held = (None, None) if counts is None else (counts[:, 0], counts[:, 1])
-    return Outcome(np.stack(draws), hits, held, selection.sampler, row)
+    hits, possible_hits = (None, None) if counts is None else (counts[:, 0], counts[:, 1])
+    return Outcome(np.stack(draws), hits, possible_hits, selection.kind, selection.sampler, row)
+
+
+def select_videos(outcome: Outcome, indices: NDArray[np.int64]) -> Outcome:
+    """Return the outcome for the videos at ``indices``, (V',), in their order."""
+    hits, possible = (None if c is None else c[indices] for c in (outcome.hits, outcome.possible_hits))
+    return replace(outcome, probabilities=outcome.probabilities[:, indices], hits=hits, possible_hits=possible)
 
 
 def evaluation_of(
     name: str, rows: Sequence[Row], scores: ClipScores, selections: Iterable[Selection]
 ) -> StoredEvaluation:
-    """Return the outcomes behind the rows of a ``results.json``, from the clip scores that it came from.
+    """Return the outcomes behind the rows of a ``results.json``, computed from its clip scores.
 
     Args:
         name: for messages.
         rows: of the results.
-        scores: that they came from.
-        selections: the methods; rows of others are left out and named.
+        scores: that the rows were computed from.
+        selections: the methods; rows of other methods are left out, with the reason.
     """
     by_name = {selection.name: selection for selection in selections}
     videos = scores.videos()
@@ -135,18 +142,18 @@ def evaluation_of(
     for row in rows:
         method = Method(row["selection"], row["classifier"], row["M"], row["N"])
         if method.selection not in by_name:
-            left_out.append(f"{method}: {NOT_WANTED}")
+            left_out.append(f"{method}: {NOT_SELECTED}")
             continue
         scheme = scores.scheme(method.M, method.N)
         try:
             outcomes[method] = outcome_of(scores, videos, by_name[method.selection], scheme, row)
         except KeyError:
-            left_out.append(f"{method}: the scores of what it keeps are not stored; had it other settings?")
-        if method.selection == "oracle":  # its candidates are scored, so this is known as well
-            surest = MostConfident()
-            described = {**row, **dict.fromkeys(ROW_FIGURES), "top5": None, "selection": surest.name}
-            own = replace(method, selection=surest.name)
-            outcomes[own] = outcome_of(scores, videos, surest, scheme, described)
+            left_out.append(f"{method}: the scores of its clips are not stored; were its settings different?")
+        if method.selection == Oracle.name:  # all its candidates are scored, which MostConfident needs
+            most_confident = {**row, **dict.fromkeys(ROW_FIGURES), "selection": MostConfident.name}
+            outcomes[replace(method, selection=MostConfident.name)] = outcome_of(
+                scores, videos, MostConfident(), scheme, most_confident
+            )
     return StoredEvaluation(
         name=name,
         classes=tuple(str(c) for c in scores.classes),
@@ -160,114 +167,131 @@ def evaluation_of(
 
 
 def align(evaluations: Sequence[StoredEvaluation]) -> list[StoredEvaluation]:
-    """Return the evaluations with their videos in the first one's order and with the methods that all have.
+    """Return evaluations of several seeds with the videos in the first one's order and only the common methods.
 
     Raises:
-        UsageError: they differ in classes, videos, labels or test; a method's rows differ in more than the seed; or two
-            of them are of the same networks, which would make the spread over seeds nothing.
+        UsageError: they differ in classes, videos, labels or test; the rows of a method differ in more than the seed;
+            or two evaluations have the same networks, which would hide the spread over seeds.
     """
     if not evaluations:
         raise UsageError("nothing to compare: give at least one evaluation")
     first = evaluations[0]
-    aligned = [_in_order_of(first, own) for own in evaluations]
-    for i, own in enumerate(evaluations):
-        for other in evaluations[:i]:
-            if own.networks == other.networks:
-                raise UsageError(f"{other.name} and {own.name} are evaluations of the same networks; give one of them")
-    shared = [method for method in first.outcomes if all(method in own.outcomes for own in aligned)]
-    if not shared:
-        names = " and ".join(own.name for own in evaluations)
+    aligned = [_in_order_of(first, evaluation) for evaluation in evaluations]
+    for i, evaluation in enumerate(evaluations):
+        for earlier in evaluations[:i]:
+            if evaluation.networks == earlier.networks:
+                raise UsageError(
+                    f"{earlier.name} and {evaluation.name} evaluate the same networks; give only one of them"
+                )
+    common = [method for method in first.outcomes if all(method in evaluation.outcomes for evaluation in aligned)]
+    if not common:
+        names = " and ".join(evaluation.name for evaluation in evaluations)
         raise UsageError(f"{names} have no method (selection, classifier, M and N) in common")
-    for method in shared:
-        _refuse_other_rows(method, aligned)
-    return [_only(own, shared) for own in aligned]
+    for method in common:
+        _check_rows_differ_in_seed(method, aligned)
+    return [_with_methods(evaluation, common) for evaluation in aligned]
 
 
-def beside(own: StoredEvaluation, label: str, other: StoredEvaluation) -> StoredEvaluation:
-    """Return ``own`` with the methods of another training's evaluation on the same videos, for a control.
+def add_training(evaluation: StoredEvaluation, label: str, other: StoredEvaluation) -> StoredEvaluation:
+    """Return the evaluation with the methods of another training on the same videos, such as a control.
 
-    Their classifiers get names such as ``control:dsn``. What answers with the same networks in both is left out of the
-    other's. It may have other clips (T, stride) and more videos, as a stream has that a fusion is held against: then
-    only those of ``own`` count, and that is said in ``left_out``.
+    The other training's classifiers are named as in ``control:dsn``. Methods whose networks are the same in both are
+    not added. The other evaluation may have other clips (T, stride), and more videos, as a stream has that was fused:
+    then only the videos of ``evaluation`` count, which ``left_out`` reports.
 
     Args:
-        own: an evaluation.
-        label: of the other one, such as ``control``.
-        other: of the same seed.
+        evaluation: to be extended.
+        label: of the other training, such as ``control``.
+        other: evaluation of the other training, with the same seed.
 
     Raises:
-        UsageError: they differ in classes, videos, labels or test, or have every network in common.
+        UsageError: they differ in classes, videos, labels or test, or have all networks in common.
     """
-    aligned = _in_order_of(own, other, of_another=True)
+    aligned = _in_order_of(evaluation, other, fields=_TEST_OF_TRAININGS, may_have_more_videos=True)
 
-    def new(method: Method, outcome: Outcome) -> bool:
-        names = [name for name in (method.classifier, outcome.sampler, f"{outcome.sampler} sampler") if name]
-        return any(other.networks.get(name) != own.networks.get(name) for name in names)
+    def has_other_networks(method: Method, outcome: Outcome) -> bool:
+        names = [method.classifier]
+        if outcome.sampler is not None:
+            names += [outcome.sampler, sampler_network(outcome.sampler)]
+        return any(other.networks.get(name) != evaluation.networks.get(name) for name in names)
 
     added = {
         replace(method, classifier=f"{label}:{method.classifier}"): outcome
-        for method, outcome in aligned.outcomes.items() if new(method, outcome)
-    }  # fmt: skip
+        for method, outcome in aligned.outcomes.items()
+        if has_other_networks(method, outcome)
+    }
     if not added:
-        raise UsageError(f"{other.name} has the same networks as {own.name}; give another training's evaluation")
-    networks = {**own.networks, **{f"{label}:{name}": value for name, value in other.networks.items()}}
+        raise UsageError(f"{other.name} has the same networks as {evaluation.name}; give another training's evaluation")
     left_out = [f"{label}: {reason}" for reason in other.left_out]
-    if len(other.video_id) > len(own.video_id):
-        more = len(other.video_id) - len(own.video_id)
-        left_out.append(f"{label}: {more} videos that {own.name} was not tested on")
+    if more := len(other.video_id) - len(evaluation.video_id):
+        left_out.append(f"{label}: {more} videos that {evaluation.name} was not tested on")
     return replace(
-        own, outcomes={**own.outcomes, **added}, networks=networks, left_out=(*own.left_out, *left_out),
-        name=f"{own.name} + {label}={other.name}",
-    )  # fmt: skip
+        evaluation,
+        name=f"{evaluation.name} + {label}={other.name}",
+        outcomes={**evaluation.outcomes, **added},
+        networks={**evaluation.networks, **{f"{label}:{name}": value for name, value in other.networks.items()}},
+        left_out=(*evaluation.left_out, *left_out),
+    )
 
 
-def _in_order_of(first: StoredEvaluation, own: StoredEvaluation, *, of_another: bool = False) -> StoredEvaluation:
-    """Return ``own`` with the videos of ``first``.
+def _in_order_of(
+    first: StoredEvaluation,
+    evaluation: StoredEvaluation,
+    *,
+    fields: Sequence[str] | None = None,
+    may_have_more_videos: bool = False,
+) -> StoredEvaluation:
+    """Return the evaluation with the videos of ``first``, in their order.
 
     Args:
-        first: another seed, or, if ``of_another``, the evaluation that this one is held against.
-        own: what is put in order.
-        of_another: see above.
+        first: gives the videos.
+        evaluation: to be reordered.
+        fields: settings of the test that must be equal; None means all.
+        may_have_more_videos: drop further videos instead of refusing them.
     """
-    if own.classes != first.classes:
-        raise UsageError(f"{own.name} has other classes than {first.name}")
-    for field in _HOW if of_another else dict.fromkeys((*first.test, *own.test)):
-        here, there = own.test.get(field), first.test.get(field)
-        if here != there:
-            raise UsageError(f"{own.name} was tested with {field}={here}, {first.name} with {there}")
-    at = {video: v for v, video in enumerate(own.video_id)}
-    lacking = [video for video in first.video_id if video not in at]
-    if lacking or (len(own.video_id) != len(first.video_id) and not of_another):
-        other = f"{lacking[0]} is lacking there" if lacking else f"it has {len(own.video_id)} videos"
+    if evaluation.classes != first.classes:
+        raise UsageError(f"{evaluation.name} and {first.name} have different classes")
+    for field in dict.fromkeys((*first.test, *evaluation.test)) if fields is None else fields:
+        value, expected = evaluation.test.get(field), first.test.get(field)
+        if value != expected:
+            raise UsageError(f"{evaluation.name} was tested with {field}={value}, {first.name} with {field}={expected}")
+    index = {video: v for v, video in enumerate(evaluation.video_id)}
+    missing = [video for video in first.video_id if video not in index]
+    if missing or (len(evaluation.video_id) != len(first.video_id) and not may_have_more_videos):
+        difference = f"{missing[0]} is missing" if missing else f"it has {len(evaluation.video_id)} videos"
         raise UsageError(
-            f"{own.name} was tested on other videos than {first.name}: {other}; comparisons are "
-            "made video by video, so evaluate both on the same ones"
+            f"{evaluation.name} was not tested on the same videos as {first.name}: {difference}; comparisons are made "
+            "video by video, so evaluate both on the same videos"
         )
-    order = np.array([at[video] for video in first.video_id], np.int64)
-    differ = ((own.targets[order] > 0) != (first.targets > 0)).any(1)
+    order = np.array([index[video] for video in first.video_id], np.int64)
+    differ = ((evaluation.targets[order] > 0) != (first.targets > 0)).any(1)
     if differ.any():
-        raise UsageError(f"{own.name} and {first.name} have other labels for video {first.video_id[differ][0]}")
+        video = first.video_id[differ][0]
+        raise UsageError(f"{evaluation.name} and {first.name} have different labels for video {video}")
     return replace(
-        own, video_id=own.video_id[order], targets=own.targets[order],
-        outcomes={method: take(outcome, order) for method, outcome in own.outcomes.items()},
-    )  # fmt: skip
+        evaluation,
+        video_id=evaluation.video_id[order],
+        targets=evaluation.targets[order],
+        outcomes={method: select_videos(outcome, order) for method, outcome in evaluation.outcomes.items()},
+    )
 
 
-def _refuse_other_rows(method: Method, evaluations: Sequence[StoredEvaluation]) -> None:
+def _check_rows_differ_in_seed(method: Method, evaluations: Sequence[StoredEvaluation]) -> None:
     first = evaluations[0]
-    for own in evaluations[1:]:
-        for field in _SAME:
-            here, there = own.outcomes[method].row.get(field), first.outcomes[method].row.get(field)
-            if here != there:
+    for evaluation in evaluations[1:]:
+        for field in _EQUAL_IN_SEEDS:
+            value, expected = evaluation.outcomes[method].row.get(field), first.outcomes[method].row.get(field)
+            if value != expected:
                 raise UsageError(
-                    f"{own.name} and {first.name} differ in more than the seed: {method} has {field}={here} and {there}"
+                    f"{evaluation.name} and {first.name} differ in more than the seed: {method} has {field}={value} "
+                    f"and {field}={expected}"
                 )
 
 
-def _only(own: StoredEvaluation, methods: Sequence[Method]) -> StoredEvaluation:
-    left_out = [f"{method}: not in every evaluation" for method in own.outcomes if method not in methods]
+def _with_methods(evaluation: StoredEvaluation, methods: Sequence[Method]) -> StoredEvaluation:
+    left_out = [f"{method}: not in every evaluation" for method in evaluation.outcomes if method not in methods]
     return replace(
-        own,
-        outcomes={method: own.outcomes[method] for method in methods},
-        left_out=(*own.left_out, *left_out),
+        evaluation,
+        outcomes={method: evaluation.outcomes[method] for method in methods},
+        left_out=(*evaluation.left_out, *left_out),
     )

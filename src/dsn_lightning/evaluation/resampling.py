@@ -1,8 +1,8 @@
 """Bootstrap over videos: the figures of many resamples at once.
 
-A resample is how often each video is in it, a row of counts. Every figure is computed anew, exactly as `metrics` does
-it on the resampled videos; nothing is approximated. For mean average precision that is one matrix product a class,
-since the rank of a positive is the count of videos that score no lower.
+A resample is a column of counts: how often each video occurs in it. Every figure is computed exactly as `metrics`
+computes it on the resampled videos; nothing is approximated. Mean average precision takes one matrix product per class,
+because the rank of a positive is the number of videos with an equal or higher score.
 """
 
 from collections.abc import Iterator
@@ -19,10 +19,10 @@ Numbers = NDArray[np.number | np.bool_]
 
 @dataclass(frozen=True)
 class Counts:
-    """How often each of V videos is in each of R resamples.
+    """How often each of V videos occurs in each of R resamples.
 
     Attributes:
-        counts: (V, R), whole numbers; float32 adds them up without error below 2**24.
+        counts: (V, R), whole numbers; float32 sums them without error below 2**24.
     """
 
     counts: Floats
@@ -45,32 +45,32 @@ def resamples(num_videos: int, *, number: int, seed: int) -> Counts:
     return Counts(counts)
 
 
-def as_they_are(num_videos: int) -> Counts:
-    """Return the one set that holds each video once."""
+def original_sample(num_videos: int) -> Counts:
+    """Return the single sample that contains each video once."""
     return Counts(np.ones((num_videos, 1)))
 
 
-def ratio(right: Numbers, counted: Numbers, counts: Counts) -> Floats:
-    """Return the mean (R,) of ``right`` / ``counted``, each (V,): accuracies and hit rates.
+def ratio(numerator: Numbers, denominator: Numbers, counts: Counts) -> Floats:
+    """Return the sum of ``numerator`` over the sum of ``denominator``, each (V,), in each resample, (R,).
 
-    NaN in a resample in which nothing counts.
+    Accuracies and hit rates are such ratios. NaN in a resample whose denominator is 0.
     """
-    upper, lower = counts.sums(np.stack([right, counted])).astype(np.float64)
-    return _divide(upper, lower)
+    sums = counts.sums(np.stack([numerator, denominator])).astype(np.float64)
+    return _divide(sums[0], sums[1])
 
 
-def class_means(right: Floats, targets: Floats, counts: Counts) -> Floats:
-    """Return the share (J, R) of each class's videos that are ``right`` (V,); NaN where a class is absent."""
+def class_means(correct: Floats, targets: Floats, counts: Counts) -> Floats:
+    """Return the mean (J, R) of ``correct`` (V,) over each class's videos; NaN for a class without videos."""
     positive = (targets > 0).T  # (J, V)
-    hits = counts.sums(positive * right).astype(np.float64)
+    hits = counts.sums(positive * correct).astype(np.float64)
     return _divide(hits, counts.sums(positive).astype(np.float64))
 
 
 def average_precisions(scores: Floats, targets: Floats, counts: Counts) -> Floats:
-    """Return the average precision (J, R) of each class; NaN where a class has no positive video.
+    """Return the average precision (J, R) of each class; NaN for a class without a positive video.
 
-    Equal to scikit-learn's and torchmetrics' on the repeated videos, ties included: the sum over positives of the
-    precision among all videos that score no lower, by the number of positives.
+    Equal to that of scikit-learn and torchmetrics on the repeated videos, ties included: the mean over the positives of
+    the precision among all videos with an equal or higher score.
 
     Args:
         scores: (V, J).
@@ -82,35 +82,35 @@ def average_precisions(scores: Floats, targets: Floats, counts: Counts) -> Float
 
 
 def _blocks(positive: NDArray[np.bool_]) -> Iterator[slice]:
-    """Cut the classes into runs of about `_POSITIVES_AT_ONCE` positives, to bound memory and feed the processor."""
-    size = positive.sum(1)
+    """Divide the classes into blocks of about `_POSITIVES_AT_ONCE` positives, which bounds the memory."""
+    sizes = positive.sum(1)
     first = total = 0
-    for j, own in enumerate(size):
-        if total and total + own > _POSITIVES_AT_ONCE:
+    for j, size in enumerate(sizes):
+        if total and total + size > _POSITIVES_AT_ONCE:
             yield slice(first, j)
             first, total = j, 0
-        total += int(own)
-    yield slice(first, len(size))
+        total += int(size)
+    yield slice(first, len(sizes))
 
 
 def _precisions(scores: Floats, positive: NDArray[np.bool_], counts: Counts) -> Floats:
-    kind, video = np.nonzero(positive)  # (P,) each: class of each positive, and which video it is
-    column = scores[kind]  # (P, V)
+    label, video = np.nonzero(positive)  # (P,) each: class and video of each positive
+    column = scores[label]  # (P, V)
     no_lower = (column >= column[np.arange(len(video)), video][:, None]).astype(counts.counts.dtype)
-    alike = kind[:, None] == kind  # (P, P), of the same class
-    found = (no_lower[:, video] * alike) @ counts.counts[video]  # (P, R), positives down to each positive
-    found /= np.maximum(no_lower @ counts.counts, 1)  # the precision there
-    own = counts.counts[video]  # (P, R)
-    found *= own
-    member = (np.arange(len(scores))[:, None] == kind).astype(counts.counts.dtype)  # (J, P)
-    return _divide((member @ found).astype(np.float64), (member @ own).astype(np.float64))
+    same_class = label[:, None] == label  # (P, P)
+    precision = (no_lower[:, video] * same_class) @ counts.counts[video]  # (P, R), positives down to each positive
+    precision /= np.maximum(no_lower @ counts.counts, 1)  # among all videos down to it
+    weight = counts.counts[video]  # (P, R)
+    precision *= weight
+    member = (np.arange(len(scores))[:, None] == label).astype(counts.counts.dtype)  # (J, P)
+    return _divide((member @ precision).astype(np.float64), (member @ weight).astype(np.float64))
 
 
 def mean_over_classes(values: Floats) -> Floats:
-    """Return the mean (R,) over the classes of values (J, R) that are there; NaN where none is."""
+    """Return the mean (R,) of values (J, R) over the classes, ignoring NaN; NaN if all are NaN."""
     known = ~np.isnan(values)
     return _divide(np.where(known, values, 0).sum(0), known.sum(0).astype(np.float64))
 
 
-def _divide(upper: Floats, lower: Floats) -> Floats:
-    return np.divide(upper, lower, out=np.full_like(upper, np.nan), where=lower > 0)
+def _divide(numerator: Floats, denominator: Floats) -> Floats:
+    return np.divide(numerator, denominator, out=np.full_like(numerator, np.nan), where=denominator > 0)

@@ -1,31 +1,31 @@
-"""A data set's splits: the mean over the official ones, and the name of what is held out of training."""
+"""A data set's splits: the mean over the official ones, and the name of the videos held out of training."""
 
-import csv
-import io
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 Row = Mapping[str, Any]
 
-FIGURES = ("top1", "top5", "mean_class", "map", "hit_rate", "gmacs_classifier", "gmacs_observation", "gmacs",
-           "seconds_per_video")  # fmt: skip
+FIGURES = (
+    *("top1", "top5", "mean_class", "map", "hit_rate"),
+    *("gmacs_classifier", "gmacs_observation", "gmacs", "seconds_per_video"),
+)
 """Keys of a row that are averaged."""
 
-_COUNTS = ("videos", "videos_missing", "videos_failed")  # these are added up
-
+COUNTS = ("videos", "videos_missing", "videos_failed")
+"""Keys of a row that are summed."""
 
 HELD_OUT = "_held_out"
-"""What a data set's name ends with in results on videos that were held out of its training."""
+"""Suffix of a data set's name in results on videos that were held out of its training."""
 
 
 def held_out_name(dataset: str) -> str:
-    """Return what a data set's held-out videos are called in results, so that no one takes them for the test videos."""
+    """Return the name of a data set's held-out videos in results, which distinguishes them from the test videos."""
     return dataset + HELD_OUT
 
 
 def kind_of_videos(dataset: str | None) -> str:
-    """Return what to call the videos of a data set in results.
+    """Return what the videos of a data set in results are called.
 
     >>> kind_of_videos("hmdb51"), kind_of_videos(held_out_name("hmdb51"))
     ('test videos', 'held-out videos')
@@ -34,62 +34,62 @@ def kind_of_videos(dataset: str | None) -> str:
 
 
 def group_rows(rows: Iterable[Row], *, but: Sequence[str]) -> list[list[Any]]:
-    """Group rows that are equal in all that describes them, but for the keys ``but``; figures and counts may differ.
+    """Group rows with equal descriptions; figures, counts and the keys ``but`` may differ.
 
     >>> rows = [{"M": 3, "seed": 0, "top1": 0.25}, {"M": 3, "seed": 1, "top1": 0.5}, {"M": 1, "seed": 0, "top1": 0.0}]
     >>> [[row["top1"] for row in group] for group in group_rows(rows, but=["seed"])]
     [[0.25, 0.5], [0.0]]
     """
-    left_out = {*FIGURES, *_COUNTS, *but}
+    ignored = {*FIGURES, *COUNTS, *but}
     groups: dict[tuple, list[Row]] = {}
     for row in rows:
-        key = tuple(sorted((name, str(value)) for name, value in row.items() if name not in left_out))
+        key = tuple(sorted((name, str(value)) for name, value in row.items() if name not in ignored))
         groups.setdefault(key, []).append(row)
     return list(groups.values())
 
 
-def mean_over_splits(rows: Iterable[Row], *, wanted: Iterable[Any] = ()) -> list[dict[str, Any]]:
+def mean_over_splits(rows: Iterable[Row], *, required: Iterable[Any] = ()) -> list[dict[str, Any]]:
     """Average each figure over the splits for every seed, then over the seeds.
 
-    The first makes one result of the protocol ("mean over the three official splits"); the spread over the second says
-    how far it repeats. The spread over splits says nothing about that and is not given.
+    The mean over the splits is one result of the protocol ("mean over the three official splits"); the spread over the
+    seeds shows how well it repeats. The spread over splits does not show that and is not reported.
 
     Args:
-        rows: of any number of runs. Those without a split are left out, and so are data sets with one split only and
-            seeds that lack a split of their data set: a mean over other splits is a mean over other videos.
-        wanted: splits that a mean needs, besides those that occur in the data set's rows.
+        rows: of any number of runs. Ignored are rows without a split, data sets with a single split, and seeds without
+            results on every split of their data set: a mean over other splits is a mean over other videos.
+        required: splits that a mean needs in addition to those that occur in the data set's rows.
 
     Returns:
-        One row for each group of rows that differ in nothing but split and seed: what describes them, ``splits`` and
-        ``seeds`` ("1 2 3"), each of `FIGURES` with its standard deviation over seeds as ``<figure>_std`` (None with one
-        seed), and the number of videos over all splits. A figure that some row lacks is None. A group with no
+        One row for each group of rows that differ only in split and seed: their description, ``splits`` and ``seeds``
+        ("1 2 3"), each of `FIGURES` with its standard deviation over seeds as ``<figure>_std`` (None with one seed),
+        and the number of videos over all splits. A figure is None if it is None in some row. A group without a
         complete seed has no row.
     """
     with_split = [row for row in rows if row.get("split") is not None]
     all_splits = splits_of(with_split)
     means = []
     for group in group_rows(with_split, but=("split", "seed")):
-        splits = sorted({*all_splits[group[0]["dataset"]], *wanted})
+        splits = sorted({*all_splits[group[0]["dataset"]], *required})
         by_seed: dict[Any, dict[Any, Row]] = {}
-        for row in group:  # of two runs alike, the later
+        for row in group:  # of two equal runs, the later one counts
             by_seed.setdefault(row["seed"], {})[row["split"]] = row
-        whole = {seed: own for seed, own in by_seed.items() if len(own) == len(splits)}
-        if len(splits) < 2 or not whole:
+        complete = {seed: by_split for seed, by_split in by_seed.items() if len(by_split) == len(splits)}
+        if len(splits) < 2 or not complete:
             continue
-        described = {name: value for name, value in group[0].items() if name not in ("split", "seed")}
-        mean = {name: value for name, value in described.items() if name not in (*FIGURES, *_COUNTS)}
-        mean |= {"splits": " ".join(map(str, splits)), "seeds": " ".join(map(str, sorted(whole)))}
+        averaged = (*FIGURES, *COUNTS, "split", "seed")
+        mean = {name: value for name, value in group[0].items() if name not in averaged}
+        mean |= {"splits": " ".join(map(str, splits)), "seeds": " ".join(map(str, sorted(complete)))}
         for figure in FIGURES:
-            values = [[row.get(figure) for row in own.values()] for own in whole.values()]
+            values = [[row.get(figure) for row in by_split.values()] for by_split in complete.values()]
             mean |= _mean_and_spread(figure, values)
-        first = next(iter(whole.values()))
-        mean |= {name: sum(row.get(name) or 0 for row in first.values()) for name in _COUNTS}
+        first = next(iter(complete.values()))
+        mean |= {name: sum(row.get(name) or 0 for row in first.values()) for name in COUNTS}
         means.append(mean)
     return means
 
 
 def splits_of(rows: Iterable[Row]) -> dict[str, list[Any]]:
-    """Return the splits that occur in rows, of each data set.
+    """Return the splits of each data set that occur in rows.
 
     >>> rows = [{"dataset": "ucf101", "split": 2}, {"dataset": "ucf101", "split": 1}, {"dataset": "a", "split": None}]
     >>> splits_of(rows)
@@ -103,19 +103,9 @@ def splits_of(rows: Iterable[Row]) -> dict[str, list[Any]]:
 
 
 def _mean_and_spread(figure: str, values: Sequence[Sequence[float | None]]) -> dict[str, float | None]:
-    """Return a figure's mean and spread from its values, seed by seed and split by split."""
-    if any(value is None for own in values for value in own):
+    """Return a figure's mean and spread from its values by seed and split."""
+    if any(value is None for by_split in values for value in by_split):
         return {figure: None, f"{figure}_std": None}
-    per_seed = [statistics.fmean(own) for own in values]  # type: ignore[arg-type]
+    per_seed = [statistics.fmean(by_split) for by_split in values]  # type: ignore[arg-type]
     spread = statistics.stdev(per_seed) if len(per_seed) > 1 else None
     return {figure: statistics.fmean(per_seed), f"{figure}_std": spread}
-
-
-def to_csv(means: Sequence[Mapping[str, Any]]) -> str:
-    """Return the rows of `mean_over_splits` as CSV with a header; None becomes an empty cell."""
-    out = io.StringIO()
-    names = dict.fromkeys(name for row in means for name in row)
-    writer = csv.DictWriter(out, list(names), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(means)
-    return out.getvalue()

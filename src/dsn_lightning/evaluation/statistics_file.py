@@ -1,25 +1,24 @@
 """Comparisons of finished evaluations as plain data (``statistics.json``).
 
-``statistics.json`` holds one object. Figures are fractions; an *estimate* is ``{value, low, high, seeds, spread}``: the
-mean over the seeds, the ends of the interval, each seed's value, and their standard deviation (null with one seed).
+``statistics.json`` contains one object. Figures are fractions; an *estimate* is ``{value, low, high, seeds, spread}``:
+the mean over the seeds, the ends of the interval, each seed's value, and their standard deviation (null with one seed).
 A *method* is ``{selection, classifier, M, N}``.
 
 - ``about``: ``dataset, split, modality, videos``; ``seeds`` of the trainings; ``evaluations``, their names;
   ``resamples``, ``level``, ``seed`` (of the resamples), ``resampled`` (``videos`` or ``videos and seeds``);
   ``left_out``, what could not be compared and why.
-- ``methods``: for each method its fields, ``clips``, ``sampler`` (whose policy or scores choose, or null) and the
-  estimates ``top1, mean_class, map, hit_rate``; null where one does not apply.
-- ``differences``: for each two methods of the same M:N, and for the same selection of two trainings of the same M
-  (oracles left out; see `pairs`), ``method``, ``other``, ``same_classifier``, the estimates of ``method`` minus
-  ``other`` on the same videos (of hit rates only at the same M:N, which says which sections hold the action), and
-  ``mcnemar``: each seed's
-  p-value of the exact test that both have the same top-1, null for random methods.
-- ``gap_share``: the share of the uniform-to-oracle gap that each method with a sampler closes; see `gap_shares`.
+- ``methods``: for each method its fields, ``clips``, ``kind`` (see `Selection`), ``sampler`` (the network that chooses
+  the clips, or null) and the estimates ``top1, mean_class, map, hit_rate``; null if one does not apply.
+- ``differences``: for each pair of methods with the same M:N, and for the same selection of two trainings with the same
+  M (without upper bounds; see `pairs`), ``method``, ``other``, ``same_classifier``, the estimates of ``method`` minus
+  ``other`` on the same videos (the hit rate only at the same M:N, which determines the sections that contain the
+  action), and ``mcnemar``: the p-value of the exact test for equal top-1, one per seed, null for random methods.
+- ``gap_share``: the share of the uniform-to-oracle gap that each learned method closes; see `gap_shares`.
 - ``headroom``: what selection could gain with the baseline's classifier at each M:N; see `headroom`.
-- ``classes``: what each class gains by a method with a sampler over uniform clips of the same classifier: ``method``,
+- ``classes``: the gain of each learned method over uniform clips of the same classifier, by class: ``method``,
   ``other`` and ``gains``; see `class_gains`.
-- ``confusion``: ``method`` (the first with a sampler, else uniform clips), ``classes``, ``counts`` (row: label, column:
-  answer, added up over the seeds) and ``shares`` of each row. Null where videos have several labels or none.
+- ``confusion``: ``method`` (the first learned one, else uniform clips), ``classes``, ``counts`` (row: label, column:
+  prediction, summed over the seeds) and ``shares`` of each row. Null if videos have several labels or none.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -30,13 +29,12 @@ from typing import Any
 from dsn_lightning.errors import UsageError
 from dsn_lightning.evaluation.class_gains import class_gains, confusion_counts, row_shares
 from dsn_lightning.evaluation.headroom import gap_shares, headroom
-from dsn_lightning.evaluation.outcomes import Method, beside
+from dsn_lightning.evaluation.outcomes import Method, add_training
 from dsn_lightning.evaluation.stored import read_evaluation
-from dsn_lightning.evaluation.study import FIGURES, IntervalEstimate, Study
-from dsn_lightning.selections.scheme import Selection
+from dsn_lightning.evaluation.study import RATES, IntervalEstimate, Study
+from dsn_lightning.selections import Dense, Kind, Selection, Uniform
 
-_ORDER = ("dsn", "dsn_fixed", "max_response")  # of pairs: these, then other methods, then the references
-_REFERENCES = ("dense", "uniform", "random")
+_ORDER: tuple[Kind, ...] = ("learned", "upper_bound", "reference")
 
 
 def compare_runs(
@@ -48,7 +46,7 @@ def compare_runs(
     resample_seeds: bool = False,
     others: Mapping[str, Sequence[Path]] | None = None,
 ) -> dict[str, Any]:
-    """Return what ``statistics.json`` holds for several evaluations of the same videos, one a seed.
+    """Return the content of ``statistics.json`` for several evaluations of the same videos, one per seed.
 
     Args:
         folders: of runs or of dsn-evaluate.
@@ -56,108 +54,121 @@ def compare_runs(
         number: of resamples.
         seed: of the resamples.
         resample_seeds: see `Study`.
-        others: other trainings to hold them against, such as ``control``, one a seed in the same order; see `beside`.
+        others: label of another training, such as ``control`` -> its evaluations, one per seed in the same order; see
+            `add_training`.
 
     Raises:
-        UsageError: a folder cannot be read, or they do not fit each other.
+        UsageError: a folder cannot be read, or the evaluations cannot be compared.
     """
     selections = list(selections)
     evaluations = [read_evaluation(folder, selections) for folder in folders]
-    for label, own in (others or {}).items():
-        if len(own) != len(folders):
-            raise UsageError(
-                f"{label}: takes one evaluation for each of the {len(folders)} seeds, given are {len(own)}"
-            )
-        found = [read_evaluation(folder, selections) for folder in own]
-        evaluations = [beside(first, label, second) for first, second in zip(evaluations, found, strict=True)]
+    for label, other_folders in (others or {}).items():
+        if len(other_folders) != len(folders):
+            raise UsageError(f"{label}: expected one evaluation per seed, {len(folders)}, got {len(other_folders)}")
+        added = [read_evaluation(folder, selections) for folder in other_folders]
+        evaluations = [add_training(first, label, second) for first, second in zip(evaluations, added, strict=True)]
     return summary(Study(evaluations, number=number, seed=seed, resample_seeds=resample_seeds))
 
 
 def summary(study: Study) -> dict[str, Any]:
-    """Return what ``statistics.json`` holds; see the head of this module."""
-    learned = _ranked([method for method in study.methods if study.outcomes(method)[0].sampler is not None])
-    against = [(method, replace(method, selection="uniform")) for method in learned]
+    """Return the content of ``statistics.json``; see this module's description."""
+    learned = [method for method in _ranked(study.kinds) if study.kinds[method] == "learned"]
+    uniform = {method: replace(method, selection=Uniform.name) for method in learned}
     return {
         "about": _about(study),
-        "methods": [
-            {**vars(m), "clips": study.outcomes(m)[0].row["clips"], "sampler": study.outcomes(m)[0].sampler,
-             **{f: _json(study.figure(m, f)) for f in FIGURES}}
-            for m in study.methods
-        ],
-        "differences": [_difference(study, method, other) for method, other in pairs(study.methods)],
-        "gap_share": [own for method in learned for own in gap_shares(study, method)],
+        "methods": [_method(study, method) for method in study.methods],
+        "differences": [_difference(study, method, other) for method, other in pairs(study.kinds)],
+        "gap_share": [share for method in learned for share in gap_shares(study, method)],
         "headroom": headroom(study),
         "classes": [
             {"method": vars(method), "other": vars(other), "gains": class_gains(study, method, other)}
-            for method, other in against if study.has(other)
+            for method, other in uniform.items()
+            if study.has(other)
         ],
         "confusion": _confusion(study, learned),
-    }  # fmt: skip
+    }
 
 
-def pairs(methods: Sequence[Method]) -> list[tuple[Method, Method]]:
-    """Return every two methods of the same M:N once, what is learned before what it is held against; no oracles.
+def pairs(kinds: Mapping[Method, Kind]) -> list[tuple[Method, Method]]:
+    """Return each pair of methods with the same M:N once, learned before reference methods; no upper bounds.
 
-    Two trainings may choose the same number of clips from different numbers of candidates: another one's methods are
-    held against those of the same selection, whatever their N. Its dense clips depend on neither M nor N, and are held
-    against what is learned at any.
+    Two trainings may choose the same number of clips from different numbers of candidates. Methods of different
+    trainings with the same selection and M are therefore paired whatever their N. The dense clips of another training
+    depend on neither M nor N, so learned methods at any M:N are paired with them.
 
-    >>> a, b = Method("uniform", "baseline", 1, 3), Method("dsn", "dsn", 1, 3)
-    >>> [(str(x), str(y)) for x, y in pairs([a, b])]
+    Args:
+        kinds: the methods, in the order of the configuration, with their kinds.
+
+    >>> kinds = {Method("uniform", "baseline", 1, 3): "reference", Method("dsn", "dsn", 1, 3): "learned"}
+    >>> [(str(method), str(other)) for method, other in pairs(kinds)]
     [("dsn (dsn's classifier), 1:3", "uniform (baseline's classifier), 1:3")]
     """
-    ranked = _ranked([method for method in methods if not method.selection.startswith("oracle")])
-    ranked.sort(key=lambda m: ":" in m.classifier and m.selection in _REFERENCES)  # another training's are held against
+    ranked = [method for method in _ranked(kinds) if kinds[method] != "upper_bound"]
+    ranked.sort(key=lambda method: method.training != "" and kinds[method] == "reference")  # they are always the other
     return [
         (first, second)
-        for i, first in enumerate(ranked) for second in ranked[i + 1 :]
+        for i, first in enumerate(ranked)
+        for second in ranked[i + 1 :]
         if (first.M == second.M and first.N == second.N)
-        or (_label(first) != _label(second) and _go_together(first, second, methods))
-    ]  # fmt: skip
+        or (first.training != second.training and _comparable(first, second, kinds))
+    ]
 
 
-def _go_together(first: Method, second: Method, methods: Sequence[Method]) -> bool:
-    """Whether methods of two trainings that differ in M or N are held against each other."""
+def _comparable(first: Method, second: Method, kinds: Mapping[Method, Kind]) -> bool:
+    """Return whether methods of two trainings with different M or N are compared."""
     if first.selection == second.selection:
         return first.M == second.M
-    at_hand = replace(second, M=first.M, N=first.N) in methods
-    return first.selection not in _REFERENCES and second.selection == "dense" and not at_hand
+    has_same_scheme = replace(second, M=first.M, N=first.N) in kinds
+    return kinds[first] == "learned" and second.selection == Dense.name and not has_same_scheme
 
 
-def _label(method: Method) -> str:
-    """Return the name of the training, see `outcomes.beside`; empty for the first one's."""
-    return method.classifier.rpartition(":")[0]
-
-
-def _ranked(methods: Sequence[Method]) -> list[Method]:
-    order = [*_ORDER, *(m.selection for m in methods if m.selection not in _REFERENCES), *_REFERENCES]
-    return sorted(methods, key=lambda m: order.index(m.selection))
+def _ranked(kinds: Mapping[Method, Kind]) -> list[Method]:
+    """Order the methods by kind; within a kind, the selection that the configuration names last comes first."""
+    by_training: dict[str, dict[str, None]] = {}
+    for method in kinds:
+        by_training.setdefault(method.training, {})[method.selection] = None
+    longest_first = sorted(by_training.values(), key=len, reverse=True)  # another training may have more selections
+    position = {name: i for i, name in enumerate(dict.fromkeys(name for names in longest_first for name in names))}
+    return sorted(kinds, key=lambda method: (_ORDER.index(kinds[method]), -position[method.selection]))
 
 
 def _about(study: Study) -> dict[str, Any]:
-    seeds = [next(iter(own.outcomes.values())).row.get("seed") for own in study.evaluations]
     row = study.outcomes(study.methods[0])[0].row
     return {
-        "dataset": row.get("dataset"), "split": row.get("split"), "modality": row.get("modality"),
-        "videos": study.num_videos, "seeds": seeds, "evaluations": [own.name for own in study.evaluations],
-        "resamples": study.number, "level": study.level, "seed": study.seed,
+        **{name: row.get(name) for name in ("dataset", "split", "modality")},
+        "videos": study.num_videos,
+        "seeds": [next(iter(evaluation.outcomes.values())).row.get("seed") for evaluation in study.evaluations],
+        "evaluations": [evaluation.name for evaluation in study.evaluations],
+        "resamples": study.number,
+        "level": study.level,
+        "seed": study.seed,
         "resampled": "videos and seeds" if study.resample_seeds else "videos",
-        "left_out": list(dict.fromkeys(reason for own in study.evaluations for reason in own.left_out)),
-    }  # fmt: skip
+        "left_out": list(dict.fromkeys(reason for evaluation in study.evaluations for reason in evaluation.left_out)),
+    }
+
+
+def _method(study: Study, method: Method) -> dict[str, Any]:
+    outcome = study.outcomes(method)[0]
+    described = {**vars(method), "clips": outcome.row["clips"], "kind": outcome.kind, "sampler": outcome.sampler}
+    return {**described, **{rate: _json(study.figure(method, rate)) for rate in RATES}}
 
 
 def _difference(study: Study, method: Method, other: Method) -> dict[str, Any]:
+    rates = {rate: _json(study.difference(method, other, rate)) for rate in RATES}
+    if (method.M, method.N) != (other.M, other.N):
+        rates["hit_rate"] = None  # counted over different sections
     return {
-        "method": dict(vars(method)), "other": dict(vars(other)),
+        "method": dict(vars(method)),
+        "other": dict(vars(other)),
         "same_classifier": method.classifier == other.classifier,
-        **{figure: _json(study.difference(method, other, figure)) for figure in FIGURES},
-        **({"hit_rate": None} if (method.M, method.N) != (other.M, other.N) else {}),  # counted over other sections
+        **rates,
         "mcnemar": study.mcnemar(method, other),
-    }  # fmt: skip
+    }
 
 
 def _confusion(study: Study, learned: Sequence[Method]) -> dict[str, Any] | None:
-    method = [*learned, *(m for m in study.methods if m.selection == "uniform"), *study.methods][0]
+    uniform = [method for method in study.methods if method.selection == Uniform.name]
+    method = [*learned, *uniform, *study.methods][0]
     counts = confusion_counts(study, method)
     if counts is None:
         return None

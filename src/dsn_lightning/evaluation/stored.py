@@ -1,7 +1,7 @@
-"""What an evaluation leaves in its folder for later comparisons, and how it is read again.
+"""The files that an evaluation leaves for later comparisons, and how they are read.
 
-Beside ``results.json`` lies either ``clip_scores.npz`` (see `scores`), from which every method is worked out anew, or,
-where clip scores of several evaluations were fused, ``video_scores.npz``: what each method made of each video.
+Besides ``results.json``, a folder contains ``clip_scores.npz`` (see `scores`), from which every method is recomputed,
+or, for a fusion of several evaluations, ``video_scores.npz``: the predictions of each method for each video.
 """
 
 import json
@@ -14,23 +14,27 @@ from typing import Any
 import numpy as np
 
 from dsn_lightning.errors import UsageError
-from dsn_lightning.evaluation.outcomes import NOT_WANTED, Method, Outcome, StoredEvaluation, evaluation_of
+from dsn_lightning.evaluation.outcomes import NOT_SELECTED, Method, Outcome, StoredEvaluation, evaluation_of
 from dsn_lightning.evaluation.results import Row, is_fused
 from dsn_lightning.evaluation.scores import ClipScores
 from dsn_lightning.runs import RunFolder
-from dsn_lightning.selections.scheme import Selection
+from dsn_lightning.selections import Selection
 
 
 def stored_scores(folder: Path) -> Path | None:
-    """Return the file that a folder's results came from; None if it is not there."""
+    """Return the file that a folder's results were computed from; None if it does not exist."""
+    file = _scores_file(folder)
+    return file if file.is_file() else None
+
+
+def _scores_file(folder: Path) -> Path:
     run = RunFolder(folder)
     try:
         rows = json.loads(run.results_json.read_text())
         fused = any(is_fused(row) for row in rows)
-    except (OSError, ValueError, AttributeError, TypeError):  # no results, or none that can be read
+    except (OSError, ValueError, AttributeError, TypeError):  # no results, or unreadable ones
         fused = False
-    file = run.video_scores if fused else run.clip_scores
-    return file if file.is_file() else None
+    return run.video_scores if fused else run.clip_scores
 
 
 def read_evaluation(folder: Path, selections: Iterable[Selection]) -> StoredEvaluation:
@@ -38,22 +42,21 @@ def read_evaluation(folder: Path, selections: Iterable[Selection]) -> StoredEval
 
     Args:
         folder: with results and scores.
-        selections: the methods that are wanted.
+        selections: the methods to read.
 
     Raises:
-        UsageError: it holds no results or no scores, or they cannot be read.
+        UsageError: the folder has no results or no scores, or they cannot be read.
     """
-    run = RunFolder(folder)
-    results, scores = run.results_json, stored_scores(folder)
-    if not results.is_file():
-        raise UsageError(f"{folder}: holds no results.json; give the folder of a run or of dsn-evaluate")
+    run, scores = RunFolder(folder), _scores_file(folder)
+    if not run.results_json.is_file():
+        raise UsageError(f"{folder}: no results.json; give the folder of a run or of dsn-evaluate")
+    fused = scores == run.video_scores
+    if not scores.is_file():
+        remedy = "fuse its streams again" if fused else "give the folder of a run or of dsn-evaluate"
+        raise UsageError(f"{folder}: no {scores.name}; {remedy}")
     try:
-        rows = json.loads(results.read_text())
-        if scores is None:
-            fused = any(is_fused(row) for row in rows)
-            remedy = "fuse its streams again" if fused else "give the folder of a run or of dsn-evaluate"
-            raise UsageError(f"{folder}: holds no {(run.video_scores if fused else run.clip_scores).name}; {remedy}")
-        if scores == run.video_scores:
+        rows = json.loads(run.results_json.read_text())
+        if fused:
             return load_outcomes(scores, rows, selections)
         return evaluation_of(str(folder), rows, ClipScores.load(scores), selections)
     except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
@@ -61,44 +64,48 @@ def read_evaluation(folder: Path, selections: Iterable[Selection]) -> StoredEval
 
 
 def save_outcomes(evaluation: StoredEvaluation, path: Path) -> None:
-    """Write what each method made of each video, as ``video_scores.npz``; the file appears whole or not at all.
+    """Write the outcomes of an evaluation as ``video_scores.npz``; the file appears complete or not at all.
 
-    Its columns are those of `StoredEvaluation`; ``outcomes`` holds a JSON object a method, and ``probabilities_0`` and
-    so on their float32 (D, V, J). Hits are not kept: where scores are fused, they apply to no clip.
+    Its columns are those of `StoredEvaluation`; ``outcomes`` contains a JSON object per method, and ``probabilities_0``
+    and so on their float32 (D, V, J). Hits are not stored: they do not apply to fused scores.
     """
-    rows = [json.dumps({**vars(m), "sampler": o.sampler, "row": o.row}) for m, o in evaluation.outcomes.items()]
-    partial = path.with_name(f".{path.stem}.partial.npz")
+    described = [
+        json.dumps({**vars(method), "sampler": outcome.sampler, "row": outcome.row})
+        for method, outcome in evaluation.outcomes.items()
+    ]
     columns: dict[str, Any] = {
         "classes": np.array(evaluation.classes),
         "video_id": evaluation.video_id,
         "targets": evaluation.targets,
         "test": np.array(json.dumps(evaluation.test)),
         "networks": np.array(json.dumps(evaluation.networks)),
-        "outcomes": np.array(rows),
+        "outcomes": np.array(described),
     }
     columns |= {f"probabilities_{i}": o.probabilities for i, o in enumerate(evaluation.outcomes.values())}
+    partial = path.with_name(f".{path.stem}.partial.npz")
     np.savez_compressed(partial, **columns)
     partial.replace(path)
 
 
 def load_outcomes(path: Path, rows: Sequence[Row], selections: Iterable[Selection]) -> StoredEvaluation:
-    """Read ``video_scores.npz``, those of the methods that are among the selections.
+    """Read the outcomes of the given selection methods from ``video_scores.npz``.
 
     Raises:
-        ValueError: they are not of the ``rows`` that ``results.json`` has.
+        ValueError: the file does not belong to ``rows``, those of ``results.json``.
     """
-    wanted = {selection.name for selection in selections}
+    kinds = {selection.name: selection.kind for selection in selections}
     outcomes, left_out = {}, []
     with path.open("rb") as content, np.load(content, allow_pickle=False) as file:
-        stored = [json.loads(str(line)) for line in file["outcomes"]]
-        if [own["row"] for own in stored] != list(rows):
-            raise ValueError(f"{path.name} is not of the same fusion as results.json")
-        for i, own in enumerate(stored):
-            method = Method(own["selection"], own["classifier"], own["M"], own["N"])
-            if method.selection in wanted:
-                outcomes[method] = Outcome(file[f"probabilities_{i}"], None, None, own["sampler"], own["row"])
-            else:
-                left_out.append(f"{method}: {NOT_WANTED}")
+        described = [json.loads(str(line)) for line in file["outcomes"]]
+        if [entry["row"] for entry in described] != list(rows):
+            raise ValueError(f"{path.name} and results.json are of different fusions")
+        for i, entry in enumerate(described):
+            method = Method(entry["selection"], entry["classifier"], entry["M"], entry["N"])
+            if method.selection not in kinds:
+                left_out.append(f"{method}: {NOT_SELECTED}")
+                continue
+            kind, probabilities = kinds[method.selection], file[f"probabilities_{i}"]
+            outcomes[method] = Outcome(probabilities, None, None, kind, entry["sampler"], entry["row"])
         return StoredEvaluation(
             name=str(path.parent),
             classes=tuple(str(c) for c in file["classes"]),

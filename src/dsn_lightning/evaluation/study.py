@@ -1,11 +1,11 @@
-"""How sure the differences between methods are: paired bootstrap intervals over the videos.
+"""Confidence intervals of methods and of differences between them: paired bootstrap over the videos.
 
-All methods and all seeds are computed on the same resamples of the test videos, so that what makes a video hard cancels
-in a difference. An interval is the percentile interval (Efron and Tibshirani: An Introduction to the Bootstrap, 1993,
-ch. 13). The bias-corrected and accelerated one (ch. 14) was tried beside it on 4 x 400 simulated test sets of 200 to
-400 videos: for accuracies both held the truth equally often (94.5 to 96.5% of the time), for mean average precision
-the percentile interval held it more often (92.5 to 94% against 88.5 to 92.5%). An interval is about other videos, not
-about other trainings: those show in the spread over seeds.
+All methods and all seeds are evaluated on the same resamples of the test videos, so that a video's difficulty cancels
+in a difference. Intervals are percentile intervals (Efron and Tibshirani: An Introduction to the Bootstrap, 1993,
+ch. 13). On 4 x 400 simulated test sets of 200 to 400 videos, they were compared with bias-corrected and accelerated
+intervals (ch. 14). For accuracies both contained the true value equally often (94.5 to 96.5% of the time); for mean
+average precision the percentile interval contained it more often (92.5 to 94%, against 88.5 to 92.5%). An interval
+describes other videos, not other trainings; the spread over seeds describes those.
 """
 
 from collections.abc import Sequence
@@ -20,18 +20,18 @@ from scipy.stats import binomtest
 from dsn_lightning.evaluation.outcomes import Method, Outcome, StoredEvaluation, align
 from dsn_lightning.evaluation.resampling import (
     Counts,
-    as_they_are,
     average_precisions,
     class_means,
     mean_over_classes,
+    original_sample,
     ratio,
     resamples,
 )
 from dsn_lightning.metrics import top_k_hits
-from dsn_lightning.selections.most_confident import MostConfident
+from dsn_lightning.selections import Kind, MostConfident
 
-FIGURES = ("top1", "mean_class", "map", "hit_rate")
-"""What intervals are given for; all are fractions in [0, 1]."""
+RATES = ("top1", "mean_class", "map", "hit_rate")
+"""The figures with intervals; all are fractions in [0, 1]."""
 
 Floats = NDArray[np.floating]
 
@@ -43,7 +43,7 @@ class IntervalEstimate:
     Attributes:
         value: mean over the seeds.
         low: lower end of the interval.
-        high: upper end.
+        high: upper end of the interval.
         seeds: value of each seed.
     """
 
@@ -54,21 +54,16 @@ class IntervalEstimate:
 
     @property
     def spread(self) -> float | None:
-        """Standard deviation over the seeds; None with one."""
+        """Standard deviation over the seeds; None with one seed."""
         return float(np.std(self.seeds, ddof=1)) if len(self.seeds) > 1 else None
-
-    @property
-    def certain(self) -> bool:
-        """Whether the interval lies on one side of zero."""
-        return self.low > 0 or self.high < 0
 
     def as_json(self) -> dict[str, Any]:
         """Return ``value, low, high, seeds, spread``."""
-        return {"value": self.value, "low": self.low, "high": self.high, "seeds": list(self.seeds),
-                "spread": self.spread}  # fmt: skip
+        interval = {"value": self.value, "low": self.low, "high": self.high}
+        return {**interval, "seeds": list(self.seeds), "spread": self.spread}
 
     def points(self) -> str:
-        """Return it in percentage points, for people.
+        """Return the estimate in percentage points, as text.
 
         >>> IntervalEstimate(0.24, 0.19, 0.29, (0.24,)).points()
         '+24.0 [+19.0, +29.0]'
@@ -77,34 +72,34 @@ class IntervalEstimate:
 
 
 @dataclass(frozen=True)
-class Sampled:
-    """A figure of S seeds on the videos as they are, and on R resamples of them.
+class ResampledFigure:
+    """A figure of S seeds on the original videos and on R resamples of them.
 
     Attributes:
-        observed: (S,).
-        resampled: (S, R); NaN where a resample has nothing to compute it from.
+        observed: (S,), on the original videos.
+        resampled: (S, R); NaN in a resample that has no videos for the figure.
     """
 
     observed: Floats
     resampled: Floats
 
-    def __sub__(self, other: "Sampled") -> "Sampled":
-        return Sampled(self.observed - other.observed, self.resampled - other.resampled)
+    def __sub__(self, other: "ResampledFigure") -> "ResampledFigure":
+        return ResampledFigure(self.observed - other.observed, self.resampled - other.resampled)
 
 
 class Study:
     """One or several evaluations (seeds) of the same videos, resampled together.
 
     Args:
-        evaluations: one a seed; see `align` for what they must share.
+        evaluations: one per seed; see `align` for what they must have in common.
         number: of resamples, R.
         seed: of the resamples.
         level: of confidence, in (0, 1).
-        resample_seeds: draw the seeds with replacement too, so that intervals are about other trainings as well. With
-            few seeds such intervals are too narrow: of three, one resample in nine holds one alone.
+        resample_seeds: draw the seeds with replacement as well, so that intervals describe other trainings too. With
+            few seeds these intervals are too narrow: of three seeds, one resample in nine contains a single one.
 
     Raises:
-        UsageError: the evaluations do not fit each other.
+        UsageError: the evaluations cannot be compared.
     """
 
     def __init__(
@@ -122,7 +117,11 @@ class Study:
         self.seed = seed
         self.targets = self.evaluations[0].targets
         self.classes = self.evaluations[0].classes
-        self.methods = [method for method in self.evaluations[0].outcomes if method.selection != MostConfident.name]
+        self.kinds: dict[Method, Kind] = {  # of the methods that have a row in the results
+            method: outcome.kind
+            for method, outcome in self.evaluations[0].outcomes.items()
+            if method.selection != MostConfident.name
+        }
         self.resample_seeds = resample_seeds
         self._counts = resamples(self.num_videos, number=number, seed=seed)
         seeds = len(self.evaluations)
@@ -131,95 +130,103 @@ class Study:
             self._shares = (
                 np.random.default_rng([seed, 1]).multinomial(seeds, [1 / seeds] * seeds, size=number).T / seeds
             )
-        self._known: dict[Method, dict[str, Sampled]] = {}
+        self._cache: dict[Method, dict[str, ResampledFigure]] = {}
 
     @property
     def num_videos(self) -> int:
         """V."""
         return len(self.targets)
 
+    @property
+    def methods(self) -> list[Method]:
+        """The methods that have a row in the results."""
+        return list(self.kinds)
+
     def has(self, method: Method) -> bool:
-        """Whether every evaluation has the method."""
+        """Return whether every evaluation has the method."""
         return method in self.evaluations[0].outcomes
 
     def outcomes(self, method: Method) -> list[Outcome]:
-        """Return what a method makes of each video, seed by seed."""
-        return [own.outcomes[method] for own in self.evaluations]
+        """Return the outcomes of a method, one per seed."""
+        return [evaluation.outcomes[method] for evaluation in self.evaluations]
 
-    def sampled(self, method: Method, figure: str) -> Sampled | None:
-        """Return one of `FIGURES` on all resamples, worked out once; None where it does not apply."""
-        if method not in self._known:
-            own = self.outcomes(method)
-            observed = [figures_of(outcome, self.targets, as_they_are(self.num_videos)) for outcome in own]
-            resampled = [figures_of(outcome, self.targets, self._counts) for outcome in own]
-            self._known[method] = {
-                name: Sampled(np.concatenate([o[name] for o in observed]), np.stack([r[name] for r in resampled]))
-                for name in observed[0] if all(name in o for o in observed)
-            }  # fmt: skip
-        return self._known[method].get(figure)
+    def sampled(self, method: Method, figure: str) -> ResampledFigure | None:
+        """Return one of `RATES` on all resamples, computed once; None if it does not apply."""
+        if method not in self._cache:
+            outcomes = self.outcomes(method)
+            once = original_sample(self.num_videos)
+            observed = [figures_of(outcome, self.targets, once) for outcome in outcomes]
+            resampled = [figures_of(outcome, self.targets, self._counts) for outcome in outcomes]
+            self._cache[method] = {
+                name: ResampledFigure(
+                    np.concatenate([figures[name] for figures in observed]),
+                    np.stack([figures[name] for figures in resampled]),
+                )
+                for name in observed[0]
+                if all(name in figures for figures in observed)
+            }
+        return self._cache[method].get(figure)
 
     def figure(self, method: Method, figure: str) -> IntervalEstimate | None:
-        """Return one of `FIGURES` of a method; None where it does not apply."""
+        """Return one of `RATES` of a method; None if it does not apply."""
         sampled = self.sampled(method, figure)
         return None if sampled is None else self.estimate(sampled)
 
     def difference(self, method: Method, other: Method, figure: str) -> IntervalEstimate | None:
-        """Return ``method`` minus ``other`` on the same videos and seeds; None where it does not apply."""
+        """Return ``method`` minus ``other`` on the same videos and seeds; None if it does not apply."""
         first, second = self.sampled(method, figure), self.sampled(other, figure)
         return None if first is None or second is None else self.estimate(first - second)
 
-    def estimate(self, sampled: Sampled) -> IntervalEstimate:
+    def estimate(self, sampled: ResampledFigure) -> IntervalEstimate:
         """Return the mean over the seeds with its interval."""
         return self.interval(sampled.observed, self.mean_of_seeds(sampled))
 
-    def mean_of_seeds(self, sampled: Sampled) -> Floats:
+    def mean_of_seeds(self, sampled: ResampledFigure) -> Floats:
         """Return the mean over the seeds of each resample, (R,)."""
         return np.asarray((sampled.resampled * self._shares).sum(0))
 
     def interval(self, observed: Floats, resampled: Floats) -> IntervalEstimate:
-        """Return the estimate from its value in each seed (S,) and in each resample (R,); NaN is left out."""
+        """Return the estimate from its value in each seed, (S,), and in each resample, (R,); NaN is ignored."""
         ends = [(1 - self.level) / 2, (1 + self.level) / 2]
         low, high = np.quantile(resampled[~np.isnan(resampled)], ends)
         return IntervalEstimate(float(observed.mean()), float(low), float(high), tuple(observed.tolist()))
 
     def mcnemar(self, method: Method, other: Method) -> list[float | None]:
-        """Return, for each seed, the p-value of the exact McNemar test that both have the same top-1 accuracy.
+        """Return the p-value of the exact McNemar test for equal top-1 accuracy, one per seed.
 
-        None where a method is random, whose draws are right on different videos.
+        None if a method is random, because its draws are correct on different videos.
         """
         labelled = (self.targets > 0).any(1)
         values: list[float | None] = []
-        for own in self.evaluations:
-            pair = own.outcomes[method], own.outcomes[other]
+        for evaluation in self.evaluations:
+            pair = evaluation.outcomes[method], evaluation.outcomes[other]
             if any(len(outcome.probabilities) > 1 for outcome in pair):
                 values.append(None)
                 continue
-            first, second = (right(outcome, self.targets)[labelled] > 0 for outcome in pair)
+            first, second = (correct_share(outcome, self.targets)[labelled] > 0 for outcome in pair)
             only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
-            differ = only_first + only_second
-            values.append(float(binomtest(only_first, differ).pvalue) if differ else 1.0)
+            discordant = only_first + only_second
+            values.append(float(binomtest(only_first, discordant).pvalue) if discordant else 1.0)
         return values
 
 
-def right(outcome: Outcome, targets: Floats) -> Floats:
-    """Return the share of draws, (V,), in which each video's top-1 is one of its labels."""
-    wanted = torch.from_numpy(targets)
-    hits = [top_k_hits(torch.from_numpy(draw), wanted, 1).numpy() for draw in outcome.probabilities]
+def correct_share(outcome: Outcome, targets: Floats) -> Floats:
+    """Return, for each video, the share of draws, (V,), whose top-1 is one of its labels."""
+    labels = torch.from_numpy(targets)
+    hits = [top_k_hits(torch.from_numpy(draw), labels, 1).numpy() for draw in outcome.probabilities]
     return np.asarray(np.mean(hits, 0, dtype=np.float64))
 
 
 def figures_of(outcome: Outcome, targets: Floats, counts: Counts) -> dict[str, Floats]:
-    """Return those of `FIGURES` that apply, each (R,), on R resamples; of a random method the mean over its draws."""
+    """Return those of `RATES` that apply, each (R,), on R resamples; for a random method the mean over its draws."""
     labelled = np.asarray((targets > 0).any(1))
     figures: dict[str, Floats] = {}
     if labelled.any():
-        hits = right(outcome, targets)
-        figures["top1"] = ratio(hits * labelled, labelled, counts)
-        figures["mean_class"] = mean_over_classes(class_means(hits, targets, counts))
-        precision = [
-            mean_over_classes(average_precisions(draw, targets, counts)) for draw in outcome.probabilities
-        ]  # each (R,)
-        figures["map"] = np.asarray(np.mean(precision, 0))
-    if outcome.hits is not None and outcome.held is not None and outcome.held.any():
-        figures["hit_rate"] = ratio(outcome.hits, outcome.held, counts)
+        correct = correct_share(outcome, targets)
+        figures["top1"] = ratio(correct * labelled, labelled, counts)
+        figures["mean_class"] = mean_over_classes(class_means(correct, targets, counts))
+        precisions = [mean_over_classes(average_precisions(draw, targets, counts)) for draw in outcome.probabilities]
+        figures["map"] = np.asarray(np.mean(precisions, 0))  # of (D, R)
+    if outcome.hits is not None and outcome.possible_hits is not None and outcome.possible_hits.any():
+        figures["hit_rate"] = ratio(outcome.hits, outcome.possible_hits, counts)
     return figures

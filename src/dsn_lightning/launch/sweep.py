@@ -10,14 +10,14 @@ from typing import Any
 from rich.console import Console
 
 from dsn_lightning.errors import UsageError
-from dsn_lightning.evaluation.splits import mean_over_splits, splits_of, to_csv
+from dsn_lightning.evaluation.splits import mean_over_splits, splits_of
 from dsn_lightning.files import write_atomically
 from dsn_lightning.launch.jobs import Job, run_jobs
 from dsn_lightning.runs.exit_codes import sigterm_as_exit
 from dsn_lightning.runs.run_folder import RunFolder
 from dsn_lightning.runs.sweep_folder import SweepFolder, SweepJob, SweepRecord
 from dsn_lightning.runs.tolerant_files import read_json
-from dsn_lightning.text_tables import TextTable
+from dsn_lightning.text_tables import TextTable, csv_text
 
 RunJob = Callable[[Sequence[str], str, str], None]
 """Runs one job, called with its arguments, its folder and the name of the sweep; continues an interrupted one."""
@@ -132,9 +132,9 @@ def show_means_over_splits(sweep: SweepFolder, console: Console) -> None:
             setting = " ".join(filter(None, [dataset, settings, f"seed={seed}"]))
             line = f"left out of the means over splits (no split {', '.join(map(str, missing))}): {setting}"
             console.print(line, soft_wrap=True, markup=False)
-    means = mean_over_splits(rows, wanted=splits)
+    means = mean_over_splits(rows, required=splits)
     if means:
-        write_atomically(sweep.mean_over_splits_csv, to_csv(means))
+        write_atomically(sweep.mean_over_splits_csv, csv_text(means))
         console.print(_table_of_means(means).terminal())
         console.print(f"written: {sweep.mean_over_splits_csv}", soft_wrap=True, markup=False)
 

@@ -3,13 +3,24 @@
 from dsn_lightning.selections.max_response import MaxResponse
 from dsn_lightning.selections.most_confident import MostConfident
 from dsn_lightning.selections.oracle import Oracle, OracleVideo
-from dsn_lightning.selections.policy import Policy
+from dsn_lightning.selections.policy import DSN_SAMPLER, Policy
 from dsn_lightning.selections.random_clips import Random
-from dsn_lightning.selections.scheme import Scheme, Selection, VideoScores
+from dsn_lightning.selections.scheme import Scheme, VideoScores, softmax
+from dsn_lightning.selections.selection import (
+    BASELINE_CLASSIFIER,
+    DSN_CLASSIFIER,
+    Kind,
+    Selection,
+    check_selection,
+)
 from dsn_lightning.selections.uniform import Dense, Uniform
 
 __all__ = [
+    "BASELINE_CLASSIFIER",
+    "DSN_CLASSIFIER",
+    "DSN_SAMPLER",
     "Dense",
+    "Kind",
     "MaxResponse",
     "MostConfident",
     "Oracle",
@@ -20,4 +31,6 @@ __all__ = [
     "Selection",
     "Uniform",
     "VideoScores",
+    "check_selection",
+    "softmax",
 ]

@@ -1,10 +1,11 @@
-"""The clip of each section on which the answering classifier itself is surest: what can be gained without the label.
+"""The clip of each section on which the answering classifier is most confident: the gain that needs no label.
 
-It costs as much as classifying every candidate, so it is no row of a table but a mark beside the oracle's: the oracle
-also takes clips that are right by luck, which nobody could find.
+It costs as much as classifying every candidate, so it has no row in the results. The headroom analysis shows it beside
+the oracle: the oracle also keeps clips that are classified correctly by chance, which no sampler could find.
 """
 
 from dsn_lightning.selections.scheme import Scheme, VideoScores, softmax, take_best
+from dsn_lightning.selections.selection import BASELINE_CLASSIFIER, DSN_CLASSIFIER, Kind
 from dsn_lightning.video.sections import IntArray
 
 
@@ -12,14 +13,15 @@ class MostConfident:
     """In each section the clip with the classifier's highest class probability, whatever the class."""
 
     name = "surest"
-    classifiers: tuple[str, ...] = ("baseline", "dsn")
+    kind: Kind = "reference"
     sampler: str | None = None
+    classifiers: tuple[str, ...] = (BASELINE_CLASSIFIER, DSN_CLASSIFIER)
 
     def candidates(self, video_id: str, num_frames: int, scheme: Scheme) -> IntArray:
         """Return the M:N grid."""
         return scheme.grid(num_frames).ravel()
 
     def select(self, scores: VideoScores, scheme: Scheme, classifier: str) -> IntArray:
-        """Return the surest clips, (1, M)."""
+        """Return the most confidently classified clips, (1, M)."""
         grid = scheme.grid(scores.num_frames)
-        return take_best(grid, softmax(scores.of(classifier, grid)).max(-1))
+        return take_best(grid, softmax(scores.logits_at(classifier, grid)).max(-1))

@@ -1,29 +1,31 @@
-"""Upper bounds that look at the label (Table I, "Oracle sampling")."""
+"""Upper bounds that know the label (Table I, "Oracle sampling")."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dsn_lightning.selections.scheme import Scheme, VideoScores, softmax, take_best
+from dsn_lightning.selections.selection import BASELINE_CLASSIFIER, DSN_CLASSIFIER, Kind
 from dsn_lightning.video.sections import IntArray
 
 
 class Oracle:
-    """In each section the clip with the highest true-class score among those classified right, else among all."""
+    """In each section the clip with the highest true-class score among those classified correctly, else among all."""
 
     name = "oracle"
-    classifiers: tuple[str, ...] = ("baseline", "dsn")
-    sampler = None
+    kind: Kind = "upper_bound"
+    sampler: str | None = None
+    classifiers: tuple[str, ...] = (BASELINE_CLASSIFIER, DSN_CLASSIFIER)
 
     def candidates(self, video_id: str, num_frames: int, scheme: Scheme) -> IntArray:
         """Return the M:N grid."""
         return scheme.grid(num_frames).ravel()
 
     def _merit(self, scores: VideoScores, grid: IntArray, classifier: str) -> NDArray[np.float64]:
-        """True-class score, (M, N), raised by 1 where the clip's own top-1 is right."""
-        probabilities = softmax(scores.of(classifier, grid))
+        """Return the true-class score, (M, N), raised by 1 where the clip's top-1 is correct."""
+        probabilities = softmax(scores.logits_at(classifier, grid))
         positive = scores.targets > 0
-        right = positive[probabilities.argmax(-1)]
-        return np.where(positive, probabilities, 0).max(-1) + right
+        correct = positive[probabilities.argmax(-1)]
+        return np.where(positive, probabilities, 0).max(-1) + correct
 
     def select(self, scores: VideoScores, scheme: Scheme, classifier: str) -> IntArray:
         """Return the best clips, (1, M)."""
@@ -32,10 +34,10 @@ class Oracle:
 
 
 class OracleVideo(Oracle):
-    """The single best candidate of the whole video: right if any candidate is."""
+    """The single best candidate of the whole video: the answer is correct if that of any candidate is."""
 
     name = "oracle_video"
-    classifiers = ("baseline",)
+    classifiers: tuple[str, ...] = (BASELINE_CLASSIFIER,)
 
     def select(self, scores: VideoScores, scheme: Scheme, classifier: str) -> IntArray:
         """Return the best clip, (1, 1)."""

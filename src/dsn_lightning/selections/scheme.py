@@ -1,13 +1,11 @@
-"""How clips are chosen at test time: one file a selection method, pure functions of stored scores.
+"""What a selection method works with: the scheme of a test and the scores of one video.
 
-A method says which positions it needs scores of (`Selection.candidates`) and which of them it keeps
-(`Selection.select`). Positions are first frames on a video's time line. Scores come as a `VideoScores`, in which
-nothing is keyed by a place in some method's grid, since the methods' positions differ.
+A position is the first frame of a clip on the video's time line. Scores are keyed by position, never by an index into
+a grid, because the methods' positions differ.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,15 +15,15 @@ from dsn_lightning.video.sections import IntArray, section_clip_starts, section_
 
 @dataclass(frozen=True)
 class Scheme:
-    """How a test is made.
+    """The settings of a test.
 
     Attributes:
-        num_sections: M; as many clips are kept.
-        clips_per_section: N, candidates of a section.
+        num_sections: M, which is also the number of kept clips.
+        clips_per_section: N, candidates in a section.
         clip_span: T * stride, frames of the time line that a clip covers.
         dense_clips: clips of dense sampling: 10 for trimmed, 20 for untrimmed videos (Sec. V-C).
-        random_draws: draws that random sampling's metrics are averaged over.
-        seed: of the random draws.
+        random_draws: number of draws over which the metrics of random sampling are averaged.
+        seed: seed of the random draws.
     """
 
     num_sections: int
@@ -45,44 +43,45 @@ class Scheme:
         )
 
     def sections_of(self, kept: IntArray, num_frames: int) -> IntArray:
-        """Return the section that each of the kept clips stands for, (K,).
+        """Return the section that each kept clip belongs to, (K,).
 
-        Where M clips are a candidate or the middle clip of each section in turn, theirs, wherever they were shifted to
-        in a short video. Otherwise the one in which a clip's centre lies, or the nearest that it is a candidate of.
+        M clips that are, in order, a candidate or the middle clip of each section belong to these sections, even if
+        they were shifted inwards in a short video. Any other clip belongs to the section that contains its centre, or
+        to the nearest section that has it as a candidate.
 
         Args:
             kept: first frames, (K,).
             num_frames: L, length of the video.
 
         >>> scheme = Scheme(num_sections=3, clips_per_section=3, clip_span=32, dense_clips=10, random_draws=10)
-        >>> scheme.sections_of(np.array([0, 8, 8]), 40)  # the centres lie in the second
+        >>> scheme.sections_of(np.array([0, 8, 8]), 40)  # the centres lie in the second section
         array([0, 1, 2])
         """
         grid = self.grid(num_frames)
         middle = uniform_clip_starts(num_frames, num_clips=self.num_sections, clip_span=self.clip_span)
-        own = np.column_stack([grid, middle])
-        if len(kept) == self.num_sections and (own == kept[:, None]).any(1).all():
+        section_starts = np.column_stack([grid, middle])
+        if len(kept) == self.num_sections and (section_starts == kept[:, None]).any(1).all():
             return np.arange(self.num_sections)
         sections = np.empty(len(kept), np.int64)
         for k, start in enumerate(kept):
             centred = section_of(
                 int(start), num_frames=num_frames, num_sections=self.num_sections, clip_span=self.clip_span
             )
-            holding = np.flatnonzero((grid == start).any(1))
-            sections[k] = holding[np.abs(holding - centred).argmin()] if len(holding) else centred
+            candidate_of = np.flatnonzero((grid == start).any(1))
+            sections[k] = candidate_of[np.abs(candidate_of - centred).argmin()] if len(candidate_of) else centred
         return sections
 
 
 @dataclass(frozen=True)
 class VideoScores:
-    """What is known of one video.
+    """The stored scores of one video.
 
     Attributes:
-        video_id: its id.
+        video_id: identifies the video.
         num_frames: L, length of its time line.
         targets: (J,), positive at its labels.
-        logits: by classifier (``baseline``, ``dsn``, ``max_response``), then first frame: float32 (J,).
-        policies: by sampler (``dsn``, ``dsn_fixed``), then (M, N): float32 (M, N) policy logits.
+        logits: classifier -> first frame -> class logits, float32 (J,).
+        policies: sampler -> (M, N) -> policy logits, float32 (M, N).
     """
 
     video_id: str
@@ -91,30 +90,10 @@ class VideoScores:
     logits: Mapping[str, Mapping[int, NDArray[np.float32]]] = field(default_factory=dict)
     policies: Mapping[str, Mapping[tuple[int, int], NDArray[np.float32]]] = field(default_factory=dict)
 
-    def of(self, classifier: str, starts: IntArray) -> NDArray[np.float32]:
-        """Return a classifier's logits at ``starts`` (...,): (..., J)."""
-        known = self.logits[classifier]
-        return np.stack([known[int(s)] for s in starts.ravel()]).reshape(*starts.shape, -1)
-
-
-class Selection(Protocol):
-    """A way to choose a video's clips.
-
-    Attributes:
-        name: in results.
-        classifiers: whose classifiers answer for the chosen clips, a row of results each, the method's own first.
-        sampler: whose policy or scores it needs, as named in `VideoScores`; None if nobody's.
-    """
-
-    name: str
-    classifiers: tuple[str, ...]
-    sampler: str | None
-
-    def candidates(self, video_id: str, num_frames: int, scheme: Scheme) -> IntArray:
-        """Return every position whose class scores `select` or its result may need, (K,)."""
-
-    def select(self, scores: VideoScores, scheme: Scheme, classifier: str) -> IntArray:
-        """Return the first frames of the kept clips, (D, K): D draws of K clips (D = 1 unless it is random)."""
+    def logits_at(self, classifier: str, starts: IntArray) -> NDArray[np.float32]:
+        """Return a classifier's logits for the clips at ``starts`` (...,): (..., J)."""
+        by_start = self.logits[classifier]
+        return np.stack([by_start[int(start)] for start in starts.ravel()]).reshape(*starts.shape, -1)
 
 
 def softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -1,22 +1,24 @@
-"""Clips at equal distance, whatever they show: uniform and dense sampling (Table I)."""
+"""Equidistant clips, whatever they show: uniform and dense sampling (Table I)."""
 
 from dsn_lightning.selections.scheme import Scheme, VideoScores
+from dsn_lightning.selections.selection import BASELINE_CLASSIFIER, DSN_CLASSIFIER, Kind
 from dsn_lightning.video.sections import IntArray, uniform_clip_starts
 
 
 class Uniform:
-    """M clips at equal distance (Table I, "Baseline (uniform)")."""
+    """M equidistant clips (Table I, "Baseline (uniform)")."""
 
     name = "uniform"
-    classifiers: tuple[str, ...] = ("baseline", "dsn")
-    sampler = None
+    kind: Kind = "reference"
+    sampler: str | None = None
+    classifiers: tuple[str, ...] = (BASELINE_CLASSIFIER, DSN_CLASSIFIER)
 
     def num_clips(self, scheme: Scheme) -> int:
-        """Return how many clips are kept."""
+        """Return the number of kept clips."""
         return scheme.num_sections
 
     def candidates(self, video_id: str, num_frames: int, scheme: Scheme) -> IntArray:
-        """Return the kept clips' positions."""
+        """Return the positions of the kept clips."""
         return uniform_clip_starts(num_frames, num_clips=self.num_clips(scheme), clip_span=scheme.clip_span)
 
     def select(self, scores: VideoScores, scheme: Scheme, classifier: str) -> IntArray:
@@ -25,11 +27,11 @@ class Uniform:
 
 
 class Dense(Uniform):
-    """10 clips of a trimmed video, 20 of an untrimmed one, at equal distance (Table I, "Dense sampling")."""
+    """10 equidistant clips of a trimmed video, 20 of an untrimmed one (Table I, "Dense sampling")."""
 
     name = "dense"
-    classifiers = ("baseline",)
+    classifiers: tuple[str, ...] = (BASELINE_CLASSIFIER,)
 
     def num_clips(self, scheme: Scheme) -> int:
-        """Return how many clips are kept."""
+        """Return the number of kept clips."""
         return scheme.dense_clips

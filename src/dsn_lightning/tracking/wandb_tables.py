@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from dsn_lightning.evaluation.answers import answers, confusion, kept_clips
+from dsn_lightning.evaluation.answers import confusion_matrix, kept_clips, predicted_classes
 from dsn_lightning.evaluation.details import EvaluationDetails
 from dsn_lightning.video.modality import FLOW_LEGEND, as_pictures, is_flow
 
@@ -36,7 +36,7 @@ def clip_table(evaluation: EvaluationDetails) -> Any:
     selection, classifier = evaluation.main()
     scheme, scores = evaluation.schemes[0], evaluation.scores
     chosen = np.sort(np.random.default_rng(0).permutation(len(evaluation.videos))[:_SHOWN_VIDEOS])
-    answered = answers(scores, selection, scheme, classifier, consensus=evaluation.consensus)
+    answered = predicted_classes(scores, selection, scheme, classifier, consensus=evaluation.consensus)
     table = wandb.Table(columns=list(_CLIP_COLUMNS))
     for v, clips in zip(chosen, kept_clips(scores, selection, scheme, classifier, chosen), strict=True):
         labels = ", ".join(str(scores.classes[j]) for j in np.flatnonzero(scores.targets[v] > 0))
@@ -66,8 +66,8 @@ def confusion_plot(evaluation: EvaluationDetails) -> dict[str, Any]:
     """Return the confusion matrix as a plot, or as a table if there are many classes; empty for multi-label videos."""
     selection, classifier = evaluation.main()
     scores = evaluation.scores
-    answered = answers(scores, selection, evaluation.schemes[0], classifier, consensus=evaluation.consensus)
-    counts = confusion(scores.targets, answered)
+    answered = predicted_classes(scores, selection, evaluation.schemes[0], classifier, consensus=evaluation.consensus)
+    counts = confusion_matrix(scores.targets, answered)
     if counts is None:
         return {}
     import wandb

@@ -1,0 +1,23 @@
+"""The clip-score file."""
+
+import numpy as np
+
+from dsn_lightning.evaluation.scores import ClipScores
+from helpers.clip_scores import GRID, columns, video
+
+
+def test_scores_survive_the_file(tmp_path):
+    scores = columns([video(), video()])
+    scores.save(tmp_path / "clip_scores.npz")
+    read = ClipScores.load(tmp_path / "clip_scores.npz")
+    assert [p.name for p in tmp_path.iterdir()] == ["clip_scores.npz"]
+    for before, after in zip(scores.videos(), read.videos(), strict=True):
+        assert before.video_id == after.video_id
+        assert np.array_equal(before.logits_at("baseline", np.array(GRID)), after.logits_at("baseline", np.array(GRID)))
+        assert np.array_equal(before.policies["dsn"][2, 2], after.policies["dsn"][2, 2])
+    assert read.scheme(2, 2) == scores.scheme(2, 2)
+
+
+def test_a_clip_shows_the_action_when_half_of_it_does():
+    scores = columns([video()], spans=[(0, (30 / 25, 45 / 25))])
+    assert scores.shows_action(0, np.array([24, 25, 40, 41])).tolist() == [False, True, True, False]
