@@ -20,6 +20,7 @@ class TextTable:
         num_names: leading columns that hold names, aligned to the left; the others hold figures, aligned to the right.
         title: shown above the table in the terminal.
         fold: wrap long texts in the terminal instead of keeping each on one line.
+        numbers: whether each column holds figures, where names do not come first; replaces ``num_names``.
     """
 
     header: Sequence[str]
@@ -27,12 +28,16 @@ class TextTable:
     num_names: int = 1
     title: str = ""
     fold: bool = False
+    numbers: Sequence[bool] = ()
+
+    def _holds_figures(self, column: int) -> bool:
+        return self.numbers[column] if self.numbers else column >= self.num_names
 
     def terminal(self) -> TerminalTable:
         """Return the table for a rich console; texts are shown literally, brackets included."""
         table = TerminalTable(title=Text(self.title) if self.title else None, title_justify="left")
         for i, name in enumerate(self.header):
-            justify = "left" if i < self.num_names else "right"
+            justify = "right" if self._holds_figures(i) else "left"
             table.add_column(Text(name), justify=justify, no_wrap=not self.fold, overflow="fold")  # type: ignore[arg-type]
         for row in self.rows:
             table.add_row(*map(Text, row))
@@ -46,7 +51,7 @@ class TextTable:
         | --- | ---: |
         | DSN | 59.5 |
         """
-        rule = ["---" if i < self.num_names else "---:" for i in range(len(self.header))]
+        rule = ["---:" if self._holds_figures(i) else "---" for i in range(len(self.header))]
         lines = [self.header, rule, *self.rows]
         return "".join(f"| {' | '.join(text.replace('|', chr(92) + '|') for text in line)} |\n" for line in lines)
 
