@@ -1,4 +1,4 @@
-"""The paper's figures as data: sums over each column, added up by a program from the paper's own text."""
+"""The paper's figures as data: sums over each column, computed by a program from the paper's own text."""
 
 import pytest
 
@@ -22,31 +22,32 @@ OTHERS = {
 
 
 def sums(rows, columns) -> dict[str, float]:
-    return {
-        c: round(sum(
-            float(row[c]) * (1 if c == "clips" else 100) for row in rows.values() if row.get(c, "-") not in ("-", "ALL")
-        ), 1) for c in columns
-    }  # fmt: skip
+    """Return the sum of each column, rates in percent; entries that are no numbers are skipped."""
+    found = {}
+    for column in columns:
+        values = [float(row[column]) for row in rows.values() if row.get(column, "-") not in ("-", "ALL")]
+        found[column] = round(sum(values) * (1 if column == "clips" else 100), 1)
+    return found
 
 
 @pytest.mark.parametrize("number", OURS)
 def test_the_papers_own_rows_add_up(number):
-    count, wanted = OURS[number]
+    count, expected = OURS[number]
     rows = paper_table(number)
     assert len(rows) == count
-    assert sums(rows, wanted) == wanted
+    assert sums(rows, expected) == expected
 
 
 @pytest.mark.parametrize("number", OTHERS)
 def test_the_rows_of_other_systems_add_up(number):
-    count, wanted = OTHERS[number]
+    count, expected = OTHERS[number]
     rows = literature(number)
     assert len(rows) == count
-    assert sums(rows, wanted) == wanted
+    assert sums(rows, expected) == expected
     assert not set(rows) & set(paper_table(number))
 
 
-def test_rates_that_a_wrong_row_or_column_would_change():
+def test_single_rates_are_in_their_row_and_column():
     assert paper_table(1)["DSN-f"]["thumos14/map"] == 0.673
     assert paper_table(2)["1:6"]["hmdb51/top5"] == 0.886
     assert paper_table(5)["R(2+1)D & DSN (M = 1), FLOW"] == {"clips": 6, "map": 0.784}

@@ -1,4 +1,8 @@
-"""Figures that the paper gives, as data: what ours are compared with."""
+"""The paper's figures as data, for comparison with ours.
+
+``tables.csv`` has the paper's own rows, ``literature.csv`` those of other systems, and ``matching.csv`` says which of
+our results belong to which row.
+"""
 
 import csv
 from functools import cache
@@ -6,7 +10,8 @@ from importlib.resources import files
 
 
 @cache
-def _lines(file: str) -> tuple[dict[str, str], ...]:
+def lines_of(file: str) -> tuple[dict[str, str], ...]:
+    """Return the lines of one of this folder's CSV files."""
     text = (files(__package__) / file).read_text(encoding="utf-8")
     return tuple(csv.DictReader(line for line in text.splitlines() if not line.startswith("#")))
 
@@ -18,7 +23,7 @@ def paper_table(number: int) -> dict[str, dict[str, float]]:
     in 10^9), ``top1``, ``top5`` and ``map`` in [0, 1]; where a table has several data sets, as ``hmdb51/top1``.
 
     Raises:
-        ValueError: its figures are not in ``tables.csv``.
+        ValueError: ``tables.csv`` has no figures of the table.
 
     >>> paper_table(3)["R3D"]
     {'clips': 10.0, 'gmacs': 203.6, 'top1': 0.595}
@@ -26,16 +31,16 @@ def paper_table(number: int) -> dict[str, dict[str, float]]:
     0.595
     """
     rows: dict[str, dict[str, float]] = {}
-    for line in _lines("tables.csv"):
+    for line in lines_of("tables.csv"):
         if int(line["table"]) == number:
             rows.setdefault(line["row"], {})[line["column"]] = float(line["value"])
     if not rows:
-        raise ValueError(f"the figures of Table {number} are not in paper/tables.csv")
+        raise ValueError(f"paper/tables.csv has no figures of Table {number}")
     return rows
 
 
 def literature(number: int) -> dict[str, dict[str, str]]:
-    """Return what one of the paper's tables says of other systems: row -> column -> text; empty if it has none.
+    """Return what one of the paper's tables gives for other systems: row -> column -> text; empty if it has none.
 
     Columns are ``clips``, ``input``, ``backbone``, ``pretrained`` and rates in [0, 1], named as in `paper_table`.
 
@@ -43,7 +48,7 @@ def literature(number: int) -> dict[str, dict[str, str]]:
     '0.823'
     """
     rows: dict[str, dict[str, str]] = {}
-    for line in _lines("literature.csv"):
+    for line in lines_of("literature.csv"):
         if int(line["table"]) == number:
             rows.setdefault(line["row"], {})[line["column"]] = line["value"]
     return rows
