@@ -4,49 +4,66 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from dsn_lightning.evaluation.chart_style import PALETTE, label_axes, new_chart
+from dsn_lightning.evaluation.frontier import FrontierPoint, colours_of, draw_frontier, number_points
 from dsn_lightning.evaluation.results import Row, mean_and_spread
+from dsn_lightning.evaluation.row_methods import COMMON_CLASSIFIER, kinds_of, method_name
 from dsn_lightning.evaluation.scores import ClipScores
 from dsn_lightning.selections.scheme import Scheme, softmax
 from dsn_lightning.video.clip_reader import ClipReader, Video
 from dsn_lightning.video.modality import FLOW_LEGEND, as_pictures, is_flow
 
-mpl.use("Agg")
-
 RANKS = ("most probable", "second", "second least", "least probable")
-"""Of the clips that are shown of a video."""
-_COLOURS = {"random": "#7f7f7f", "uniform": "#1f77b4", "max_response": "#9467bd", "dsn_fixed": "#ff7f0e",
-            "dsn": "#d62728", "dense": "#2ca02c"}  # fmt: skip
+"""Ranks of the clips that a contact sheet shows of a video."""
+_GAIN, _LOSS = PALETTE[2], PALETTE[3]
 
 
 def cost_figure(rows: Sequence[Row], path: Path) -> None:
-    """Draw top-1 against GMACs a video, a point a row (mean and standard deviation over seeds), oracles as lines.
+    """Draw accuracy against GMACs a video, a point for each row, means and standard deviations over seeds.
 
-    A filled marker answers with the baseline's classifier, a hollow one with DSN's.
+    The accuracy is top-1, or mAP where no row has top-1. A filled marker answers with the baseline's classifier, a
+    hollow one with a classifier that was trained together with a sampler. Dashed lines are the first upper bound.
+
+    Args:
+        rows: of ``results.json``.
+        path: of the picture.
     """
-    figure = Figure(figsize=(7, 4.5), layout="constrained")
-    axes = figure.subplots()
-    for row, figures in mean_and_spread(rows):
-        top1 = 100 * figures["top1"]
-        hollow = row["classifier"] == "dsn"
-        label = row["selection"] + (" (DSN's classifier)" if hollow else "") + f", {row['clips']} clips"
-        if row["gmacs"] is None:
-            if row["selection"] == "oracle":
-                axes.axhline(top1.mean(), color="black", lw=1, ls=":" if hollow else "--", label=label)
-            continue
-        colour = _COLOURS.get(row["selection"], "#17becf")
-        spread = top1.std(ddof=1) if len(top1) > 1 else None
-        axes.errorbar(row["gmacs"], top1.mean(), yerr=spread, marker="o", ms=8, capsize=3, ls="none", color=colour,
-                      mfc="none" if hollow else colour, label=label)  # fmt: skip
-    axes.set(xlabel="GMACs a video (classifier + sampler)", ylabel="top-1 accuracy (%)", title=rows[0]["dataset"])
-    axes.set_xlim(left=0)
-    axes.grid(alpha=0.3)
-    figure.legend(loc="outside right upper", fontsize="small", frameon=False)
+    metric = "top1" if any(row["top1"] is not None for row in rows) else "map"
+    kinds = kinds_of(rows)
+    bound = next((name for name, kind in kinds.items() if kind == "upper_bound"), None)
+    groups = [(_label(row, rows), row, 100 * figures[metric]) for row, figures in mean_and_spread(rows)]
+    with_cost = [group for group in groups if group[1]["gmacs"] is not None]
+    points = [
+        FrontierPoint(
+            name=label,
+            gmacs=row["gmacs"],
+            rate=float(rates.mean()),
+            spread=float(rates.std(ddof=1)) if len(rates) > 1 else None,
+            colour=PALETTE[colours_of(kinds)[row["selection"]]],
+            hollow=row["classifier"] != COMMON_CLASSIFIER,
+            number=str(i + 1),
+        )
+        for i, (label, row, rates) in enumerate(with_cost)
+    ]
+    levels = [(label, float(rates.mean())) for label, row, rates in groups if row["selection"] == bound]
+    figure, axes = new_chart(560, 330)
+    draw_frontier(axes, points, metric={"top1": "top-1", "map": "mAP"}[metric], levels=levels)
+    axes.set_title(rows[0]["dataset"], parse_math=False)
+    legend = figure.legend(loc="outside right upper", fontsize="small", frameon=False)
+    for text in legend.get_texts():
+        text.set_parse_math(False)
+    number_points(axes, points)
     figure.savefig(path, dpi=150)
+
+
+def _label(row: Row, rows: Sequence[Row]) -> str:
+    name = method_name(row["selection"], row["classifier"], {other["classifier"] for other in rows})
+    return f"{name}, {row['clips']} clip{'s' * (row['clips'] != 1)}"
 
 
 def sheet_videos(num_videos: int, *, at_most: int = 6, seed: int = 0) -> NDArray[np.int64]:
@@ -58,27 +75,27 @@ def sheet_videos(num_videos: int, *, at_most: int = 6, seed: int = 0) -> NDArray
     return np.sort(np.random.default_rng(seed).permutation(num_videos)[:at_most])
 
 
-_MOST_BARS = 40  # classes whose gains can be read; of more, those that gain and lose most
-_MOST_NAMES = 60  # classes whose names fit beside a confusion matrix
+_MAX_BARS = 40  # classes whose gains can be read; of more, those that gain and lose most
+_MAX_NAMES = 60  # classes whose names fit beside a confusion matrix
 
 
 def class_figure(statistics: Mapping[str, Any], path: Path) -> None:
     """Draw what each class gains in top-1 by the first method with a sampler, and the confusion matrix (row shares).
 
-    Classes that have no video and are never answered are left out.
+    Classes without a video and without an answer are left out.
 
     Args:
-        statistics: what ``statistics.json`` holds; see `evaluation.comparing`.
-        path: of the picture, which is left out where there is nothing to draw.
+        statistics: content of ``statistics.json``.
+        path: of the picture; it is not written if there is nothing to draw.
     """
     gains, confusion = statistics["classes"][:1], statistics["confusion"]
     if not gains and confusion is None:
         return
     parts = len(gains) + (confusion is not None)
-    bars = min(_MOST_BARS, len(gains[0]["gains"])) if gains else 0
+    bars = min(_MAX_BARS, len(gains[0]["gains"])) if gains else 0
     counts = np.array([] if confusion is None else confusion["counts"])
     seen = np.flatnonzero(counts.sum(0) + counts.sum(1)) if counts.size else np.array([], np.int64)
-    height = max(4.5, 0.16 * max(bars, min(_MOST_NAMES, len(seen))) + 2)
+    height = max(4.5, 0.16 * max(bars, min(_MAX_NAMES, len(seen))) + 2)
     figure = Figure(figsize=(6 * len(gains) + (height + 1.5) * (confusion is not None), height), layout="constrained")
     axes = list(np.atleast_1d(figure.subplots(1, parts)))
     if gains:
@@ -87,7 +104,7 @@ def class_figure(statistics: Mapping[str, Any], path: Path) -> None:
         shown = axes[-1].imshow(np.array(confusion["shares"])[np.ix_(seen, seen)], cmap="Blues", vmin=0, vmax=1)
         figure.colorbar(shown, ax=axes[-1], label="share of the class's videos", shrink=0.7)
         axes[-1].set(xlabel="taken for", ylabel="class", title=_title(confusion["method"]))
-        if len(seen) <= _MOST_NAMES:
+        if len(seen) <= _MAX_NAMES:
             names = [confusion["classes"][j] for j in seen]
             axes[-1].set_xticks(range(len(seen)), names, rotation=90, fontsize=7)
             axes[-1].set_yticks(range(len(seen)), names, fontsize=7)
@@ -95,22 +112,21 @@ def class_figure(statistics: Mapping[str, Any], path: Path) -> None:
     figure.savefig(path, dpi=130)
 
 
-def _draw_gains(axes: Any, entry: Mapping[str, Any]) -> None:
-    every = entry["gains"]
-    half = _MOST_BARS // 2
-    shown = every if len(every) <= _MOST_BARS else [*every[:half], *every[-half:]]
-    values = [100 * own["top1_gain"] for own in shown]
-    colours = ["#2ca02c" if value >= 0 else "#d62728" for value in values]
-    axes.barh(range(len(shown)), values, color=colours)
-    labels = [f"{own['class']} ({own['videos']})" for own in shown]
+def _draw_gains(axes: Axes, entry: Mapping[str, Any]) -> None:
+    gains = entry["gains"]
+    half = _MAX_BARS // 2
+    shown = gains if len(gains) <= _MAX_BARS else [*gains[:half], *gains[-half:]]
+    values = [100 * gain["top1_gain"] for gain in shown]
+    axes.barh(range(len(shown)), values, color=[_GAIN if value >= 0 else _LOSS for value in values])
+    labels = [f"{gain['class']} ({gain['videos']})" for gain in shown]
     axes.set_yticks(range(len(shown)), labels, fontsize=7)
     axes.invert_yaxis()
     axes.axvline(0, color="black", lw=0.8)
     axes.grid(axis="x", alpha=0.3)
-    some = "" if shown is every else f"\nthe {half} classes that gain and the {half} that lose most, of {len(every)}"
+    part = "" if shown is gains else f"\nthe {half} largest gains and the {half} largest losses of {len(gains)} classes"
     axes.set(
-        xlabel="gain in top-1, percentage points (number of videos behind each name)",
-        title=f"{_title(entry['method'])}:\ngain over {entry['other']['selection']} clips{some}",
+        xlabel="gain in top-1, percentage points (number of videos after each name)",
+        title=f"{_title(entry['method'])}:\ngain over {entry['other']['selection']} clips{part}",
     )
 
 
@@ -118,40 +134,43 @@ def _title(method: Mapping[str, Any]) -> str:
     return f"{method['selection']}, {method['classifier']}'s classifier, {method['M']}:{method['N']}"
 
 
-def clips_figure(curves: Mapping[str, Sequence[tuple[int, float, float | None]]], path: Path, *, metric: str,
-                 title: str) -> None:  # fmt: skip
-    """Draw accuracy against the number of clips, a line a method of selection (Fig. 4).
+def clips_figure(
+    curves: Mapping[str, Sequence[tuple[int, float, float | None]]],
+    path: Path,
+    *,
+    metric: str,
+    title: str,
+) -> None:
+    """Draw accuracy against the number of clips, a line for each selection method (Fig. 4).
 
     Args:
         curves: method -> points: clips, mean over seeds in [0, 1], standard deviation (None with one seed).
         path: of the picture.
-        metric: what the figures are.
+        metric: as readers call it.
         title: above.
     """
-    figure = Figure(figsize=(7, 4.5), layout="constrained")
-    axes = figure.subplots()
+    figure, axes = new_chart(504, 324)
+    label_axes(axes, "clips that are classified (M, N = 3)", f"{metric} (%)")
     for i, (name, points) in enumerate(curves.items()):
         aside = 0.08 * (i - (len(curves) - 1) / 2)  # so that bars do not hide each other
         clips, mean = [p[0] + aside for p in points], [100 * p[1] for p in points]
         spread = [100 * (p[2] or 0.0) for p in points]
-        axes.errorbar(clips, mean, yerr=spread if any(spread) else None, marker="o", ms=4, capsize=3, label=name,
-                      color=_COLOURS.get(name))  # fmt: skip
-    axes.set(xlabel="clips that are classified (M, N = 3)", ylabel=f"{metric} (%)",
-             xticks=sorted({p[0] for points in curves.values() for p in points}))  # fmt: skip
-    axes.grid(alpha=0.3)
+        bars = spread if any(spread) else None
+        axes.errorbar(clips, mean, yerr=bars, marker="o", ms=4, capsize=3, label=name, color=PALETTE[i % len(PALETTE)])
+    axes.set_xticks(sorted({p[0] for points in curves.values() for p in points}))
     figure.suptitle(title)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=len(curves), frameon=False)
     figure.savefig(path, dpi=150)
 
 
 def most_and_least(policy: NDArray[np.floating]) -> dict[str, int]:
-    """Return the two most and the two least probable of some clips, the most probable first, none of them twice.
+    """Return the two most and the two least probable clips, the most probable first, no clip twice.
 
     Args:
         policy: (K,) probabilities.
 
     Returns:
-        Those of ``RANKS`` that there are -> position. Of two or three clips none is second least.
+        Each rank of `RANKS` that applies -> position. With two or three clips, none is second least.
 
     >>> most_and_least(np.array([0.2, 0.5, 0.3]))
     {'most probable': 1, 'second': 2, 'least probable': 0}
@@ -174,8 +193,17 @@ def contact_sheets(
 ) -> None:
     """Draw, for each chosen video, the two most and the two least probable clips, three frames of each (Fig. 5).
 
-    Probability, time and, where spans are known, whether the clip shows the action are printed above each. Flow is
-    drawn in colours; see `flow_colours`.
+    The probability and the time of a clip are printed above it, and whether it shows the action where spans are known.
+    Flow is drawn in colours; see `flow_colours`.
+
+    Args:
+        scores: of the evaluation.
+        sampler: whose policy ranks the clips.
+        scheme: M:N of the policy.
+        videos: of the evaluation, in the order of the scores.
+        chosen: indices of the videos to draw.
+        reader: reads the clips.
+        path: of the picture.
     """
     known = scores.videos()
     grids = [scheme.grid(videos[v].num_frames) for v in chosen]
