@@ -16,6 +16,8 @@ from torch import nn
 from dsn_lightning.datasets.needle import Needle
 from helpers.processes import call
 
+pytest_plugins = ["helpers.report_fixtures"]
+
 torch.set_num_threads(1)
 os.environ["OMP_NUM_THREADS"] = "1"  # of the processes that tests start, too
 
@@ -32,7 +34,7 @@ LONG = (
     "test_frozen_features",
     "test_tables",
     "test_every_dataset",
-    "test_report",
+    "test_page_tables",
 )
 """Files that take longest; begun first, they do not keep one of two workers busy when the other has ended."""
 

@@ -21,7 +21,7 @@ from dsn_lightning.evaluation.outcomes import StoredEvaluation, evaluation_of
 from dsn_lightning.evaluation.results import FIELDS
 from dsn_lightning.evaluation.scores import ClipScores
 from dsn_lightning.report.collect import collect
-from dsn_lightning.report.comparisons import evaluations_of
+from dsn_lightning.report.differences import evaluations_of
 from dsn_lightning.report.result_rows import results_of
 from dsn_lightning.selections import Policy
 from dsn_lightning.video.sections import section_clip_starts

@@ -1,4 +1,4 @@
-"""dsn-report: any finished runs, sweeps and evaluations on one page."""
+"""dsn-report: finished runs, sweeps and evaluations on one page."""
 
 import argparse
 import tempfile
@@ -10,60 +10,65 @@ from dsn_lightning.errors import UsageError
 _KEYS = ("output", "sheets", "statistics")
 
 
-def arguments_of(given: Sequence[str]) -> argparse.Namespace:
-    """Return ``folders``, ``output``, ``sheets`` and ``statistics``; ``key=value`` is taken for ``--key value``.
+def arguments_of(words: Sequence[str]) -> argparse.Namespace:
+    """Return ``folders``, ``output``, ``sheets`` and ``statistics``; ``key=value`` is short for ``--key value``.
 
     Raises:
-        SystemExit: with code 2 after one line that says what is wrong, with 0 after ``--help``.
+        SystemExit: with code 0 after ``--help``.
+        UsageError: an argument is unknown or wrong.
     """
-    parser = argparse.ArgumentParser(
-        "dsn-report", description="Gathers finished runs, sweeps and evaluations into report.html, .md and .csv.",
-        allow_abbrev=False, exit_on_error=False,
-    )  # fmt: skip
-    parser.add_argument(
-        "folders", nargs="*", metavar="DIR", help="folder with runs, sweeps or evaluations in or below it"
-    )
-    parser.add_argument("--output", default="report", metavar="DIR", help="where it is written (default: report)")
-    parser.add_argument(
-        "--sheets", default="20", metavar="COUNT", help="evaluations whose clips are shown (default: 20)"
-    )
-    parser.add_argument(
-        "--statistics", default="12", metavar="COUNT",
-        help="groups of evaluations, all seeds together, whose differences are worked out (default: 12)",
-    )  # fmt: skip
-    words = []
-    for word in given:
-        key, is_assignment, value = word.partition("=")
-        if is_assignment and key in _KEYS:
-            words.append(f"--{key}={value}")
-        elif is_assignment and key.isidentifier() and not Path(word).is_dir():
-            raise UsageError(f"{key}: no such key; there are {', '.join(_KEYS)}")
-        else:
-            words.append(word)
     try:
-        parsed, unknown = parser.parse_known_args(words)
+        arguments, unknown = _parser().parse_known_args([_as_option(word) for word in words])
     except argparse.ArgumentError as error:
         raise UsageError(f"{error}; see dsn-report --help") from error
     if unknown:
         raise UsageError(f"{unknown[0]}: no such option; see dsn-report --help")
     for key in ("sheets", "statistics"):
-        if not getattr(parsed, key).isdecimal():
-            raise UsageError(f"{key}={getattr(parsed, key)}: must be a whole number of at least 0")
-    return parsed
+        value = getattr(arguments, key)
+        if not value.isdecimal():
+            raise UsageError(f"{key}: expected an integer >= 0, got {value}")
+        setattr(arguments, key, int(value))
+    return arguments
 
 
-def report(given: Sequence[str]) -> None:
-    """Do what a command line asks for, and print what was written.
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        "dsn-report",
+        description="Gathers finished runs, sweeps and evaluations into report.html, .md and .csv.",
+        allow_abbrev=False,
+        exit_on_error=False,
+    )
+    parser.add_argument("folders", nargs="*", metavar="DIR", help="folder that holds runs, sweeps or evaluations")
+    parser.add_argument("--output", default="report", metavar="DIR", help="folder to write to (default: report)")
+    parser.add_argument(
+        "--sheets", default="20", metavar="COUNT", help="evaluations whose clips are shown (default: 20)"
+    )
+    statistics = "groups of evaluations, all seeds together, whose differences are computed (default: 12)"
+    parser.add_argument("--statistics", default="12", metavar="COUNT", help=statistics)
+    return parser
+
+
+def _as_option(word: str) -> str:
+    key, is_assignment, _ = word.partition("=")
+    if is_assignment and key in _KEYS:
+        return f"--{word}"
+    if is_assignment and key.isidentifier() and not Path(word).is_dir():
+        raise UsageError(f"{key}: no such key; expected one of {', '.join(_KEYS)}")
+    return word
+
+
+def report(words: Sequence[str]) -> None:
+    """Run dsn-report with these arguments, and print what was written.
 
     Raises:
-        UsageError: a folder is not there or holds nothing, or the output cannot be written.
+        UsageError: a folder does not exist or is empty, or the output cannot be written.
     """
-    arguments = arguments_of(given)
+    arguments = arguments_of(words)
     from dsn_lightning.report.collect import collect
 
     output = Path(arguments.output).expanduser()
     found = collect(arguments.folders)
-    try:  # before what takes long
+    try:  # before the slow part
         output.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=output).close()
     except OSError as error:
@@ -74,12 +79,12 @@ def report(given: Sequence[str]) -> None:
     made = make_report(
         found,
         compare_folders,
-        num_sheets=int(arguments.sheets),
-        num_statistics=int(arguments.statistics),
-        say=lambda text: print(text, flush=True),
+        num_sheets=arguments.sheets,
+        num_statistics=arguments.statistics,
+        announce=lambda text: print(text, flush=True),
     )
     troubled = f", {len(made.troubled)} not finished" if made.troubled else ""
-    print(f"{len(made.runs)} runs{troubled}, {len(made.results)} rows of results, {len(made.sheets)} sheets of clips")
+    print(f"{len(made.runs)} runs{troubled}, {len(made.results)} rows of results, {len(made.sheets)} contact sheets")
     for note in made.notes:
         print(f"note: {note}")
     for path in write_report(made, output):

@@ -1,6 +1,7 @@
-"""One page of any finished runs, sweeps and evaluations: table, paper beside ours, figures, clips (dsn-report).
+"""One page about finished runs, sweeps and evaluations: table, comparison with the paper, charts, clips (dsn-report).
 
-``collect`` finds what is in folders, ``results`` makes rows of means over seeds of it, ``chart`` and ``figures`` draw,
-``pictures`` takes contact sheets and time lines out of evaluations, ``statistics`` what is known of differences, and
-``page`` writes ``report.html``, ``report.md`` and ``report.csv``.
+``collect`` finds the files, ``result_rows`` makes rows of means over seeds, ``frontiers``, ``training_curves`` and
+``confusion_matrix`` draw charts, which ``inline_svg`` brings into the page, ``differences`` shows the statistics of
+evaluations, ``pictures`` and ``timeline`` their contact sheets, and ``page`` writes ``report.html``, ``report.md`` and
+``report.csv``.
 """

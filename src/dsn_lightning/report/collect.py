@@ -1,4 +1,4 @@
-"""Finds the runs and the results below folders; what cannot be read is named, never an error."""
+"""Finds runs and results in folders and below; a file that cannot be read becomes a note, never an error."""
 
 import json
 import math
@@ -20,13 +20,13 @@ class Run:
     """A training or an evaluation with a state.
 
     Attributes:
-        name: its path below the folder that was given.
-        folder: where it is, or would be.
+        name: its path below the given folder.
+        folder: of the run, even if it was never made.
         state: see `dsn_lightning.runs.reading`.
         error: why it failed, where that is known.
         seconds: how long it took.
         config: its configuration with dotted names; empty where there is none.
-        history: what was logged, a row an epoch; figures that were not logged are absent.
+        history: what was logged, a row for each epoch; figures that were not logged are absent.
         environment: content of ``environment.json``.
     """
 
@@ -39,14 +39,19 @@ class Run:
     history: list[Json]
     environment: Json
 
+    @property
+    def dataset(self) -> str:
+        """Name of its data set."""
+        return str(self.config.get("dataset.name", "unknown data set"))
+
 
 @dataclass(frozen=True)
 class Source:
-    """A folder with a ``results.json``: an evaluation, a run, or a table that was put together out of some.
+    """A folder with a ``results.json``: an evaluation, a run, or a table made from some of them.
 
     Attributes:
-        name: its path below the folder that was given.
-        folder: where it is.
+        name: its path below the given folder.
+        folder: that holds the file.
         rows: of ``results.json``.
         environment: content of ``environment.json``.
     """
@@ -59,15 +64,15 @@ class Source:
 
 @dataclass
 class Collection:
-    """All that was found.
+    """Everything that was found.
 
     Attributes:
-        folders: as they were given.
+        folders: as given.
         runs: in the order of their folders.
         sources: likewise.
-        differences: name of a file that a table of the paper has written -> its content, fields as in
+        differences: name of a file that a table of the paper has written -> its content, with the fields of
             ``statistics.json``: methods of several trainings, over all seeds.
-        notes: what could not be read, and folders with nothing in them, a sentence each.
+        notes: a sentence for each file that could not be read and each folder without runs or results.
     """
 
     folders: list[str]
@@ -77,19 +82,19 @@ class Collection:
     notes: list[str] = field(default_factory=list)
 
     def environments(self) -> list[Json]:
-        """Return the ``environment.json`` of everything, the empty ones left out."""
-        all_of_them = [run.environment for run in self.runs] + [source.environment for source in self.sources]
-        return [environment for environment in all_of_them if environment]
+        """Return the content of each ``environment.json`` that is not empty."""
+        environments = [run.environment for run in self.runs] + [source.environment for source in self.sources]
+        return [environment for environment in environments if environment]
 
 
 def collect(folders: Sequence[str]) -> Collection:
     """Read everything in ``folders`` and below them.
 
     Raises:
-        UsageError: a folder is not there, or there is neither a run nor a result in any of them.
+        UsageError: a folder does not exist, or none of them holds a run or a result.
     """
     if not folders:
-        raise UsageError("no folder given: name at least one folder with runs, sweeps or evaluations")
+        raise UsageError("no folder given: expected at least one folder with runs, sweeps or evaluations")
     for given in folders:
         if not Path(given).expanduser().is_dir():
             raise UsageError(f"{given}: no such folder")
@@ -104,16 +109,16 @@ def collect(folders: Sequence[str]) -> Collection:
         if _has_runs(Path(given).expanduser()):
             with_runs.append(given)
         elif not sources:
-            found.notes.append(f"{given}: holds neither a run nor results")
+            found.notes.append(f"{given}: no run and no results")
     if with_runs:
         found.runs = _runs(with_runs, names)
     if not found.runs and not found.sources:
-        raise UsageError(f"{', '.join(folders)}: no run, sweep or results.json in there or below")
+        raise UsageError(f"{', '.join(folders)}: no run, sweep or results.json in it or below")
     return found
 
 
 class _Names:
-    """How folders are called: by their path below the one that was given, which leads where there are several."""
+    """Names folders by their path below the given folder, which comes first if there are several."""
 
     def __init__(self, folders: Sequence[str]) -> None:
         self.tops = [(given, Path(given).expanduser().resolve()) for given in folders]
@@ -147,23 +152,24 @@ def _sources(top: Path, names: _Names, notes: list[str]) -> Iterator[Source]:
         content = _read_json(results)
         rows = [row for row in content if _is_row(row)] if isinstance(content, list) else []
         if not isinstance(content, list) or len(rows) < len(content):
-            what = "not read: half-written, or no list of rows" if not rows else "holds rows that are none"
-            notes.append(f"{names(place)}/{results.name}: {what}")
+            problem = "not read: expected a list of rows" if not rows else "some entries are not rows of results"
+            notes.append(f"{names(place)}/{results.name}: {problem}")
         if rows:
             yield Source(names(place), place, rows, _environment(place))
 
 
 def _differences(top: Path, names: _Names) -> dict[str, Json]:
     files = [place / file for place, files in _walk(top) if place.name == "differences" for file in sorted(files)]
-    contents = {file: _read_json(file) for file in files if file.suffix == ".json"}
-    return {
-        str(Path(names(file.parent)) / file.name): content for file, content in contents.items()
-        if isinstance(content, dict) and {"about", "differences"} <= {*content}
-    }  # fmt: skip
+    found = {}
+    for file in files:
+        content = _read_json(file) if file.suffix == ".json" else None
+        if isinstance(content, dict) and {"about", "differences"} <= {*content}:
+            found[str(Path(names(file.parent)) / file.name)] = content
+    return found
 
 
 def _is_row(row: Any) -> bool:
-    """Whether this is a row of results: what describes it is there, and figures are numbers or null."""
+    """Whether this is a row of results: it names data set and selection, and its figures are numbers or null."""
     if not isinstance(row, dict) or not all(isinstance(row.get(key), str) for key in ("dataset", "selection")):
         return False
     figures = (row.get(name) for name in ("top1", "top5", "mean_class", "map", "hit_rate", "gmacs"))
@@ -175,23 +181,30 @@ def _is_row(row: Any) -> bool:
 
 def _runs(folders: Sequence[str], names: _Names) -> list[Run]:
     histories: dict[str, list[Json]] = {}
-    for line in read_histories(*folders).to_dict("records"):
-        logged = {str(key): value for key, value in line.items() if not _is_nothing(value)}
-        histories.setdefault(str(line["run"]), []).append(logged)
+    for row in read_histories(*folders).to_dict("records"):
+        logged = {str(key): value for key, value in row.items() if not _is_missing(value)}
+        histories.setdefault(str(row["run"]), []).append(logged)
     runs = []
-    for line in read_configs(*folders).to_dict("records"):
-        own = {str(key): value for key, value in line.items() if not _is_nothing(value)}
-        leading = {key: own.pop(key, None) for key in ("run", "folder", "state", "error", "seconds")}
-        folder = Path(str(leading["folder"]))
-        runs.append(
-            Run(names(folder), folder, str(leading["state"]), leading["error"], leading["seconds"], own,
-                histories.get(str(leading["run"]), []), _environment(folder))
-        )  # fmt: skip
+    for row in read_configs(*folders).to_dict("records"):
+        config = {str(key): value for key, value in row.items() if not _is_missing(value)}
+        status = {key: config.pop(key, None) for key in ("run", "folder", "state", "error", "seconds")}
+        folder = Path(str(status["folder"]))
+        run = Run(
+            name=names(folder),
+            folder=folder,
+            state=str(status["state"]),
+            error=status["error"],
+            seconds=status["seconds"],
+            config=config,
+            history=histories.get(str(status["run"]), []),
+            environment=_environment(folder),
+        )
+        runs.append(run)
     return runs
 
 
-def _is_nothing(value: Any) -> bool:
-    import pandas as pd  # takes a second, which a folder's name that is wrong should not cost
+def _is_missing(value: Any) -> bool:
+    import pandas as pd  # takes a second; a wrong folder name should not
 
     return value is None or (not isinstance(value, tuple) and bool(pd.isna(value)))
 

@@ -1,4 +1,4 @@
-"""Writes the report: one page that needs nothing else, and the same figures as Markdown and CSV."""
+"""Writes the report: one page that loads nothing else, and the same figures as Markdown and CSV."""
 
 import base64
 import hashlib
@@ -17,7 +17,7 @@ from markupsafe import Markup
 from dsn_lightning.evaluation.stored import stored_scores
 from dsn_lightning.files import write_atomically
 from dsn_lightning.report.collect import Collection, Run
-from dsn_lightning.report.comparisons import (
+from dsn_lightning.report.differences import (
     Compare,
     Comparison,
     comparisons_of,
@@ -25,8 +25,9 @@ from dsn_lightning.report.comparisons import (
     evaluations_of,
     not_in_tables,
 )
+from dsn_lightning.report.frontiers import LegendEntry, ReportChart, frontiers
 from dsn_lightning.report.page_tables import (
-    Table,
+    PageTable,
     escape_markdown,
     paper_note,
     results_table,
@@ -35,61 +36,61 @@ from dsn_lightning.report.page_tables import (
     to_markdown,
 )
 from dsn_lightning.report.pictures import LIMIT, Sheet, scaled_to_fit, sheets_of
-from dsn_lightning.report.plots import Figure, Legend, curves, frontiers
 from dsn_lightning.report.result_rows import Result, results_of
+from dsn_lightning.report.training_curves import training_curves
 from dsn_lightning.runs import RunFolder
 
 NUM_SHEETS = 20
-"""Evaluations whose clips are shown unless told otherwise."""
+"""Evaluations whose clips are shown by default."""
 
 NUM_STATISTICS = 12
-"""Groups of evaluations, one group for all seeds, of which statistics are worked out unless told otherwise."""
+"""Groups of evaluations, one group for all seeds, whose statistics are computed by default."""
 
-_FINE = ("finished", "running", "waiting")
+_UNTROUBLED = ("finished", "running", "waiting")
 
 
 @dataclass(frozen=True)
 class Report:
-    """All that a report shows.
+    """Everything that a report shows.
 
     Attributes:
         title: of the page.
-        made: when, in UTC.
-        head: (name, text) of what is to be known beforehand.
+        made: time in UTC.
+        head: (name, text) pairs at the top: folders, versions, hardware.
         results: rows, means over seeds.
         results_table: the same as cells.
-        paper_note: what is to be said of the paper's figures in it.
-        runs: of any state.
+        paper_note: what limits the comparison with the paper's figures in the table.
+        runs: in any state.
         runs_table: the same as cells.
-        frontiers: accuracy against cost, a figure a data set.
+        frontiers: accuracy against cost, a chart for each data set and split.
         comparisons: differences between methods with intervals.
-        curves: (data set, figures, legend).
+        curves: (data set, charts, legend).
         sheets: contact sheets and time lines.
-        notes: what could not be read or is not shown, a sentence each.
+        notes: a sentence for each thing that could not be read or is not shown.
     """
 
     title: str
     made: str
     head: Sequence[tuple[str, str]]
     results: Sequence[Result]
-    results_table: Table
+    results_table: PageTable
     paper_note: str
     runs: Sequence[Run]
-    runs_table: Table
-    frontiers: Sequence[Figure]
+    runs_table: PageTable
+    frontiers: Sequence[ReportChart]
     comparisons: Sequence[Comparison]
-    curves: Sequence[tuple[str, Sequence[Figure], Sequence[Legend]]]
+    curves: Sequence[tuple[str, Sequence[ReportChart], Sequence[LegendEntry]]]
     sheets: Sequence[Sheet]
     notes: Sequence[str] = field(default=())
 
     @property
     def troubled(self) -> list[Run]:
-        """Runs that ended in any way but well."""
-        return [run for run in self.runs if run.state not in _FINE]
+        """Runs that failed, were stopped or were killed."""
+        return [run for run in self.runs if run.state not in _UNTROUBLED]
 
 
 def _shows_clips(folder: Path) -> bool:
-    """Whether a folder holds an evaluation with clips of its own, which a fusion has not."""
+    """Whether a folder holds an evaluation that scored clips; a fusion does not."""
     stored = stored_scores(folder)
     run = RunFolder(folder)
     return stored == run.clip_scores if stored else run.figures.is_dir()
@@ -101,36 +102,23 @@ def make_report(
     *,
     num_sheets: int = NUM_SHEETS,
     num_statistics: int = NUM_STATISTICS,
-    say: Callable[[str], None] = print,
+    announce: Callable[[str], None] = print,
 ) -> Report:
-    """Work out everything that the report shows.
+    """Make everything that the report shows.
 
     Args:
         found: runs and results.
-        compare: works out the statistics of evaluations, one a seed.
-        num_sheets: at most so many evaluations have their clips shown.
-        num_statistics: at most so many groups of evaluations are compared anew.
-        say: is told what takes long.
+        compare: computes the statistics of evaluations, one for each seed.
+        num_sheets: the most evaluations whose clips are shown.
+        num_statistics: the most groups of evaluations whose statistics are computed.
+        announce: receives a line before each slow step.
     """
     results = results_of(found)
-    of_tables, unread = comparisons_of_tables(found.differences)
-    groups = not_in_tables(evaluations_of(results, found.sources), of_tables, found.differences)
-    comparisons, lacking = comparisons_of(groups, compare, at_most=num_statistics, say=say)
-    notes = [*found.notes, *lacking, *unread]
-    shown = []
-    evaluations = [source for source in found.sources if _shows_clips(source.folder)]
-    for i, source in enumerate(evaluations[:num_sheets]):
-        say(f"clips of {source.name} ({i + 1} of {min(len(evaluations), num_sheets)})")
-        shown += sheets_of(source)
-    if len(evaluations) > num_sheets:
-        notes.append(
-            f"clips of the first {num_sheets} of {len(evaluations)} evaluations are shown; "
-            f"sheets={len(evaluations)} shows all"
-        )
-    shown, scaled = scaled_to_fit(shown, LIMIT)
-    if scaled:
-        notes.append(scaled)
-    names = sorted({own.described["dataset"] for own in results})
+    table_comparisons, unreadable = comparisons_of_tables(found.differences)
+    groups = not_in_tables(evaluations_of(results, found.sources), table_comparisons, found.differences)
+    comparisons, missing = comparisons_of(groups, compare, at_most=num_statistics, announce=announce)
+    sheets, sheet_notes = _sheets(found, num_sheets, announce)
+    names = sorted({result.described["dataset"] for result in results})
     return Report(
         title=f"Dynamic Sampling Networks on {', '.join(names)}" if names else "Dynamic Sampling Networks: runs",
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
@@ -141,40 +129,56 @@ def make_report(
         runs=found.runs,
         runs_table=runs_table(found.runs),
         frontiers=frontiers(results),
-        comparisons=[*of_tables, *comparisons],
-        curves=curves(found.runs),
-        sheets=shown,
-        notes=notes,
+        comparisons=[*table_comparisons, *comparisons],
+        curves=training_curves(found.runs),
+        sheets=sheets,
+        notes=[*found.notes, *missing, *unreadable, *sheet_notes],
     )
+
+
+def _sheets(found: Collection, at_most: int, announce: Callable[[str], None]) -> tuple[list[Sheet], list[str]]:
+    """Return the contact sheets of the first evaluations, and notes on what is left out or scaled down."""
+    sheets, notes = [], []
+    evaluations = [source for source in found.sources if _shows_clips(source.folder)]
+    for i, source in enumerate(evaluations[:at_most]):
+        announce(f"clips of {source.name} ({i + 1} of {min(len(evaluations), at_most)})")
+        sheets += sheets_of(source)
+    if len(evaluations) > at_most:
+        notes.append(
+            f"clips of the first {at_most} of {len(evaluations)} evaluations are shown; "
+            f"sheets={len(evaluations)} shows all"
+        )
+    sheets, note = scaled_to_fit(sheets, LIMIT)
+    return sheets, [*notes, note] if note else notes
 
 
 def _head(found: Collection, results: Sequence[Result]) -> list[tuple[str, str]]:
     states = Counter(run.state for run in found.runs)
-    seeds = {seed for own in results for seed in own.seeds}
-    told = [f"{count} {state}" for state, count in states.most_common()]
+    counts = [f"{count} {state}" for state, count in states.most_common()]
+    seeds = {seed for result in results for seed in result.seeds}
     environments = found.environments()
 
-    def all_of(text_of: Callable[[Mapping[str, Any]], str]) -> str:
+    def different(text_of: Callable[[Mapping[str, Any]], str]) -> str:
         texts = list(dict.fromkeys(filter(None, map(text_of, environments))))
         return "; ".join(texts) if len(texts) <= 4 else f"{'; '.join(texts[:4])} and {len(texts) - 4} more"
 
     lines = [
         ("Folders", ", ".join(found.folders)),
-        ("Runs", f"{len(found.runs)}" + (f" ({', '.join(told)})" if told else "")),
-        ("Results", f"{len(results)} rows out of {len(found.sources)} results.json" if results else ""),
+        ("Runs", f"{len(found.runs)}" + (f" ({', '.join(counts)})" if counts else "")),
+        ("Results", f"{len(results)} rows from {len(found.sources)} results.json" if results else ""),
         ("Seeds", _listed(seeds)),
-        ("Commit", all_of(_commit)),
-        ("Versions", all_of(_versions)),
-        ("Hardware", all_of(_hardware)),
-        ("Frame rate, stride", all_of(lambda env: f"{env['fps']}, {env.get('frame_stride')}" if "fps" in env else "")),
-        ("Batch (effective)", all_of(lambda env: str(env.get("effective_batch_size", "")))),
+        ("Commit", different(_commit)),
+        ("Versions", different(_versions)),
+        ("Hardware", different(_hardware)),
+        ("Frame rate, stride", different(_frame_rate)),
+        ("Batch (effective)", different(lambda env: str(env.get("effective_batch_size", "")))),
         ("Made with", f"dsn-lightning {importlib.metadata.version('dsn-lightning')}"),
-    ]  # fmt: skip
+    ]
     return [(name, text) for name, text in lines if text]
 
 
 def _commit(environment: Mapping[str, Any]) -> str:
-    """Return as many digits as tell commits apart, and ``-dirty`` where it stands behind them."""
+    """Return enough digits to identify the commit, and ``-dirty`` where it follows them."""
     digits, dash, dirty = str(environment.get("git_commit") or "").partition("-")
     return digits[:12] + dash + dirty
 
@@ -185,8 +189,13 @@ def _listed(seeds: set[Any]) -> str:
 
 def _versions(environment: Mapping[str, Any]) -> str:
     versions = environment.get("versions")
-    own = [f"Python {environment.get('python')}"] if environment.get("python") else []
-    return ", ".join(own + [f"{k} {v}" for k, v in versions.items()] if isinstance(versions, dict) else own)
+    texts = [f"Python {environment.get('python')}"] if environment.get("python") else []
+    texts += [f"{name} {version}" for name, version in versions.items()] if isinstance(versions, dict) else []
+    return ", ".join(texts)
+
+
+def _frame_rate(environment: Mapping[str, Any]) -> str:
+    return f"{environment['fps']}, {environment.get('frame_stride')}" if "fps" in environment else ""
 
 
 def _hardware(environment: Mapping[str, Any]) -> str:
@@ -197,7 +206,7 @@ def _hardware(environment: Mapping[str, Any]) -> str:
 
 
 def to_html(report: Report) -> str:
-    """Return the page: nothing in it is loaded from elsewhere, and only its own script may run."""
+    """Return the page; it loads nothing from elsewhere, and its content security policy allows its own script only."""
     script = _file("page.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     environment = Environment(
@@ -205,7 +214,7 @@ def to_html(report: Report) -> str:
     )
     return environment.get_template("page.html").render(
         report=report, style=Markup(_file("page.css")), script=Markup(script), digest=digest
-    )  # the two are ours: nothing that a user wrote is in them
+    )  # style and script hold nothing that a user wrote
 
 
 def _file(name: str) -> str:
@@ -213,27 +222,17 @@ def _file(name: str) -> str:
 
 
 def to_text(report: Report) -> str:
-    """Return the report as Markdown: the tables, and the figures' numbers in words."""
+    """Return the report as Markdown: the tables, and the numbers of the charts in words."""
     lines = [f"# {escape_markdown(report.title)}", "", f"Made {report.made}.", ""]
     lines += [f"- {name}: {escape_markdown(text)}" for name, text in report.head]
     lines += [f"- note: {escape_markdown(note)}" for note in report.notes]
     if report.results:
         lines += ["", "## Results", "", "Rates in %, mean ± standard deviation over seeds.", ""]
         lines += [to_markdown(report.results_table), escape_markdown(report.paper_note)]
-    for figure in report.frontiers:
-        lines += ["", f"## Accuracy against multiply-adds: {escape_markdown(figure.title)}", ""]
-        lines += [
-            f"- {escape_markdown(entry.text)}{' (on the front)' if entry.front else ''}" for entry in figure.legend
-        ]
-        lines += [f"- {figure.note}"] if figure.note else []
-    for compared in report.comparisons:
-        lines += ["", f"## Differences: {escape_markdown(compared.title)}", ""]
-        if compared.differences.rows:
-            lines += [to_markdown(compared.differences), f"- {escape_markdown(compared.explanation)}"]
-        lines += [f"- {escape_markdown(line)}" for line in compared.lines]
-        if compared.gains:
-            lines += ["", f"{escape_markdown(compared.gains[0])}:", "", to_markdown(compared.gains[1])]
-        lines += [f"Confusion of {escape_markdown(compared.confused)}"] if compared.confused else []
+    for chart in report.frontiers:
+        lines += _frontier_text(chart)
+    for comparison in report.comparisons:
+        lines += _comparison_text(comparison)
     if report.runs:
         lines += ["", "## Runs", "", to_markdown(report.runs_table)]
     if report.troubled:
@@ -241,28 +240,50 @@ def to_text(report: Report) -> str:
         lines += [
             f"- {escape_markdown(f'{run.name}: {run.state}. {run.error or _reason(run)}')}" for run in report.troubled
         ]
-    lacking = [(sheet, note) for sheet in report.sheets for note in sheet.notes]
     if report.sheets:
-        lines += ["", "## Selected clips", "", "The pictures are in the page and in each evaluation's figures/.", ""]
-        for sheet in report.sheets:
-            own = f"{sheet.source}{f', {sheet.sampler}' if sheet.sampler else ''}"
-            lines += [
-                f"- {escape_markdown(f'{own}, {line.video} ({line.classes}): {line.text}')}" for line in sheet.timelines
-            ]
-        lines += [f"- {escape_markdown(f'{sheet.source}: {note}')}" for sheet, note in lacking]
+        lines += _clips_text(report.sheets)
     return "\n".join(lines).rstrip() + "\n"
 
 
+def _frontier_text(chart: ReportChart) -> list[str]:
+    lines = ["", f"## Accuracy against multiply-adds: {escape_markdown(chart.title)}", ""]
+    lines += [f"- {escape_markdown(entry.text)}{' (on the front)' if entry.front else ''}" for entry in chart.legend]
+    return [*lines, f"- {escape_markdown(chart.note)}"] if chart.note else lines
+
+
+def _comparison_text(comparison: Comparison) -> list[str]:
+    lines = ["", f"## Differences: {escape_markdown(comparison.title)}", ""]
+    if comparison.differences.rows:
+        lines += [to_markdown(comparison.differences), f"- {escape_markdown(comparison.explanation)}"]
+    lines += [f"- {escape_markdown(line)}" for line in comparison.lines]
+    if comparison.gains:
+        title, table = comparison.gains
+        lines += ["", f"{escape_markdown(title)}:", "", to_markdown(table)]
+    return [*lines, f"Confusion of {escape_markdown(comparison.confused)}"] if comparison.confused else lines
+
+
+def _clips_text(sheets: Sequence[Sheet]) -> list[str]:
+    lines = ["", "## Selected clips", "", "The pictures are in the page and in each evaluation's figures/.", ""]
+    for sheet in sheets:
+        name = f"{sheet.source}{f', {sheet.sampler}' if sheet.sampler else ''}"
+        lines += [
+            f"- {escape_markdown(f'{name}, {line.video} ({line.classes}): {line.text}')}" for line in sheet.timelines
+        ]
+    notes = [f"{sheet.source}: {note}" for sheet in sheets for note in sheet.notes]
+    return [*lines, *(f"- {escape_markdown(note)}" for note in notes)]
+
+
 def _reason(run: Run) -> str:
-    return "no error was written down" if run.state == "failed" else ""
+    return "no error was recorded" if run.state == "failed" else ""
 
 
 def write_report(report: Report, output: Path) -> list[Path]:
-    """Write ``report.html``, ``report.md`` and ``report.csv`` to ``output``; each appears whole or not at all."""
-    written = []
-    for name, content in (
-        ("report.html", to_html(report)), ("report.md", to_text(report)), ("report.csv", to_csv(report.results))
-    ):  # fmt: skip
+    """Write ``report.html``, ``report.md`` and ``report.csv`` to ``output``, each atomically; return their paths."""
+    contents = {
+        "report.html": to_html(report),
+        "report.md": to_text(report),
+        "report.csv": to_csv(report.results),
+    }
+    for name, content in contents.items():
         write_atomically(output / name, content)
-        written.append(output / name)
-    return written
+    return [output / name for name in contents]

@@ -1,37 +1,36 @@
-"""The tables of a report as cells: what HTML, Markdown and CSV print alike."""
+"""The tables of a report: cells that the page, Markdown and CSV have in common."""
 
-import csv
-import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from dsn_lightning.evaluation.splits import FIGURES
+from dsn_lightning.paper.matching import NUMERALS, PaperFigure, paper_figures
 from dsn_lightning.report.collect import Run
-from dsn_lightning.report.paper_rows import NUMERALS, PaperFigure, paper_figures
-from dsn_lightning.report.plots import method
 from dsn_lightning.report.result_rows import RATES, Result
+from dsn_lightning.text_tables import TextTable, csv_text
 
 NAMES = {"top1": "top-1", "top5": "top-5", "mean_class": "mean class", "map": "mAP", "hit_rate": "hit rate"}
+"""Metric -> what readers call it."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """What a cell says, and what it is sorted by: a number as text, a text, or "" where nothing is known."""
+    """A cell's text and the value that the page sorts it by: a number as text, a text, or "" where it is unknown."""
 
     text: str
     value: str
 
 
 @dataclass(frozen=True)
-class Table:
-    """Cells, row by row, the first of a row being its name.
+class PageTable:
+    """Cells, row by row; the first cell of a row is its name.
 
     Attributes:
         heads: titles of the columns.
-        numbers: whether a column is of numbers.
-        rows: as many cells as there are heads.
-        alike: column -> text of what is the same in all rows and has no column therefore.
+        numbers: whether each column holds numbers.
+        rows: a cell for each column.
+        alike: column -> text that is the same in all rows, so that the column is left out.
     """
 
     heads: Sequence[str]
@@ -45,49 +44,49 @@ _OF_PAPER = ("paper", "ours - paper", "paper's row", "paper's GMACs")
 _T = TypeVar("_T", Run, Result)
 
 
-def results_table(results: Sequence[Result]) -> Table:
+def results_table(results: Sequence[Result]) -> PageTable:
     """Return all results: mean ± standard deviation over seeds in %, and the paper's figure where there is one."""
     columns: dict[str, tuple[bool, Callable[[Result], Cell]]] = {
-        "selection": (False, lambda own: _text(method(own))),
-        "data set": (False, lambda own: _text(own.described["dataset"])),
-        "split": (True, lambda own: _number(own.described.get("split"))),
-        "modality": (False, lambda own: _text(own.described.get("modality"))),
-        "M:N": (False, lambda own: _scheme(own, "M", "N")),
-        "trained M:N": (False, lambda own: _scheme(own, "train_M", "train_N")),
-        "gamma": (True, lambda own: _number(own.described.get("gamma"))),
-        "backbone": (False, lambda own: _text(own.described.get("backbone"))),
-        "observation": (False, lambda own: _text(own.described.get("observation"))),
-        "estimator": (False, lambda own: _text(own.described.get("estimator"))),
-        "setting": (False, lambda own: _text(own.setting)),
-        "clips": (True, lambda own: _number(own.described.get("clips"))),
+        "selection": (False, lambda result: _text(result.method)),
+        "data set": (False, _field("dataset")),
+        "split": (True, _field("split")),
+        "modality": (False, _field("modality")),
+        "M:N": (False, lambda result: _scheme(result, "M", "N")),
+        "trained M:N": (False, lambda result: _scheme(result, "train_M", "train_N")),
+        "gamma": (True, _field("gamma")),
+        "backbone": (False, _field("backbone")),
+        "observation": (False, _field("observation")),
+        "estimator": (False, _field("estimator")),
+        "setting": (False, lambda result: _text(result.setting)),
+        "clips": (True, _field("clips")),
         **{NAMES[name]: (True, _rate(name)) for name in RATES},
-        "GMACs": (True, lambda own: _number(own.mean("gmacs"))),
+        "GMACs": (True, lambda result: _number(result.mean("gmacs"))),
         "paper": (True, _paper),
         "ours - paper": (True, _difference),
-        "paper's row": (False, lambda own: _text(_places(own))),
+        "paper's row": (False, lambda result: _text(_places(result))),
         "paper's GMACs": (True, _paper_gmacs),
-        "seeds": (False, lambda own: _text(", ".join(str(seed) for seed in own.seeds))),
-        "crops": (True, lambda own: _number(own.described.get("crops"))),
-        "videos": (True, lambda own: _number(own.described.get("videos"))),
-        "missing": (True, lambda own: _number(own.described.get("videos_missing"))),
-        "failed": (True, lambda own: _number(own.described.get("videos_failed"))),
-        "s/video": (True, lambda own: _number(own.mean("seconds_per_video"))),
+        "seeds": (False, lambda result: _text(", ".join(str(seed) for seed in result.seeds))),
+        "crops": (True, _field("crops")),
+        "videos": (True, _field("videos")),
+        "missing": (True, _field("videos_missing")),
+        "failed": (True, _field("videos_failed")),
+        "s/video": (True, lambda result: _number(result.mean("seconds_per_video"))),
     }
     return _table(columns, results, always=("selection", "M:N", "clips", *NAMES.values(), "GMACs", *_OF_PAPER, "seeds"))
 
 
-def runs_table(runs: Sequence[Run]) -> Table:
+def runs_table(runs: Sequence[Run]) -> PageTable:
     """Return all runs with their states."""
     columns: dict[str, tuple[bool, Callable[[Run], Cell]]] = {
-        "run": (False, lambda own: _text(own.name)),
-        "state": (False, lambda own: _text(own.state)),
-        "algorithm": (False, lambda own: _text(own.config.get("algorithm.name"))),
-        "data set": (False, lambda own: _text(own.config.get("dataset.name"))),
-        "backbone": (False, lambda own: _text(own.config.get("backbone.name"))),
+        "run": (False, lambda run: _text(run.name)),
+        "state": (False, lambda run: _text(run.state)),
+        "algorithm": (False, _of_config("algorithm.name")),
+        "data set": (False, _of_config("dataset.name")),
+        "backbone": (False, _of_config("backbone.name")),
         **{key: (True, _of_config(key)) for key in ("M", "N", "gamma")},
-        "seed": (True, lambda own: _of_config("seed")(own) if _is_training(own) else NOTHING),  # else of its draws
-        "epochs": (True, lambda own: _number(len(own.history) or None)),
-        "minutes": (True, lambda own: _number(None if own.seconds is None else round(own.seconds / 60, 1))),
+        "seed": (True, lambda run: _of_config("seed")(run) if _is_training(run) else NOTHING),  # else of its draws
+        "epochs": (True, lambda run: _number(len(run.history) or None)),
+        "minutes": (True, lambda run: _number(None if run.seconds is None else round(run.seconds / 60, 1))),
     }
     return _table(columns, runs, always=("run", "state"))
 
@@ -97,25 +96,30 @@ def _is_training(run: Run) -> bool:
 
 
 def _of_config(key: str) -> Callable[[Run], Cell]:
-    return lambda own: _number(own.config.get(key))
+    return lambda run: _number(run.config.get(key))
+
+
+def _field(name: str) -> Callable[[Result], Cell]:
+    return lambda result: _number(result.described.get(name))
 
 
 def _table(
-    columns: Mapping[str, tuple[bool, Callable[[_T], Cell]]], of: Sequence[_T], *, always: Sequence[str]
-) -> Table:
-    """Return a cell a row and column; columns that say nothing, or one and the same wherever they say something, are
-    taken out, the second kind unless they are named in ``always``.
+    columns: Mapping[str, tuple[bool, Callable[[_T], Cell]]], records: Sequence[_T], *, always: Sequence[str]
+) -> PageTable:
+    """Return a row for each record; columns without a value are left out.
+
+    So are columns with the same value wherever they have one, unless ``always`` names them.
     """
-    cells = {name: [cell(one) for one in of] for name, (_, cell) in columns.items()}
+    cells = {name: [cell(record) for record in records] for name, (_, cell) in columns.items()}
     shown, alike = [], {}
     for name, column in cells.items():
         texts = {cell.text for cell in column} - {NOTHING.text}
-        if len(texts) > 1 or (texts and (name in always or len(of) == 1)):
+        if len(texts) > 1 or (texts and (name in always or len(records) == 1)):
             shown.append(name)
         elif texts:
             alike[name] = texts.pop() + (" (where it applies)" if NOTHING in column else "")
-    rows = [[cells[name][i] for name in shown] for i in range(len(of))]
-    return Table(shown, [columns[name][0] for name in shown], rows, alike)
+    rows = [[cells[name][i] for name in shown] for i in range(len(records))]
+    return PageTable(shown, [columns[name][0] for name in shown], rows, alike)
 
 
 def _text(value: object) -> Cell:
@@ -143,8 +147,12 @@ def _rate(name: str) -> Callable[[Result], Cell]:
     return cell
 
 
+def _figures_of_paper(result: Result) -> list[PaperFigure]:
+    return paper_figures({**result.described, **{figure: result.mean(figure) for figure in RATES}})
+
+
 def _paper(result: Result) -> Cell:
-    given = paper_figures(result)
+    given = _figures_of_paper(result)
     if not given:
         return NOTHING
     texts = [NAMES[one.figure] + " " if one.figure != result.main_figure else "" for one in given]
@@ -153,60 +161,63 @@ def _paper(result: Result) -> Cell:
 
 
 def _difference(result: Result) -> Cell:
-    given = paper_figures(result)
+    given = _figures_of_paper(result)
     if not given:
         return NOTHING
     ours = result.mean(given[0].figure)
     assert ours is not None
-    differences = [ours - value for value in _of_one_figure(given)]
-    return Cell("; ".join(f"{100 * own:+.1f}" for own in differences), repr(differences[0]))
+    differences = [ours - value for value in _values_of_first_figure(given)]
+    return Cell("; ".join(f"{100 * difference:+.1f}" for difference in differences), repr(differences[0]))
 
 
-def _of_one_figure(given: Sequence[PaperFigure]) -> list[float]:
-    """Return the values of the first one's figure, each once: several where a result may belong to several rows."""
+def _values_of_first_figure(given: Sequence[PaperFigure]) -> list[float]:
+    """Return the different values of the first one's figure: several where a result may belong to several rows."""
     return list(dict.fromkeys(one.value for one in given if one.figure == given[0].figure))
 
 
 def _places(result: Result) -> str:
-    return "; ".join(dict.fromkeys(one.place for one in paper_figures(result)))
+    return "; ".join(dict.fromkeys(one.place for one in _figures_of_paper(result)))
 
 
 def _paper_gmacs(result: Result) -> Cell:
-    return _number(next((one.gmacs for one in paper_figures(result) if one.gmacs is not None), None))
+    return _number(next((one.gmacs for one in _figures_of_paper(result) if one.gmacs is not None), None))
 
 
 def paper_note(results: Sequence[Result]) -> str:
-    """Return what is to be said of the paper's figures beside ours; empty where there are none."""
-    given = [one for own in results for one in paper_figures(own)]
+    """Return what limits the comparison with the paper's figures; empty where the table has none."""
+    given = [one for result in results for one in _figures_of_paper(result)]
     if not given:
         return ""
-    note = "The paper's figures are of whole data sets and networks pre-trained on Kinetics"
-    other = sorted({one.networks for one in given} - {""})
+    note = "The paper's figures are for whole data sets and networks pre-trained on Kinetics"
+    networks = sorted({one.networks for one in given} - {""})
     tables = sorted({one.table for one in given if one.networks})
-    if other:
+    if networks:
         named = " and ".join(NUMERALS[table] for table in tables)
-        note += f"; those of Table {named} are of {other[0]}, which some of these rows are not"
-    return note + ". How many of a data set's test videos a row was tested on stands in its last columns."
+        note += f"; those of Table {named} are for {networks[0]}, while some of these rows have other networks"
+    return note + ". The last columns say on how many of a data set's test videos a row was tested."
 
 
-def to_markdown(table: Table) -> str:
-    """Return the table as Markdown; what it holds is text and nothing else."""
-    rule = ["---:" if is_number else "---" for is_number in table.numbers]
-    lines = [[escape_markdown(head) for head in table.heads], rule]
-    lines += [[escape_markdown(cell.text) for cell in row] for row in table.rows]
-    text = "".join(f"| {' | '.join(line)} |\n" for line in lines)
+def to_markdown(table: PageTable) -> str:
+    """Return the table as Markdown; its cells appear as plain text."""
+    cells = [[_escape(cell.text) for cell in row] for row in table.rows]
+    text = TextTable([_escape(head) for head in table.heads], cells, numbers=table.numbers).markdown()
     if table.alike:
         text += f"\nThe same in all rows: {', '.join(f'{k} {escape_markdown(v)}' for k, v in table.alike.items())}.\n"
     return text
 
 
 def escape_markdown(text: str) -> str:
-    r"""Return the text such that Markdown shows it as it is.
+    r"""Return the text such that Markdown shows it literally.
 
     >>> print(escape_markdown("<b>a|b</b>"))
     &lt;b&gt;a\|b&lt;/b&gt;
     """
-    for character, shown in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("\\", "\\\\"), ("|", "\\|")):
+    return _escape(text).replace("|", "\\|")
+
+
+def _escape(text: str) -> str:
+    """Escape all but the vertical bar, which a table escapes itself."""
+    for character, shown in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("\\", "\\\\")):
         text = text.replace(character, shown)
     for character in "*`[]":  # an underscore inside of a word means nothing
         text = text.replace(character, f"\\{character}")
@@ -215,26 +226,29 @@ def escape_markdown(text: str) -> str:
 
 def to_csv(results: Sequence[Result]) -> str:
     """Return the results with all digits, rates as fractions: ``<figure>``, ``<figure>_std``, and the paper's."""
-    described = list(dict.fromkeys(name for own in results for name in own.described))
+    described = list(dict.fromkeys(name for result in results for name in result.described))
     figures = [name for figure in FIGURES for name in (figure, f"{figure}_std")]
     paper = ["paper_row", "paper_figure", "paper", "paper_gmacs", "ours_minus_paper"]
-    out = io.StringIO()
-    writer = csv.DictWriter(
-        out, [*described, "setting", "seeds", "num_seeds", *figures, *paper, "folders"], lineterminator="\n"
-    )
-    writer.writeheader()
-    for own in results:
-        line = {**own.described, "setting": own.setting, "seeds": " ".join(map(str, own.seeds)),
-                "num_seeds": len(own.seeds), "folders": "; ".join(own.sources)}  # fmt: skip
-        for figure in FIGURES:
-            line |= {figure: own.mean(figure), f"{figure}_std": own.spread(figure)}
-        if given := paper_figures(own):
-            mean = own.mean(given[0].figure)
-            assert mean is not None
-            line |= {"paper_row": _places(own), "paper_figure": given[0].figure}
-            if len(values := _of_one_figure(given)) == 1:  # otherwise it may be either
-                costs = [one.gmacs for one in given if one.gmacs is not None]
-                line |= {"paper": values[0], "paper_gmacs": next(iter(costs), None),
-                         "ours_minus_paper": mean - values[0]}  # fmt: skip
-        writer.writerow(line)
-    return out.getvalue()
+    columns = [*described, "setting", "seeds", "num_seeds", *figures, *paper, "folders"]
+    return csv_text(map(_record, results), columns)
+
+
+def _record(result: Result) -> dict[str, Any]:
+    record = {
+        **result.described,
+        "setting": result.setting,
+        "seeds": " ".join(map(str, result.seeds)),
+        "num_seeds": len(result.seeds),
+        "folders": "; ".join(result.sources),
+    }
+    for figure in FIGURES:
+        record |= {figure: result.mean(figure), f"{figure}_std": result.spread(figure)}
+    if given := _figures_of_paper(result):
+        mean = result.mean(given[0].figure)
+        assert mean is not None
+        record |= {"paper_row": _places(result), "paper_figure": given[0].figure}
+        if len(values := _values_of_first_figure(given)) == 1:  # with several, any of them may be the result's
+            costs = [one.gmacs for one in given if one.gmacs is not None]
+            difference = mean - values[0]
+            record |= {"paper": values[0], "paper_gmacs": next(iter(costs), None), "ours_minus_paper": difference}
+    return record

@@ -1,4 +1,4 @@
-"""Contact sheets of selected clips, and over each of their videos the policy as a time line (Fig. 5)."""
+"""Contact sheets of selected clips, with the policy over time of each of their videos (Fig. 5)."""
 
 import base64
 import io
@@ -16,12 +16,12 @@ from dsn_lightning.report.timeline import Timeline, timelines_of
 from dsn_lightning.runs import RunFolder
 
 LIMIT = 20_000_000
-"""Bytes that all pictures may have in the page; they are scaled down to fit."""
+"""The most bytes that all pictures take in the page; they are scaled down to fit."""
 
 DAMAGED = (ValueError, KeyError, TypeError, IndexError, OSError, EOFError, zipfile.BadZipFile, zlib.error)
-"""What reading a clip-score file may raise whose bytes are damaged, or that was written by an older version."""
+"""What reading a damaged clip-score file may raise."""
 
-_WIDTHS = (1400, 1100, 800, 560, 400)  # pixels; a sheet of evaluation is 1540 wide
+_WIDTHS = (1400, 1100, 800, 560, 400)  # pixels; a sheet of dsn-evaluate is 1540 wide
 
 
 @dataclass(frozen=True)
@@ -30,12 +30,12 @@ class Sheet:
 
     Attributes:
         source: name of the evaluation.
-        sampler: ``dsn`` or ``dsn_fixed``; empty where there is none.
-        picture: content of the contact sheet, if it was made.
-        kind: of the picture, as in ``image/png``.
+        sampler: its name; empty where no sampler was evaluated.
+        picture: content of the contact sheet; empty where there is none.
+        kind: media type of the picture.
         alt: what the picture shows.
         timelines: of the same videos, from the top of the picture down.
-        notes: what is lacking and how to make it.
+        notes: what is missing and how to make it.
     """
 
     source: str
@@ -52,9 +52,9 @@ class Sheet:
 
 
 def sheets_of(source: Source) -> list[Sheet]:
-    """Return the contact sheets and the time lines of an evaluation, a sheet a sampler.
+    """Return the contact sheets and the time lines of an evaluation, one sheet for each sampler.
 
-    Time lines are those of the scheme that the sheet was made of: the first M:N of the results.
+    Time lines show the scheme that the contact sheet shows: the first M:N of the results.
     """
     pictures = {
         path.stem.removeprefix("clips_"): path for path in sorted(RunFolder(source.folder).figures.glob("clips_*.png"))
@@ -66,40 +66,37 @@ def sheets_of(source: Source) -> list[Sheet]:
         try:
             timelines = timelines_of(ClipScores.load(stored), source.rows[0].get("M"), source.rows[0].get("N"))
         except DAMAGED as error:
-            notes.append(f"{stored.name} cannot be read ({type(error).__name__}: {error}): no time line")
+            notes.append(f"no time line: cannot read {stored.name} ({type(error).__name__}: {error})")
     else:
-        notes.append(f"no {stored.name}: no time line; dsn-evaluate writes it")
+        notes.append(f"no time line: {stored.name} is missing; dsn-evaluate writes it")
     samplers = list(dict.fromkeys([*pictures, *timelines]))
     if not samplers and stored.is_file() and not notes:
-        return [Sheet(source.name, "", notes=["no sampler was evaluated: there is no policy to show"])]
+        return [Sheet(source.name, "", notes=["no policy to show: no sampler was evaluated"])]
     if not samplers:
-        return [Sheet(source.name, "", notes=[*notes, "no contact sheet: dsn-evaluate checkpoint=... makes figures/"])]
+        return [Sheet(source.name, "", notes=[*notes, "no contact sheet: dsn-evaluate checkpoint=... draws figures/"])]
     return [_sheet(source, sampler, pictures.get(sampler), timelines.get(sampler, []), notes) for sampler in samplers]
 
 
 def _sheet(source: Source, sampler: str, path: Path | None, lines: Sequence[Timeline], notes: Sequence[str]) -> Sheet:
-    lacking = []
+    missing = []
     picture = b""
     if path is None:
-        lacking.append(
-            "no contact sheet of this sampler; dsn-evaluate draws one, from the videos, of the run that is given as "
-            "checkpoint="
-        )
+        missing.append("no contact sheet for this sampler: dsn-evaluate draws one for the run given as checkpoint=")
     else:
         try:
             picture = path.read_bytes()
             Image.open(io.BytesIO(picture)).verify()
         except (OSError, SyntaxError) as error:
             picture = b""
-            lacking.append(f"figures/{path.name} cannot be read ({error}); repeat dsn-evaluate")
+            missing.append(f"cannot read figures/{path.name} ({error}); run dsn-evaluate again")
     alt = f"{sampler}: frames of the two most probable and the two least probable clips of each video"
     if lines:
         alt += f"; from the top down: {', '.join(f'{line.video} ({line.classes})' for line in lines)}"
-    return Sheet(source.name, sampler, picture, alt=alt, timelines=lines, notes=[*notes, *lacking])
+    return Sheet(source.name, sampler, picture, alt=alt, timelines=lines, notes=[*notes, *missing])
 
 
 def scaled_to_fit(sheets: Sequence[Sheet], limit: int = LIMIT) -> tuple[list[Sheet], str]:
-    """Return the sheets with pictures that together have at most ``limit`` bytes in the page, and what was done."""
+    """Return the sheets with pictures of at most ``limit`` bytes in the page, and a note on what was changed."""
     total = _size(sheets)
     if total <= limit:
         return list(sheets), ""
@@ -107,15 +104,15 @@ def scaled_to_fit(sheets: Sequence[Sheet], limit: int = LIMIT) -> tuple[list[She
     for width in _WIDTHS:
         smaller = [_scaled(sheet, width) for sheet in sheets]
         if _size(smaller) <= limit:
-            return smaller, f"Pictures of {total / 1e6:.0f} MB were scaled down to {width} pixels' width (JPEG)."
+            return smaller, f"pictures of {total / 1e6:.0f} MB were scaled down to a width of {width} pixels (JPEG)"
     kept: list[Sheet] = []
     for sheet in smaller:
         fits = _size([*kept, sheet]) <= limit
-        note = "contact sheet left out for the page's size; it is in the evaluation's figures/"
+        note = "contact sheet left out to limit the page's size; it is in the evaluation's figures/"
         kept.append(sheet if fits else replace(sheet, picture=b"", notes=[*sheet.notes, note]))
     return kept, (
-        f"Pictures of {total / 1e6:.0f} MB were scaled down to {_WIDTHS[-1]} pixels' width (JPEG), and "
-        f"{sum(bool(a.picture) and not b.picture for a, b in zip(sheets, kept, strict=True))} left out."
+        f"pictures of {total / 1e6:.0f} MB were scaled down to a width of {_WIDTHS[-1]} pixels (JPEG), and "
+        f"{sum(bool(a.picture) and not b.picture for a, b in zip(sheets, kept, strict=True))} were left out"
     )
 
 

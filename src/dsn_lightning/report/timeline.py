@@ -1,17 +1,17 @@
-"""A video's policy over time, as a drawing (Fig. 5)."""
+"""A video's policy over time, drawn as SVG (Fig. 5)."""
 
 from dataclasses import dataclass
 
 import numpy as np
 from markupsafe import Markup
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from dsn_lightning.evaluation.figures import sheet_videos
 from dsn_lightning.evaluation.scores import ClipScores
-from dsn_lightning.report.chart import nice_ticks
 from dsn_lightning.selections.scheme import softmax
 
-_HEIGHT, _FOOT, _WIDTH = 46, 18, 420  # of the drawing; the foot holds the seconds
+_HEIGHT, _FOOT, _WIDTH = 46, 18, 420  # units of the drawing; the foot holds the seconds
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Timeline:
     Attributes:
         video: its id.
         classes: names of its labels.
-        text: what is kept and where the action is.
+        text: kept clips and annotated action in words.
         svg: the drawing.
     """
 
@@ -36,17 +36,17 @@ def timelines_of(scores: ClipScores, num_sections: object, clips_per_section: ob
 
     Args:
         scores: of an evaluation.
-        num_sections: M of the scheme that is wanted.
-        clips_per_section: N of it. Of a sampler that was not evaluated so, its smallest scheme is drawn.
+        num_sections: M of the scheme to draw.
+        clips_per_section: its N. A sampler that was not evaluated with it is drawn with its smallest scheme.
     """
     found: dict[str, list[Timeline]] = {}
     for sampler in dict.fromkeys(map(str, scores.section_network)):
-        own = scores.section_network == sampler
-        schemes = [(int(m), int(n)) for m, n in np.unique(scores.section_scheme[own][:, :2], axis=0)]
+        of_sampler = scores.section_network == sampler
+        schemes = [(int(m), int(n)) for m, n in np.unique(scores.section_scheme[of_sampler][:, :2], axis=0)]
         m, n = next((scheme for scheme in schemes if scheme == (num_sections, clips_per_section)), schemes[0])
-        own &= (scores.section_scheme[:, :2] == (m, n)).all(1)
+        of_scheme = of_sampler & (scores.section_scheme[:, :2] == (m, n)).all(1)
         for v in sheet_videos(len(scores.video_id)):
-            rows = own & (scores.section_video == v)
+            rows = of_scheme & (scores.section_video == v)
             policy = np.zeros((m, n))
             policy[scores.section_scheme[rows][:, 2]] = softmax(scores.section_logits[rows][:, :n])
             found.setdefault(sampler, []).append(_timeline(scores, int(v), policy))
@@ -60,9 +60,9 @@ def _timeline(scores: ClipScores, v: int, policy: NDArray[np.float64]) -> Timeli
     seconds = scores.scheme(*policy.shape).grid(int(scores.num_frames[v])) / fps  # (M, N), each clip's first frame
     spans = [(float(a), min(float(b), duration)) for a, b in scores.span_seconds[scores.span_video == v]]
     kept = policy.argmax(1)
-    told = ", ".join(f"{seconds[m, n]:.1f} s (p = {policy[m, n]:.3f})" for m, n in enumerate(kept))
+    clips = ", ".join(f"{seconds[m, n]:.1f} s (p = {policy[m, n]:.3f})" for m, n in enumerate(kept))
     action = ", ".join(f"{a:.1f} to {b:.1f} s" for a, b in spans)
-    text = f"kept: {told}" + (f"; action: {action}" if action else "")
+    text = f"kept: {clips}" + (f"; action: {action}" if action else "")
     video = str(scores.video_id[v])
     head = Markup('<svg class="timeline" viewBox="0 0 {} {}" role="img" aria-label="{}">').format(
         _WIDTH, _HEIGHT + _FOOT, f"{video}: {text}"
@@ -83,17 +83,17 @@ def _spans(spans: list[tuple[float, float]], duration: float) -> list[Markup]:
 
 
 def _bars(policy: NDArray[np.float64], kept: NDArray[np.int64], seconds: NDArray[np.float64]) -> list[Markup]:
-    """Draw a bar for each candidate, as high as its probability, in the N-th of the section that it is taken from."""
+    """Draw a bar for each candidate, as high as its probability, in its share of the section."""
     bar = Markup('<rect class="{}" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}"><title>{}</title></rect>')
     num_sections, num_clips = policy.shape
     width = _WIDTH / policy.size
     parts = []
     for m, n in np.ndindex(policy.shape):
-        height = max(_HEIGHT * float(policy[m, n]), 0.6)  # what is next to nothing is seen as well
+        height = max(_HEIGHT * float(policy[m, n]), 0.6)  # so that tiny probabilities stay visible
         kind = "kept" if n == kept[m] else "other"
-        told = f"clip at {seconds[m, n]:.1f} s, p = {policy[m, n]:.3f}"
+        title = f"clip at {seconds[m, n]:.1f} s, p = {policy[m, n]:.3f}"
         left = (m * num_clips + n + 0.08) * width
-        parts.append(bar.format(kind, left, _HEIGHT - height, 0.84 * width, height, told))
+        parts.append(bar.format(kind, left, _HEIGHT - height, 0.84 * width, height, title))
     borders = Markup('<path class="section" d="M{:.1f} 0V{}"/>')
     parts += [borders.format(m * num_clips * width, _HEIGHT) for m in range(1, num_sections)]
     parts.append(Markup('<path class="chance" d="M0 {:.1f}H{}"/>').format(_HEIGHT * (1 - 1 / num_clips), _WIDTH))
@@ -103,7 +103,7 @@ def _bars(policy: NDArray[np.float64], kept: NDArray[np.int64], seconds: NDArray
 def _seconds(duration: float) -> list[Markup]:
     parts = [Markup('<path class="axis" d="M0 {}H{}"/>').format(_HEIGHT, _WIDTH)]
     text = Markup('<text class="tick" x="{:.1f}" y="{}" text-anchor="{}">{:g} s</text>')
-    for tick in nice_ticks(0, duration):
+    for tick in MaxNLocator(nbins=6, steps=[1, 2, 5, 10]).tick_values(0, duration):
         at = tick * _WIDTH / duration
         if at <= _WIDTH:
             anchor = "start" if tick == 0 else "end" if at > _WIDTH - 20 else "middle"

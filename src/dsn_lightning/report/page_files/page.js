@@ -1,12 +1,12 @@
 "use strict";
-// Order of two cells' values: numbers by size, else as a person counts ("2" before "10"); what is missing comes last.
+// Order of two cells' values: numbers by size, texts naturally ("run 2" before "run 10"); missing values come last.
 function compareValues(a, b, direction) {
   if (a === "" || b === "") return a === b ? 0 : a === "" ? 1 : -1;
   const x = Number(a), y = Number(b);
   const order = isNaN(x) || isNaN(y) ? a.localeCompare(b, "en", { numeric: true }) : x - y;
   return direction * order;
 }
-// Places of the values in their new order; what is equal stays in its order.
+// Indices of the values in their new order; equal values keep their order.
 function orderOf(values, direction) {
   return values.map((_, i) => i).sort((i, j) => compareValues(values[i], values[j], direction) || i - j);
 }
@@ -26,14 +26,14 @@ function start() {
       head.querySelector("button")?.addEventListener("click", () => sortBy(table, column)));
   for (const input of document.querySelectorAll("input[data-filters]")) {
     const rows = [...document.getElementById(input.dataset.filters).tBodies[0].rows];
-    const said = document.getElementById(input.dataset.filters + "-count");
+    const count = document.getElementById(input.dataset.filters + "-count");
     input.addEventListener("input", () => {
       const words = input.value.toLowerCase().split(/\s+/).filter(Boolean);
       for (const row of rows) {
         const text = row.textContent.toLowerCase();
         row.hidden = !words.every((word) => text.includes(word));
       }
-      said.textContent = rows.filter((row) => !row.hidden).length + " of " + rows.length + " rows";
+      count.textContent = rows.filter((row) => !row.hidden).length + " of " + rows.length + " rows";
     });
   }
   for (const select of document.querySelectorAll("select[data-highlights]"))

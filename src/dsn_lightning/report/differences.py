@@ -1,0 +1,240 @@
+"""Differences between methods with their intervals, from the statistics of evaluations; seeds are taken together."""
+
+import json
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+
+from dsn_lightning.errors import UsageError
+from dsn_lightning.evaluation import comparison_table
+from dsn_lightning.evaluation.row_methods import method_name
+from dsn_lightning.evaluation.stored import stored_scores
+from dsn_lightning.report.collect import Source
+from dsn_lightning.report.confusion_matrix import MAX_DRAWN, draw_confusion, frequent_confusions
+from dsn_lightning.report.page_tables import NAMES, NOTHING, Cell, PageTable
+from dsn_lightning.report.result_rows import Result, by_folder
+from dsn_lightning.runs import RunFolder
+
+Compare = Callable[[Sequence[Path]], dict[str, Any]]
+"""Makes the content of ``statistics.json`` from the folders of evaluations, one for each seed."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The differences between the methods of one evaluation, or of several that differ in the seed.
+
+    Attributes:
+        title: data set, seeds and evaluations.
+        differences: a row for each pair of methods.
+        explanation: how the intervals were made.
+        lines: shares of the gap, headroom, what was left out.
+        gains: title and table of what each class gains.
+        confusion: the confusion matrix; empty where there is none or it is too large.
+        confused: the most frequent confusions, a sentence.
+        file: the file of a table of the paper that holds the differences; empty for others.
+    """
+
+    title: str
+    differences: PageTable
+    explanation: str
+    lines: Sequence[str]
+    gains: tuple[str, PageTable] | None
+    confusion: Markup
+    confused: str
+    file: str = ""
+
+
+def evaluations_of(results: Sequence[Result], sources: Sequence[Source]) -> list[list[Source]]:
+    """Return the evaluations with stored scores, those together that differ in nothing but the seed."""
+    groups: dict[str, set[int]] = {}
+    for result in results:
+        for name in result.sources:
+            groups.setdefault(name, set()).add(result.group)
+    alike: dict[tuple[int, ...], list[Source]] = {}
+    for source in sources:
+        if source.name in groups and stored_scores(source.folder) is not None:
+            alike.setdefault(tuple(sorted(groups[source.name])), []).append(source)
+    seeds = {source.name: [row.get("seed") for row in source.rows] for source in sources}  # of several networks
+    parts = [
+        part
+        for members in alike.values()
+        for part in by_folder(
+            members, names=lambda source: [source.name], seed=lambda source: seeds[source.name]
+        ).values()
+    ]
+    originals = {name for result in results for name in result.origins}
+    return [part for part in parts if any(source.name in originals for source in part)]  # others are copies
+
+
+def not_in_tables(
+    groups: Sequence[Sequence[Source]], shown: Sequence[Comparison], differences: Mapping[str, Mapping[str, Any]]
+) -> list[Sequence[Source]]:
+    """Return the groups whose differences no table of the paper has written.
+
+    Args:
+        groups: evaluations that differ in the seed.
+        shown: result of `comparisons_of_tables`.
+        differences: see `Collection`.
+    """
+    compared = []
+    for name in dict.fromkeys(comparison.file for comparison in shown):
+        evaluations = differences[name]["about"]["evaluations"]
+        compared.append([Path(str(evaluation).split(" + ")[0]) for evaluation in evaluations])
+
+    def is_compared(group: Sequence[Source], evaluations: Sequence[Path]) -> bool:
+        folders = [source.folder.absolute() for source in group]
+        known = [any(folder.parts[-len(path.parts) :] == path.parts for path in evaluations) for folder in folders]
+        return len(folders) == len(evaluations) and all(known)
+
+    return [group for group in groups if not any(is_compared(group, evaluations) for evaluations in compared)]
+
+
+def comparisons_of(
+    groups: Sequence[Sequence[Source]], compare: Compare, *, at_most: int, announce: Callable[[str], None]
+) -> tuple[list[Comparison], list[str]]:
+    """Return a comparison for each group of evaluations, and a sentence for each group without one.
+
+    A group of one is read from its ``statistics.json`` if dsn-evaluate wrote one.
+
+    Args:
+        groups: evaluations that differ in the seed.
+        compare: computes statistics.
+        at_most: groups whose statistics are computed.
+        announce: receives a line before each slow step.
+    """
+    found, notes = [], []
+    num_skipped = 0
+    for group in groups:
+        names = ", ".join(source.name for source in group)
+        statistics = _written(group[0]) if len(group) == 1 else None
+        if statistics is None and at_most <= 0:
+            num_skipped += 1
+            continue
+        if statistics is None:
+            at_most -= 1
+            announce(f"statistics of {names}")
+            try:
+                statistics = compare([source.folder for source in group])
+            except UsageError as error:
+                notes.append(f"no statistics of {names}: {error}")
+                continue
+        place = f"{group[0].name}{' and its other seeds' if len(group) > 1 else ''}"
+        try:
+            found.append(_comparison(statistics, place))
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            notes.append(_unreadable(group[0].name, error))
+    if num_skipped:
+        notes.append(f"statistics of {num_skipped} more groups of evaluations were not computed; raise statistics=")
+    return found, notes
+
+
+def comparisons_of_tables(differences: Mapping[str, Mapping[str, Any]]) -> tuple[list[Comparison], list[str]]:
+    """Return a comparison for each file that a table of the paper has written, and a sentence for each unreadable one.
+
+    Args:
+        differences: see `Collection`.
+    """
+    found, notes = [], []
+    for name, statistics in differences.items():
+        try:
+            first = str(statistics["about"]["evaluations"][0]).split(" + ")[0]
+            comparison = _comparison(statistics, name)
+            has_several = any(":" in method["classifier"] for method in statistics["methods"])
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            notes.append(_unreadable(name, error))
+            continue
+        line = f"methods without the name of a training belong to {first} and its other seeds"
+        lines = [line, *comparison.lines] if has_several else comparison.lines
+        found.append(replace(comparison, lines=lines, file=name))
+    return found, notes
+
+
+def _unreadable(name: str, error: Exception) -> str:
+    return f"{name}: the statistics have an unknown format ({type(error).__name__}: {error})"
+
+
+def _written(source: Source) -> dict[str, Any] | None:
+    path = RunFolder(source.folder).statistics_json
+    try:
+        scores = stored_scores(source.folder)
+        if scores is None or path.stat().st_mtime < scores.stat().st_mtime:  # written by an earlier evaluation
+            return None
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def _comparison(statistics: Mapping[str, Any], place: str) -> Comparison:
+    about = statistics["about"]
+    split = "" if about["split"] is None else f", split {about['split']}"
+    seeds = f"seed{'s' * (len(about['seeds']) > 1)} {', '.join(map(str, about['seeds']))}"
+    classifiers = {method["classifier"] for method in statistics["methods"]}
+    lines = [
+        *comparison_table.headroom_lines(statistics),
+        *comparison_table.gap_lines(statistics),
+        *(f"left out: {reason}" for reason in about["left_out"]),
+    ]
+    confusion = statistics["confusion"]
+    is_drawn = confusion and len(confusion["classes"]) <= MAX_DRAWN
+    return Comparison(
+        title=f"{about['dataset']}{split}, {about['modality']}, {seeds} ({place})",
+        differences=_differences(comparison_table.main_differences(statistics), classifiers),
+        explanation=comparison_table.explanation(statistics),
+        lines=lines,
+        gains=_gains(statistics["classes"], classifiers),
+        confusion=draw_confusion(confusion, name=f"confusion of {place}") if is_drawn else Markup(""),
+        confused=frequent_confusions(confusion, _name(confusion["method"], classifiers)) if confusion else "",
+    )
+
+
+def _differences(differences: Sequence[Mapping[str, Any]], classifiers: Collection[str]) -> PageTable:
+    figures = [name for name in NAMES if any(difference.get(name) for difference in differences)]
+    rows = []
+    for difference in differences:
+        names = [_name(difference[side], classifiers) for side in ("method", "other")]
+        numbers = [
+            Cell(comparison_table.points(difference[figure]), repr(difference[figure]["value"]))
+            if difference.get(figure)
+            else NOTHING
+            for figure in figures
+        ]
+        rows.append([*(Cell(text, text) for text in (*names, comparison_table.schemes(difference))), *numbers])
+    heads = ["method", "minus", "M:N", *(NAMES[name] for name in figures)]
+    return PageTable(heads, [False] * 3 + [True] * len(figures), rows, {})
+
+
+def _name(method: Mapping[str, Any], classifiers: Collection[str]) -> str:
+    """Return a method's name, with the training that it belongs to where it is not the first."""
+    training, _, classifier = method["classifier"].rpartition(":")
+    plain = {name.rpartition(":")[2] for name in classifiers}
+    name, selection = method_name(method["selection"], classifier, plain), method["selection"]
+    return name.replace(selection, f"{selection} of {training}", 1) if training else name
+
+
+def _gains(classes: Sequence[Mapping[str, Any]], classifiers: Collection[str]) -> tuple[str, PageTable] | None:
+    """Return what each class gains by the first learned method over its reference."""
+    if not classes:
+        return None
+    method, other = classes[0]["method"], classes[0]["other"]
+    heads = ["class", "videos", "recall", "gain in recall", "AP", "gain in AP"]
+    rows = []
+    for gain in classes[0]["gains"]:
+        texts = [str(gain["class"]), str(gain["videos"])]
+        figures = [
+            _percent(gain[name], signed=name.endswith("gain")) for name in ("top1", "top1_gain", "ap", "ap_gain")
+        ]
+        rows.append([*(Cell(text, text) for text in texts), *figures])
+    names = [_name(side, classifiers) for side in (method, other)]
+    title = f"What each class gains by {names[0]} over {names[1]} at {method['M']}:{method['N']}"
+    return title, PageTable(heads, [False, *[True] * 5], rows, {})
+
+
+def _percent(value: float | None, *, signed: bool) -> Cell:
+    if value is None or math.isnan(value):
+        return NOTHING
+    return Cell(f"{100 * value:+.1f}" if signed else f"{100 * value:.1f}", repr(value))
