@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from dsn_lightning.evaluation.chart_style import PALETTE, label_axes, new_chart
 from dsn_lightning.evaluation.frontier import FrontierPoint, colours_of, draw_frontier, number_points
 from dsn_lightning.evaluation.results import Row, mean_and_spread
-from dsn_lightning.evaluation.row_methods import COMMON_CLASSIFIER, kinds_of, method_name
+from dsn_lightning.evaluation.row_methods import kinds_of, method_name
 from dsn_lightning.evaluation.scores import ClipScores
+from dsn_lightning.selections import BASELINE_CLASSIFIER
 from dsn_lightning.selections.scheme import Scheme, softmax
 from dsn_lightning.video.clip_reader import ClipReader, Video
 from dsn_lightning.video.modality import FLOW_LEGEND, as_pictures, is_flow
@@ -45,7 +46,7 @@ def cost_figure(rows: Sequence[Row], path: Path) -> None:
             rate=float(rates.mean()),
             spread=float(rates.std(ddof=1)) if len(rates) > 1 else None,
             colour=PALETTE[colours_of(kinds)[row["selection"]]],
-            hollow=row["classifier"] != COMMON_CLASSIFIER,
+            hollow=row["classifier"] != BASELINE_CLASSIFIER,
             number=str(i + 1),
         )
         for i, (label, row, rates) in enumerate(with_cost)

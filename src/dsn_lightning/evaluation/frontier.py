@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from matplotlib.axes import Axes
 
 from dsn_lightning.evaluation.chart_style import GROUND, INK, NEUTRAL, SOFT, label_axes, set_tooltip, use_log_scale
-from dsn_lightning.evaluation.row_methods import Kind
+from dsn_lightning.selections import Kind
 
 _COLOURS: Mapping[Kind, Sequence[int]] = {"reference": (7, 0, 2, 5), "learned": (4, 1, 3, 6), "upper_bound": (7,)}
 _LEVEL_DASHES = ((0, (4, 3)), (0, (1, 2)), (0, (6, 2, 1, 2)))

@@ -4,12 +4,9 @@ A row does not hold its method's kind, so the kind follows from the row's costs.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
-Kind = Literal["reference", "learned", "upper_bound"]
-
-COMMON_CLASSIFIER = "baseline"
-"""Name in results of the classifier that answers for methods without a classifier of their own."""
+from dsn_lightning.selections import BASELINE_CLASSIFIER, Kind
 
 
 def kind_of(row: Mapping[str, Any]) -> Kind:
@@ -34,7 +31,7 @@ def kinds_of(rows: Iterable[Mapping[str, Any]]) -> dict[str, Kind]:
 def own_classifier(selection: str, classifiers: Collection[str]) -> str:
     """Return whose classifier a method answers with by default.
 
-    It is the one that was trained with the method's sampler and bears its name, if there is one.
+    It is the one that was trained with the method's sampler and has its name, if there is one; else the baseline's.
 
     Args:
         selection: name of the method.
@@ -43,7 +40,7 @@ def own_classifier(selection: str, classifiers: Collection[str]) -> str:
     >>> own_classifier("dsn", {"dsn", "baseline"}), own_classifier("uniform", {"dsn", "baseline"})
     ('dsn', 'baseline')
     """
-    return selection if selection in classifiers else COMMON_CLASSIFIER
+    return selection if selection in classifiers else BASELINE_CLASSIFIER
 
 
 def method_name(selection: str, classifier: str, classifiers: Collection[str]) -> str:

@@ -14,10 +14,10 @@ from dsn_lightning.evaluation.frontier import (
     number_points,
     pareto_front,
 )
-from dsn_lightning.evaluation.row_methods import COMMON_CLASSIFIER
 from dsn_lightning.report.inline_svg import inline_svg
 from dsn_lightning.report.page_tables import NAMES
 from dsn_lightning.report.result_rows import Result
+from dsn_lightning.selections import BASELINE_CLASSIFIER
 
 _MAX_NUMBERED = 24  # points beyond these have a tooltip only
 _MAX_LEVELS = 2  # more dashed lines would hide the points
@@ -94,7 +94,7 @@ def _frontier(
             rate=places[i][1],
             spread=None if (spread := shown[i].spread(metric)) is None else 100 * spread,
             colour=PALETTE[colours[shown[i].described["selection"]]],
-            hollow=shown[i].described.get("classifier") != COMMON_CLASSIFIER,
+            hollow=shown[i].described.get("classifier") != BASELINE_CLASSIFIER,
             number=str(k + 1) if k < num_numbered else "",
         )
         for k, i in enumerate(order)

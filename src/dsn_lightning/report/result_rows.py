@@ -6,11 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from dsn_lightning.evaluation.row_methods import Kind, kind_of, merged_order, method_name, own_classifier
+from dsn_lightning.evaluation.row_methods import kind_of, merged_order, method_name, own_classifier
 from dsn_lightning.evaluation.splits import FIGURES, HELD_OUT, group_rows
 from dsn_lightning.evaluation.stored import stored_scores
 from dsn_lightning.paper.matching import paper_metric
 from dsn_lightning.report.collect import Collection, Json, Source
+from dsn_lightning.selections import Kind
 
 _T = TypeVar("_T")
 
