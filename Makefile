@@ -6,7 +6,7 @@ BIN := .venv/bin
 UV_VERSION := 0.13.9
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all lint format type lock clean
+.PHONY: help setup demo test test-all lint format type docs lock clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -42,8 +42,17 @@ format: setup ## let ruff format and mend the code
 type: setup ## mypy alone
 	$(BIN)/mypy
 
-lock: setup ## write requirements.lock anew from pyproject.toml
+.venv/.docs-ready: .venv/.ready requirements-docs.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements-docs.lock
+	touch $@
+
+docs: .venv/.docs-ready ## build the documentation in docs/_build/html; warnings are errors
+	$(BIN)/python -m sphinx -b html -W --keep-going -q docs docs/_build/html
+	@echo "open docs/_build/html/index.html"
+
+lock: setup ## update requirements.lock and requirements-docs.lock from pyproject.toml
 	$(BIN)/uv pip compile --quiet --python-version 3.11 --group dev --no-annotate --no-header pyproject.toml -o requirements.lock
+	$(BIN)/uv pip compile --quiet --python-version 3.11 --group docs --constraint requirements.lock --no-annotate --no-header -o requirements-docs.lock
 
 clean: ## remove what was made, the environment and the embedded data set included
-	rm -rf .venv outputs multirun data/needle .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
+	rm -rf .venv docs/_build outputs multirun data/needle .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
