@@ -1,14 +1,15 @@
-"""Writes the part of experiments/README.md that says, row by row, what the paper's tables have and what was run.
+"""Writes docs/findings/row_by_row.md: every row of the paper's tables, the paper's number and ours.
 
     python experiments/readme_tables.py
 
-It is made from the tables' own definitions and from results/tables/SETTING/<table>/<dataset>.json (what a table's call
-wrote to OUTPUT/<table>, under a name that says what it was run with; SETTING.md there tells more), so that it cannot go
-stale; a test compares.
+The page is made from the definitions of the tables and from results/tables/SETTING/<table>/<dataset>.json, which a
+table's command wrote to OUTPUT/<table>. SETTING names what it was run with, and SETTING.md describes it. A test
+compares the page with what this script writes.
 """
 
 import importlib
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,82 +20,111 @@ from reproduce.table_records import METRICS, Record, from_plain, percent, shown
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results" / "tables"
+PAGE = HERE.parent / "docs" / "findings" / "row_by_row.md"
 NAMES = (*(f"table{n}" for n in range(1, 8)), "fig4", "fig5")
-BEGIN, END = "<!-- tables: made by readme_tables.py -->", "<!-- tables: end -->"
-_TITLES = {"ucf101": "UCF101", "hmdb51": "HMDB51", "thumos14": "THUMOS14", "activitynet": "ActivityNet",
-           "joined_development": "Development videos"}  # fmt: skip
+_PAPERS_DATASETS = {"ucf101": "UCF101", "hmdb51": "HMDB51", "thumos14": "THUMOS14", "activitynet": "ActivityNet"}
+_OUR_VIDEOS = {
+    "hmdb51": "HMDB51",
+    "activitynet": "untrimmed videos",
+    "joined_development": "development videos",
+}
+
+_HEAD = """<!-- written by experiments/readme_tables.py; do not edit -->
+# Row by row
+
+You want to know, for every row of the paper's tables, what the paper has, what was run here, and the command for it.
+
+Each table is one command. It runs what is missing and keeps what exists; `--dry-run` shows its plan and what it would
+cost on your machine; `rows="DSN"` runs one row. NAME is a data set of the table; call it once for each. See
+[The paper's tables](../paper_tables.md). Rates in %.
+
+Our results were obtained with these settings, not with the paper's networks, and on other videos. They do not measure
+the paper's numbers beside them.
+"""
 
 
-def section() -> str:
-    """Return the text between the marks."""
-    parts = [
-        "## Row by row\n\n"
-        "Each table is one command, which runs what is missing and keeps what is there; `--dry-run` shows its "
-        "commands,\nand what they cost on this machine. Rates in %. *Ours* is with the paper's networks where no other "
-        "setting is named.\nNAME is each of the table's data sets, a call each.\n",
-        *(f"- *{file.parent.name}*: {file.read_text()}" for file in sorted(RESULTS.glob("*/SETTING.md"))),
+def page() -> str:
+    """Return the text of the page."""
+    settings = [f"- *{file.parent.name}*: {file.read_text()}" for file in sorted(RESULTS.glob("*/SETTING.md"))]
+    tables = [_table_text(importlib.import_module(name).TABLE) for name in NAMES]
+    return "\n".join([_HEAD, "".join(settings), *tables])
+
+
+def _table_text(table: PaperTable) -> str:
+    settings = list(dict.fromkeys(file.parents[1].name for file in _result_files(table)))
+    lines = [
+        f"## {table.title}\n",
+        f"```\n{command(table)}\n```\n",
+        f"With the paper's networks: not run ({table.why_not_run}).\n",
+        _cells("row", "paper", *(settings or ["ours"])),
+        _cells(*["---"] * (2 + max(1, len(settings)))),
     ]
-    for name in NAMES:
-        parts.append(_part(importlib.import_module(name).TABLE))
-    return "\n".join(parts)
-
-
-def _part(table: PaperTable) -> str:
-    lines = [f"### {table.title}\n", "| row | paper | ours | status | command |", "|---|---|---|---|---|"]
-    rows = _grouped(table) if table.name == "fig4" else table.rows
-    for row in rows:
-        paper = _paper(table, row)
+    for row in _one_row_per_method(table) if table.name == "fig4" else table.rows:
         if row.evaluation is None:
-            lines.append(f"| {row.name} | {paper} | - | literature | - |")
-            continue
-        ours = _ours(table, row)
-        status = f"run: {', '.join(dict.fromkeys(s for s, _ in ours))}; with the paper's networks " if ours else ""
-        figures = "; ".join(text for _, text in ours) or "-"
-        lines.append(
-            f"| {row.name} | {paper} | {figures} | {status}not run: {table.why_not_run} | `{command(table, row)}` |"
-        )
-    return "\n".join(
-        [*lines, *([""] + [f"- {note}" for note in table.notes] if table.notes else []), *_kept(table), ""]
-    )
+            ours = ["from the literature", *["-"] * (len(settings) - 1)]
+        else:
+            ours = [_ours(table, row, setting) for setting in settings] or ["not run"]
+        lines.append(_cells(row.name, _paper(table, row), *ours))
+    if table.notes:
+        lines += ["", *(f"- {note}" for note in table.notes)]
+    return "\n".join([*lines, *_kept_files(table), ""])
 
 
-def _kept(table: PaperTable) -> list[str]:
-    """Return the kept differences between methods, each under a title, and the kept figures."""
+def _cells(*texts: str) -> str:
+    return f"| {' | '.join(texts)} |"
+
+
+def _kept_files(table: PaperTable) -> list[str]:
+    """Return the kept differences between methods, figures and tables of clips, each with a title; long ones folded."""
     lines = []
     for file in sorted(RESULTS.glob(f"*/{table.name}/differences/*.md")):
-        title = f"{_TITLES.get(file.stem, file.stem)}, differences between methods"
-        if table.name == "fig4":  # at each M: long
-            lines += ["", f"[{title}, {file.parents[2].name}]({file.relative_to(HERE)})"]
-        else:
-            lines += ["", f"{title} ({file.parents[2].name}):", "", file.read_text().rstrip()]
+        title = f"Differences between methods, {_videos(file.stem)} ({file.parents[2].name})"
+        lines += ["", *_folded(title, file)] if table.name == "fig4" else ["", f"**{title}**", "", _content(file)]
     for file in sorted(RESULTS.glob(f"*/{table.name}/*.png")):
-        name = _TITLES.get(file.stem, file.stem)
-        lines += ["", f"![{table.title}, {name}, {file.parents[1].name}]({file.relative_to(HERE)})"]
+        lines += ["", f"![{table.title}, {_videos(file.stem)}, {file.parents[1].name}]({_link(file)})"]
     for file in sorted(RESULTS.glob(f"*/{table.name}/clips/*.md")):
-        about = f"{_TITLES.get(file.stem, file.stem)}, {file.parents[2].name}"
-        lines += ["", f"[The clips, with probability and time: {about}]({file.relative_to(HERE)})"]
+        title = f"The clips, with probability and time: {_videos(file.stem)} ({file.parents[2].name})"
+        lines += ["", *_folded(title, file)]
     return lines
 
 
-def _grouped(table: PaperTable) -> Sequence[Row]:
-    """Return one row a method of Fig. 4, whose number of clips is the figure's axis."""
+def _folded(title: str, file: Path) -> list[str]:
+    return [f"<details>\n<summary>{title}</summary>", "", _content(file), "", "</details>"]
+
+
+def _content(file: Path) -> str:
+    return file.read_text().rstrip()
+
+
+def _videos(dataset: str) -> str:
+    return _OUR_VIDEOS.get(dataset, dataset)
+
+
+def _link(file: Path) -> str:
+    return Path(os.path.relpath(file, PAGE.parent)).as_posix()
+
+
+def _one_row_per_method(table: PaperTable) -> Sequence[Row]:
+    """Return one row for each method of Fig. 4, whose number of clips is the figure's axis."""
     first: dict[str, Row] = {}
     for row in table.rows:
-        first.setdefault(row.selection, Row(row.name.partition(",")[0] + ", 1 to 10 clips", row.evaluation))
+        first.setdefault(row.selection, Row(f"{_method(row.name)}, 1 to 10 clips", row.evaluation))
     return list(first.values())
 
 
-def command(table: PaperTable, row: Row) -> str:
-    """Return what a person types for one row."""
-    own = [f"python experiments/{table.name}.py"]
+def _method(row_name: str) -> str:
+    return row_name.partition(",")[0]
+
+
+def command(table: PaperTable) -> str:
+    """Return what a person types for a table."""
+    words = [f"python experiments/{table.name}.py"]
     if len(table.datasets) > 1:
-        own.append("dataset=NAME")
-    own.append("dataset.root=DIR")
+        words.append("dataset=NAME")
+    words.append("dataset.root=DIR")
     if table.name in ("table4", "table5"):
-        own.append("dataset.ucf101_root=DIR")
-    if row in table.rows and len(table.rows) > 1:
-        own.append(f'rows="{row.name}"')
-    return " ".join(own)
+        words.append("dataset.ucf101_root=DIR")
+    return " ".join(words)
 
 
 def _paper(table: PaperTable, row: Row) -> str:
@@ -102,44 +132,39 @@ def _paper(table: PaperTable, row: Row) -> str:
         return f"- ({row.extra})"
     if table.number is None:
         return "-"
-    figures = paper_table(table.number).get(row.name) or literature(table.number)[row.name]
+    values = paper_table(table.number).get(row.name) or literature(table.number)[row.name]
     texts = []
     for dataset, metrics in table.datasets.items():
         for metric in metrics:
-            value = figures.get(f"{dataset}/{metric}", figures.get(metric))
-            name = f"{_TITLES[dataset]} " if len(table.datasets) > 1 else ""
+            value = values.get(f"{dataset}/{metric}", values.get(metric))
+            name = f"{_PAPERS_DATASETS[dataset]} " if len(table.datasets) > 1 else ""
             texts.append(f"{name}{METRICS[metric]} {percent(None if value is None else float(value))}")
     return ", ".join(texts)
 
 
-def _ours(table: PaperTable, row: Row) -> list[tuple[str, str]]:
-    """Return the setting and the text of each result that is kept."""
-    found = []
-    for file in sorted(RESULTS.glob(f"*/{table.name}/*.json")):
+def _ours(table: PaperTable, row: Row, setting: str) -> str:
+    """Return the results of a row that are kept for a setting."""
+    texts = []
+    for file in _result_files(table, setting):
         records = [record for record in map(from_plain, json.loads(file.read_text())) if record.mean is not None]
-        if row not in table.rows:  # of _grouped
-            curve = [record for record in records if record.row.partition(",")[0] == row.name.partition(",")[0]]
-            texts = [_named(curve[0], ", ".join(percent(record.mean) for record in curve))] if curve else []
+        if row not in table.rows:  # of _one_row_per_method
+            curve = [record for record in records if _method(record.row) == _method(row.name)]
+            texts += [_named(curve[0], ", ".join(percent(record.mean) for record in curve))] if curve else []
         else:
-            texts = [_named(record, shown(record)) for record in records if record.row == row.name]
-        found += [(file.parents[1].name, f"{text} ({file.parents[1].name})") for text in texts]
-    return found
+            texts += [_named(record, shown(record)) for record in records if record.row == row.name]
+    return "; ".join(texts) or "not run"
 
 
-def _named(record: Record, figures: str) -> str:
-    return f"{_TITLES.get(record.dataset, record.dataset)} {METRICS[record.metric]} {figures}"
+def _result_files(table: PaperTable, setting: str = "*") -> list[Path]:
+    return sorted(RESULTS.glob(f"{setting}/{table.name}/*.json"))
 
 
-def with_section(text: str) -> str:
-    """Return a README with the section put between its marks."""
-    before, _, rest = text.partition(BEGIN)
-    after = rest.partition(END)[2]
-    return f"{before}{BEGIN}\n{section()}{END}{after}"
+def _named(record: Record, values: str) -> str:
+    return f"{_videos(record.dataset)} {METRICS[record.metric]} {values}"
 
 
 def main() -> int:
-    file = HERE / "README.md"
-    file.write_text(with_section(file.read_text()))
+    PAGE.write_text(page())
     return 0
 
 
