@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dsn_lightning.commands.run import environment, write_json
 from omegaconf import DictConfig, OmegaConf
 
 from dsn_lightning.commands import PRELOAD, cli, shared
