@@ -64,10 +64,12 @@ def _show(statistics: dict[str, Any], output: Path | None, *, every_pair: bool) 
     about = statistics["about"]
     shown = statistics["differences"] if every_pair else comparison_table.main_differences(statistics)
     title = f"{about['dataset']}, seeds {', '.join(map(str, about['seeds']))}: differences between methods"
+    differences = comparison_table.differences_table(statistics, shown, title=title)
     if shown:
-        console.print(comparison_table.rich_differences(statistics, shown, title=title))
+        console.print(differences.terminal())
     if statistics["headroom"]:
-        console.print(comparison_table.headroom_table(statistics, title="headroom: gains over uniform clips"))
+        headroom = comparison_table.headroom_table(statistics, title="headroom: gains over uniform clips")
+        console.print(headroom.terminal())
     lines = [
         comparison_table.explanation(statistics),
         *(f"left out: {reason}" for reason in about["left_out"]),
@@ -77,7 +79,7 @@ def _show(statistics: dict[str, Any], output: Path | None, *, every_pair: bool) 
     for line in lines:
         console.print(line, soft_wrap=True, markup=False, highlight=False)
     if output is not None:
-        text = f"{title}\n\n{comparison_table.markdown_differences(statistics, shown)}\n"
+        text = f"{title}\n\n{differences.markdown()}\n"
         _write(statistics, text, lines, output)
         console.print(f"written: {output}/statistics.json, statistics.md, classes.png")
 

@@ -58,21 +58,22 @@ def main() -> int:
 def _write_results(output: Path, seeds: Sequence[int], dataset: str, console: Console) -> None:
     """Write results, environment and figures of all seeds, and print the table."""
     from dsn_lightning.evaluation.figures import cost_figure  # these import torch's and matplotlib's parts
-    from dsn_lightning.evaluation.results import Row, rich_table, to_csv
+    from dsn_lightning.evaluation.results import FIELDS, Row, results_table
     from dsn_lightning.files import write_atomically, write_json
+    from dsn_lightning.text_tables import csv_text
 
     rows: list[Row] = []
     for seed in seeds:
         rows += json.loads(RunFolder(output / f"seed{seed}" / "evaluate").results_json.read_text())
     write_json(output / "results.json", rows)
-    write_atomically(output / "results.csv", to_csv(rows))
+    write_atomically(output / "results.csv", csv_text(rows, FIELDS))
     write_json(output / "environment.json", environment(seeds=list(seeds)))
     cost_figure(rows, output / "accuracy_vs_gmacs.png")
     for sheet in sorted(RunFolder(output / f"seed{seeds[0]}" / "evaluate").figures.glob("clips_*.png")):
         shutil.copy(sheet, output / sheet.name)
     listed = ",".join(map(str, seeds))
     spread = f", mean ± standard deviation over seeds {listed}" if len(seeds) > 1 else f", seed {listed}"
-    console.print(rich_table(rows, title=f"Table I on {dataset} (rates in %{spread})"))
+    console.print(results_table(rows, title=f"Table I on {dataset} (rates in %{spread})").terminal())
     console.print(f"written: {output}/results.json, results.csv, accuracy_vs_gmacs.png, clips_*.png")
 
 

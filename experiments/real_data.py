@@ -96,7 +96,8 @@ def _write_results(
     output: Path, evaluations: Sequence[tuple[str, str]], seeds: Sequence[int], console: Console
 ) -> None:
     """Print and write a table for each data set and kind of evaluation, and the rows of all."""
-    from dsn_lightning.evaluation.results import Row, markdown_table, rich_table, to_csv
+    from dsn_lightning.evaluation.results import FIELDS, Row, results_table
+    from dsn_lightning.text_tables import csv_text
 
     rows: list[Row] = []
     text = ""
@@ -104,11 +105,12 @@ def _write_results(
         files = [RunFolder(output / name / f"seed{seed}_{kind}").results_json for seed in seeds]
         found: list[Row] = [row for file in files for row in json.loads(file.read_text())]
         title = f"{name}, {kind.split('/')[0]}, seeds {','.join(map(str, seeds))} (rates in %)"
-        console.print(rich_table(found, title=title))
-        text += f"{title}\n\n{markdown_table(found)}\n"
+        table = results_table(found, title=title)
+        console.print(table.terminal())
+        text += f"{title}\n\n{table.markdown()}\n"
         rows += found
     write_json(output / "results.json", rows)
-    write_atomically(output / "results.csv", to_csv(rows))
+    write_atomically(output / "results.csv", csv_text(rows, FIELDS))
     write_atomically(output / "tables.md", text)
 
 
