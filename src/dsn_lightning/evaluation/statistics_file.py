@@ -30,6 +30,7 @@ from dsn_lightning.errors import UsageError
 from dsn_lightning.evaluation.class_gains import class_gains, confusion_counts, row_shares
 from dsn_lightning.evaluation.headroom import gap_shares, headroom
 from dsn_lightning.evaluation.outcomes import Method, add_training
+from dsn_lightning.evaluation.row_methods import merged_order
 from dsn_lightning.evaluation.stored import read_evaluation
 from dsn_lightning.evaluation.study import RATES, IntervalEstimate, Study
 from dsn_lightning.selections import Dense, Kind, Selection, Uniform
@@ -127,8 +128,7 @@ def _ranked(kinds: Mapping[Method, Kind]) -> list[Method]:
     by_training: dict[str, dict[str, None]] = {}
     for method in kinds:
         by_training.setdefault(method.training, {})[method.selection] = None
-    longest_first = sorted(by_training.values(), key=len, reverse=True)  # another training may have more selections
-    position = {name: i for i, name in enumerate(dict.fromkeys(name for names in longest_first for name in names))}
+    position = {name: i for i, name in enumerate(merged_order([*names] for names in by_training.values()))}
     return sorted(kinds, key=lambda method: (_ORDER.index(kinds[method]), -position[method.selection]))
 
 
