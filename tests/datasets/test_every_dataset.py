@@ -1,4 +1,4 @@
-"""Every data set in its own layout, with every algorithm: a training step and a test through the command line."""
+"""Every data set of ``conf/dataset`` in its layout: its contract, and a training step and a test of every algorithm."""
 
 import json
 from pathlib import Path
@@ -7,15 +7,28 @@ import pytest
 
 from conftest import NEEDLE
 from dsn_lightning.commands.compose import compose_anew
+from dsn_lightning.commands.source import build_source
+from dsn_lightning.datasets import SUBSETS, Needle, check_source
 from helpers.dataset_files import fill, write_activitynet, write_hmdb51, write_thumos14, write_ucf101
 from helpers.processes import call
 
 LAYOUTS = {"ucf101": write_ucf101, "hmdb51": write_hmdb51, "thumos14": write_thumos14, "activitynet": write_activitynet}
+SMALLER = ("thumos14", "thumos14_all", "activitynet")  # the written annotations have three classes
 STEP = [
-    "backbone=r3d_tiny", "schedule.max_epochs=1", "schedule.batch_size=2", "trainer.accelerator=cpu", "M=2", "N=2",
-    "+trainer.limit_train_batches=1", "test.random_draws=2", "test.figures=false", "progress=false",
-    "shared.folder=shared", "dataset.reading.scales=[1.0]", "dataset.reading.max_bad=1",
-]  # fmt: skip
+    "backbone=r3d_tiny",
+    "schedule.max_epochs=1",
+    "schedule.batch_size=2",
+    "trainer.accelerator=cpu",
+    "M=2",
+    "N=2",
+    "+trainer.limit_train_batches=1",
+    "test.random_draws=2",
+    "test.figures=false",
+    "progress=false",
+    "shared.folder=shared",
+    "dataset.reading.scales=[1.0]",
+    "dataset.reading.max_bad=1",
+]
 ALGORITHMS = {
     "baseline": ["algorithm=baseline"],
     "dsn": ["algorithm=dsn", "algorithm.warmup_epochs=0"],
@@ -24,12 +37,12 @@ ALGORITHMS = {
 
 
 def keys(dataset: str, root: Path) -> list[str]:
-    own = [f"dataset={dataset}", f"dataset.root={root}"]
+    settings = [f"dataset={dataset}", f"dataset.root={root}"]
     if dataset.startswith("needle"):
-        own += NEEDLE
+        settings += NEEDLE
     if dataset == "thumos14_all":
-        own.append(f"dataset.ucf101_root={root / 'ucf101'}")
-    return own
+        settings.append(f"dataset.ucf101_root={root / 'ucf101'}")
+    return settings
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +63,37 @@ def layouts(tmp_path_factory: pytest.TempPathFactory, class_folders: Path, needl
 def names() -> list[str]:
     conf = Path(__file__).resolve().parents[2] / "conf" / "dataset"
     return sorted(path.stem for path in conf.glob("*.yaml"))
+
+
+@pytest.mark.filterwarnings("ignore:.*left out .* no annotations")
+@pytest.mark.parametrize("dataset", names())
+def test_every_dataset_follows_its_contract(layouts, dataset):
+    """Small files in the layout of the data set; the counts of the official lists are tested on real lists."""
+    cfg = compose_anew("train", *keys(dataset, layouts[dataset]), "run_dir=none").dataset
+    source = build_source(cfg)
+    check_source(source, f"dataset={dataset}")
+    assert source.name == cfg.name
+    source.prepare()
+    videos = {subset: source.records(subset) for subset in SUBSETS}
+    assert videos["train"]
+    assert videos["test"]
+    ids = [video.video_id for subset in SUBSETS for video in videos[subset]]
+    assert len(ids) == len(set(ids))
+    assert len(source.classes) == len(set(source.classes)) >= 2
+    for subset in SUBSETS:
+        for video in videos[subset]:
+            assert video.path.is_relative_to(source.root)
+            assert video.labels or subset == "test"
+            assert set(video.labels) <= set(range(len(source.classes)))
+            assert all(0 <= start < end for start, end in video.spans or ())
+        assert source.records(subset) == videos[subset]
+    assert any(video.path.exists() for video in videos["train"])
+    if source.num_classes is not None and dataset not in SMALLER:
+        assert len(source.classes) == source.num_classes
+    counts = type(source).official_counts(**cfg)
+    if isinstance(source, Needle):
+        assert counts == {subset: len(videos[subset]) for subset in SUBSETS}
+    assert counts is None or counts.keys() >= {"train", "test"}
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What readers of listed data sets share: finding folders and files, reading lists, holding videos out of training."""
+"""What the readers of annotated data sets share: finding folders and files, reading lists, holding out videos."""
 
 import json
 import os
@@ -12,21 +12,23 @@ from dsn_lightning.errors import UsageError
 from dsn_lightning.stateless_random import stateless_rng
 
 VIDEO_EXTENSIONS = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm"})
-"""Endings, in lower case, of what is taken for a video."""
+"""File extensions, in lower case, that mark a video."""
 
 
 class ListedVideos:
-    """A data set whose videos are known from its annotations, whether their files are there or not: a `VideoSource`.
+    """Base of data sets that annotations list, whether the video files exist or not.
+
+    With ``metric``, ``num_classes`` and ``official_counts`` a subclass is a `VideoSource`.
 
     Args:
-        name: of the data set in results.
+        name: name of the data set in results.
         root: folder of the videos, absolute.
         classes: class names.
         train: training videos.
         test: test videos.
-        val_fraction: share of the training videos (of their groups, where these are known) that is held out for
-            following the training, in [0, 1).
-        seed: decides which ones.
+        val_fraction: share of the training videos (of their groups, where these are known) that is held out to follow
+            the training, in [0, 1).
+        seed: decides which videos are held out.
 
     Raises:
         UsageError: ``val_fraction`` is out of range, or a video is listed twice.
@@ -46,7 +48,7 @@ class ListedVideos:
         ids = set()
         for video in (*train, *test):
             if video.video_id in ids:
-                raise UsageError(f"dataset={name}: its annotations list {video.video_id!r} twice")
+                raise UsageError(f"dataset={name}: the annotations list {video.video_id!r} twice")
             ids.add(video.video_id)
         self.name = name
         self.root = root
@@ -60,35 +62,44 @@ class ListedVideos:
         return self._classes
 
     def prepare(self) -> None:
-        """Nothing to make."""
+        """Do nothing: the files are the user's."""
 
     def records(self, subset: Subset) -> list[VideoRecord]:
-        """Return the videos of a subset in the order of the annotations, whether their files are there or not."""
+        """Return the videos of a subset in the order of the annotations, whether their files exist or not."""
         return list(self._videos[subset])
 
 
-def unit_of(video: VideoRecord) -> str:
-    """Return what a video is held out with: its group, or itself."""
+def check_val_fraction(fraction: object) -> None:
+    """Check a share of held-out videos.
+
+    Raises:
+        UsageError: it is not a number in [0, 1).
+    """
+    if isinstance(fraction, bool) or not isinstance(fraction, int | float) or not 0 <= fraction < 1:
+        raise UsageError(f"dataset.val_fraction={fraction}: must be at least 0 and less than 1")
+
+
+def group_or_id(video: VideoRecord) -> str:
+    """Return the unit that a video is held out with: its group, or the video alone."""
     return video.group or video.video_id
 
 
 def hold_out(
-    videos: Sequence[VideoRecord], fraction: float, *, seed: int, unit: Callable[[VideoRecord], str] = unit_of
+    videos: Sequence[VideoRecord], fraction: float, *, seed: int, unit: Callable[[VideoRecord], str] = group_or_id
 ) -> tuple[list[VideoRecord], list[VideoRecord]]:
-    """Divide training videos into those trained on and those held out; videos of a group stay together.
+    """Divide training videos into kept and held-out ones; the videos of a unit stay together.
 
     Args:
-        videos: to divide.
-        fraction: share of the groups, or of the videos without one, that is held out, in [0, 1); at least one of them
-            if it is above 0.
-        seed: decides which ones.
-        unit: names what stays together.
+        videos: the videos to divide.
+        fraction: share of the units that is held out, in [0, 1). Above 0 at least one unit is held out, and at least
+            one is kept.
+        seed: decides which units are held out.
+        unit: names the unit of a video.
 
     Raises:
         UsageError: ``fraction`` is out of range.
     """
-    if isinstance(fraction, bool) or not isinstance(fraction, int | float) or not 0 <= fraction < 1:
-        raise UsageError(f"dataset.val_fraction={fraction}: must be at least 0 and less than 1")
+    check_val_fraction(fraction)
     units = sorted({unit(video) for video in videos})
     count = min(max(1, round(fraction * len(units))), len(units) - 1) if fraction else 0
     held = {units[i] for i in stateless_rng(seed, "held out").permutation(len(units))[:count]} if count else set()
@@ -97,137 +108,139 @@ def hold_out(
 
 
 @contextmanager
-def expected_form(where: Path) -> Iterator[None]:
-    """Say in a line that an annotation file has another form than the reader inside expects.
+def checking_format(file: Path) -> Iterator[None]:
+    """Turn the errors of reading an annotation file with an unexpected format into one line.
 
     Raises:
-        UsageError: names the file, and the field that is lacking or what was found in its place.
+        UsageError: names the file, and the missing field or the unexpected value.
     """
     try:
         yield
     except UsageError:
         raise
     except KeyError as error:
-        raise UsageError(f"{where}: an entry has no {error.args[0]!r}; is it another file?") from error
+        raise UsageError(f"{file}: an entry has no field {error.args[0]!r}; is it the right file?") from error
     except (AttributeError, TypeError, ValueError) as error:
-        raise UsageError(f"{where}: has another form than expected ({error})") from error
+        raise UsageError(f"{file}: unexpected format ({error})") from error
 
 
-def refuse_outside(videos: Iterable[VideoRecord], root: Path, *, where: Path) -> None:
-    """Refuse videos that an annotation file places above the data set's folder.
+def check_below_root(videos: Iterable[VideoRecord], root: Path, *, annotations: Path) -> None:
+    """Check that annotations place every video below the data set's folder.
 
     Args:
-        videos: of the data set.
+        videos: videos of the data set.
         root: its folder.
-        where: the file or folder of annotations, for the message.
+        annotations: the file or folder of annotations, for the message.
 
     Raises:
-        UsageError: names one.
+        UsageError: names the first video outside.
     """
     for video in videos:
         if not Path(os.path.normpath(video.path)).is_relative_to(root):
-            raise UsageError(f"{where}: {video.video_id!r} does not lie below dataset.root={root}")
+            raise UsageError(f"{annotations}: {video.video_id!r} is outside of dataset.root={root}")
 
 
-def root_folder(root: str | None, *, holds: str) -> Path:
+def root_folder(root: str | None, *, content: str) -> Path:
     """Return ``dataset.root`` as an absolute path.
 
     Args:
-        root: what the user gave.
-        holds: what should be in it, for the message.
+        root: the user's setting.
+        content: what the folder should contain, for the message.
 
     Raises:
-        UsageError: it is not given, or there is no such folder.
+        UsageError: it is not set, or is not a folder.
     """
     if root is None:
-        raise UsageError(f"dataset.root is not set: give the folder that holds {holds}")
+        raise UsageError(f"dataset.root is not set: expected the folder that contains {content}")
     folder = Path(root).expanduser().absolute()
     if not folder.is_dir():
-        raise UsageError(f"dataset.root={root}: no such folder; it should hold {holds}")
+        raise UsageError(f"dataset.root={root}: no such folder; expected one that contains {content}")
     return folder
 
 
-def annotation_path(given: str | None, places: Sequence[Path], *, holds: str) -> Path:
-    """Return the file or folder of annotations: the one that the user names, or the first of ``places`` that is there.
+def annotation_path(given: str | None, candidates: Sequence[Path], *, content: str) -> Path:
+    """Return the file or folder of annotations: the user's, or the first of ``candidates`` that exists.
 
     Raises:
-        UsageError: there is none.
+        UsageError: none exists.
     """
     if given is not None:
         path = Path(given).expanduser().absolute()
         if not path.exists():
-            raise UsageError(f"dataset.annotations={given}: no such file or folder; it should be {holds}")
+            raise UsageError(f"dataset.annotations={given}: no such file or folder; expected {content}")
         return path
-    for place in places:
-        if place.exists():
-            return place
-    looked = ", ".join(map(str, places))
-    raise UsageError(f"no annotations found ({looked}): put {holds} there, or name it with dataset.annotations=PATH")
+    for path in candidates:
+        if path.exists():
+            return path
+    raise UsageError(
+        f"no annotations found (looked for {', '.join(map(str, candidates))}): put {content} there, or set "
+        "dataset.annotations=PATH"
+    )
 
 
-def choose_split(split: int) -> int:
-    """Return the split, 1, 2 or 3.
+def check_split(split: object) -> int:
+    """Return the number of an official split: 1, 2 or 3.
 
     Raises:
         UsageError: it is anything else.
     """
-    if isinstance(split, bool) or split not in (1, 2, 3):
+    if isinstance(split, bool) or not isinstance(split, int) or split not in (1, 2, 3):
         raise UsageError(f"dataset.split={split}: must be 1, 2 or 3, one of the official splits")
-    return int(split)
+    return split
 
 
-def first_folder(*places: Path) -> Path:
-    """Return the first of these folders that is there; the last one if none is."""
-    return next((place for place in places if place.is_dir()), places[-1])
+def first_existing(*folders: Path) -> Path:
+    """Return the first of these folders that exists; the last one if none does."""
+    return next((folder for folder in folders if folder.is_dir()), folders[-1])
 
 
 def read_lines(file: Path) -> list[str]:
-    """Return the lines of a text file that hold something, without white space at their ends.
+    """Return the lines of a text file without surrounding white space; empty lines are left out.
 
     Raises:
-        UsageError: the file is missing, is not UTF-8 or holds nothing.
+        UsageError: the file is missing, is not UTF-8 or has no lines.
     """
     try:
         text = file.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        what = "is no UTF-8 text" if isinstance(error, UnicodeDecodeError) else "no such file"
-        raise UsageError(f"{file}: {what}") from None
+        reason = "not UTF-8 text" if isinstance(error, UnicodeDecodeError) else "no such file"
+        raise UsageError(f"{file}: {reason}") from None
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     if not lines:
         raise UsageError(f"{file}: the list is empty")
     return lines
 
 
-def split_last(line: str, where: Path) -> tuple[str, str]:
-    """Return a line's name, which may have spaces in it, and the word behind it.
+def split_label(line: str, file: Path) -> tuple[str, str]:
+    """Split a line into a name, which may contain spaces, and the label after it.
 
     Raises:
         UsageError: there is only one word.
 
-    >>> split_last("Amazing Soccer #2.avi 1", Path("list.txt"))
+    >>> split_label("Amazing Soccer #2.avi 1", Path("list.txt"))
     ('Amazing Soccer #2.avi', '1')
     """
-    name, *value = line.rsplit(maxsplit=1)
-    if not value:
-        raise UsageError(f"{where}: {line!r} has no label behind the name")
-    return name, value[0]
+    name, *label = line.rsplit(maxsplit=1)
+    if not label:
+        raise UsageError(f"{file}: {line!r} has no label after the name")
+    return name, label[0]
 
 
-def stem_of(name: str) -> str:
-    """Return a file's name without the ending of a video; other dots belong to the name.
+def video_stem(name: str) -> str:
+    """Return a file name without the extension of a video; other dots belong to the name.
 
-    >>> stem_of("v_a.b_g01.avi"), stem_of("Dr._No")
+    >>> video_stem("v_a.b_g01.avi"), video_stem("Dr._No")
     ('v_a.b_g01', 'Dr._No')
     """
-    stem, ending = os.path.splitext(name)
-    return stem if ending.lower() in VIDEO_EXTENSIONS else name
+    stem, extension = os.path.splitext(name)
+    return stem if extension.lower() in VIDEO_EXTENSIONS else name
 
 
 def video_files(*folders: Path) -> dict[str, Path]:
-    """Return the videos that lie directly in these folders: name without its ending -> path.
+    """Return the videos directly in these folders: name without extension -> path.
 
-    Each folder is listed once, which is cheap where asking for every file is not. Any container will do; a folder is
-    taken for a video's frames where no file has its name. The first folder comes first, and .avi before .mp4.
+    Each folder is listed once, which is faster than looking for every file. Any container counts. A folder counts as
+    the frames of a video if no file has its name. Earlier folders win, and within a folder .avi before .mp4.
     """
     files: dict[str, Path] = {}
     frames: dict[str, Path] = {}
@@ -240,31 +253,32 @@ def video_files(*folders: Path) -> dict[str, Path]:
                     continue
                 if entry.is_dir():
                     frames.setdefault(entry.name, folder / entry.name)
-                elif (stem := stem_of(entry.name)) != entry.name:
+                elif (stem := video_stem(entry.name)) != entry.name:
                     files.setdefault(stem, folder / entry.name)
     return frames | files
 
 
 def read_json(file: Path, *keys: str) -> dict[str, Any]:
-    """Return the mapping that a JSON file holds.
+    """Return the mapping in a JSON file.
 
     Raises:
-        UsageError: it is no JSON file, or lacks one of ``keys``.
+        UsageError: it is not a JSON file, or one of ``keys`` is missing.
     """
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UsageError(f"{file}: cannot be read as JSON ({error})") from None
-    if not isinstance(content, dict) or any(key not in content for key in keys):
-        raise UsageError(f"{file}: is no annotation file of the expected form; it needs {' and '.join(keys)}")
+    missing = [key for key in keys if not isinstance(content, dict) or key not in content]
+    if missing or not isinstance(content, dict):
+        raise UsageError(f"{file}: unexpected format; missing keys: {', '.join(missing)}")
     return content
 
 
 def union(segments: Iterable[Sequence[float]]) -> tuple[tuple[float, float], ...]:
-    """Return the time that ``[start, end)`` segments cover, in seconds: disjoint, in the order of time.
+    """Return the time that ``[start, end)`` segments cover, in seconds: disjoint and increasing.
 
-    Annotations overlap, where a dive is also a cliff dive; a clip must not show the same second twice. A segment
-    that ends before it starts covers nothing.
+    Annotations overlap, for example where a dive is also a cliff dive; no second may count twice. A segment that ends
+    before it starts covers nothing.
 
     >>> union([(4, 6), (1.0, 2.0), (5, 8), (4, 6), (3, 3)])
     ((1.0, 2.0), (4.0, 8.0))

@@ -1,4 +1,4 @@
-"""Anyone's own videos: one folder a class, ``root/<class>/*.{mp4,avi,mkv,webm,mov}``, or list files.
+"""The user's videos: one folder per class, ``root/<class>/*.{mp4,avi,mkv,webm,mov}``, or list files.
 
 A video may also be a folder of images, ``root/<class>/<video>/img_00001.jpg``, see `dsn_lightning.video.image_folder`.
 """
@@ -7,46 +7,58 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any, ClassVar
 
-from dsn_lightning.datasets.annotations import VIDEO_EXTENSIONS, hold_out, read_lines
-from dsn_lightning.datasets.list_files import Listed, read_list
-from dsn_lightning.datasets.records import Subset, VideoRecord
+from dsn_lightning.datasets.annotations import (
+    VIDEO_EXTENSIONS,
+    check_val_fraction,
+    hold_out,
+    read_lines,
+    root_folder,
+)
+from dsn_lightning.datasets.list_files import ListEntry, read_list
+from dsn_lightning.datasets.records import SUBSETS, Metric, Subset, VideoRecord
 from dsn_lightning.errors import UsageError
 from dsn_lightning.stateless_random import stateless_rng
 
 _IMAGE_EXTENSIONS = frozenset({".jpeg", ".jpg", ".png"})
 
+Lists = Mapping[Subset, tuple[str, list[ListEntry]]]
+"""For each subset with a list file: the setting that names the file, for messages, and its entries."""
+
 
 class Folder:
-    """Videos split into training, validation and test videos in one of three ways.
+    """The user's videos as a `VideoSource`, split into training, validation and test videos in one of three ways.
 
-    *By fraction* (default): of each class, a share of the videos. *By group*: a regular expression finds a group in
-    each file's name, a person or a source film, and whole groups go to one side, so that no group is on two. Both find
-    the videos in one folder a class.
+    *By fraction* (default): a share of the videos of each class. *By group*: a regular expression finds a group in each
+    file name, such as a person or a source film, and all videos of a group go to one subset. Both find the videos in
+    one folder per class.
 
-    *By list files*, see `dsn_lightning.datasets.list_files`: ``path label`` lines, or CSV with several labels and
-    segments, with paths relative to ``root``. A label is a class name or, where ``classes`` is given, its number from
-    0. Lists without labels take the class from the folder; the folders in the lists are the classes. A listed video
-    whose file is not there is kept in the records.
+    *By list files*, see `dsn_lightning.datasets.list_files`: lines ``path label``, or CSV with several labels and
+    segments, with paths relative to ``root``. A label is a class name or, if ``classes`` is given, its number from 0.
+    In lists without labels the folders are the classes. A listed video whose file is missing is kept in the records.
 
     Args:
-        root: the folder of class folders, or the one that the lists' paths start from.
-        name: of the data set in results.
-        test_fraction: share of videos, or of groups, that are tested on, in (0, 1).
-        val_fraction: share of the others that is held out for following the training, in [0, 1); with list files, of
-            the training list's groups, or files where it gives none, unless a class had no other.
-        group: regular expression searched in the file's name; its first group, or the whole match, names the group.
-        train_list: list file of the training videos; then ``test_list`` is needed too.
-        val_list: list file of the validation videos, in place of ``val_fraction``.
+        root: the folder of class folders, or the folder that the lists' paths are relative to.
+        name: name of the data set in results.
+        test_fraction: share of the videos, or of the groups, that is tested on, in (0, 1).
+        val_fraction: share of the others that is held out to follow the training, in [0, 1). With list files: share of
+            the training list's groups, or of its files without a group; a class always keeps a training video.
+        group: regular expression searched in the file name; its first group, or the whole match, names the group.
+        train_list: list file of the training videos; requires ``test_list``.
+        val_list: list file of the validation videos, instead of ``val_fraction``.
         test_list: list file of the test videos.
-        classes: text file with a class name a line, in the order of the labels; None takes the labels of the training
-            list or the folders of all lists, sorted (as numbers if all of them are).
-        seed: decides which videos or groups go where.
+        classes: text file with one class name per line, in the order of the labels; None takes the labels of the
+            training list or the folders of all lists, sorted (as numbers if all of them are).
+        seed: decides which videos or groups go to which subset.
 
     Raises:
-        UsageError: the folder, a class folder or a list is missing, empty or malformed, none of a list's files is
-            there, a name has no group, a label is unknown, or the test videos have a class that no training video has.
+        UsageError: the folder, a class folder or a list is missing, empty or malformed, no file of a list exists, a
+            name has no group, a label is unknown, or the test videos have a class that no training video has.
     """
+
+    metric: ClassVar[Metric] = "top1"
+    num_classes: ClassVar[int | None] = None
 
     def __init__(
         self,
@@ -62,84 +74,81 @@ class Folder:
         classes: str | None = None,
         seed: int = 0,
     ) -> None:
-        if root is None:
-            raise UsageError("dataset.root is not set: give the folder that holds one folder a class")
         self.name = name
-        self.root = Path(root).expanduser().absolute()
-        if not self.root.is_dir():
-            raise UsageError(f"dataset.root={root}: no such folder")
+        self.root = root_folder(root, content="one folder per class, or the files of the lists")
         if not 0 < test_fraction < 1:
-            raise UsageError(f"dataset.test_fraction={test_fraction}: must lie between 0 and 1")
-        if not 0 <= val_fraction < 1:
-            raise UsageError(f"dataset.val_fraction={val_fraction}: must be at least 0 and less than 1")
+            raise UsageError(f"dataset.test_fraction={test_fraction}: must be above 0 and below 1")
+        check_val_fraction(val_fraction)
         self._group = group
+        self._videos: Mapping[Subset, Sequence[VideoRecord]] = {}
         given: dict[Subset, str | None] = {"train": train_list, "val": val_list, "test": test_list}
         if any(given.values()):
             if not (train_list and test_list):
                 raise UsageError("a split by list files needs both dataset.train_list and dataset.test_list")
             if val_fraction and val_list:
                 raise UsageError(
-                    f"dataset.val_fraction={val_fraction}: dataset.val_list={val_list} says what is held out already"
+                    f"dataset.val_fraction={val_fraction}: cannot be combined with dataset.val_list={val_list}"
                 )
-            lists = {subset: self._read(f"dataset.{subset}_list", name) for subset, name in given.items() if name}
-            self._classes = self._classes_of(lists, classes)
-            numbers = {str(label): label for label in range(len(self._classes))} if classes is not None else {}
-            self._labels = numbers | {class_name: label for label, class_name in enumerate(self._classes)}
-            self._videos = self._from_lists(lists)
+            self._read_lists({subset: file for subset, file in given.items() if file}, classes)
             if val_fraction:
-                self._videos = {**self._videos, **self._hold_out(self._videos["train"], val_fraction, seed)}
+                self._videos = {**self._videos, **_hold_out(self._videos["train"], val_fraction, seed)}
         elif classes is not None:
             raise UsageError(
-                f"dataset.classes={classes}: goes with list files; class folders name the classes otherwise"
+                f"dataset.classes={classes}: needs list files; otherwise the class folders name the classes"
             )
         else:
             self._videos = self._from_folders(test_fraction, val_fraction, seed)
-        self._check_sides()
+        self._check_trained_classes()
+
+    @classmethod
+    def official_counts(cls, **_: Any) -> Mapping[Subset, int] | None:
+        """Return None: only the user knows these videos."""
+        return None
 
     @property
     def classes(self) -> Sequence[str]:
-        """Names of the class folders, sorted, or of the lists' classes."""
+        """Names of the class folders, sorted, or the classes of the lists."""
         return self._classes
 
     def prepare(self) -> None:
-        """Nothing to make."""
+        """Do nothing: the files are the user's."""
 
     def records(self, subset: Subset) -> list[VideoRecord]:
-        """Return the videos of one side: sorted, or in the list's order, whether their files are there or not.
+        """Return the videos of a subset: sorted, or in the order of the list, whether their files exist or not.
 
-        A video's id is its path below the root, with ``#start-end`` behind it if it is a part of the file.
+        A video's id is its path below the root, followed by ``#start-end`` if it is a part of the file.
         """
         return list(self._videos[subset])
 
     def _from_folders(
         self, test_fraction: float, val_fraction: float, seed: int
     ) -> Mapping[Subset, Sequence[VideoRecord]]:
-        videos = self._find()
+        videos = self._find_videos()
         if self._group is not None:
-            units = sorted({str(video.group) for video in videos})
-            side = self._split_units(units, test_fraction, val_fraction, seed, "group")
-            sides = {video.video_id: side[str(video.group)] for video in videos}
+            groups = sorted({str(video.group) for video in videos})
+            subset_of_group = _split_units(groups, test_fraction, val_fraction, seed, "group")
+            subset_of = {video.video_id: subset_of_group[str(video.group)] for video in videos}
         else:
-            sides = {}
+            subset_of = {}
             for label, class_name in enumerate(self._classes):
-                own = {str(video.path): video.video_id for video in videos if video.labels == (label,)}
-                side = self._split_units(list(own), test_fraction, val_fraction, seed, f"video of class {class_name}")
-                sides |= {own[path]: s for path, s in side.items()}
-        subsets: tuple[Subset, ...] = ("train", "val", "test")
-        return {subset: [video for video in videos if sides[video.video_id] == subset] for subset in subsets}
+                ids = {str(video.path): video.video_id for video in videos if video.labels == (label,)}
+                split = _split_units(list(ids), test_fraction, val_fraction, seed, f"video of class {class_name}")
+                subset_of |= {ids[path]: subset for path, subset in split.items()}
+        return {subset: [video for video in videos if subset_of[video.video_id] == subset] for subset in SUBSETS}
 
-    def _find(self) -> list[VideoRecord]:
+    def _find_videos(self) -> list[VideoRecord]:
         folders = sorted(p for p in self.root.iterdir() if p.is_dir() and not p.name.startswith("."))
         if len(folders) < 2:
-            raise UsageError(f"dataset.root={self.root}: needs at least two class folders, holds {len(folders)}")
+            raise UsageError(f"dataset.root={self.root}: needs at least two class folders, got {len(folders)}")
         self._classes = tuple(p.name for p in folders)
         videos = []
         for label, folder in enumerate(folders):
             files = _videos_in(folder)
             if not files:
-                kinds = ", ".join(sorted(VIDEO_EXTENSIONS))
+                extensions = ", ".join(sorted(VIDEO_EXTENSIONS))
                 raise UsageError(
-                    f"{folder}: this class folder holds no video ({kinds}, or a folder of images); fill it or remove it"
+                    f"{folder}: no videos in this class folder ({extensions}, or folders of images); fill it or remove "
+                    "it"
                 )
             videos += [
                 VideoRecord(file.relative_to(self.root).as_posix(), file, (label,), group=self._group_of(file))
@@ -156,121 +165,132 @@ class Folder:
         except re.error as error:
             raise UsageError(f"dataset.group={pattern!r}: not a regular expression ({error})") from error
         if match is None:
-            raise UsageError(f"dataset.group={pattern!r}: finds nothing in the name {path.name!r}")
+            raise UsageError(f"dataset.group={pattern!r}: no match in the file name {path.name!r}")
         return match[1] if match.re.groups else match[0]
 
-    @staticmethod
-    def _split_units(
-        units: Sequence[str], test_fraction: float, val_fraction: float, seed: int, kind: str
-    ) -> dict[str, Subset]:
-        """Deal units out: at least one is tested on, at least one trained on."""
-        if len(units) < 2:
-            raise UsageError(f"only one {kind} ({units[0]}): nothing could stand on both sides of the split")
-        num_test = min(len(units) - 1, max(1, round(test_fraction * len(units))))
-        rest = len(units) - num_test
-        num_val = min(rest - 1, max(1, round(val_fraction * rest))) if val_fraction else 0
-        order = [units[i] for i in stateless_rng(seed, "split", kind).permutation(len(units))]
-        sides: list[Subset] = ["test"] * num_test + ["val"] * num_val + ["train"] * (rest - num_val)  # type: ignore
-        return dict(zip(order, sides, strict=True))
+    def _read_lists(self, files: Mapping[Subset, str], class_list: str | None) -> None:
+        """Set the classes and the videos from list files."""
+        lists = {subset: self._read_list(f"dataset.{subset}_list", file) for subset, file in files.items()}
+        if len({entries[0].labels is None for _, entries in lists.values()}) > 1:
+            raise UsageError(
+                f"only some of the lists have labels; label all or none: {', '.join(key for key, _ in lists.values())}"
+            )
+        if class_list is not None:
+            self._classes = tuple(dict.fromkeys(read_lines(Path(class_list).expanduser())))
+        else:
+            self._classes = _classes_of(lists)
+        numbers = {str(label): label for label in range(len(self._classes))} if class_list is not None else {}
+        self._labels = numbers | {class_name: label for label, class_name in enumerate(self._classes)}
+        self._videos = self._from_lists(lists)
 
-    def _read(self, key: str, name: str) -> tuple[str, list[Listed]]:
-        """Return how messages name a list, and its entries."""
+    def _read_list(self, key: str, name: str) -> tuple[str, list[ListEntry]]:
+        """Return ``key=name``, for messages, and the entries of the list."""
         file = Path(name).expanduser()
         if not file.is_file():
             raise UsageError(f"{key}={name}: no such file")
-        where, entries = f"{key}={name}", read_list(file)
-        places = [self.root / entry.path for entry in entries]
-        if not any(place.exists() or place.with_suffix("").is_dir() for place in places):  # or a folder of its frames
+        entries = read_list(file)
+        paths = [self.root / entry.path for entry in entries]
+        if not any(path.exists() or path.with_suffix("").is_dir() for path in paths):  # or the folder of its frames
             raise UsageError(
-                f"{where}: none of its {len(entries)} files is below {self.root}, such as {entries[0].path!r}"
+                f"{key}={name}: none of its {len(entries)} files is below {self.root}, for example {entries[0].path!r}"
             )
-        return where, entries
+        return f"{key}={name}", entries
 
-    def _classes_of(self, lists: Mapping[Subset, tuple[str, list[Listed]]], names: str | None) -> tuple[str, ...]:
-        if len({entries[0].labels is None for _, entries in lists.values()}) > 1:
-            raise UsageError(
-                f"some of the lists give labels and others none: {', '.join(w for w, _ in lists.values())}"
-            )
-        if names is not None:
-            return tuple(dict.fromkeys(read_lines(Path(names).expanduser())))
-        where, entries = lists["train"]
-        if entries[0].labels is None:
-            found = {_folder_of(entry, where) for where, own in lists.values() for entry in own}
-        else:
-            found = {label for entry in entries for label in entry.labels or ()}
-        if len(found) < 2:
-            raise UsageError(f"{where}: needs at least two classes, has {len(found)}")
-        return tuple(sorted(found, key=int if all(label.isdecimal() for label in found) else None))
-
-    def _from_lists(self, lists: Mapping[Subset, tuple[str, list[Listed]]]) -> Mapping[Subset, Sequence[VideoRecord]]:
+    def _from_lists(self, lists: Lists) -> Mapping[Subset, Sequence[VideoRecord]]:
         videos: dict[Subset, list[VideoRecord]] = {"train": [], "val": [], "test": []}
-        side: dict[str, Subset] = {}
-        for subset, (where, entries) in lists.items():
+        subset_of: dict[str, Subset] = {}
+        for subset, (key, entries) in lists.items():
             for entry in entries:
                 path = Path(os.path.normpath(self.root / entry.path))
                 if not path.is_relative_to(self.root):
-                    raise UsageError(f"{where}: {entry.path!r} does not lie below dataset.root={self.root}")
-                video = path.relative_to(self.root).as_posix()
+                    raise UsageError(f"{key}: {entry.path!r} is outside of dataset.root={self.root}")
+                video_id = path.relative_to(self.root).as_posix()
                 if entry.segment is not None:
-                    video += "#{:.10g}-{:.10g}".format(*entry.segment)
-                if video in side:
-                    raise UsageError(f"{where}: {video!r} stands in the {side[video]} list too")
-                side[video] = subset
-                labels = entry.labels if entry.labels is not None else (_folder_of(entry, where),)
-                numbers = tuple(sorted({self._number(label, f"{where}: {entry.path!r}") for label in labels}))
+                    video_id += "#{:.10g}-{:.10g}".format(*entry.segment)
+                if video_id in subset_of:
+                    raise UsageError(f"{key}: {video_id!r} is also in the {subset_of[video_id]} list")
+                subset_of[video_id] = subset
+                names = entry.labels if entry.labels is not None else (_class_folder(entry, key),)
+                labels = tuple(sorted({self._label(name, f"{key}: {entry.path!r}") for name in names}))
                 group = entry.group or self._group_of(path)
-                videos[subset].append(VideoRecord(video, path, numbers, segment=entry.segment, group=group))
+                videos[subset].append(VideoRecord(video_id, path, labels, segment=entry.segment, group=group))
         return videos
 
-    @staticmethod
-    def _hold_out(videos: Sequence[VideoRecord], fraction: float, seed: int) -> dict[Subset, Sequence[VideoRecord]]:
-        """Divide the training list; what would leave a class without a training video is trained on."""
+    def _label(self, name: str, where: str) -> int:
+        if name not in self._labels:
+            examples = ", ".join(self._classes[:3]) + (", ..." if len(self._classes) > 3 else "")
+            raise UsageError(f"{where} has the label {name!r}, which is not one of the classes ({examples})")
+        return self._labels[name]
 
-        def unit(video: VideoRecord) -> str:
-            return video.group or str(video.path)
-
-        kept, held_out = hold_out(videos, fraction, seed=seed, unit=unit)
-        trained = {label for video in kept for label in video.labels}
-        held = {unit(video) for video in held_out} - {
-            unit(video) for video in held_out if not {*video.labels} <= trained
-        }
-        return {
-            "train": [video for video in videos if unit(video) not in held],
-            "val": [video for video in videos if unit(video) in held],
-        }
-
-    def _number(self, label: str, where: str) -> int:
-        if label not in self._labels:
-            some = ", ".join(self._classes[:3]) + (", ..." if len(self._classes) > 3 else "")
-            raise UsageError(f"{where} has the label {label!r}, which is none of the classes ({some})")
-        return self._labels[label]
-
-    def _check_sides(self) -> None:
+    def _check_trained_classes(self) -> None:
         trained = {label for video in self._videos["train"] for label in video.labels}
         for subset in ("val", "test"):
             for video in self._videos[subset]:
                 for label in set(video.labels) - trained:
                     raise UsageError(
-                        f"class {self._classes[label]!r} is tested on ({video.path.name}) but no training video has "
-                        "it; change the split or remove the class"
+                        f"class {self._classes[label]!r} has the {subset} video {video.path.name} but no training "
+                        "video; change the split or remove the class"
                     )
+
+
+def _split_units(
+    units: Sequence[str], test_fraction: float, val_fraction: float, seed: int, kind: str
+) -> dict[str, Subset]:
+    """Deal out units to the subsets: at least one to ``test`` and one to ``train``."""
+    if len(units) < 2:
+        raise UsageError(f"cannot split: there is only one {kind} ({units[0]})")
+    num_test = min(len(units) - 1, max(1, round(test_fraction * len(units))))
+    rest = len(units) - num_test
+    num_val = min(rest - 1, max(1, round(val_fraction * rest))) if val_fraction else 0
+    order = [units[i] for i in stateless_rng(seed, "split", kind).permutation(len(units))]
+    counts: dict[Subset, int] = {"test": num_test, "val": num_val, "train": rest - num_val}
+    subsets = [subset for subset, count in counts.items() for _ in range(count)]
+    return dict(zip(order, subsets, strict=True))
+
+
+def _hold_out(videos: Sequence[VideoRecord], fraction: float, seed: int) -> dict[Subset, Sequence[VideoRecord]]:
+    """Divide the training list into ``train`` and ``val``; each class keeps a training video."""
+
+    def unit(video: VideoRecord) -> str:
+        return video.group or str(video.path)
+
+    kept, held_out = hold_out(videos, fraction, seed=seed, unit=unit)
+    trained = {label for video in kept for label in video.labels}
+    held = {unit(video) for video in held_out} - {unit(video) for video in held_out if not {*video.labels} <= trained}
+    return {
+        "train": [video for video in videos if unit(video) not in held],
+        "val": [video for video in videos if unit(video) in held],
+    }
+
+
+def _classes_of(lists: Lists) -> tuple[str, ...]:
+    """Return the labels of the training list, or the class folders of all lists if these have no labels."""
+    key, entries = lists["train"]
+    if entries[0].labels is None:
+        found = {_class_folder(entry, name) for name, listed in lists.values() for entry in listed}
+    else:
+        found = {label for entry in entries for label in entry.labels or ()}
+    if len(found) < 2:
+        raise UsageError(f"{key}: needs at least two classes, got {len(found)}")
+    return tuple(sorted(found, key=int if all(label.isdecimal() for label in found) else None))
+
+
+def _class_folder(entry: ListEntry, key: str) -> str:
+    """Return the class folder of a video in a list without labels."""
+    class_name, has_folder, _ = entry.path.removeprefix("./").partition("/")
+    if not has_folder:
+        raise UsageError(f"{key}: {entry.path!r} has neither a label nor a class folder")
+    return class_name
 
 
 def _videos_in(folder: Path) -> list[Path]:
     """Return a class folder's videos, sorted: files, and folders of images that are not the frames of such a file."""
-    shown = [path for path in folder.iterdir() if not path.name.startswith(".")]
-    files = {path for path in shown if path.suffix.lower() in VIDEO_EXTENSIONS}
+    visible = [path for path in folder.iterdir() if not path.name.startswith(".")]
+    files = {path for path in visible if path.suffix.lower() in VIDEO_EXTENSIONS}
     taken = files | {path.with_suffix("") for path in files}
-    return sorted([*files, *(path for path in shown if path not in taken and path.is_dir() and _holds_images(path))])
+    frames = [path for path in visible if path not in taken and path.is_dir() and _has_images(path)]
+    return sorted([*files, *frames])
 
 
-def _holds_images(folder: Path) -> bool:
+def _has_images(folder: Path) -> bool:
     return any(path.suffix.lower() in _IMAGE_EXTENSIONS and path.name[0] != "." for path in folder.iterdir())
-
-
-def _folder_of(entry: Listed, where: str) -> str:
-    """Return the class folder of a video whose list gives no label."""
-    class_name, has_folder, _ = entry.path.removeprefix("./").partition("/")
-    if not has_folder:
-        raise UsageError(f"{where}: {entry.path!r} has neither a label behind it nor a class folder before it")
-    return class_name

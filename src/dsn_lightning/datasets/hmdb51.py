@@ -1,50 +1,55 @@
-"""HMDB51 with its official splits: trimmed clips of 51 classes, 70 training and 30 test clips a class and split.
+"""HMDB51 with its official splits: trimmed clips of 51 classes, 70 training and 30 test clips per class and split.
 
-Labels and subsets come from the official ``<class>_test_split<k>.txt``, never from the order of folders. Names hold
-``#``, ``!``, ``;``, ``&``, brackets and the like, and are taken literally.
+Labels and subsets come from the official ``<class>_test_split<k>.txt``, never from the order of folders. File names
+contain ``#``, ``!``, ``;``, ``&`` and brackets, and are taken literally.
 """
 
 import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
 
 from dsn_lightning.datasets.annotations import (
     ListedVideos,
     annotation_path,
-    choose_split,
-    first_folder,
+    check_below_root,
+    check_split,
+    first_existing,
     read_lines,
-    refuse_outside,
     root_folder,
-    split_last,
-    stem_of,
+    split_label,
     video_files,
+    video_stem,
 )
-from dsn_lightning.datasets.records import VideoRecord
+from dsn_lightning.datasets.records import Metric, Subset, VideoRecord
 from dsn_lightning.errors import UsageError
 
-_NUM_CLASSES = 51
-_SIDES = {"0": None, "1": "train", "2": "test"}  # 0: not used in this split
+_SUBSETS: dict[str, Subset | None] = {"0": None, "1": "train", "2": "test"}  # 0: not used in this split
 # visible body parts, camera motion, number of people, camera viewpoint, quality, number of the clip
 _PROPERTIES = re.compile(r"_[hulf]_(cm|nm)_np\d+_(fr|ba|le|ri)_(goo|med|bad)_\d+$")
 
 
 class Hmdb51(ListedVideos):
-    """HMDB51 as the data module sees it.
+    """HMDB51 as a `VideoSource`.
 
-    A video's id is ``<class>/<name>`` without the file's ending; its group is class and film (``catch/Italian_Job_4``).
-    The official splits keep those on one side; a film that several classes were cut from may be on both.
+    A video's id is ``<class>/<name>`` without the extension. Its group is class and film (``catch/Italian_Job_4``),
+    which the official splits keep together; a film that has clips of several classes may be in both subsets.
 
     Args:
         root: folder with the videos in ``videos/<class>/``, ``hmdb51_org/<class>/`` or ``<class>/``, in any container.
-        name: of the data set in results.
+        name: name of the data set in results.
         split: official split, 1 to 3.
         annotations: folder of the 153 official lists; None looks for ``splits``, ``testTrainMulti_7030_splits`` and
             ``test_train_splits`` (with or without the former inside) below the root.
-        val_fraction: share of the groups that is held out of training for following it, in [0, 1).
-        seed: decides which ones.
+        val_fraction: share of the groups that is held out to follow the training, in [0, 1).
+        seed: decides which groups are held out.
 
     Raises:
-        UsageError: a folder or list is missing, a list is not of the official form, or an argument is out of range.
+        UsageError: a folder or list is missing, a list has an unexpected format, or an argument is out of range.
     """
+
+    metric: ClassVar[Metric] = "top1"
+    num_classes: ClassVar[int | None] = 51
 
     def __init__(
         self,
@@ -56,42 +61,54 @@ class Hmdb51(ListedVideos):
         val_fraction: float = 0.0,
         seed: int = 0,
     ) -> None:
-        folder = root_folder(root, holds="videos/<class>/*.avi and the official lists in splits/")
-        split = choose_split(split)
-        official = "testTrainMulti_7030_splits"
-        names = ("splits", official, f"test_train_splits/{official}", "test_train_splits")
-        places = [folder / place for place in names]
-        holds = "the folder of the official lists (<class>_test_split1.txt, ...)"
-        lists = annotation_path(annotations, places, holds=holds)
+        folder = root_folder(root, content="videos/<class>/*.avi and the official lists in splits/")
+        split = check_split(split)
+        archive = "testTrainMulti_7030_splits"
+        names = ("splits", archive, f"test_train_splits/{archive}", "test_train_splits")
+        candidates = [folder / name for name in names]
+        content = "the folder of the official lists (<class>_test_split1.txt, ...)"
+        lists = annotation_path(annotations, candidates, content=content)
         ending = f"_test_split{split}.txt"
         classes = sorted(file.name.removesuffix(ending) for file in lists.glob(f"*{ending}"))
-        if len(classes) != _NUM_CLASSES:
-            raise UsageError(f"{lists}: holds {len(classes)} lists *{ending}, the official ones are 51")
-        videos = first_folder(folder / "videos", folder / "hmdb51_org", folder)
-        train: list[VideoRecord] = []
-        test: list[VideoRecord] = []
+        if len(classes) != self.num_classes:
+            raise UsageError(f"{lists}: expected {self.num_classes} lists *{ending}, got {len(classes)}")
+        videos = first_existing(folder / "videos", folder / "hmdb51_org", folder)
+        subsets: dict[Subset, list[VideoRecord]] = {"train": [], "test": []}
         for label, class_name in enumerate(classes):
-            file = lists / f"{class_name}{ending}"
-            files = video_files(videos / class_name)
-            for line in read_lines(file):
-                video, code = split_last(line, file)
-                if code not in _SIDES:
-                    raise UsageError(f"{file}: {line!r} does not end with 0, 1 or 2")
-                side = _SIDES[code]
-                if side is None:
-                    continue
-                stem = stem_of(video)
-                path = files.get(stem, videos / class_name / video)
-                film = film_of(stem, class_name)
-                group = None if film is None else f"{class_name}/{film}"
-                record = VideoRecord(f"{class_name}/{stem}", path, (label,), group=group)
-                (train if side == "train" else test).append(record)
-        refuse_outside([*train, *test], folder, where=lists)
+            for subset, video in _read(lists / f"{class_name}{ending}", videos / class_name, label):
+                subsets[subset].append(video)
+        train, test = subsets["train"], subsets["test"]
+        check_below_root([*train, *test], folder, annotations=lists)
         super().__init__(name, folder, classes, train, test, val_fraction=val_fraction, seed=seed)
+
+    @classmethod
+    def official_counts(cls, *, split: int = 1, **_: Any) -> Mapping[Subset, int] | None:
+        """Return the number of videos in the official lists, the same for each split."""
+        check_split(split)
+        return {"train": 3570, "test": 1530}
+
+
+def _read(file: Path, folder: Path, label: int) -> list[tuple[Subset, VideoRecord]]:
+    """Return the videos of a class's list with their subsets; ``folder``, named as the class, should contain them."""
+    files = video_files(folder)
+    found = []
+    for line in read_lines(file):
+        video, code = split_label(line, file)
+        if code not in _SUBSETS:
+            raise UsageError(f"{file}: {line!r} does not end with 0, 1 or 2")
+        subset = _SUBSETS[code]
+        if subset is None:
+            continue
+        stem = video_stem(video)
+        film = film_of(stem, folder.name)
+        group = None if film is None else f"{folder.name}/{film}"
+        path = files.get(stem, folder / video)
+        found.append((subset, VideoRecord(f"{folder.name}/{stem}", path, (label,), group=group)))
+    return found
 
 
 def film_of(stem: str, class_name: str) -> str | None:
-    """Return the film that a clip was cut from, or None where the name is not of the official form.
+    """Return the film that a clip was cut from, or None if the name does not follow the official pattern.
 
     >>> film_of("Amazing_Soccer_#2_kick_ball_f_cm_np1_le_bad_2", "kick_ball")
     'Amazing_Soccer_#2'

@@ -1,40 +1,40 @@
 """The embedded data set: short actions hidden in untrimmed videos, written as H.264 files from a seed.
 
-A video is a sequence of shots: a textured scene and a bar, both out of a small stock that all classes share. In two
-spans of 20 to 24 frames the bar performs the video's class: it travels to one of the four sides. Place and angle are
-uniformly distributed on a torus at every moment, so no single frame gives the class away; only the motion does.
+A video is a sequence of shots: a textured scene and a bar, both from a small stock that all classes share. In two spans
+of 20 to 24 frames the bar performs the action of the video's class: it travels to one of the four sides. Its place and
+angle are uniformly distributed on a torus at every moment, so that a single frame does not reveal the class; only the
+motion does.
 
 Between the spans the bar makes *glimpses* most of the time: every 10 to 12 frames, three frames of a class's motion,
-with jitter around them. All glimpses of a video show the same class, in half of the videos its own and in half another
-one. A glimpse is therefore evidence as far as it goes (right in half of the videos, where chance is a quarter), and a
-well-trained classifier answers it with a probability of about a half; but there are more of them than clips that show
+with jitter around them. All glimpses of a video show the same class: the video's in half of the videos, another one in
+the other half. A glimpse is therefore weak evidence (right in half of the videos, where chance is a quarter), and a
+well-trained classifier answers it with a probability of about a half. But there are more glimpses than clips that show
 the action, and averaging over everything is misled wherever they show another class. The rest is empty scenes and
-movement that belongs to no class: jitter, swinging back and forth, turning to and fro.
+movement that belongs to no class: jitter, swinging back and forth, wobbling.
 
-How the difficulty came about: earlier forms had six classes and glimpses of wrong classes only. A well-trained
-classifier took those for evidence against the class shown, so that dense sampling came out at 93% with nothing to gain,
-and learning to tell six directions took most of a training. The present form was chosen on a development set
-(``seed: 1``), by the baseline's figures and the oracle's hit rate; samplers were then tuned on that set, and run on it
-while the glimpses were shortened from three or four frames to three, cuts within a movement were taken out, and spans
-were let reach the ends of a video (kept away from them, they had missed the places where uniform sampling looks). The
-set of ``seed: 0``, from which the demo's figures come, was first written after all of that.
-`needle_everywhere` (``everywhere: true``) is the control, in which the action never stops and there is nothing to
-select.
+How the difficulty was chosen: earlier forms had six classes and glimpses of wrong classes only. A well-trained
+classifier took those as evidence against the class shown, so that dense sampling reached 93% with nothing to gain, and
+learning to tell six directions apart took most of a training. The present form was chosen on a development set
+(``seed: 1``), by the baseline's figures and the oracle's hit rate. Samplers were then tuned on that set. Meanwhile the
+glimpses were shortened from three or four frames to three, cuts within a movement were removed, and spans were allowed
+to reach the ends of a video (kept away from them, they missed the places where uniform sampling looks). The set of
+``seed: 0``, which the demo's figures come from, was first written after all of that. `needle_everywhere`
+(``everywhere: true``) is the control: the action never stops and there is nothing to select.
 
-The spans are stored for measuring hit rates, and used for nothing else.
+The spans are stored to measure hit rates, and used for nothing else.
 """
 
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import av
 import numpy as np
@@ -43,17 +43,17 @@ from filelock import FileLock
 from numpy.typing import NDArray
 from rich.progress import track
 
-from dsn_lightning.datasets.records import Subset, VideoRecord
+from dsn_lightning.datasets.records import Metric, Subset, VideoRecord
 from dsn_lightning.errors import UsageError
 from dsn_lightning.stateless_random import stateless_rng
 
-_FORMAT = 6  # raise it when the same settings would give other videos
+_FORMAT = 6  # raise it when the same settings would give different videos
 _FPS = 25
 _SIDE = 34  # pixels
 _NUM_SCENES = 8
 _FILLERS = {"empty": 0.08, "jitter": 0.04, "swing": 0.04, "wobble": 0.04, "glimpse": 0.8}
 _GLIMPSE_FRAMES = 3
-_GLIMPSES_RIGHT = 0.5  # share of videos whose glimpses show their own class
+_GLIMPSES_RIGHT = 0.5  # share of videos whose glimpses show the video's class
 _LONGEST_SHOT = 64
 _COLOURS = np.array([[235, 235, 235], [240, 220, 120], [130, 225, 235], [245, 160, 190]], np.float32)
 
@@ -64,14 +64,14 @@ class NeedleSpec:
 
     Attributes:
         num_train: training videos.
-        num_val: videos held out for following the training.
+        num_val: videos held out to follow the training.
         num_test: test videos.
-        seed: of all videos.
-        min_frames: shortest video.
-        max_frames: longest video, inclusive.
-        num_spans: (fewest, most) spans of the action in a video.
+        seed: seed of all videos.
+        min_frames: length of the shortest video.
+        max_frames: length of the longest video, inclusive.
+        num_spans: (fewest, most) spans of the action in a video, inclusive.
         span_frames: (shortest, longest) span in frames, inclusive.
-        everywhere: let the action fill the whole video.
+        everywhere: whether the action fills the whole video.
     """
 
     num_train: int = 320
@@ -87,29 +87,41 @@ class NeedleSpec:
     def __post_init__(self) -> None:
         if not 0 < self.min_frames <= self.max_frames:
             raise UsageError(
-                f"dataset.min_frames={self.min_frames}, dataset.max_frames={self.max_frames}: must be at least 1, and "
-                "the second no less than the first"
+                f"dataset.min_frames={self.min_frames}, dataset.max_frames={self.max_frames}: expected "
+                "1 <= min_frames <= max_frames"
             )
 
 
 class Needle:
-    """The data set as the data module sees it; see the module's text.
+    """The embedded data set as a `VideoSource`; see the module's text.
 
     Args:
-        root: folder that holds the generated sets; each setting gets a folder of its own below it.
-        num_threads: videos written at the same time.
+        root: folder for the generated sets; each combination of settings gets a folder in it.
+        name: name of the data set in results.
+        num_threads: videos written at the same time; None: one per core.
         **spec: fields of `NeedleSpec`.
+
+    Raises:
+        UsageError: the settings contradict each other.
     """
 
     CLASSES: ClassVar[tuple[str, ...]] = ("right", "up", "left", "down")
+    metric: ClassVar[Metric] = "top1"
+    num_classes: ClassVar[int | None] = len(CLASSES)
 
     def __init__(self, root: str, *, name: str = "needle", num_threads: int | None = None, **spec: object):
-        values = {k: tuple(v) if isinstance(v, Sequence) else v for k, v in spec.items()}
         self.name = name
-        self.spec = NeedleSpec(**values)  # type: ignore[arg-type]
+        self.spec = _spec(spec)
         self.num_threads = num_threads or os.cpu_count() or 1
         settings = {"format": _FORMAT, **asdict(self.spec)}
         self.root = Path(root).expanduser().absolute() / f"{stateless_rng(json.dumps(settings)).integers(16**8):08x}"
+
+    @classmethod
+    def official_counts(cls, **settings: Any) -> Mapping[Subset, int] | None:
+        """Return the number of videos that are generated with these settings."""
+        names = {field.name for field in fields(NeedleSpec)}
+        spec = _spec({name: value for name, value in settings.items() if name in names})
+        return {"train": spec.num_train, "val": spec.num_val, "test": spec.num_test}
 
     @property
     def classes(self) -> Sequence[str]:
@@ -117,10 +129,10 @@ class Needle:
         return self.CLASSES
 
     def prepare(self) -> None:
-        """Write the videos, unless they are there already.
+        """Write the videos, unless they exist.
 
-        They appear all at once, by one rename; a run that is killed leaves nothing half made behind, and of two runs
-        that start together one writes and the other waits.
+        They appear all at once, by one rename, so that a killed run leaves nothing half-written. Of two runs that start
+        together one writes and the other waits.
         """
         if self.root.is_dir():
             return
@@ -131,7 +143,7 @@ class Needle:
             partial = Path(tempfile.mkdtemp(prefix=f".{self.root.name}.", dir=self.root.parent))
             try:
                 self._write(partial)
-                os.chmod(partial, self.root.parent.stat().st_mode & 0o777)  # as others may read its parent
+                os.chmod(partial, self.root.parent.stat().st_mode & 0o777)  # readable by whoever can read its parent
                 os.replace(partial, self.root)
             finally:
                 shutil.rmtree(partial, ignore_errors=True)
@@ -141,7 +153,7 @@ class Needle:
         jobs = [
             (folder / f"{subset}_{i:04d}.mp4", self.spec, subset, i) for subset, n in counts.items() for i in range(n)
         ]
-        with ThreadPoolExecutor(self.num_threads) as pool:  # NumPy and FFmpeg release the interpreter's lock
+        with ThreadPoolExecutor(self.num_threads) as pool:  # NumPy and FFmpeg release the GIL
             written = pool.map(_write_video, *zip(*jobs, strict=True))
             rows = list(track(written, f"Writing {self.name}, {len(jobs)} videos", len(jobs)))
         (folder / "videos.json").write_text(json.dumps(rows, indent=0))
@@ -161,6 +173,11 @@ class Needle:
         ]
 
 
+def _spec(settings: Mapping[str, object]) -> NeedleSpec:
+    values = {name: tuple(value) if isinstance(value, Sequence) else value for name, value in settings.items()}
+    return NeedleSpec(**values)  # type: ignore[arg-type]
+
+
 def _write_video(path: Path, spec: NeedleSpec, subset: str, index: int) -> dict:
     rng = stateless_rng(_FORMAT, spec.seed, subset, index, spec.everywhere)
     label = index % len(Needle.CLASSES)
@@ -174,7 +191,7 @@ def _write_video(path: Path, spec: NeedleSpec, subset: str, index: int) -> dict:
 
 
 def _draw_spans(rng: np.random.Generator, spec: NeedleSpec, num_frames: int) -> list[tuple[int, int]]:
-    """Place the action's spans at random, at least a span apart."""
+    """Place the action's spans at random, at least the longest span apart."""
     lengths = rng.integers(
         spec.span_frames[0],
         spec.span_frames[1] + 1,
@@ -183,7 +200,7 @@ def _draw_spans(rng: np.random.Generator, spec: NeedleSpec, num_frames: int) -> 
     gap = int(lengths.max())
     free = num_frames - int(lengths.sum()) - gap * (len(lengths) - 1)
     if free < 0:
-        raise UsageError(f"{len(lengths)} spans of {lengths.max()} frames do not fit into a video of {num_frames}")
+        raise UsageError(f"{len(lengths)} spans of {lengths.max()} frames do not fit in a video of {num_frames}")
     cuts = np.sort(rng.integers(free + 1, size=len(lengths)))
     starts = cuts + gap * np.arange(len(lengths)) + np.concatenate([[0], np.cumsum(lengths)[:-1]])
     return [(int(s), int(s + n)) for s, n in zip(starts, lengths, strict=True)]
@@ -192,7 +209,7 @@ def _draw_spans(rng: np.random.Generator, spec: NeedleSpec, num_frames: int) -> 
 def _draw_acts(
     rng: np.random.Generator, num_frames: int, spans: list[tuple[int, int]], label: int, glimpsed: int
 ) -> list[str]:
-    """Return what happens in each frame: a class's name, a class-less movement's name, or ``empty``."""
+    """Return what happens in each frame: the name of a class, of a movement without a class, or ``empty``."""
     acts = ["empty"] * num_frames
     frame = 0
     while frame < num_frames:  # fill everything, then lay the action over it
@@ -201,7 +218,7 @@ def _draw_acts(
         segment = [str(kind)] * length
         if kind == "glimpse":
             segment = ["jitter"] * length
-            at = int(rng.integers(3, length - _GLIMPSE_FRAMES - 2))  # two of them never come close together
+            at = int(rng.integers(3, length - _GLIMPSE_FRAMES - 2))  # keeps glimpses apart
             segment[at : at + _GLIMPSE_FRAMES] = [Needle.CLASSES[glimpsed]] * _GLIMPSE_FRAMES
         acts[frame : frame + length] = segment[: num_frames - frame]
         frame += length
@@ -217,7 +234,7 @@ def _render(rng: np.random.Generator, acts: list[str]) -> NDArray[np.uint8]:
     while frame < len(acts):
         end = frame + int(rng.integers(16, 41))
         while end < min(len(acts), frame + _LONGEST_SHOT) and acts[end] == acts[end - 1] in Needle.CLASSES:
-            end += 1  # no cut within a movement, unless it goes on and on
+            end += 1  # no cut within a movement, unless the shot gets too long
         shots.append(_render_shot(rng, acts[frame:end]))
         frame = end
     frames = np.concatenate(shots)
@@ -226,7 +243,7 @@ def _render(rng: np.random.Generator, acts: list[str]) -> NDArray[np.uint8]:
 
 
 def _render_shot(rng: np.random.Generator, acts: list[str]) -> NDArray[np.float32]:
-    """Draw one shot, (F, H, W, 3): a scene, and a bar that does what ``acts`` says."""
+    """Draw one shot, (F, H, W, 3): a scene, and a bar that moves as ``acts`` says."""
     speed = rng.uniform(1.7, 2.5)  # pixels a frame
     turn = rng.uniform(0.2, 0.3)  # radians a frame: the bar's ends move as fast as it travels
     axis = rng.uniform(0, 2 * np.pi)
@@ -247,12 +264,12 @@ def _render_shot(rng: np.random.Generator, acts: list[str]) -> NDArray[np.float3
             pose = pose + back_and_forth * speed * np.array([np.cos(axis), np.sin(axis), 0.0])
         elif act == "wobble":
             pose = pose + np.array([0.0, 0.0, back_and_forth * turn])
-        else:  # empty: the bar is away and comes back somewhere else
+        else:  # empty: the bar is hidden and reappears somewhere else
             pose = np.array([*rng.uniform(0, _SIDE, 2), rng.uniform(0, np.pi)])
         poses[i] = pose
     y, x = np.mgrid[0:_SIDE, 0:_SIDE].astype(np.float32) + 0.5
     half = _SIDE / 2
-    dx = (x - poses[:, 0, None, None] + half) % _SIDE - half  # (F, H, W), shortest way round the torus
+    dx = (x - poses[:, 0, None, None] + half) % _SIDE - half  # (F, H, W), the shortest way on the torus
     dy = (y - poses[:, 1, None, None] + half) % _SIDE - half
     cos, sin = np.cos(poses[:, 2, None, None]), np.sin(poses[:, 2, None, None])
     length, width = rng.uniform(5, 6), rng.uniform(3.0, 3.6)
@@ -279,8 +296,8 @@ def _scene(number: int) -> NDArray[np.float32]:
 def _encode(path: Path, frames: NDArray[np.uint8]) -> None:
     """Write H.264 in MP4, the same bytes each time.
 
-    One thread: libx264's output depends on their number. No macroblock tree: of frames as small as these, it reads
-    memory that nobody has written where the processor has AVX-512 (x264 of PyAV 18.1: 7 of 25 files differed).
+    One thread: libx264's output depends on their number. No macroblock tree: with frames this small, it reads
+    uninitialised memory on processors with AVX-512 (x264 of PyAV 18.1: 7 of 25 files differed).
     """
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=_FPS, options={"crf": "18", "preset": "veryfast", "mbtree": "0"})

@@ -1,11 +1,18 @@
-"""What a data set is made of: a list of videos with labels, and where the action shows if that is known."""
+"""The contract of a data set: its videos as `VideoRecord`, and the protocol `VideoSource` that each one follows."""
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol, get_args
+
+from dsn_lightning.errors import UsageError
 
 Subset = Literal["train", "val", "test"]
+SUBSETS: tuple[Subset, ...] = get_args(Subset)
+
+Metric = Literal["top1", "map"]
+"""The figure that a data set's results are ranked by: top-1 accuracy or mean average precision."""
 
 
 @dataclass(frozen=True)
@@ -14,15 +21,15 @@ class VideoRecord:
 
     Attributes:
         video_id: unique within the data set; the key of all random numbers and stored scores.
-        path: the video file, or the folder of its frames, absolute. It need not exist: copies of public data sets
-            are seldom whole.
-        labels: indices of its classes. None at all only in testing: a background video, a negative of every class.
-        spans: half-open ``[start, end)`` in seconds where the labelled action shows, or None where this is not
-            known. Used only for measuring hit rates, never for training.
+        path: the video file, or the folder of its frames, absolute. It may be missing: copies of public data sets are
+            seldom complete.
+        labels: indices of its classes. Empty only for background test videos, which are negatives of every class.
+        spans: half-open ``[start, end)`` in seconds where the labelled action shows, or None if unknown. Only used to
+            measure hit rates, never for training.
         segment: the part of the file that is this video, half-open ``[start, end)`` in seconds from the file's first
-            frame; None for all of it.
-        group: what it was cut from (a film, a person, an upload): no group should be trained and tested on. None
-            where this is not known.
+            frame; None for the whole file.
+        group: what the video was cut from (a film, a person, an upload), or None if unknown. A group should not be in
+            the training and the test videos at the same time.
     """
 
     video_id: str
@@ -34,29 +41,89 @@ class VideoRecord:
 
 
 class VideoSource(Protocol):
-    """What the data module asks of a data set. A new data set is one file with such a class, and one YAML.
+    """A data set: what the data module, the commands and the tables need to know of it.
+
+    A new data set is one file with a class that follows this protocol, and one YAML in ``conf/dataset``. `check_source`
+    verifies an object once, when it is built.
 
     Attributes:
-        name: of the data set in results.
-        root: the folder of the videos, absolute; every record's path lies below it.
+        metric: the figure that its results are ranked by.
+        num_classes: number of classes, known before any file is read; None if it depends on the files.
+        name: name of the data set in results.
+        root: the folder of the videos, absolute; the path of every record lies below it.
     """
 
+    metric: ClassVar[Metric]
+    num_classes: ClassVar[int | None]
     name: str
     root: Path
+
+    @classmethod
+    def official_counts(cls, **settings: Any) -> Mapping[Subset, int] | None:
+        """Return the number of videos that the owners' lists name, known before any file is read.
+
+        Args:
+            **settings: the arguments that the data set would be built with; those without effect are ignored.
+
+        Returns:
+            Videos of each subset, or None if there is no official number.
+        """
 
     @property
     def classes(self) -> Sequence[str]:
         """Class names; a label is an index into them."""
 
     def prepare(self) -> None:
-        """Make or check what is needed on disk.
+        """Create or check the files that the data set needs.
 
-        Called before anything else, and again where it is made already; trainings and evaluations that use the same
-        folder for what is made of the data set, and their processes, take turns.
+        Called before ``classes`` and ``records``. It may be called again, and then has nothing left to do. Only one
+        process at a time calls it for the same folder of prepared files.
         """
 
     def records(self, subset: Subset) -> list[VideoRecord]:
         """Return the videos of ``train``, ``val`` (held out of training; may be empty) or ``test``.
 
-        All that the data set lists, also those whose file is not there: the data module counts them.
+        The list includes videos whose file is missing: the data module counts them.
         """
+
+
+def check_source(source: object, key: str) -> None:
+    """Check that an object follows `VideoSource`, without reading a file.
+
+    Args:
+        source: the object.
+        key: the setting that chose it, for the message, such as ``dataset=folder``.
+
+    Raises:
+        UsageError: lists every attribute that is missing or has the wrong type.
+    """
+    absent = object()
+    found = {
+        name: inspect.getattr_static(source, name, absent)
+        for name in ("metric", "num_classes", "name", "root", "official_counts", "classes", "prepare", "records")
+    }
+    missing = [name for name, value in found.items() if value is absent]
+    expected = {
+        "metric": (found["metric"] in get_args(Metric), f"one of {', '.join(get_args(Metric))}"),
+        "num_classes": (_is_count(found["num_classes"]), "a whole number above 0, or None"),
+        "name": (isinstance(found["name"], str) and found["name"] != "", "a text"),
+        "root": (isinstance(found["root"], Path) and found["root"].is_absolute(), "an absolute pathlib.Path"),
+        "official_counts": (isinstance(found["official_counts"], classmethod | staticmethod), "a class method"),
+        "prepare": (callable(found["prepare"]), "a method"),
+        "records": (callable(found["records"]), "a method"),
+    }
+    problems = [f"missing: {', '.join(missing)}"] if missing else []
+    problems += [
+        f"expected {name} to be {what}, got {found[name]!r}"
+        for name, (is_right, what) in expected.items()
+        if not is_right and name not in missing
+    ]
+    if problems:
+        raise UsageError(
+            f"{key}: {type(source).__qualname__} does not follow dsn_lightning.datasets.VideoSource: "
+            f"{'; '.join(problems)}"
+        )
+
+
+def _is_count(value: object) -> bool:
+    return value is None or (isinstance(value, int) and not isinstance(value, bool) and value > 0)
