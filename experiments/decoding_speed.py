@@ -20,8 +20,8 @@ import av
 import numpy as np
 
 from dsn_lightning.errors import UsageError
-from dsn_lightning.prepare.copies import small_copy, write_small_copy
-from dsn_lightning.prepare.copy_kinds import Small
+from dsn_lightning.prepare.copies import write_copy
+from dsn_lightning.prepare.copy_kinds import SmallCopy
 from dsn_lightning.runs.environment import environment
 from dsn_lightning.video import pyav_decoder
 from dsn_lightning.video.decoder import Decoder, Frames
@@ -69,8 +69,8 @@ def main() -> int:
         for seconds in (10, 120):
             path = folder / f"{seconds}.mp4"
             make(path, seconds)
-            copy = small_copy(folder, folder, path)
-            write_small_copy(path, copy, PyAV().probe(path), decoder=PyAV(), small=Small())
+            copy = SmallCopy.target(folder, folder, path)
+            write_copy(path, copy, PyAV().probe(path), decoder=PyAV(), kind=SmallCopy())
             for cost in COSTS:
                 name = "one pass" if cost == COSTS[-1] else f"jumps over {cost} frames and more"
                 ways[f"{seconds} s, {name}"] = reading(PyAV(), path, cost)

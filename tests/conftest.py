@@ -29,7 +29,7 @@ LONG = (
     "test_resume",
     "test_prepared_training",
     "test_bad_videos",
-    "test_prepare",
+    "test_preparation",
     "test_weight_average",
     "test_frozen_features",
     "test_tables",

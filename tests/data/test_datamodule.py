@@ -5,23 +5,20 @@ from pathlib import Path
 import av
 import torch
 
-from dsn_lightning.data.datamodule import SectionClipDataModule
+from dsn_lightning.data.datamodule import BatchLoading, ClipScheme, SectionClipDataModule
 from dsn_lightning.datasets.folder import Folder
 from dsn_lightning.datasets.needle import Needle
 from dsn_lightning.video.crops import Crop
 
 
-def make_data(source, tmp_path, *, workers: int = 0, seed: int = 0, **changes) -> SectionClipDataModule:
-    arguments = {
-        "num_sections": 2,
-        "clips_per_section": 3,
-        "test_num_sections": 2,
-        "test_clips_per_section": 3,
-        "frames_per_clip": 4,
-        "batch_size": 4,
-    }
+def make_data(source, tmp_path, *, workers: int = 0, seed: int = 0) -> SectionClipDataModule:
     data = SectionClipDataModule(
-        source, crop=Crop((34, 34), 32), num_workers=workers, seed=seed, prepared=tmp_path, **{**arguments, **changes}
+        source,
+        crop=Crop((34, 34), 32),
+        scheme=ClipScheme(2, 3, 2, 3, frames_per_clip=4),
+        loading=BatchLoading(batch_size=4, num_workers=workers),
+        prepared=tmp_path,
+        seed=seed,
     )
     data.prepare_data()
     data.setup()

@@ -1,4 +1,4 @@
-"""Small videos for tests, and what is in a folder."""
+"""Small videos, and the content of folders."""
 
 from pathlib import Path
 
@@ -15,5 +15,5 @@ def moving(num_frames: int, height: int = 48, width: int = 64, *, seed: int = 0)
 
 
 def tree(folder: Path) -> dict[str, bytes]:
-    """All files below a folder with their content."""
+    """The content of all files below a folder."""
     return {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}

@@ -17,12 +17,14 @@ from omegaconf import DictConfig, OmegaConf
 
 from dsn_lightning.commands import build
 from dsn_lightning.commands.train import plain
+from dsn_lightning.data.inventory import BadVideoPolicy
 from dsn_lightning.data.section_clips import label_vector
 from dsn_lightning.datasets.records import VideoRecord
 from dsn_lightning.stateless_random import stateless_rng
-from dsn_lightning.video.clip_reader import ClipReader, Video, place_on_time_line
+from dsn_lightning.video.clip_reader import ClipReader
 from dsn_lightning.video.crops import Crop
 from dsn_lightning.video.modality import CHANNELS
+from dsn_lightning.video.time_line import Video, place_on_time_line
 from dsn_lightning.video.video_info import VideoInfo
 
 CLASSES = ["right", "left"]
@@ -64,7 +66,7 @@ class SyntheticData:
     """Test videos of 40 frames and more."""
 
     classes = CLASSES
-    on_bad_video = "raise"
+    bad_video_policy = BadVideoPolicy("raise")
     missing = bad = MappingProxyType({"train": (), "val": (), "test": {}})
 
     def __init__(self, modality: str, cfg: DictConfig, *, num_videos: int = 8) -> None:
@@ -84,11 +86,11 @@ class SyntheticData:
         ]
         return [place_on_time_line(record, VideoInfo(40 + i, 25.0, 46, 34), None) for i, record in enumerate(records)]
 
-    def patience(self) -> float:
-        """Waits for ever."""
+    def loader_timeout(self) -> float:
+        """No timeout."""
         return 0
 
-    def stock(self) -> dict:
+    def inventory(self) -> dict:
         """All videos are there."""
         return {subset: {"listed": self.num_videos} for subset in ("train", "val", "test")}
 

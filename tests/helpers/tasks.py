@@ -1,8 +1,9 @@
-"""Work for the pool's processes, which import this file and therefore nothing heavy."""
+"""Tasks for a pool of worker processes, which import this file and therefore nothing heavy."""
 
 import os
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from dsn_lightning.prepare.worker_pool import run_each
@@ -17,11 +18,18 @@ def do(task: str, folder: str) -> None:
     if task == "full":
         raise OSError(28, "No space left on device")
     if task == "wrong":
-        raise TypeError("a fault of ours")
+        raise TypeError("a bug")
     if task == "hang":
         Path(folder, f"{os.getpid()}").touch()
         time.sleep(100)
     Path(folder, f"{task}.done").touch()
+
+
+def wait_for(condition: Callable[[], bool], seconds: float) -> None:
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.02)
 
 
 def hold(folder: str) -> None:

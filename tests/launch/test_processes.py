@@ -23,7 +23,7 @@ from dsn_lightning.algorithms.dsn import DSN
 from dsn_lightning.backbones.resnet2d import ResNet2D
 from dsn_lightning.backbones.resnet3d import ResNet3D
 from dsn_lightning.data.batches import BatchShares, EpochOrder
-from dsn_lightning.data.datamodule import SectionClipDataModule
+from dsn_lightning.data.datamodule import BatchLoading, ClipScheme, SectionClipDataModule
 from dsn_lightning.datasets.needle import Needle
 from dsn_lightning.evaluation.scores import ClipScores
 from dsn_lightning.launch.processes import _cause, run_processes
@@ -81,9 +81,12 @@ def record_gradients(root: str, index: str, world: int, accumulate: int, out: st
     torch.manual_seed(0)
     source = Needle(root, num_train=12, num_val=6, num_test=6)
     data = SectionClipDataModule(
-        source, crop=Crop((34, 34), 32, (1.0,), 0.0), num_sections=2, clips_per_section=2, test_num_sections=2,
-        test_clips_per_section=2, frames_per_clip=8, frame_stride=1, batch_size=5, prepared=index,
-    )  # fmt: skip
+        source,
+        crop=Crop((34, 34), 32, (1.0,), 0.0),
+        scheme=ClipScheme(2, 2, 2, 2, frames_per_clip=8),
+        loading=BatchLoading(batch_size=5),
+        prepared=index,
+    )
     data.setup()
     classifier = ResNet3D(num_classes=len(source.classes), stem_width=8, widths=[8, 8], blocks=[0, 1])
     trunk = ResNet2D(num_classes=0, num_frames=8, stem_width=8, widths=[8, 8], blocks=[0, 1])

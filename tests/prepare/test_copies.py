@@ -1,7 +1,6 @@
-"""Small copies and optical flow: each frame in its place, at its time, with its values; nothing half done."""
+"""Small copies and flow files: each frame in its place, at its time, with its values; nothing half-written."""
 
 import resource
-from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 
@@ -9,29 +8,30 @@ import av
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from conftest import write_video
 from dsn_lightning.prepare.copies import (
     copy_info,
     estimate_bytes,
-    flow_copy,
     is_current,
-    remove_partial,
+    remove_partial_files,
     replacing,
-    small_copy,
-    write_flow,
-    write_small_copy,
+    write_copy,
 )
-from dsn_lightning.prepare.copy_kinds import Flow, Small, small_size
-from dsn_lightning.prepare.optical_flow import flow_frames, quantise
+from dsn_lightning.prepare.copy_kinds import FlowCopy, SmallCopy
 from dsn_lightning.video.pyav_decoder import PyAV
 from dsn_lightning.video.video_info import VideoError, VideoInfo
 from helpers.small_videos import moving
 
-ODD_ONES = ["ntu_irregular_timestamps.avi", "video_90.mov", "test_non_zero_start.mp4", "h264_10bits.mp4", "bikes.mp4",
-            "nasa_13013_rotated.mp4", "testsrc2_odd_height_and_width_vp9.mp4"]  # fmt: skip
+ODD_ONES = [
+    "ntu_irregular_timestamps.avi",
+    "video_90.mov",
+    "test_non_zero_start.mp4",
+    "h264_10bits.mp4",
+    "bikes.mp4",
+    "nasa_13013_rotated.mp4",
+    "testsrc2_odd_height_and_width_vp9.mp4",
+]
 
 
 def stamps_and_keys(path: Path) -> tuple[list[float], list[bool]]:
@@ -42,21 +42,12 @@ def stamps_and_keys(path: Path) -> tuple[list[float], list[bool]]:
     return [float((f.pts - start) * f.time_base) for f in frames], [bool(f.key_frame) for f in frames]
 
 
-@given(st.integers(2, 4000), st.integers(2, 4000), st.integers(16, 512))
-def test_small_sizes_are_even_and_keep_the_aspect(height, width, short_side):
-    sizes = small_size(height, width, short_side)
-    scale = min(1, short_side / min(height, width))
-    assert all(
-        side % 2 == 0 and abs(side - scale * before) <= 1 for side, before in zip(sizes, (height, width), strict=True)
-    )
-
-
 def test_small_copy_has_each_frame_at_its_time(tmp_path):
     original, copy = tmp_path / "a.mkv", tmp_path / "small" / "a.mp4"
     brightness = 10 + 8 * np.arange(30)
     write_video(original, np.broadcast_to(brightness[:, None, None, None], (30, 200, 200, 3)).astype(np.uint8))
     info = PyAV().probe(original)
-    write_small_copy(original, copy, info, decoder=PyAV(), small=Small(128, 8, 18))
+    write_copy(original, copy, info, decoder=PyAV(), kind=SmallCopy(128, 8, 18))
     stamps, keys = stamps_and_keys(copy)
     assert np.allclose(stamps, np.arange(30) / 25)
     assert [i for i, key in enumerate(keys) if key] == [0, 8, 16, 24]
@@ -69,25 +60,25 @@ def test_small_copy_has_each_frame_at_its_time(tmp_path):
         assert container.streams.video[0].format.name == "yuv420p"
 
 
-def test_copy_info_is_what_decoding_it_would_find(tmp_path):
+def test_copy_info_is_what_decoding_would_find(tmp_path):
     original = tmp_path / "a.mkv"
     write_video(original, moving(21))
     info = PyAV().probe(original)
-    write_small_copy(original, tmp_path / "a.mp4", info, decoder=PyAV(), small=Small(32))
-    write_flow(original, tmp_path / "f.mkv", info, decoder=PyAV(), flow=Flow((32, 40)))
+    write_copy(original, tmp_path / "a.mp4", info, decoder=PyAV(), kind=SmallCopy(32))
+    write_copy(original, tmp_path / "f.mkv", info, decoder=PyAV(), kind=FlowCopy((32, 40)))
     for copy in (tmp_path / "a.mp4", tmp_path / "f.mkv"):
-        told, found = copy_info(copy, info), PyAV().probe(copy)
+        from_header, decoded = copy_info(copy, info), PyAV().probe(copy)
         for name in ("num_frames", "width", "height", "stamps", "time_base", "key_frames", "codec"):
-            assert getattr(told, name) == getattr(found, name), name
+            assert getattr(from_header, name) == getattr(decoded, name), name
     with pytest.raises(VideoError, match="before its original changed"):
         copy_info(tmp_path / "a.mp4", VideoInfo(22, 25.0, 64, 48))
 
 
 @pytest.mark.parametrize("name", ODD_ONES)
-def test_copies_of_real_files_have_their_frames_times_and_shape(name, real_data, tmp_path):
+def test_copies_of_real_files_keep_frames_times_and_shape(name, real_data, tmp_path):
     original = real_data / "assets" / name
     info = PyAV().probe(original)
-    write_small_copy(original, tmp_path / "a.mp4", info, decoder=PyAV(), small=Small())
+    write_copy(original, tmp_path / "a.mp4", info, decoder=PyAV(), kind=SmallCopy())
     copy = PyAV().probe(tmp_path / "a.mp4")
     assert copy.num_frames == info.num_frames
     assert np.allclose(copy.times, info.times, rtol=0, atol=1e-9)
@@ -104,7 +95,7 @@ def test_frames_without_time_stamps_are_evenly_spaced(tmp_path):
     write_video(tmp_path / "a.mp4", moving(9))
     write_bare_stream(tmp_path / "a.mp4", original)
     info = PyAV().probe(original)
-    write_small_copy(original, tmp_path / "c.mp4", info, decoder=PyAV(), small=Small(32))
+    write_copy(original, tmp_path / "c.mp4", info, decoder=PyAV(), kind=SmallCopy(32))
     stamps, _ = stamps_and_keys(tmp_path / "c.mp4")
     assert np.allclose(stamps, np.arange(9) / info.fps, atol=1e-4)
 
@@ -123,7 +114,7 @@ def test_flow_is_opencvs_to_the_bit(tmp_path):
     original, copy = tmp_path / "a.mkv", tmp_path / "a.flow.mkv"
     write_video(original, moving(7))
     info = PyAV().probe(original)
-    write_flow(original, copy, info, decoder=PyAV(), flow=Flow((40, 52), 20.0))
+    write_copy(original, copy, info, decoder=PyAV(), kind=FlowCopy((40, 52), 20.0))
     grey = [cv2.cvtColor(f, cv2.COLOR_RGB2GRAY) for f in PyAV().frames(original, (40, 52))]
     expected = []
     for a, b in pairwise(grey):
@@ -145,98 +136,72 @@ def test_flow_file_keeps_every_value_of_every_channel(tmp_path):
     rng = np.random.default_rng(0)
     pictures = rng.integers(0, 256, (5, 33, 47, 3)).astype(np.uint8)
 
-    class Noise(Flow):
+    class Noise(FlowCopy):
         def pictures(self, frames):
             return iter(pictures)
 
     write_video(tmp_path / "a.mp4", moving(5))
     info = PyAV().probe(tmp_path / "a.mp4")
-    write_flow(tmp_path / "a.mp4", tmp_path / "f.mkv", info, decoder=PyAV(), flow=Noise((33, 47)))
+    write_copy(tmp_path / "a.mp4", tmp_path / "f.mkv", info, decoder=PyAV(), kind=Noise((33, 47)))
     assert np.array_equal(np.stack(list(PyAV().frames(tmp_path / "f.mkv"))), pictures)
     part = PyAV().read(tmp_path / "f.mkv", [1, 3], (33, 47), copy_info(tmp_path / "f.mkv", info))
     assert np.array_equal(part, pictures[[1, 3]])
-
-
-def test_flow_of_a_single_frame_is_rest():
-    (only,) = flow_frames(moving(1), bound=20)
-    assert (only == 128).all()
-
-
-def test_quantised_flow_is_within_half_a_step():
-    flow = np.linspace(-20, 20, 1001)
-    assert np.abs(quantise(flow, bound=20) / 255 * 40 - 20 - flow).max() <= 20 / 255 + 1e-9
-    assert quantise(np.array([-1e9, 1e9]), bound=20).tolist() == [0, 255]
-
-
-def test_flow_stamps_stay_apart_where_a_millisecond_is_too_coarse():
-    fast = VideoInfo(6, 4000.0, 8, 8)
-    stamps, unit = Flow().stamps(fast)
-    assert unit == Fraction(1, 1000)
-    assert (np.diff(stamps) > 0).all()
 
 
 def test_same_video_gives_the_same_bytes(tmp_path):
     write_video(tmp_path / "a.mp4", moving(12))
     info = PyAV().probe(tmp_path / "a.mp4")
     for name in "xy":
-        write_small_copy(tmp_path / "a.mp4", tmp_path / f"{name}.mp4", info, decoder=PyAV(), small=Small(32))
-        write_flow(tmp_path / "a.mp4", tmp_path / f"{name}.mkv", info, decoder=PyAV(), flow=Flow((32, 40)))
+        write_copy(tmp_path / "a.mp4", tmp_path / f"{name}.mp4", info, decoder=PyAV(), kind=SmallCopy(32))
+        write_copy(tmp_path / "a.mp4", tmp_path / f"{name}.mkv", info, decoder=PyAV(), kind=FlowCopy((32, 40)))
     assert (tmp_path / "x.mp4").read_bytes() == (tmp_path / "y.mp4").read_bytes()
     assert (tmp_path / "x.mkv").read_bytes() == (tmp_path / "y.mkv").read_bytes()
 
 
-def test_copy_knows_what_it_was_made_from(tmp_path):
+def test_a_copy_is_current_for_its_settings_and_content_alone(tmp_path):
     write_video(tmp_path / "a.mp4", moving(5))
     write_video(tmp_path / "b.mp4", moving(5, seed=1))
     info, other = PyAV().probe(tmp_path / "a.mp4"), PyAV().probe(tmp_path / "b.mp4")
     copy = tmp_path / "c.mp4"
-    write_small_copy(tmp_path / "a.mp4", copy, info, decoder=PyAV(), small=Small(32))
-    assert is_current(copy, info, Small(32))
-    assert not is_current(copy, info, Small(34))
-    assert not is_current(copy, other, Small(32))
-    assert not is_current(tmp_path / "none.mp4", info, Small(32))
+    write_copy(tmp_path / "a.mp4", copy, info, decoder=PyAV(), kind=SmallCopy(32))
+    assert is_current(copy, info, SmallCopy(32))
+    assert not is_current(copy, info, SmallCopy(34))
+    assert not is_current(copy, other, SmallCopy(32))
+    assert not is_current(tmp_path / "none.mp4", info, SmallCopy(32))
     copy.write_bytes(copy.read_bytes()[:-400])
-    assert not is_current(copy, info, Small(32))
+    assert not is_current(copy, info, SmallCopy(32))
 
 
-def test_video_that_changed_meanwhile_leaves_no_copy(tmp_path):
+def test_a_video_that_changed_meanwhile_leaves_no_copy(tmp_path):
     write_video(tmp_path / "a.mp4", moving(5))
     info = PyAV().probe(tmp_path / "a.mp4")
     write_video(tmp_path / "a.mp4", moving(9))
-    with pytest.raises(VideoError, match="gave 9 frames where there had been 5"):
-        write_small_copy(tmp_path / "a.mp4", tmp_path / "c.mp4", info, decoder=PyAV(), small=Small(32))
+    with pytest.raises(VideoError, match="expected 5 frames, got 9"):
+        write_copy(tmp_path / "a.mp4", tmp_path / "c.mp4", info, decoder=PyAV(), kind=SmallCopy(32))
     assert [p.name for p in tmp_path.iterdir()] == ["a.mp4"]
 
 
-def test_places_of_copies_are_distinct(tmp_path):
-    root = tmp_path / "videos"
-    assert small_copy(tmp_path / "out", root, root / "a" / "b.avi") == tmp_path / "out" / "small" / "a" / "b.avi.mp4"
-    assert flow_copy(tmp_path / "out", root, root / "a" / "b.avi") == tmp_path / "out" / "flow" / "a" / "b.avi.mkv"
-
-
-def test_estimate_is_near_what_is_written(tmp_path):
+def test_the_estimate_is_near_the_size_on_disk(tmp_path):
     videos = []
     for i in range(4):
         path = tmp_path / f"{i}.mkv"
         write_video(path, moving(40 + 20 * i, 96, 128, seed=i))
         videos.append((path, PyAV().probe(path)))
-    for kind in (Small(64), Flow((64, 86))):
+    for kind in (SmallCopy(64), FlowCopy((64, 86))):
         needed = estimate_bytes(videos, decoder=PyAV(), kind=kind)
         assert needed is not None
         for path, info in videos:
-            (write_small_copy if isinstance(kind, Small) else write_flow)(
-                path, kind.place(tmp_path / "out", tmp_path, path), info, decoder=PyAV(), **{kind.folder: kind}
-            )
+            write_copy(path, kind.target(tmp_path / "out", tmp_path, path), info, decoder=PyAV(), kind=kind)
         written = sum(p.stat().st_size for p in (tmp_path / "out" / kind.folder).iterdir())
         assert 0.8 < needed / written < 1.5
 
 
-def test_estimate_leaves_out_what_cannot_be_read(tmp_path):
+def test_the_estimate_leaves_out_unreadable_videos(tmp_path):
     info = VideoInfo(20, 25.0, 64, 48)
-    assert estimate_bytes([(tmp_path / "gone.mp4", info)], decoder=PyAV(), kind=Small()) is None
+    assert estimate_bytes([(tmp_path / "gone.mp4", info)], decoder=PyAV(), kind=SmallCopy()) is None
 
 
-def test_file_that_may_not_grow_stops_likewise(tmp_path):
+def test_a_failed_write_leaves_no_file(tmp_path):
     """Also where no small disk can be mounted: the system's limit on the size of a file."""
     write_video(tmp_path / "a.mkv", np.random.default_rng(0).integers(0, 256, (20, 64, 64, 3)).astype(np.uint8))
     info = PyAV().probe(tmp_path / "a.mkv")
@@ -244,18 +209,18 @@ def test_file_that_may_not_grow_stops_likewise(tmp_path):
     resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, before[1]))
     try:
         with pytest.raises(OSError, match="File too large"):
-            write_flow(tmp_path / "a.mkv", tmp_path / "f.mkv", info, decoder=PyAV(), flow=Flow((64, 64)))
+            write_copy(tmp_path / "a.mkv", tmp_path / "f.mkv", info, decoder=PyAV(), kind=FlowCopy((64, 64)))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert [p.name for p in tmp_path.iterdir()] == ["a.mkv"]
 
 
-def test_left_over_parts_are_removed(tmp_path):
+def test_partial_files_are_removed(tmp_path):
     with pytest.raises(TypeError), replacing(tmp_path / "a.mp4") as file:
         file.write("half")  # type: ignore[arg-type]
     assert not list(tmp_path.iterdir())
     (tmp_path / "walk").mkdir()
     (tmp_path / "walk" / ".b.mp4.partial").write_bytes(b"half")
     (tmp_path / "walk" / "c.mp4").write_bytes(b"whole")
-    remove_partial(tmp_path)
+    remove_partial_files(tmp_path)
     assert [p.name for p in (tmp_path / "walk").iterdir()] == ["c.mp4"]

@@ -1,4 +1,4 @@
-"""Activations in place of pixels: the same answers, computed once, and only where they may stand for pixels."""
+"""Activations instead of pixels: the same answers, computed once, and refused where they would differ."""
 
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from dsn_lightning.backbones.weights import load_into
 from dsn_lightning.commands import build
 from dsn_lightning.commands.activations import share_frozen_blocks, use_activations
 from dsn_lightning.data.batches import Draw
+from dsn_lightning.data.inventory import BadVideoPolicy
 from dsn_lightning.errors import UsageError
 from dsn_lightning.evaluation.scores import ClipScores
 from dsn_lightning.video.video_info import VideoError
@@ -21,8 +22,17 @@ from helpers.synthetic import composed
 
 CPU = torch.device("cpu")
 NEARLY = {"rtol": 5e-3, "atol": 5e-3}  # 16 bits, and batch norms folded into convolutions
-SMALL = ("backbone=mobilenet_v2", "dataset=folder", "backbone.crop_size=32", "backbone.frame_size=[32, 44]",
-         "progress=false", "dataset.test_fraction=0.5", "M=2", "N=2", "dataset.fps=10")  # fmt: skip
+SMALL = (
+    "backbone=mobilenet_v2",
+    "dataset=folder",
+    "backbone.crop_size=32",
+    "backbone.frame_size=[32, 44]",
+    "progress=false",
+    "dataset.test_fraction=0.5",
+    "M=2",
+    "N=2",
+    "dataset.fps=10",
+)
 
 
 @pytest.fixture
@@ -95,7 +105,7 @@ def test_networks_answer_as_they_do_for_pixels(folder):
             )
 
 
-def test_training_sees_mirror_images_as_often_as_it_should(folder):
+def test_training_sees_mirror_images_with_probability_flip(folder):
     cfg = configured(folder)
     data, recognizer = set_up(cfg)
     use_activations(cfg, data, [recognizer], device=CPU)
@@ -113,7 +123,7 @@ def test_training_sees_mirror_images_as_often_as_it_should(folder):
     torch.testing.assert_close(other[0].transpose(0, 1).float(), wanted, **NEARLY)
 
 
-def test_what_is_there_is_kept_and_what_changed_is_made_again(folder):
+def test_only_missing_and_changed_activations_are_computed(folder):
     cfg = configured(folder)
     data, recognizer = set_up(cfg)
     use_activations(cfg, data, [recognizer], device=CPU)
@@ -168,13 +178,11 @@ def test_other_frozen_blocks_are_refused(folder, change):
         use_activations(cfg, data, [recognizer], device=CPU)
 
 
-def test_a_disk_without_room_is_told_beforehand(folder, monkeypatch):
+def test_too_little_disk_space_is_refused_beforehand(folder, monkeypatch):
     cfg = configured(folder)
     data, recognizer = set_up(cfg)
     monkeypatch.setattr("shutil.disk_usage", lambda place: type("Usage", (), {"free": 1000}))
-    with pytest.raises(
-        UsageError, match=r"Activations of 6 videos .* do not fit into .* dataset\.reading\.prepared=DIR"
-    ):
+    with pytest.raises(UsageError, match=r"Activations of 6 videos .* do not fit in .* dataset\.reading\.prepared=DIR"):
         use_activations(cfg, data, [recognizer], device=CPU)
     assert stored(folder) == {}
 
@@ -185,11 +193,11 @@ def test_a_video_that_cannot_be_read_keeps_its_reason(folder):
     data.videos("test")[0].file.write_bytes(b"gone bad")
     with pytest.raises(VideoError, match=str(data.videos("test")[0].file.name)):
         use_activations(cfg, data, [recognizer], device=CPU)
-    data.on_bad_video = "skip"
+    data.bad_video_policy = BadVideoPolicy("skip")
     use_activations(cfg, data, [recognizer], device=CPU)
     assert len(stored(folder)) == 5
     item = data.section_clips("test")[Draw(0, 0)]
-    assert "has no activations: it could not be read" in item["bad_videos"][0][1]
+    assert "no activations: it could not be read" in item["bad_videos"][0][1]
 
 
 def test_other_scales_of_the_input_are_refused(folder):
@@ -202,13 +210,23 @@ def test_other_scales_of_the_input_are_refused(folder):
 
 
 @pytest.mark.slow
-def test_a_run_with_them_is_evaluated_with_them_and_with_pixels_alike(folder):
+def test_activations_and_pixels_give_the_same_evaluation(folder):
     """Through the command line: train, evaluate with both; a crop of three needs pixels."""
     torch.save(seeing_weights(), folder / "w.pt")
-    common = [*SMALL[:1], "dataset=folder", f"dataset.root={folder}/videos", *SMALL[2:], "trainer.accelerator=cpu",
-              "schedule.max_epochs=2", "algorithm.warmup_epochs=1", "schedule.batch_size=2",
-              f"dataset.reading.prepared={folder}/prepared", "weights=w.pt", "test.random_draws=2",
-              "test.figures=false"]  # fmt: skip
+    common = [
+        *SMALL[:1],
+        "dataset=folder",
+        f"dataset.root={folder}/videos",
+        *SMALL[2:],
+        "trainer.accelerator=cpu",
+        "schedule.max_epochs=2",
+        "algorithm.warmup_epochs=1",
+        "schedule.batch_size=2",
+        f"dataset.reading.prepared={folder}/prepared",
+        "weights=w.pt",
+        "test.random_draws=2",
+        "test.figures=false",
+    ]
     common = [c.replace(", ", ",") for c in common]
     call("dsn-train", *common, "hydra.run.dir=run", cwd=folder)
     assert len(stored(folder)) == 6
@@ -225,8 +243,14 @@ def test_a_run_with_them_is_evaluated_with_them_and_with_pixels_alike(folder):
     call("dsn-evaluate", "checkpoint=run/checkpoints/last.ckpt", "test.random_draws=2", "run_dir=again", cwd=folder)
     again = OmegaConf.create(Path(folder / "again/results.json").read_text())
     assert [row.map for row in again] == [row.map for row in rows]
-    call("dsn-evaluate", "checkpoint=run/checkpoints/last.ckpt", "test.random_draws=2", "test.crops=3", "run_dir=three",
-         cwd=folder)  # fmt: skip
+    call(
+        "dsn-evaluate",
+        "checkpoint=run/checkpoints/last.ckpt",
+        "test.random_draws=2",
+        "test.crops=3",
+        "run_dir=three",
+        cwd=folder,
+    )
     three = OmegaConf.create(Path(folder / "three/results.json").read_text())
     assert all(row.seconds_per_video is not None for row in three if not row.selection.startswith("oracle"))
     assert len(stored(folder)) == 6

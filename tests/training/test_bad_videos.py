@@ -14,19 +14,20 @@ import torch
 from PIL import Image
 
 from conftest import grey_ramp, write_video
-from dsn_lightning.data.datamodule import SectionClipDataModule
+from dsn_lightning.data.datamodule import BatchLoading, ClipScheme, SectionClipDataModule
+from dsn_lightning.data.inventory import BadVideoPolicy, Reading
 from dsn_lightning.datasets.folder import Folder
 from dsn_lightning.datasets.records import Subset, VideoRecord
 from dsn_lightning.errors import UsageError
 from dsn_lightning.evaluation.clip_loading import Loading
 from dsn_lightning.evaluation.scoring import Networks, ScoringPlan, score_videos
-from dsn_lightning.prepare.video_index import INDEX, good_ones, index_videos
+from dsn_lightning.prepare.video_index import INDEX, index_videos, usable
 from dsn_lightning.selections import Scheme, Uniform
 from dsn_lightning.training.bad_videos import BadVideos
-from dsn_lightning.video.clip_reader import place_on_time_line
 from dsn_lightning.video.crops import Crop
 from dsn_lightning.video.image_folder import ImageFolder
 from dsn_lightning.video.pyav_decoder import PyAV
+from dsn_lightning.video.time_line import place_on_time_line
 from dsn_lightning.video.video_info import VideoError, VideoInfo, pack
 from helpers.processes import call
 
@@ -68,11 +69,17 @@ def spoil(path: Path) -> None:
 
 
 def data_of(source: Listed, tmp_path: Path, **changes) -> SectionClipDataModule:
+    loading = {key: changes.pop(key) for key in ("num_workers", "start_workers") if key in changes}
+    reading = {key: changes.pop(key) for key in ("modality",) if key in changes}
     data = SectionClipDataModule(
-        source, crop=Crop((34, 34), 32), num_sections=2, clips_per_section=2, test_num_sections=2,
-        test_clips_per_section=2, frames_per_clip=4, batch_size=5, prepared=tmp_path / "prepared",
-        **{"on_bad_video": "skip", **changes},
-    )  # fmt: skip
+        source,
+        crop=Crop((34, 34), 32),
+        scheme=ClipScheme(2, 2, 2, 2, frames_per_clip=4),
+        loading=BatchLoading(batch_size=5, **loading),
+        reading=Reading(PyAV(), **reading),
+        bad_videos=BadVideoPolicy(**{"on_bad_video": "skip", **changes}),
+        prepared=tmp_path / "prepared",
+    )
     data.setup()
     return data
 
@@ -81,13 +88,13 @@ def test_missing_files_are_counted_by_subset_and_class(listed, tmp_path):
     for i in (0, 2, 3, 16):
         (listed.root / f"{i:02}.mp4").unlink()
     data = data_of(listed, tmp_path)
-    stock = data.stock()
+    inventory = data.inventory()
     rest = {"failed": {}, "shorter_than_a_clip": 0}
-    assert stock["train"] == {"listed": 12, "present": 9, "missing": {"rise": 2, "stay": 1}, **rest}
-    assert stock["test"] == {"listed": 5, "present": 4, "missing": {"rise": 1}, **rest}
+    assert inventory["train"] == {"listed": 12, "present": 9, "missing": {"rise": 2, "stay": 1}, **rest}
+    assert inventory["test"] == {"listed": 5, "present": 4, "missing": {"rise": 1}, **rest}
     assert len(data.videos("train")) == 9
     data_of(listed, tmp_path, max_missing=0.25)
-    with pytest.raises(UsageError, match=r"3 of 12 train videos are not there, more than .*max_missing=0.2"):
+    with pytest.raises(UsageError, match=r"3 of 12 train videos are missing, more than .*max_missing=0.2"):
         data_of(listed, tmp_path, max_missing=0.2)
 
 
@@ -95,15 +102,19 @@ def test_testing_needs_the_test_videos_alone(listed, tmp_path):
     for i in listed.split["train"]:
         (listed.root / f"{i:02}.mp4").unlink()
     data = SectionClipDataModule(
-        listed, crop=Crop((34, 34), 32), num_sections=1, clips_per_section=1, test_num_sections=1,
-        test_clips_per_section=1, frames_per_clip=16, batch_size=5, prepared=tmp_path / "prepared", max_bad=0,
-    )  # fmt: skip
+        listed,
+        crop=Crop((34, 34), 32),
+        scheme=ClipScheme(1, 1, 1, 1, frames_per_clip=16),
+        loading=BatchLoading(batch_size=5),
+        bad_videos=BadVideoPolicy(max_bad=0),
+        prepared=tmp_path / "prepared",
+    )
     data.setup("test")
     assert len(data.videos("test")) == 5
-    assert list(data.stock()) == ["test"]
-    assert data.stock()["test"]["shorter_than_a_clip"] == 0
+    assert list(data.inventory()) == ["test"]
+    assert data.inventory()["test"]["shorter_than_a_clip"] == 0
     assert len(json.loads((tmp_path / "prepared" / INDEX).read_text())["videos"]) == 5
-    with pytest.raises(UsageError, match="none of 12 train videos is there"):
+    with pytest.raises(UsageError, match="all 12 train videos are missing"):
         data.setup("fit")
 
 
@@ -111,14 +122,14 @@ def test_a_run_resumed_with_other_videos_warns(listed, tmp_path):
     state = data_of(listed, tmp_path).state_dict()
     data_of(listed, tmp_path).load_state_dict(state)  # a warning would be an error
     (listed.root / "03.mp4").unlink()
-    with pytest.warns(UserWarning, match="the training videos that can be used are not those"):
+    with pytest.warns(UserWarning, match="the usable training videos have changed"):
         data_of(listed, tmp_path).load_state_dict(state)
 
 
 def test_a_subset_without_any_file_is_refused(listed, tmp_path):
     for i in listed.split["test"]:
         (listed.root / f"{i:02}.mp4").unlink()
-    with pytest.raises(UsageError, match="none of 5 test videos is there"):
+    with pytest.raises(UsageError, match="all 5 test videos are missing"):
         data_of(listed, tmp_path)
 
 
@@ -126,8 +137,8 @@ def test_bad_files_are_left_out_or_end_the_run(listed, tmp_path):
     spoil(listed.root / "04.mp4")
     spoil(listed.root / "17.mp4")
     data = data_of(listed, tmp_path, max_bad=0.1)
-    assert list(data.stock()["train"]["failed"]) == ["v04"]
-    assert "04.mp4: cannot be decoded" in data.stock()["train"]["failed"]["v04"]
+    assert list(data.inventory()["train"]["failed"]) == ["v04"]
+    assert "04.mp4: cannot be decoded" in data.inventory()["train"]["failed"]["v04"]
     assert list(data.bad["test"]) == ["v17"]
     with pytest.raises(VideoError, match=r"04\.mp4"):
         data_of(listed, tmp_path, on_bad_video="raise")
@@ -186,7 +197,7 @@ def test_a_vanished_video_ends_the_run_with_on_bad_video_raise(workers, listed, 
 def test_when_all_have_vanished_the_run_ends(workers, listed, tmp_path):
     data = data_of(listed, tmp_path, num_workers=workers)
     shutil.rmtree(listed.root)
-    with pytest.raises(UsageError, match="videos one after the other cannot be read"):
+    with pytest.raises(UsageError, match="20 videos in a row cannot be read"):
         batches(data)
 
 
@@ -203,9 +214,9 @@ def report_differences(rank: int, root: Path, place: Path, results: Any) -> None
     torch.distributed.init_process_group("gloo", init_method=f"file://{place}/meet", rank=rank, world_size=2)
     data = data_of(Listed(root), place / str(rank))
     if rank:
-        data._videos["test"].pop()  # a file that this process could not read at that moment
+        data.videos("test").pop()  # a file that this process could not read at that moment
     try:
-        data.refuse_differences()
+        data.check_processes_agree()
     except UsageError as error:
         results.put(str(error))
     torch.distributed.destroy_process_group()
@@ -220,7 +231,7 @@ def test_processes_that_could_read_other_videos_stop(listed, tmp_path):
     messages = [results.get(timeout=60) for _ in processes]
     for process in processes:
         process.join()
-    assert messages == ["v19 could be read by some of the processes only; start again"] * 2
+    assert messages == ["only some of the processes could read v19; start again"] * 2
 
 
 def fail_while_reading(root: Path, place: Path) -> None:
@@ -324,7 +335,7 @@ def test_images_are_indexed_again_when_they_or_settings_change(tmp_path):
     assert look(pattern="frame_*.png").fps == 25
     assert look(pattern="frame_*.png", fps=10).fps == 10
     Image.new("RGB", (7, 7)).save(tmp_path / "videos" / "v" / "frame_1.png")
-    assert "is 7x7, the first 9x9" in str(look(pattern="frame_*.png", fps=10))
+    assert "expected 9x9 pixels, got 7x7" in str(look(pattern="frame_*.png", fps=10))
 
 
 def test_a_run_records_missing_and_failed_videos(class_folders, tmp_path):
@@ -359,7 +370,7 @@ def test_segments_are_videos_of_their_own():
     assert (video.num_frames, video.source[0], video.source[-1], video.offset) == (20, 10, 29, 0.4)
     resampled = place_on_time_line(record, info, 5.0)
     assert resampled.source.tolist() == [10, 15, 20, 25]
-    with pytest.raises(VideoError, match="no frame in its segment"):
+    with pytest.raises(VideoError, match="no frames in its segment"):
         place_on_time_line(VideoRecord("v", Path("v.mp4"), (0,), segment=(9.0, 10.0)), info, None)
 
 
@@ -386,18 +397,18 @@ def test_only_changed_files_are_decoded_again(listed, tmp_path):
     spoil(listed.root / "03.mp4")
     first = index(listed, tmp_path / "a")
     assert [p.name for p in bad_ones(first)] == ["03.mp4"]
-    assert good_ones(first)[listed.root / "00.mp4"].num_frames == 12
+    assert usable(first)[listed.root / "00.mp4"].num_frames == 12
     content = (tmp_path / "a" / INDEX).read_bytes()
     Counting.probed.clear()
     again = index(listed, tmp_path / "a", Counting())
     assert Counting.probed == []
     assert {p: str(e) for p, e in bad_ones(again).items()} == {p: str(e) for p, e in bad_ones(first).items()}
     write_video(listed.root / "00.mp4", grey_ramp(9))
-    assert good_ones(index(listed, tmp_path / "a", Counting()))[listed.root / "00.mp4"].num_frames == 9
+    assert usable(index(listed, tmp_path / "a", Counting()))[listed.root / "00.mp4"].num_frames == 9
     assert [p.name for p in Counting.probed] == ["00.mp4"]
     assert (tmp_path / "a" / INDEX).read_bytes() != content
     (tmp_path / "a" / INDEX).write_text("{")
-    assert len(good_ones(index(listed, tmp_path / "a"))) == 19
+    assert len(usable(index(listed, tmp_path / "a"))) == 19
 
 
 class Stopping(PyAV):
@@ -439,13 +450,13 @@ class Failing(Stopping):
 
     def probe(self, path: Path) -> VideoInfo:
         if path.name == "00.mp4":
-            raise VideoError(path, "stale file handle", lasting=False)
+            raise VideoError(path, "stale file handle", transient=True)
         return super().probe(path)
 
 
 def test_a_transient_failure_is_tried_again(listed, tmp_path):
     assert len(bad_ones(index(listed, tmp_path / "a", PyAV(0.0)))) == 20
-    assert len(good_ones(index(listed, tmp_path / "a"))) == 20
+    assert len(usable(index(listed, tmp_path / "a"))) == 20
     index_until_killed(listed, tmp_path / "b", Failing())
     assert "stale file handle" in (tmp_path / "b" / ".index.journal").read_text()
-    assert len(good_ones(index(listed, tmp_path / "b"))) == 20
+    assert len(usable(index(listed, tmp_path / "b"))) == 20

@@ -93,7 +93,7 @@ def test_jitter_reaches_the_whole_sub_span():
     assert abs(first.mean() - 249) < 10
 
 
-def test_uniform_is_the_grid_with_one_clip_a_section():
+def test_uniform_is_the_grid_with_one_clip_per_section():
     assert uniform_clip_starts(100, num_clips=4, clip_span=10).tolist() == [8, 33, 58, 83]
 
 
@@ -107,8 +107,8 @@ def test_random_clips_stay_in_bounds(length, count, span):
 @given(lengths, sections, clips, frames)
 def test_section_of_a_clip_is_the_one_it_was_made_for(length, m, n, span):
     starts = section_clip_starts(length, num_sections=m, clips_per_section=n, clip_span=span)
-    for section, own in enumerate(starts):
-        for start in own:
+    for section, row in enumerate(starts):
+        for start in row:
             if 0 < start < length - span:
                 assert abs(section_of(int(start), num_frames=length, num_sections=m, clip_span=span) - section) <= (
                     1 if length < 2 * m * n else 0

@@ -14,11 +14,11 @@ from torch.fx.experimental.optimization import fuse
 from dsn_lightning.algorithms.dsn import DSN
 from dsn_lightning.algorithms.recognizer import Recognizer
 from dsn_lightning.backbones.clip_network import ClipNetwork, frozen_part
-from dsn_lightning.data.datamodule import SUBSETS, SectionClipDataModule
-from dsn_lightning.datasets.records import Subset
+from dsn_lightning.data.datamodule import SectionClipDataModule
+from dsn_lightning.datasets.records import SUBSETS, Subset
 from dsn_lightning.errors import UsageError
 from dsn_lightning.evaluation.scores import weights_hash
-from dsn_lightning.prepare.frozen_features import Activations, compute
+from dsn_lightning.prepare.frozen_features import Activations, compute_activations
 from dsn_lightning.video.modality import CHANNELS
 
 
@@ -74,7 +74,7 @@ def use_activations(
 
     b = cfg.backbone
     shape = network(torch.zeros(1, CHANNELS[data.modality], b.crop_size, b.crop_size, dtype=torch.uint8)).shape[1:]
-    how: list[Any] = [weights_hash(frozen), list(b.frame_size), b.crop_size, data.modality, data.made]
+    how: list[Any] = [weights_hash(frozen), list(b.frame_size), b.crop_size, data.modality, data.copies_made_with]
     how += [recognizer.mean.tolist(), recognizer.std.tolist(), str(cfg.dataset.reading.decoder)]
     name = hashlib.blake2b(repr(how).encode(), digest_size=8).hexdigest()
     channels, height, width = shape
@@ -83,9 +83,9 @@ def use_activations(
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # several videos at a time are the parallelism
     try:
-        videos = [video for subset in subsets if subset in data.stock() for video in data.videos(subset)]
-        skip = data.on_bad_video == "skip"
-        compute(videos, data.reader, network, store, jobs=cores, skip_bad=skip, show=cfg.progress)
+        videos = [video for subset in subsets if subset in data.inventory() for video in data.videos(subset)]
+        skip = data.bad_video_policy.skip
+        compute_activations(videos, data.reader, network, store, jobs=cores, skip_bad=skip, show=cfg.progress)
     finally:
         torch.set_num_threads(threads)
     data.read_activations(store)

@@ -28,7 +28,8 @@ from dsn_lightning.commands.networks import (
 from dsn_lightning.commands.source import build_source
 from dsn_lightning.commands.trust import refuse_foreign_code
 from dsn_lightning.cost.macs import count_macs
-from dsn_lightning.data.datamodule import SectionClipDataModule
+from dsn_lightning.data.datamodule import BatchLoading, ClipScheme, SectionClipDataModule
+from dsn_lightning.data.inventory import BadVideoPolicy, Reading
 from dsn_lightning.errors import UsageError
 from dsn_lightning.estimators.estimate import check_estimator
 from dsn_lightning.evaluation.scores import weights_hash
@@ -52,25 +53,19 @@ def build_datamodule(cfg: DictConfig) -> SectionClipDataModule:
     return SectionClipDataModule(
         build_source(cfg.dataset),
         crop=Crop(tuple(backbone.frame_size), backbone.crop_size, tuple(fit), reading.flip, reading.corners),
-        num_sections=cfg.M,
-        clips_per_section=cfg.algorithm.train_N,
-        test_num_sections=first(cfg.test.M),
-        test_clips_per_section=1 if cfg.algorithm.train_N == 1 else cfg.test.N,
-        frames_per_clip=backbone.frames_per_clip,
-        frame_stride=backbone.frame_stride,
-        fps=cfg.dataset.fps,
-        batch_size=cfg.schedule.batch_size,
-        num_workers=cfg.num_workers,
-        modality=cfg.dataset.modality,
-        start_workers=cfg.get("start_workers"),
-        cache_frames=reading.cache_frames,
-        seed=cfg.seed,
-        decoder=decoder,
-        on_bad_video=reading.on_bad_video,
-        max_bad=reading.max_bad,
-        max_missing=reading.max_missing,
+        scheme=ClipScheme(
+            num_sections=cfg.M,
+            clips_per_section=cfg.algorithm.train_N,
+            test_num_sections=first(cfg.test.M),
+            test_clips_per_section=1 if cfg.algorithm.train_N == 1 else cfg.test.N,
+            frames_per_clip=backbone.frames_per_clip,
+            frame_stride=backbone.frame_stride,
+        ),
+        loading=BatchLoading(cfg.schedule.batch_size, cfg.num_workers, cfg.get("start_workers")),
+        reading=Reading(decoder, cfg.dataset.fps, cfg.dataset.modality, reading.copies, reading.cache_frames),
+        bad_videos=BadVideoPolicy(reading.on_bad_video, reading.max_bad, reading.max_missing),
         prepared=reading.prepared,
-        copies=reading.copies,
+        seed=cfg.seed,
     )
 
 

@@ -96,7 +96,7 @@ def _evaluate(cfg: DictConfig) -> None:
         data.prepare_data()
         check_holds_out(data.source, cfg)
         data.setup("validate" if evaluated(cfg) == "val" else "test")
-        data.refuse_differences()
+        data.check_processes_agree()
         evaluate_trained(given, cfg, data, run_dir, device=device, seed=cfg.seed, tracker=tracker)
 
 

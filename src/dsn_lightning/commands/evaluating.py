@@ -117,7 +117,7 @@ def evaluate_trained(
         data.network_reader if cached else data.reader,
         networks,
         device=device,
-        loading=Loading(cfg.num_workers, data.patience(), cfg.get("start_workers"), data.on_bad_video == "skip"),
+        loading=Loading(cfg.num_workers, data.loader_timeout(), cfg.get("start_workers"), data.bad_video_policy.skip),
         track=lambda loop: track(
             loop, f"Scoring {len(videos)} videos", len(loop), console=Console(stderr=True, quiet=not first)
         ),
@@ -131,7 +131,7 @@ def evaluate_trained(
     run_dir.mkdir(parents=True, exist_ok=True)
     run = RunFolder(run_dir)
     scores.save(run.clip_scores)
-    stock = data.stock()
+    stock = data.inventory()
     stock[subset]["failed"] = {video_id: str(error) for video_id, error in failures.items()}
     write_json(run.videos_json, stock)
     describe = _Describe(

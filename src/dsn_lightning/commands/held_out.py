@@ -5,7 +5,7 @@ from omegaconf import DictConfig, OmegaConf
 from dsn_lightning.datasets.records import Subset, VideoSource
 from dsn_lightning.errors import UsageError
 from dsn_lightning.evaluation.splits import held_out_name
-from dsn_lightning.prepare.video_index import prepare_alone
+from dsn_lightning.prepare.video_index import prepare_source
 
 
 def evaluated(cfg: DictConfig) -> Subset:
@@ -31,7 +31,7 @@ def check_holds_out(source: VideoSource, cfg: DictConfig) -> None:
     """
     if evaluated(cfg) != "val":
         return
-    prepare_alone(source, OmegaConf.select(cfg, "dataset.reading.prepared"))
+    prepare_source(source, OmegaConf.select(cfg, "dataset.reading.prepared"))
     if not source.records("val"):
         raise UsageError(
             f"test.subset=val: dataset={cfg.dataset.name} holds no videos out of training; "

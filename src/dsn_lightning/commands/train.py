@@ -26,7 +26,8 @@ from dsn_lightning.commands.pretrained import start_from
 from dsn_lightning.commands.source import build_source
 from dsn_lightning.commands.tested_beside import tested_beside
 from dsn_lightning.commands.tracked import tracked
-from dsn_lightning.data.datamodule import SUBSETS, SectionClipDataModule
+from dsn_lightning.data.datamodule import SectionClipDataModule
+from dsn_lightning.datasets.records import SUBSETS
 from dsn_lightning.errors import UsageError
 from dsn_lightning.files import write_atomically, write_json
 from dsn_lightning.launch.process_rank import process_rank, started_as_one_of_many
@@ -192,10 +193,10 @@ def _train(cfg: DictConfig, run_dir: Path, tracker: Tracker) -> None:
             processes=trainer.world_size,
             fps=cfg.dataset.fps or "native",
             frame_stride=cfg.backbone.frame_stride,
-            copies=data.made,
+            copies=data.copies_made_with,
             videos={subset: len(ids) for subset, ids in videos.items()},
         ))  # fmt: skip
-        write_json(run.videos_json, data.stock())
+        write_json(run.videos_json, data.inventory())
         if cfg.progress:
             print(training_summary(_step(cfg, trainer), num_videos=num_train))
             for line in missing_videos_messages(data):
@@ -288,7 +289,9 @@ def _callbacks(
         EpochLog(),
         Throughput(),
         MetricsFile(run.metrics_csv),
-        BadVideos(limit=data.max_bad, known=len(data.bad["train"]), num_videos=len(data.videos("train"))),
+        BadVideos(
+            limit=data.bad_video_policy.max_bad, known=len(data.bad["train"]), num_videos=len(data.videos("train"))
+        ),
         RunProgress(bar=cfg.progress and process_rank() == 0, file=run.progress_json),
     ]
     if cfg.schedule.get("ema") is not None:

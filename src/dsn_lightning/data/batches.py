@@ -1,4 +1,4 @@
-"""The order of a training's videos, and how processes share its batches."""
+"""The order of the videos in training, and how processes share its batches."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -10,11 +10,11 @@ from dsn_lightning.stateless_random import stateless_rng
 
 
 class Draw(NamedTuple):
-    """The address of an item: a video in an epoch. What is drawn for it depends on nothing else.
+    """The address of an item: a video in an epoch. Its random numbers depend on nothing else.
 
     Attributes:
-        epoch: of the training; 0 in testing.
-        video: its place in the subset.
+        epoch: epoch of the training; 0 in testing.
+        video: position of the video in the subset.
         counted: False for a video that only fills an empty share of a batch; see `BatchShares`.
     """
 
@@ -27,9 +27,9 @@ class EpochOrder(Sampler[Draw]):
     """All videos once, in an order that depends on (seed, epoch) alone. Lightning calls `set_epoch`.
 
     Args:
-        num_videos: how many there are.
-        seed: of the order; None keeps that of the data set.
-        epoch: the first one.
+        num_videos: number of videos.
+        seed: seed of the order; None keeps the order of the data set.
+        epoch: the first epoch.
     """
 
     def __init__(self, num_videos: int, *, seed: int | None, epoch: int = 0) -> None:
@@ -38,7 +38,7 @@ class EpochOrder(Sampler[Draw]):
         self.epoch = epoch
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch that the next pass is."""
+        """Set the epoch of the next pass."""
         self.epoch = epoch
 
     def __len__(self) -> int:
@@ -55,15 +55,15 @@ class BatchShares(Sampler[list[Draw]]):
     """One process's share of each batch.
 
     The batches are those of a single process, whatever the number of processes: process r of R takes every R-th video
-    of each, from the r-th on. Where a batch has fewer videos than there are processes, those without one read the
-    batch's first video too, marked as not counted, so that all processes make the same number of steps.
+    of each batch, beginning with the r-th. If a batch has fewer videos than there are processes, those without a video
+    also read the batch's first video, marked as not counted, so that all processes make the same number of steps.
 
     Args:
         sampler: the order of the videos.
-        batch_size: videos a batch, over all processes.
+        batch_size: videos per batch, over all processes.
         rank: r.
         num_processes: R.
-        skip: batches to leave out of the sampler's present epoch: a run that is resumed has been trained on them.
+        skip: batches to leave out of the sampler's current epoch: a resumed run has already been trained on them.
 
     >>> shares = [BatchShares(EpochOrder(5, seed=None), 4, rank=r, num_processes=2) for r in (0, 1)]
     >>> [[[draw.video for draw in batch if draw.counted] for batch in share] for share in shares]

@@ -1,4 +1,4 @@
-"""Loader processes that neither end before the training process nor outlive it."""
+"""A data loader whose worker processes neither end before the training process nor outlive it."""
 
 import signal
 from collections.abc import Sequence
@@ -12,13 +12,13 @@ from dsn_lightning.errors import UsageError
 
 
 class ClipLoader(DataLoader[Any]):
-    """A loader whose processes end with this one, although they outlive SIGTERM.
+    """A loader whose workers end with this process, although they ignore SIGTERM.
 
-    What they return as an error is raised here; raised there, it would come as torch's own.
+    Workers return errors, which are raised here: an error raised in a worker would arrive as one of torch's.
     """
 
     def __iter__(self) -> Any:
-        # a Ctrl-C of the terminal is not for them, from their first moment on; here it comes a little later
+        # Workers must not receive Ctrl-C of the terminal, from their first moment on; this process receives it later.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT] if self.num_workers else [])
         try:
             iterator = super().__iter__()
@@ -26,7 +26,7 @@ class ClipLoader(DataLoader[Any]):
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
         workers = getattr(iterator, "_workers", [])
         if workers:
-            Finalize(None, _kill, args=(workers,), exitpriority=10)  # when this process ends, whatever the reason
+            Finalize(None, _kill, args=(workers,), exitpriority=10)  # when this process ends, for whatever reason
         for batch in iterator:
             if isinstance(batch, UsageError):
                 if workers:
@@ -41,7 +41,7 @@ def _kill(workers: Sequence[BaseProcess]) -> None:
             worker.kill()
 
 
-def outlive_signals(_: int) -> None:
-    """Leave to the training process, which saves before it ends, what may reach all of a run's processes."""
+def ignore_signals(_: int) -> None:
+    """Ignore signals that may reach all processes of a run; the training process handles them, and saves first."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)

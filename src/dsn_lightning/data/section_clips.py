@@ -10,25 +10,26 @@ from torch.utils.data import Dataset, default_collate
 from dsn_lightning.data.batches import Draw
 from dsn_lightning.errors import UsageError
 from dsn_lightning.stateless_random import stateless_rng
-from dsn_lightning.video.clip_reader import ClipReader, Video
+from dsn_lightning.video.clip_reader import ClipReader
 from dsn_lightning.video.sections import IntArray, section_clip_starts
+from dsn_lightning.video.time_line import Video
 from dsn_lightning.video.video_info import VideoError
 
-_MOST_REPLACEMENTS = 20
+_MAX_REPLACEMENTS = 20
 
 
 class SectionClips(Dataset[dict[str, Any] | UsageError]):
     """Videos as section clips, addressed by `Draw`.
 
     Args:
-        videos: what it holds.
+        videos: the videos.
         reader: reads their clips.
         num_classes: J.
         num_sections: M.
         clips_per_section: N.
-        seed: of all draws; None gives centred clips and crops (testing).
-        replace_bad: put another video in the place of one that cannot be read (training), or leave it out of the
-            count (testing); otherwise the error ends the run.
+        seed: seed of all draws; None gives centred clips and crops (testing).
+        replace_bad: whether a video that cannot be read is replaced (training) or marked as not counted (testing);
+            otherwise the error ends the run.
     """
 
     def __init__(
@@ -54,7 +55,7 @@ class SectionClips(Dataset[dict[str, Any] | UsageError]):
         return len(self.videos)
 
     def starts(self, epoch: int, index: int) -> IntArray:
-        """Return the clips' first frames, (M, N)."""
+        """Return the first frames of the clips, (M, N)."""
         video = self.videos[index]
         rng = None if self.seed is None else stateless_rng(self.seed, epoch, video.record.video_id, "jitter")
         return section_clip_starts(
@@ -66,9 +67,9 @@ class SectionClips(Dataset[dict[str, Any] | UsageError]):
         )
 
     def __getitem__(self, draw: Draw) -> dict[str, Any] | UsageError:
-        """Return an item, or the error that should end the run."""
+        """Return an item, or the error that ends the run."""
         bad: list[tuple[str, str]] = []
-        for attempt in range(_MOST_REPLACEMENTS):
+        for attempt in range(_MAX_REPLACEMENTS):
             try:
                 return {**self._read(draw), "bad_videos": bad}
             except VideoError as error:
@@ -77,12 +78,12 @@ class SectionClips(Dataset[dict[str, Any] | UsageError]):
                 record = self.videos[draw.video].record
                 bad.append((record.video_id, str(error)))
             if self.seed is None:
-                return {**self._blank(draw), "bad_videos": bad}
+                return {**self._placeholder(draw), "bad_videos": bad}
             rng = stateless_rng(self.seed, draw.epoch, record.video_id, "replacement", attempt)
             draw = draw._replace(video=int(rng.integers(len(self.videos))))
-        return UsageError(f"{_MOST_REPLACEMENTS} videos one after the other cannot be read; the last one: {bad[-1][1]}")
+        return UsageError(f"{_MAX_REPLACEMENTS} videos in a row cannot be read; the last one: {bad[-1][1]}")
 
-    def _blank(self, draw: Draw) -> dict[str, Any]:
+    def _placeholder(self, draw: Draw) -> dict[str, Any]:
         record = self.videos[draw.video].record
         side = self.reader.crop.crop_size
         channels, *size = self.reader.activations or (self.reader.channels, side, side)
@@ -110,7 +111,7 @@ class SectionClips(Dataset[dict[str, Any] | UsageError]):
 
 
 def label_vector(labels: Sequence[int], num_classes: int) -> Tensor:
-    """Return the training target, float (J,): one-hot, or for several labels multi-hot and normalised to sum 1.
+    """Return the training target, float (J,): one-hot, or multi-hot and normalised to sum 1 for several labels.
 
     It is zero for a background video, which has no label and is only tested on.
 
@@ -123,14 +124,15 @@ def label_vector(labels: Sequence[int], num_classes: int) -> Tensor:
     return target
 
 
-def collate(drawn: Sequence[dict[str, Any] | UsageError]) -> dict[str, Any] | UsageError:
+def collate(results: Sequence[dict[str, Any] | UsageError]) -> dict[str, Any] | UsageError:
     """Return a batch of `SectionClips` items, those that count first, or the first error among them.
 
-    ``num_videos`` is how many of them count; ``bad_videos`` names those that could not be read, and why.
+    ``num_videos`` is the number of items that count; ``bad_videos`` has the ids of videos that could not be read, and
+    the reasons.
     """
-    items = [item for item in drawn if not isinstance(item, UsageError)]
-    if len(items) < len(drawn):
-        return next(item for item in drawn if isinstance(item, UsageError))
+    items = [item for item in results if not isinstance(item, UsageError)]
+    if len(items) < len(results):
+        return next(item for item in results if isinstance(item, UsageError))
     items.sort(key=lambda item: not item["counted"])
     tensors = [{k: v for k, v in item.items() if k not in ("counted", "bad_videos")} for item in items]
     batch: dict[str, Any] = default_collate(tensors)

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from dsn_lightning.video.clip_reader import ClipReader, Video
+from dsn_lightning.video.clip_reader import ClipReader
 from dsn_lightning.video.crops import Crop
 from dsn_lightning.video.sections import IntArray
+from dsn_lightning.video.time_line import Video
 from dsn_lightning.video.video_info import VideoError
 
 

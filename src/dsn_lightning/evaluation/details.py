@@ -9,7 +9,8 @@ from dsn_lightning.evaluation.answers import row_figures
 from dsn_lightning.evaluation.results import Row
 from dsn_lightning.evaluation.scores import ClipScores
 from dsn_lightning.selections import Scheme, Selection, Uniform
-from dsn_lightning.video.clip_reader import ClipReader, Video
+from dsn_lightning.video.clip_reader import ClipReader
+from dsn_lightning.video.time_line import Video
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,9 @@ from dsn_lightning.evaluation.row_methods import kinds_of, method_name
 from dsn_lightning.evaluation.scores import ClipScores
 from dsn_lightning.selections import BASELINE_CLASSIFIER
 from dsn_lightning.selections.scheme import Scheme, softmax
-from dsn_lightning.video.clip_reader import ClipReader, Video
+from dsn_lightning.video.clip_reader import ClipReader
 from dsn_lightning.video.modality import FLOW_LEGEND, as_pictures, is_flow
+from dsn_lightning.video.time_line import Video
 
 RANKS = ("most probable", "second", "second least", "least probable")
 """Ranks of the clips that a contact sheet shows of a video."""

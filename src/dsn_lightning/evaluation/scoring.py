@@ -17,8 +17,9 @@ from dsn_lightning.evaluation.clip_loading import Loading, clip_loader, rank_and
 from dsn_lightning.evaluation.scores import ClipScores, join_crops, sampler_network, weights_hash
 from dsn_lightning.evaluation.stopwatch import Stopwatch
 from dsn_lightning.selections import Scheme, Selection
-from dsn_lightning.video.clip_reader import ClipReader, Video
+from dsn_lightning.video.clip_reader import ClipReader
 from dsn_lightning.video.sections import IntArray
+from dsn_lightning.video.time_line import Video
 from dsn_lightning.video.video_info import VideoError
 
 _CLIPS_AT_ONCE = 64

@@ -1,1 +1,1 @@
-"""What is made of a data set before training: its index, small copies, optical flow, frozen features."""
+"""What is prepared for a data set before training: index, small copies, optical flow, activations of frozen blocks."""

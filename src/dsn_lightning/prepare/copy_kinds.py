@@ -1,4 +1,4 @@
-"""The kinds of copies that are made of a data set's videos, with their settings: small ones, and optical flow."""
+"""The kinds of copies of a data set's videos, with their settings: small copies, and optical flow."""
 
 import hashlib
 from abc import ABC, abstractmethod
@@ -16,7 +16,7 @@ from dsn_lightning.video.video_info import VideoInfo, unpack
 
 
 def small_size(height: int, width: int, short_side: int) -> tuple[int, int]:
-    """Return (height, width) with the shorter side at ``short_side`` or less, in even numbers; never enlarged.
+    """Return (height, width) with a shorter side of at most ``short_side``, in even numbers; never enlarged.
 
     >>> small_size(240, 320, 128), small_size(320, 240, 128), small_size(35, 64, 128)
     ((128, 170), (170, 128), (36, 64))
@@ -25,13 +25,16 @@ def small_size(height: int, width: int, short_side: int) -> tuple[int, int]:
     return max(2, 2 * round(height * scale / 2)), max(2, 2 * round(width * scale / 2))
 
 
-class Kind(ABC):
+class CopyKind(ABC):
     """A kind of copy, with its settings.
 
     Attributes:
-        folder: of such copies, below the prepared folder.
-        suffix: of such files.
-        version: raised when the same settings would give other copies.
+        folder: folder of such copies, below the prepared folder.
+        suffix: suffix of such files.
+        container: FFmpeg's name of the container.
+        codec: FFmpeg's name of the encoder.
+        pixels: FFmpeg's name of the pixel format.
+        version: raised when the same settings would give different copies.
     """
 
     folder: ClassVar[str]
@@ -42,8 +45,14 @@ class Kind(ABC):
     version: ClassVar[int] = 1
 
     @classmethod
-    def place(cls, prepared: Path, root: Path, path: Path) -> Path:
-        """Return where the copy of ``path`` stands."""
+    def target(cls, prepared: Path, root: Path, path: Path) -> Path:
+        """Return the path of a copy, whether it exists or not.
+
+        Args:
+            prepared: the folder that dsn-prepare writes to.
+            root: folder of the data set.
+            path: a video below the root.
+        """
         relative = path.relative_to(root)
         return prepared / cls.folder / relative.with_name(relative.name + cls.suffix)
 
@@ -52,9 +61,9 @@ class Kind(ABC):
         return asdict(self)  # type: ignore[call-overload]
 
     def label(self, info: VideoInfo) -> str:
-        """Return what stands in a copy's metadata: how and from what content it was made."""
+        """Return the text in a copy's metadata: its settings and the hash of the original's content."""
         settings = " ".join(f"{name}={value}" for name, value in self.settings().items())
-        return f"dsn-prepare {self.version} {self.folder} {settings} of {origin(info)}"
+        return f"dsn-prepare {self.version} {self.folder} {settings} of {content_hash(info)}"
 
     @abstractmethod
     def frame_size(self, info: VideoInfo) -> tuple[int, int]:
@@ -62,29 +71,29 @@ class Kind(ABC):
 
     @abstractmethod
     def pictures(self, frames: Iterable[NDArray[np.uint8]]) -> Iterator[NDArray[np.uint8]]:
-        """Turn the video's frames, scaled to `frame_size`, into the copy's."""
+        """Turn the video's frames, scaled to `frame_size`, into the copy's frames."""
 
     @abstractmethod
     def options(self) -> dict[str, str]:
         """Return the encoder's options."""
 
     def stamps(self, info: VideoInfo) -> tuple[NDArray[np.int64], Fraction]:
-        """Return the frames' time stamps, the first one 0, and their unit in seconds."""
+        """Return the time stamps of the frames, beginning with 0, and their unit in seconds."""
         if not info.stamps:
-            return np.arange(info.num_frames), 1 / rate_of(info)
+            return np.arange(info.num_frames), 1 / frame_rate(info)
         stamps = unpack(info.stamps)
         return stamps - stamps[0], Fraction(*info.time_base)
 
 
 @dataclass(frozen=True)
-class Small(Kind):
-    """Small H.264 copies in MP4, whose frames can be reached quickly.
+class SmallCopy(CopyKind):
+    """Small H.264 copies in MP4, with quick access to every frame.
 
-    Frames have the original's time stamps, counted from the first one, in the original's own unit.
+    Frames have the original's time stamps, counted from the first one, in the original's unit.
 
     Attributes:
-        short_side: pixels of the shorter side; smaller videos keep their size.
-        keyint: a key frame each so many frames.
+        short_side: length of the shorter side in pixels; smaller videos keep their size.
+        keyint: frames from one key frame to the next.
         crf: quality of libx264, 0 (best) to 51.
     """
 
@@ -103,28 +112,28 @@ class Small(Kind):
         return small_size(info.height, info.width, self.short_side)
 
     def pictures(self, frames: Iterable[NDArray[np.uint8]]) -> Iterator[NDArray[np.uint8]]:
-        """Return the frames as they are."""
+        """Return the frames unchanged."""
         return iter(frames)
 
     def options(self) -> dict[str, str]:
-        """Return libx264's options. ``veryfast`` gives files of medium's size, half a decibel worse.
+        """Return libx264's options. ``veryfast`` gives files as small as ``medium``, half a decibel worse.
 
-        No macroblock tree: of small frames, it reads memory that nobody has written where the processor has AVX-512,
-        and files would not always have the same bytes.
+        No macroblock tree: with small frames, it reads uninitialised memory on processors with AVX-512, and files would
+        not always have the same bytes.
         """
         keys = {"g": str(self.keyint), "keyint_min": str(self.keyint), "sc_threshold": "0", "bf": "0", "mbtree": "0"}
         return {"crf": str(self.crf), "preset": "veryfast", **keys}
 
 
 @dataclass(frozen=True)
-class Flow(Kind):
+class FlowCopy(CopyKind):
     """Optical flow (`flow_frames`), lossless FFV1 in Matroska; each frame is a key frame.
 
-    Time stamps are the original's to the millisecond, which is Matroska's unit.
+    Time stamps are the original's rounded to milliseconds, Matroska's unit.
 
     Attributes:
-        size: (height, width) to which frames are scaled before.
-        bound: pixels a frame at which the flow is clipped.
+        size: (height, width) that frames are scaled to first.
+        bound: displacement in pixels per frame at which the flow is clipped.
     """
 
     size: tuple[int, int] = (128, 171)
@@ -136,11 +145,11 @@ class Flow(Kind):
     pixels: ClassVar[str] = "bgr0"  # FFV1's 8-bit RGB
 
     def frame_size(self, info: VideoInfo) -> tuple[int, int]:
-        """Return a copy's (height, width), that of the settings."""
+        """Return a copy's (height, width), as in the settings."""
         return self.size
 
     def pictures(self, frames: Iterable[NDArray[np.uint8]]) -> Iterator[NDArray[np.uint8]]:
-        """Return the frames' flow."""
+        """Return the flow of the frames."""
         return flow_frames(frames, bound=self.bound)
 
     def options(self) -> dict[str, str]:
@@ -148,19 +157,19 @@ class Flow(Kind):
         return {"level": "3", "slices": "1", "coder": "1", "context": "0", "g": "1"}
 
     def stamps(self, info: VideoInfo) -> tuple[NDArray[np.int64], Fraction]:
-        """Return the frames' time stamps in milliseconds; frames closer than that are a millisecond apart."""
+        """Return the time stamps of the frames in milliseconds, at least one apart."""
         stamps, unit = super().stamps(info)
         rounded = np.rint(stamps * float(unit * 1000)).astype(np.int64)
         index = np.arange(len(rounded))
         return np.maximum.accumulate(rounded - index) + index, Fraction(1, 1000)
 
 
-def origin(info: VideoInfo) -> str:
-    """Return what a video's content is known by: its stream, and how that is shown."""
+def content_hash(info: VideoInfo) -> str:
+    """Return a hash of a video's content: its stream, and how it is displayed."""
     content = (info.digest, info.num_frames, info.width, info.height, info.stamps, info.time_base)
     return hashlib.blake2b(repr(content).encode(), digest_size=16).hexdigest()
 
 
-def rate_of(info: VideoInfo) -> Fraction:
-    """Return frames a second as a fraction of small numbers, 30000/1001 for one."""
+def frame_rate(info: VideoInfo) -> Fraction:
+    """Return frames per second as a fraction with a small denominator, such as 30000/1001."""
     return max(Fraction(1, 1001), Fraction(info.fps).limit_denominator(1001))

@@ -1,4 +1,4 @@
-"""What a data set holds: a report that depends on its files and nothing else."""
+"""The report on a data set's videos, which depends on its files and nothing else."""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -7,54 +7,58 @@ from typing import Any
 
 import numpy as np
 
-from dsn_lightning.datasets.records import Subset, VideoRecord
+from dsn_lightning.datasets.records import SUBSETS, Subset, VideoRecord
+from dsn_lightning.video.time_line import place_on_time_line
 from dsn_lightning.video.video_info import VideoError, VideoInfo
-
-SUBSETS: tuple[Subset, ...] = ("train", "val", "test")
 
 Records = Mapping[Subset, Sequence[VideoRecord]]
 Found = Mapping[Path, VideoInfo | VideoError]
-"""By path, what is there; a path that is not a key is missing."""
+"""Path -> what indexing found; a path that is not a key is missing."""
 Outcomes = Mapping[str, VideoInfo | VideoError]
-"""The same by video id: a segment without a frame is an error although its file can be decoded."""
+"""The same by video id: a segment without frames is an error although its file can be decoded."""
 
 
 def dataset_report(name: str, classes: Sequence[str], records: Records, found: Found) -> dict[str, Any]:
-    """Return all that `prepare_report.json` says about a data set. Lists are sorted by video.
+    """Return the content of `prepare_report.json` for a data set. Lists are sorted by video.
 
     Args:
-        name: of the data set.
-        classes: names; labels are indices into them.
-        records: by subset.
-        found: what decoding showed.
+        name: name of the data set.
+        classes: class names; labels are indices into them.
+        records: the videos of each subset.
+        found: what decoding found.
 
     Returns:
         ``dataset``; ``totals`` and ``subsets`` (counts by subset and class: ``listed, present, missing, bad,
-        flagged``); ``missing`` (video ids by subset); ``bad`` (with ``reason``); ``flagged`` (FFmpeg reported errors
-        although frames came out); ``header_mismatches`` (header's and decoded number of frames); ``leakage`` and
-        ``repeated`` (see `leaks`); ``frames``, ``fps``, ``seconds``, ``sizes``, ``codecs`` of what can be decoded;
-        ``videos`` (each one's figures). Rates are frames a second, sizes are width x height as shown.
+        flagged``); ``missing`` (video ids by subset); ``bad`` (with ``reason``); ``flagged`` (FFmpeg reported errors,
+        but frames came out); ``header_mismatches`` (number of frames in the header and decoded); ``leakage`` and
+        ``repeated`` (see `leaks`); ``frames``, ``fps``, ``seconds``, ``sizes``, ``codecs`` of the files that
+        decode; ``videos`` (the figures of each). Rates are frames per second, sizes are displayed width x height.
     """
     unique = {record.video_id: record for subset in SUBSETS for record in records[subset]}
-    every = [unique[video_id] for video_id in sorted(unique)]
-    sides: dict[str, list[str]] = defaultdict(list)
+    listed = [unique[video_id] for video_id in sorted(unique)]
+    subsets_of: dict[str, list[str]] = defaultdict(list)
     for subset in SUBSETS:
         for record in records[subset]:
-            sides[record.video_id].append(subset)
-    outcomes = {r.video_id: _outcome(r, found[r.path]) for r in every if r.path in found}
+            subsets_of[record.video_id].append(subset)
+    outcomes = {r.video_id: _outcome(r, found[r.path]) for r in listed if r.path in found}
     good = {video: info for video, info in outcomes.items() if isinstance(info, VideoInfo)}
     bad = {video: error for video, error in outcomes.items() if isinstance(error, VideoError)}
-    infos = list({r.path: info for r in every if isinstance(info := found.get(r.path), VideoInfo)}.values())
+    infos = list({r.path: info for r in listed if isinstance(info := found.get(r.path), VideoInfo)}.values())
     leakage, repeated = leaks(records, outcomes)
     return {
         "dataset": name,
-        "totals": _counts(every, outcomes),
+        "totals": _counts(listed, outcomes),
         "subsets": {s: _subset_report(records[s], classes, outcomes) for s in SUBSETS if records[s]},
         "missing": {s: sorted({r.video_id for r in records[s] if r.path not in found}) for s in SUBSETS if records[s]},
         "bad": [
-            {"video": v, "subsets": sides[v], "reason": error.reason.removeprefix(f"{v}: ")} for v, error in bad.items()
+            {"video": v, "subsets": subsets_of[v], "reason": error.reason.removeprefix(f"{v}: ")}
+            for v, error in bad.items()
         ],
-        "flagged": [{"video": v, "subsets": sides[v], "damage": list(i.damage)} for v, i in good.items() if i.damage],
+        "flagged": [
+            {"video": v, "subsets": subsets_of[v], "damage": list(info.damage)}
+            for v, info in good.items()
+            if info.damage
+        ],
         "header_mismatches": [
             {"video": v, "header": info.header_frames, "decoded": info.num_frames}
             for v, info in good.items()
@@ -68,17 +72,17 @@ def dataset_report(name: str, classes: Sequence[str], records: Records, found: F
         "sizes": _shares(f"{info.width}x{info.height}" for info in infos),
         "codecs": _shares(info.codec for info in infos),
         "videos": {
-            v: {"subsets": sides[v], "classes": [classes[label] for label in unique[v].labels], **_figures(info)}
+            v: {"subsets": subsets_of[v], "classes": [classes[label] for label in unique[v].labels], **_figures(info)}
             for v, info in good.items()
         },
     }
 
 
 def leaks(records: Records, outcomes: Outcomes) -> tuple[dict[str, list[dict[str, Any]]], list[list[str]]]:
-    """Return what stands on several sides of the split, and which videos of one side are the same.
+    """Return what is in several subsets at once, and which videos of one subset are the same.
 
-    Content is the same when files hold the same stream, byte for byte. On several sides, any frame that two videos
-    share counts; within a side, those are the same that have all frames in common.
+    Two files have the same content if their video streams are equal, byte for byte. Across subsets, any frame that two
+    videos share counts; within a subset, videos are the same if they have all frames in common.
 
     Returns:
         ``{"groups": [{"group": name, "train": [...], "test": [...]}], "identical": [{"train": [...], ...}]}`` with
@@ -89,23 +93,23 @@ def leaks(records: Records, outcomes: Outcomes) -> tuple[dict[str, list[dict[str
     for subset in SUBSETS:
         for record in records[subset]:
             info = outcomes.get(record.video_id)
-            if record.group is not None and info is not None:  # what is not there cannot leak
+            if record.group is not None and info is not None:  # a missing video cannot leak
                 groups[record.group][subset].add(record.video_id)
             if isinstance(info, VideoInfo) and info.digest:
                 parts[info.digest][_frames_of(record, info)][subset].add(record.video_id)
-    shared = [{"group": group, **_listed(sides)} for group, sides in sorted(groups.items()) if len(sides) > 1]
-    identical = [_listed(sides) for own in parts.values() for sides in _on_several_sides(own)]
-    repeated = [sorted(v) for own in parts.values() for sides in own.values() for v in sides.values() if len(v) > 1]
+    shared = [{"group": group, **_sorted_ids(ids)} for group, ids in sorted(groups.items()) if len(ids) > 1]
+    identical = [_sorted_ids(ids) for part in parts.values() for ids in _shared_between_subsets(part)]
+    repeated = [sorted(v) for part in parts.values() for ids in part.values() for v in ids.values() if len(v) > 1]
     return {"groups": shared, "identical": sorted(identical, key=repr)}, sorted(repeated)
 
 
-def _on_several_sides(parts: Mapping[range, Mapping[str, set[str]]]) -> Iterator[dict[str, set[str]]]:
-    """Yield what different sides share of one file, ids by subset: the videos that hang together by shared frames.
+def _shared_between_subsets(parts: Mapping[range, Mapping[str, set[str]]]) -> Iterator[dict[str, set[str]]]:
+    """Yield the videos of different subsets that are connected by shared frames of one file, as ids by subset.
 
     Args:
-        parts: frames of the file -> subset -> ids of the videos that are these frames.
+        parts: frames of the file -> subset -> ids of the videos that consist of these frames.
     """
-    nodes = [(frames, subset) for frames, sides in parts.items() for subset in sides]
+    nodes = [(frames, subset) for frames, ids in parts.items() for subset in ids]
     left = set(nodes)
     for node in nodes:
         linked, waiting = [], [node] if node in left else []
@@ -124,7 +128,7 @@ def _on_several_sides(parts: Mapping[range, Mapping[str, set[str]]]) -> Iterator
 
 
 def _outcome(record: VideoRecord, file: VideoInfo | VideoError) -> VideoInfo | VideoError:
-    """Return what a video is found to be, given what its file is."""
+    """Return what was found for a video, given what was found for its file."""
     try:
         if isinstance(file, VideoInfo):
             _frames_of(record, file)
@@ -134,21 +138,19 @@ def _outcome(record: VideoRecord, file: VideoInfo | VideoError) -> VideoInfo | V
 
 
 def _frames_of(record: VideoRecord, info: VideoInfo) -> range:
-    """Return which of its file's frames a video is.
+    """Return the frames of its file that a video consists of.
 
     Raises:
-        VideoError: its segment holds none.
+        VideoError: its segment contains no frame.
     """
     if record.segment is None:
         return range(info.num_frames)
-    from dsn_lightning.video.clip_reader import place_on_time_line  # PyTorch takes seconds to import
-
     frames = place_on_time_line(record, info, None).source
     return range(int(frames[0]), int(frames[-1]) + 1)
 
 
-def _listed(sides: Mapping[str, set[str]]) -> dict[str, list[str]]:
-    return {subset: sorted(sides[subset]) for subset in SUBSETS if sides.get(subset)}
+def _sorted_ids(ids: Mapping[str, set[str]]) -> dict[str, list[str]]:
+    return {subset: sorted(ids[subset]) for subset in SUBSETS if ids.get(subset)}
 
 
 def _subset_report(records: Sequence[VideoRecord], classes: Sequence[str], outcomes: Outcomes) -> dict[str, Any]:

@@ -1,14 +1,14 @@
-"""Activations in place of pixels: what a network's frozen blocks give for each frame, computed once and kept on disk.
+"""Activations instead of pixels: the output of a network's frozen blocks for each frame, computed once, kept on disk.
 
-Where the first blocks of a network on single frames are not trained, a frame's activations are the same in every
-epoch. Each video has a file of them, for the frames on its time line as testing crops them and for their mirror images,
-which are all the views that training then draws from.
+If the first blocks of a network that processes single frames are not trained, the activations of a frame are the same
+in every epoch. Each video has one file of them, for the frames on its time line in the testing crop and for their
+mirror images. Training draws from these two views.
 """
 
 import hashlib
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,33 +23,34 @@ from rich.progress import track
 from torch import Tensor
 
 from dsn_lightning.errors import UsageError
-from dsn_lightning.video.clip_reader import ClipReader, Video
+from dsn_lightning.video.clip_reader import ClipReader, FrameReader
 from dsn_lightning.video.crops import Crop
 from dsn_lightning.video.sections import IntArray
+from dsn_lightning.video.time_line import Video
 from dsn_lightning.video.video_info import VideoError
 
-_AT_ONCE = 16  # frames; more no longer fit into the caches of a core, and take twice as long
-_READ_AT_ONCE = 256  # frames; long videos do not have to fit into memory
-_VIEWS = 2  # as it is, and mirrored
+_BATCH_FRAMES = 16  # more do not fit in the caches of a core, and take twice as long
+_READ_FRAMES = 256  # at a time: long videos need not fit in memory
+_VIEWS = 2  # original and mirrored
 
 
 @dataclass(frozen=True)
 class Activations:
-    """Reads activations that `compute` has stored; a `FrameReader` of them.
+    """Reads the activations that `compute_activations` stored; a `FrameReader`.
 
     Attributes:
-        folder: holds a file a video.
-        shape: of a frame's activations, (C', H', W').
+        folder: has one file per video.
+        shape: shape of a frame's activations, (C', H', W').
     """
 
     folder: Path
     shape: tuple[int, int, int]
 
     def file(self, video: Video) -> Path:
-        """Return where the activations of a video are; another name when its content or its time line is another."""
+        """Return the file of a video's activations; its name depends on the video's content and time line."""
         info = video.info
-        content = f"{video.record.video_id} {info.digest or info.made} {info.num_frames}".encode()
-        key = hashlib.blake2b(content + _frames_of(video).tobytes(), digest_size=12)
+        content = f"{video.record.video_id} {info.digest or info.made_with} {info.num_frames}".encode()
+        key = hashlib.blake2b(content + frames_on_time_line(video).tobytes(), digest_size=12)
         return self.folder / f"{key.hexdigest()}.npy"
 
     def __call__(self, video: Video, indices: IntArray, size: tuple[int, int]) -> NDArray[Any]:
@@ -59,22 +60,22 @@ class Activations:
             VideoError: they have not been computed, or the file is damaged.
         """
         if not self.file(video).is_file():
-            raise VideoError(video.record.path, "has no activations: it could not be read when they were computed")
+            raise VideoError(video.record.path, "no activations: it could not be read when they were computed")
         try:
             stored = np.load(self.file(video), mmap_mode="r")
-            return np.asarray(stored[np.searchsorted(_frames_of(video), indices)])
+            return np.asarray(stored[np.searchsorted(frames_on_time_line(video), indices)])
         except (OSError, ValueError, IndexError) as error:
             raise VideoError(video.record.path, f"its activations cannot be read ({error})") from error
 
 
 @dataclass(frozen=True)
 class View:
-    """Chooses a clip's view, where a `Crop` would cut it out of pixels.
+    """Chooses the view of a clip of activations, as `Crop` chooses the window of a clip of pixels.
 
     Attributes:
         flip: probability of the mirror image in training, [0, 1].
-        frame_size: of the pixels that the activations were computed from.
-        crop_size: likewise.
+        frame_size: (height, width) of the frames that the activations were computed from.
+        crop_size: side of their crop.
     """
 
     flip: float
@@ -86,19 +87,19 @@ class View:
 
         Args:
             frames: both views, (T, 2, C', H', W').
-            rng: draws the view; None takes the frames as they are.
+            rng: draws the view; None takes the original.
         """
         view = int(rng is not None and rng.random() < self.flip)
         return torch.from_numpy(np.ascontiguousarray(frames[:, view].swapaxes(0, 1)))
 
 
-def _frames_of(video: Video) -> IntArray:
-    """Return the file's frames that stand on the time line, increasing."""
+def frames_on_time_line(video: Video) -> IntArray:
+    """Return the file's frames that are on the time line, increasing."""
     return np.unique(video.source)
 
 
-def compute(
-    videos: list[Video],
+def compute_activations(
+    videos: Sequence[Video],
     reader: ClipReader,
     network: Callable[[Tensor], Tensor],
     store: Activations,
@@ -107,72 +108,90 @@ def compute(
     skip_bad: bool = False,
     show: bool = True,
 ) -> None:
-    """Store the activations of videos that have none yet; of several processes one computes, the others wait.
+    """Store the activations of the videos that have none yet; of several processes one computes, the others wait.
 
     Args:
-        videos: what to read.
-        reader: of their pixels.
+        videos: videos to read.
+        reader: reads their pixels.
         network: frozen blocks, uint8 frames (F, C, H, W) -> activations (F, C', H', W').
-        store: where they go.
-        jobs: videos at a time.
-        skip_bad: leave out videos that cannot be read; they count as bad when their clips are read.
-        show: draw a progress bar.
+        store: where the activations go.
+        jobs: videos processed at the same time.
+        skip_bad: leave out videos that cannot be read; reading their clips then raises `VideoError`.
+        show: whether to draw a progress bar.
 
     Raises:
-        UsageError: the disk has not that much room.
+        UsageError: the disk has too little space.
         VideoError: a video cannot be read, and bad ones are not skipped.
-        OSError: they cannot be written.
-        ValueError: an activation is no number, or too large for 16 bits.
+        OSError: the activations cannot be written.
+        ValueError: an activation is not finite in 16 bits.
     """
     store.folder.mkdir(parents=True, exist_ok=True)
-    centre = Crop(reader.crop.frame_size, reader.crop.crop_size)
+    crop = Crop(reader.crop.frame_size, reader.crop.crop_size)
 
-    def one(video: Video) -> None:
-        wanted = _frames_of(video)
-        target = store.file(video)
-        partial = target.with_suffix(".partial")
-        shape = (len(wanted), _VIEWS, *store.shape)
+    def compute(video: Video) -> None:
         try:
-            stored = np.lib.format.open_memmap(partial, mode="w+", dtype=np.float16, shape=shape)
-            for first in range(0, len(wanted), _READ_AT_ONCE):
-                part = wanted[first : first + _READ_AT_ONCE]
-                pixels = centre(reader.read(video, part, centre.frame_size), None).transpose(0, 1)  # (F, C, H, W)
-                for view, frames in enumerate((pixels, centre.mirror(pixels))):
-                    results = [network(few).to(torch.float16).cpu() for few in frames.split(_AT_ONCE)]
-                    content = torch.cat(results)
-                    if not content.isfinite().all():
-                        raise ValueError(f"{video.record.path}: an activation is no number, or too large for 16 bits")
-                    stored[first : first + len(part), view] = content.numpy()
-            stored.flush()
-            os.replace(partial, target)
+            _write_activations(video, reader.read, crop, network, store)
         except VideoError:
-            partial.unlink(missing_ok=True)
             if not skip_bad:
                 raise
-        except BaseException:
-            partial.unlink(missing_ok=True)
-            raise
 
     with FileLock(store.folder / ".lock"):
-        for partial in store.folder.glob("*.partial"):  # of a call that was killed
+        for partial in store.folder.glob("*.partial"):  # of a killed process
             partial.unlink(missing_ok=True)
-        lacking = {store.file(video): video for video in videos if not store.file(video).is_file()}
-        if not lacking:
+        missing = list({store.file(video): video for video in videos if not store.file(video).is_file()}.values())
+        if not missing:
             return
-        size = sum(len(_frames_of(video)) for video in lacking.values()) * _VIEWS * int(np.prod(store.shape)) * 2
-        free = shutil.disk_usage(store.folder).free
-        what = f"Activations of {len(lacking)} videos ({size / 1e9:.1f} GB)"
-        if size > free:
-            raise UsageError(
-                f"{what} do not fit into {store.folder}, where {free / 1e9:.1f} GB are free; name another place with "
-                "dataset.reading.prepared=DIR, lower dataset.fps, or do without: backbone.cache_activations=false"
-            )
+        title = _check_disk_space(missing, store)
         console = Console(stderr=True, quiet=not show)
         with ThreadPoolExecutor(jobs) as pool:
-            waiting = [pool.submit(one, video) for video in lacking.values()]
+            waiting = [pool.submit(compute, video) for video in missing]
             try:
-                for future in track(as_completed(waiting), what, len(waiting), console=console):
+                for future in track(as_completed(waiting), title, len(waiting), console=console):
                     future.result()
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
+
+
+def _write_activations(
+    video: Video, read: FrameReader, crop: Crop, network: Callable[[Tensor], Tensor], store: Activations
+) -> None:
+    """Write the activations of a video in both views; after an error nothing is left behind."""
+    frames = frames_on_time_line(video)
+    target = store.file(video)
+    partial = target.with_suffix(".partial")
+    shape = (len(frames), _VIEWS, *store.shape)
+    try:
+        stored = np.lib.format.open_memmap(partial, mode="w+", dtype=np.float16, shape=shape)
+        for first in range(0, len(frames), _READ_FRAMES):
+            part = frames[first : first + _READ_FRAMES]
+            pixels = crop(read(video, part, crop.frame_size), None).transpose(0, 1)  # (F, C, H, W)
+            for view, images in enumerate((pixels, crop.mirror(pixels))):
+                results = [network(batch).to(torch.float16).cpu() for batch in images.split(_BATCH_FRAMES)]
+                content = torch.cat(results)
+                if not content.isfinite().all():
+                    raise ValueError(f"{video.record.path}: an activation is not finite in 16 bits")
+                stored[first : first + len(part), view] = content.numpy()
+        stored.flush()
+        os.replace(partial, target)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def _check_disk_space(videos: Sequence[Video], store: Activations) -> str:
+    """Return a title with the size of the activations to compute.
+
+    Raises:
+        UsageError: they do not fit on the disk.
+    """
+    num_frames = sum(len(frames_on_time_line(video)) for video in videos)
+    size = num_frames * _VIEWS * int(np.prod(store.shape)) * 2
+    free = shutil.disk_usage(store.folder).free
+    title = f"Activations of {len(videos)} videos ({size / 1e9:.1f} GB)"
+    if size > free:
+        raise UsageError(
+            f"{title} do not fit in {store.folder}, which has {free / 1e9:.1f} GB free; choose another folder with "
+            "dataset.reading.prepared=DIR, lower dataset.fps, or set backbone.cache_activations=false"
+        )
+    return title

@@ -1,7 +1,7 @@
 """Optical flow as frames of a video: Farneback's, clipped, quantised to 8 bits.
 
-A flow frame is a picture whose red is the motion to the right and whose green is the motion downwards, so that what
-reads videos reads flow as well. OpenCV is needed (the extra ``flow``).
+A flow frame is a picture whose red channel is the motion to the right and whose green channel is the motion downwards,
+so that a video decoder also reads flow. It needs OpenCV (the optional dependency ``flow``).
 """
 
 from collections.abc import Iterable, Iterator
@@ -12,27 +12,30 @@ from numpy.typing import NDArray
 from dsn_lightning.errors import UsageError
 
 BLUE = 128
-"""What the third channel holds everywhere."""
+"""The constant value of the third channel."""
 
 _FARNEBACK = {"pyr_scale": 0.5, "levels": 3, "winsize": 15, "iterations": 3, "poly_n": 5, "poly_sigma": 1.2, "flags": 0}
-"""The values of OpenCV's own tutorial on dense flow; the paper names none."""
+"""The values of OpenCV's tutorial on dense optical flow; the paper gives none."""
 
 
 def check_opencv() -> None:
-    """Raise a `UsageError` that names the remedy, unless OpenCV is there."""
+    """Check that OpenCV is installed.
+
+    Raises:
+        UsageError: it is not; names the remedy.
+    """
     try:
         import cv2  # noqa: F401
     except ImportError as error:
         raise UsageError(
-            "steps=[flow]: needs OpenCV; install the extra: pip install 'dsn-lightning[flow]' "
-            "(it is opencv-python-headless)"
+            "steps=[flow]: needs OpenCV (opencv-python-headless); run pip install 'dsn-lightning[flow]'"
         ) from error
 
 
 def quantise(flow: NDArray[np.floating], *, bound: float) -> NDArray[np.uint8]:
     """Clip ``flow`` (pixels) to [-bound, bound] and map it to 0..255, to the nearest step of 2 * bound / 255 pixels.
 
-    Rest lies half-way between two steps and becomes 128 (NumPy rounds halves to the even neighbour).
+    No motion is half-way between two steps and becomes 128 (NumPy rounds halves to the even neighbour).
 
     >>> quantise(np.array([-99, -20, 0, 0.1, 20]), bound=20).tolist()
     [0, 0, 128, 128, 255]
@@ -42,20 +45,20 @@ def quantise(flow: NDArray[np.floating], *, bound: float) -> NDArray[np.uint8]:
 
 
 def flow_frames(frames: Iterable[NDArray[np.uint8]], *, bound: float) -> Iterator[NDArray[np.uint8]]:
-    """Yield as many flow frames as there are frames; number i is the motion from frame i to frame i + 1.
+    """Yield one flow frame for each frame; number i is the motion from frame i to frame i + 1.
 
-    The last one repeats the one before; that of a single frame is rest.
+    The last one repeats the one before; a single frame gives no motion.
 
     Args:
         frames: uint8 (H, W, 3), RGB.
-        bound: pixels a frame at which the flow is clipped.
+        bound: displacement in pixels per frame at which the flow is clipped.
 
     Yields:
-        uint8 (H, W, 3): red is x to the right, green is y downwards, both by `quantise`; blue is `BLUE`.
+        uint8 (H, W, 3): red is x to the right and green is y downwards, see `quantise`; blue is `BLUE`.
     """
     import cv2
 
-    cv2.setNumThreads(1)  # several videos at a time are the parallelism
+    cv2.setNumThreads(1)  # dsn-prepare processes several videos in parallel
     before = picture = None
     for frame in frames:
         grey = cv2.cvtColor(np.ascontiguousarray(frame), cv2.COLOR_RGB2GRAY)

@@ -1,8 +1,9 @@
-"""What decoding every file of a data set once has shown, kept on disk.
+"""The index of a data set's videos: what decoding every file once found, kept on disk.
 
-`index.json` in a data set's prepared folder holds, by path below the data set's root, each file's size and date and
-either its `VideoInfo` or why it cannot be used. While files are decoded, results go to a journal beside it, so that
-being killed costs little; the index itself depends on the files alone, byte for byte.
+`index.json` in a data set's prepared folder contains, by path below the data set's root, each file's fingerprint and
+either its `VideoInfo` or the reason why it cannot be used. While files are decoded, results go to a journal beside it,
+so that little is lost when the process is killed. The index depends on the files alone, byte for byte. An index in
+another format is ignored, and its videos are indexed again.
 """
 
 import contextlib
@@ -24,64 +25,64 @@ from dsn_lightning.video.decoder import Prober
 from dsn_lightning.video.video_info import VideoError, VideoInfo
 
 INDEX = "index.json"
-_FORMAT = 3
+_FORMAT = 4
 _JOURNAL = ".index.journal"
 
 Entry = dict[str, Any]
 
 
 def prepared_folder(source: VideoSource, cache: Path = Path("~/.cache/dsn_lightning")) -> Path:
-    """Return the folder for what is made of a data set, unless another one is asked for."""
-    place = hashlib.blake2b(str(source.root).encode(), digest_size=6).hexdigest()
-    return cache.expanduser() / f"{source.name}-{place}"
+    """Return the default folder for the prepared files of a data set."""
+    root_hash = hashlib.blake2b(str(source.root).encode(), digest_size=6).hexdigest()
+    return cache.expanduser() / f"{source.name}-{root_hash}"
 
 
-def prepare_alone(source: VideoSource, folder: str | Path | None = None) -> Path:
-    """Let a data set make what it needs, while no other process that uses ``folder`` does; see `VideoSource.prepare`.
+def prepare_source(source: VideoSource, folder: str | Path | None = None) -> Path:
+    """Call `VideoSource.prepare`, in only one process at a time that uses ``folder``.
 
     Args:
         source: the data set.
-        folder: for what is made of it; None for the usual one, `prepared_folder`.
+        folder: folder of its prepared files; None for the default, `prepared_folder`.
 
     Returns:
-        The folder, which is there then.
+        The folder, which now exists.
     """
-    place = prepared_folder(source) if folder is None else Path(folder).expanduser().absolute()
-    place.mkdir(parents=True, exist_ok=True)
-    with FileLock(place / ".source.lock"):  # dsn-prepare holds .prepare.lock for hours
+    prepared = prepared_folder(source) if folder is None else Path(folder).expanduser().absolute()
+    prepared.mkdir(parents=True, exist_ok=True)
+    with FileLock(prepared / ".source.lock"):  # dsn-prepare holds .prepare.lock for hours
         source.prepare()
-    return place
+    return prepared
 
 
 def index_videos(
     paths: Iterable[Path], folder: Path, *, root: Path, decoder: Prober, num_threads: int, show: bool = True
 ) -> dict[Path, VideoInfo | VideoError]:
-    """Return what decoding each file showed; results in ``folder`` are reused while a file's size and date stay.
+    """Return what decoding each file found; results in ``folder`` are reused while a file's fingerprint is the same.
 
-    Of several processes one decodes, the others wait and read what it found.
+    Of several processes one decodes; the others wait and read its results.
 
     Args:
-        paths: files that are there, below ``root``.
-        folder: holds the index.
-        root: the data set's folder.
+        paths: existing files below ``root``.
+        folder: folder of the index.
+        root: folder of the data set.
         decoder: reads the files.
-        num_threads: files decoded at a time.
-        show: draw a progress bar.
+        num_threads: files decoded at the same time.
+        show: whether to draw a progress bar.
     """
     folder.mkdir(parents=True, exist_ok=True)
     wanted = {_key(path, root): path for path in paths}
     with FileLock(folder / ".index.lock"):
-        for partial in folder.glob(f".{INDEX}.*"):  # of a call that was killed
+        for partial in folder.glob(f".{INDEX}.*"):  # of a killed process
             partial.unlink(missing_ok=True)
         known = _read(folder)
-        marks = {key: _mark(decoder, path) for key, path in wanted.items()}
-        stale = [key for key, mark in marks.items() if known.get(key, {}).get("mark") != mark]
+        fingerprints = {key: _fingerprint(decoder, path) for key, path in wanted.items()}
+        stale = [key for key, value in fingerprints.items() if known.get(key, {}).get("fingerprint") != value]
         if stale:
-            fresh = _decode({key: wanted[key] for key in stale}, marks, folder, decoder, num_threads, show=show)
-            known |= fresh
+            paths_to_decode = {key: wanted[key] for key in stale}
+            known |= _decode(paths_to_decode, fingerprints, folder, decoder, num_threads, show=show)
         if stale or (folder / _JOURNAL).exists():
-            lasting = {key: entry for key, entry in sorted(known.items()) if not entry.get("passing")}
-            write_atomically(folder / INDEX, json.dumps({"format": _FORMAT, "videos": lasting}, indent=0) + "\n")
+            stored = {key: entry for key, entry in sorted(known.items()) if not entry.get("transient")}
+            write_atomically(folder / INDEX, json.dumps({"format": _FORMAT, "videos": stored}, indent=0) + "\n")
             (folder / _JOURNAL).unlink(missing_ok=True)
     return {path: _result(known[key], path) for key, path in wanted.items()}
 
@@ -90,15 +91,15 @@ def _key(path: Path, root: Path) -> str:
     return path.relative_to(root).as_posix()
 
 
-def _mark(decoder: Prober, path: Path) -> list[Any]:
+def _fingerprint(decoder: Prober, path: Path) -> list[Any]:
     try:
-        return decoder.mark(path)
+        return decoder.fingerprint(path)
     except OSError:
         return []
 
 
 def _decode(
-    paths: dict[str, Path], marks: dict[str, Any], folder: Path, decoder: Prober, num_threads: int, *, show: bool
+    paths: dict[str, Path], fingerprints: dict[str, Any], folder: Path, decoder: Prober, num_threads: int, *, show: bool
 ) -> dict[str, Entry]:
     found: dict[str, Entry] = {}
     writing = threading.Lock()
@@ -108,18 +109,18 @@ def _decode(
         try:
             return {"info": decoder.probe(path).to_json()}
         except VideoError as error:
-            return {"error": error.reason} | ({} if error.lasting else {"passing": True})
+            return {"error": error.reason} | ({"transient": True} if error.transient else {})
 
     with open(folder / _JOURNAL, "a") as journal, ThreadPoolExecutor(num_threads) as pool:
 
-        def note(key: str) -> None:  # by the thread that decoded, before it takes another file
-            found[key] = {"mark": marks[key], **probe(paths[key])}
+        def record(key: str) -> None:  # in the decoding thread, before it takes another file
+            found[key] = {"fingerprint": fingerprints[key], **probe(paths[key])}
             line = json.dumps([_FORMAT, key, found[key]]) + "\n"
             with writing:
                 journal.write(line)
                 journal.flush()
 
-        waiting = [pool.submit(note, key) for key in paths]  # FFmpeg releases the interpreter's lock
+        waiting = [pool.submit(record, key) for key in paths]  # FFmpeg releases the GIL
         try:
             for future in track(as_completed(waiting), f"Indexing {len(paths)} videos", len(paths), console=console):
                 future.result()
@@ -130,21 +131,21 @@ def _decode(
 
 
 def _read(folder: Path) -> dict[str, Entry]:
-    """Return the entries of the index and of the journal of a run that was killed; damaged ones are left out."""
+    """Return the entries of the index and of a killed process's journal; damaged ones are left out."""
     known: dict[str, Entry] = {}
     with contextlib.suppress(OSError, ValueError, AttributeError):
         content = json.loads((folder / INDEX).read_text())
         if content.get("format") == _FORMAT:
-            known = {key: entry for key, entry in content["videos"].items() if _usable(entry)}
+            known = {key: entry for key, entry in content["videos"].items() if _is_valid(entry)}
     for line in _lines(folder / _JOURNAL):
-        with contextlib.suppress(ValueError, TypeError):  # the last line is torn
+        with contextlib.suppress(ValueError, TypeError):  # the last line may be incomplete
             number, key, entry = json.loads(line)
-            if number == _FORMAT and _usable(entry) and not entry.get("passing"):
+            if number == _FORMAT and _is_valid(entry) and not entry.get("transient"):
                 known[key] = entry
     return known
 
 
-def _usable(entry: Entry) -> bool:
+def _is_valid(entry: Entry) -> bool:
     try:
         return "error" in entry or bool(VideoInfo.from_json(entry["info"]).num_frames)
     except (KeyError, TypeError):
@@ -158,10 +159,10 @@ def _lines(file: Path) -> Iterator[str]:
 
 def _result(entry: Entry, path: Path) -> VideoInfo | VideoError:
     if "error" in entry:
-        return VideoError(path, entry["error"], lasting=not entry.get("passing"))
+        return VideoError(path, entry["error"], transient=bool(entry.get("transient")))
     return VideoInfo.from_json(entry["info"])
 
 
-def good_ones(found: dict[Path, VideoInfo | VideoError]) -> dict[Path, VideoInfo]:
-    """Return what could be indexed."""
+def usable(found: dict[Path, VideoInfo | VideoError]) -> dict[Path, VideoInfo]:
+    """Return the videos that could be indexed."""
     return {path: info for path, info in found.items() if isinstance(info, VideoInfo)}

@@ -1,4 +1,4 @@
-"""Works on many files in several processes, none of which can take the others down."""
+"""A pool of processes that work on many files; a process that dies does not affect the others."""
 
 import contextlib
 import errno
@@ -21,49 +21,49 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class DiskFullError(UsageError):
-    """There is no room for what was to be written."""
+    """A file could not be written for lack of disk space."""
 
 
 def disk_is_full(error: OSError) -> bool:
-    """Whether a file could not be written for lack of room."""
+    """Whether an error means a lack of disk space."""
     return error.errno in _FULL
 
 
 class _Worker:
-    """A process that is given one task after the other."""
+    """A process that works on one task after the other."""
 
     def __init__(self, context: Any, call: Callable[..., None]) -> None:
         self.pipe, other = context.Pipe()
         self.process = context.Process(target=_serve, args=(call, other), daemon=True)
         self.process.start()
-        other.close()  # now the pipe ends when the process does
+        other.close()  # so that the pipe ends when the process does
         self.task: int | None = None
 
-    def give(self, number: int, arguments: tuple[Any, ...]) -> None:
+    def assign(self, number: int, arguments: tuple[Any, ...]) -> None:
         self.task = number
-        with contextlib.suppress(BrokenPipeError):  # it has died; that is seen when its answer is awaited
+        with contextlib.suppress(BrokenPipeError):  # the process has died, which `result` reports
             self.pipe.send(arguments)
 
-    def answer(self) -> str | None:
-        """Return why the task failed, or None.
+    def result(self) -> str | None:
+        """Wait for the task, and return why it failed, or None.
 
         Raises:
-            DiskFullError: nothing more can be written.
-            RuntimeError: the fault is the program's.
+            DiskFullError: the disk is full.
+            RuntimeError: the task failed because of a bug.
         """
         try:
             kind, text = self.pipe.recv()
         except (EOFError, ConnectionResetError):
             self.process.join()
             code = self.process.exitcode
-            return f"the process that worked on it ended with exit code {code}"
+            return f"its worker process ended with exit code {code}"
         if kind == "full":
             raise DiskFullError(text)
         if kind == "error":
             raise RuntimeError(text)
         return text if kind == "failed" else None
 
-    def end(self) -> None:
+    def stop(self) -> None:
         self.process.kill()
         self.process.join()
         self.pipe.close()
@@ -74,46 +74,46 @@ def run_each(
 ) -> Iterator[tuple[int, str | None]]:
     """Call ``call(*task)`` for each task, ``jobs`` at a time, and yield (task's number, why it failed or None).
 
-    A task that fails on its file, or whose process dies, is reported like that and the others go on. When the caller
-    stops, or is killed, all processes end at once.
+    A task that fails because of its file, or whose process dies, is reported as failed, and the others go on. When the
+    caller stops or is killed, all processes end at once.
 
     Args:
-        call: importable.
+        call: an importable function.
         tasks: picklable arguments.
-        jobs: processes.
+        jobs: number of processes.
 
     Raises:
-        DiskFullError: nothing more can be written.
-        RuntimeError: a task failed otherwise than on its file: a fault of this program.
+        DiskFullError: the disk is full.
+        RuntimeError: a task failed for another reason than its file: a bug.
     """
-    context = multiprocessing.get_context("spawn")  # shares no lock and no open file with this process
+    context = multiprocessing.get_context("spawn")  # shares no locks and no open files with this process
     waiting = iter(enumerate(tasks))
     workers: list[_Worker] = []
     try:
         for number, task in waiting:
             workers.append(_Worker(context, call))
-            workers[-1].give(number, task)
+            workers[-1].assign(number, task)
             if len(workers) == jobs:
                 break
         while busy := {worker.pipe: worker for worker in workers if worker.task is not None}:
             for pipe in wait(list(busy)):
                 worker = busy[pipe]
-                done, failure = worker.task, worker.answer()
+                done, failure = worker.task, worker.result()
                 assert done is not None
                 worker.task = None
                 following = next(waiting, None)
                 if following is not None:
                     if not worker.process.is_alive():
                         workers[workers.index(worker)] = worker = _Worker(context, call)
-                    worker.give(*following)
+                    worker.assign(*following)
                 yield done, failure
     finally:
         for worker in workers:
-            worker.end()
+            worker.stop()
 
 
 def _serve(call: Callable[..., None], pipe: Connection) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the first process's to answer
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process handles Ctrl-C
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     parent = multiprocessing.parent_process()
     assert parent is not None
@@ -138,13 +138,13 @@ def _outcome(call: Callable[..., None], arguments: tuple[Any, ...]) -> tuple[str
     except av.FFmpegError as error:
         return "failed", str(error.strerror or error)
     except MemoryError:
-        return "failed", "there was not enough memory"
+        return "failed", "not enough memory"
     except Exception:
         return "error", traceback.format_exc()
     return "done", ""
 
 
 def _end_with(sentinel: int) -> None:
-    """End this process when the one that started it has ended, however that came."""
+    """End this process when the one that started it has ended, for whatever reason."""
     wait([sentinel])
     os._exit(1)

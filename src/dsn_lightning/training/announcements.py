@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from dsn_lightning.data.datamodule import SUBSETS, SectionClipDataModule
+from dsn_lightning.data.datamodule import SectionClipDataModule
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,8 @@ def _head_rate(rate: float | None) -> str:
 
 def missing_videos_messages(data: SectionClipDataModule) -> list[str]:
     """Return a line for each subset of which listed videos are missing or bad."""
-    inventory = data.stock()
-    counts = {s: (len(data.missing[s]), len(data.bad[s]), inventory[s]["listed"]) for s in SUBSETS}
+    inventory = data.inventory()
+    counts = {s: (len(data.missing[s]), len(data.bad[s]), summary["listed"]) for s, summary in inventory.items()}
     return [
         f"{subset}: {missing} of {listed} listed videos are missing, {bad} cannot be used; see videos.json"
         for subset, (missing, bad, listed) in counts.items()

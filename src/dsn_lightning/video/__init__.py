@@ -1,4 +1,4 @@
-"""Reading videos: decoders, clip positions, crops."""
+"""Reading videos: decoders, clip positions, time lines, crops."""
 
 from dsn_lightning.video.image_folder import ImageFolder
 from dsn_lightning.video.pyav_decoder import PyAV

@@ -1,6 +1,6 @@
 """Crops of uint8 clips; the same crop for every frame of a clip.
 
-Frames are scaled while they are decoded; here windows are cut out of them.
+Frames are scaled while they are decoded; crops are windows of the scaled frames.
 """
 
 from collections.abc import Sequence
@@ -21,19 +21,22 @@ from dsn_lightning.video.modality import is_flow, mirror_flow
 class Crop:
     """Cut clips to the network's input size.
 
-    Testing takes the centre, or three windows; training one whose side is ``crop_size`` times one of ``scales`` (Sec.
-    V-B's "randomly cropping with scale jittering"), scaled back to ``crop_size``. A flow clip that is flipped gets the
-    opposite motion to the right; scaling leaves displacements as they are, as in TSN.
+    Testing takes the centre, or three windows. Training takes a window whose side is ``crop_size`` times one of
+    ``scales`` (Sec. V-B's "randomly cropping with scale jittering"), and scales it back to ``crop_size``. Flipping a
+    flow clip negates its horizontal motion; scaling does not change displacements, as in TSN.
 
     Attributes:
         frame_size: (height, width) that frames are scaled to before cropping.
         crop_size: side of the square that the networks see, in pixels.
         scales: sides of the training window, as multiples of ``crop_size``.
         flip: probability of a left-right flip in training, [0, 1].
-        corners: the training window lies in one of the four corners or the centre, as in TSN; otherwise anywhere.
-        windows: of the testing clip. 3 lie as in SlowFast's tests (`uniform_crop`): at both ends and in the middle of
-            the frame's longer side, centred along the shorter one. (mmaction2's `ThreeCrop` lays them alike and asks
-            for frames whose shorter side is ``crop_size``.) The middle one is what 1 takes.
+        corners: whether the training window is in one of the four corners or the centre, as in TSN, or anywhere.
+        windows: windows of a testing clip. 3 are placed as in SlowFast's tests (`uniform_crop`): at both ends and in
+            the middle of the frame's longer side, centred along the shorter one. (mmaction2's `ThreeCrop` places them
+            the same way and expects frames whose shorter side is ``crop_size``.) 1 is the middle one.
+
+    Raises:
+        ValueError: a window does not fit in the frames, or ``windows`` is neither 1 nor 3.
     """
 
     frame_size: tuple[int, int]
@@ -47,13 +50,13 @@ class Crop:
         object.__setattr__(self, "frame_size", tuple(self.frame_size))
         largest = round(max(self.scales) * self.crop_size)
         if largest > min(self.frame_size):
-            raise ValueError(f"a window of {largest} pixels does not fit into frames of {self.frame_size}")
+            raise ValueError(f"a window of {largest} pixels does not fit in frames of {self.frame_size}")
         if self.windows not in (1, 3):
-            raise ValueError(f"windows={self.windows}: a clip is tested on 1 or 3")
+            raise ValueError(f"windows={self.windows}: must be 1 or 3")
         if self.windows == 3 and max(self.frame_size) < self.crop_size + 2:
             raise UsageError(
-                f"test.crops=3: frames of {self.frame_size} (backbone.frame_size) hold no three windows of "
-                f"{self.crop_size} pixels (backbone.crop_size); use test.crops=1"
+                f"test.crops=3: three windows of {self.crop_size} pixels (backbone.crop_size) do not fit in frames of "
+                f"{self.frame_size} (backbone.frame_size); use test.crops=1"
             )
 
     def __call__(self, frames: NDArray[np.uint8], rng: np.random.Generator | None) -> Tensor:
@@ -61,16 +64,16 @@ class Crop:
 
         Args:
             frames: (T, H, W, C); two channels are flow.
-            rng: draws window and flip; None takes the testing windows.
+            rng: draws the window and the flip; None takes the testing windows.
         """
         if rng is not None:
             return self._draw(frames, rng)
-        clips = [self._cut(frames, *place, self.crop_size) for place in self._places(*frames.shape[1:3])]
+        clips = [self._cut(frames, *position, self.crop_size) for position in self._positions(*frames.shape[1:3])]
         return clips[0] if self.windows == 1 else torch.stack(clips)
 
     @staticmethod
     def mirror(pixels: Tensor) -> Tensor:
-        """Return frames (F, C, H, W) as a mirror shows them; of flow (C = 2) displacements to the right too."""
+        """Return mirrored frames (F, C, H, W); horizontal displacements of flow (C = 2) are negated."""
         mirrored = pixels.flip(-1)
         return torch.stack([255 - mirrored[:, 0], mirrored[:, 1]], 1) if pixels.shape[1] == 2 else mirrored
 
@@ -85,8 +88,8 @@ class Crop:
         flip = bool(rng.random() < self.flip)
         return self._cut(frames, top, left, side, flip=flip)
 
-    def _places(self, height: int, width: int) -> list[tuple[int, int]]:
-        """Return the testing windows' (top, left)."""
+    def _positions(self, height: int, width: int) -> list[tuple[int, int]]:
+        """Return (top, left) of the testing windows."""
         down, right = height - self.crop_size, width - self.crop_size
         if self.windows == 1:
             return [(down // 2, right // 2)]

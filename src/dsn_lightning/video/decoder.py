@@ -1,4 +1,4 @@
-"""What a decoder of video files offers: the protocols that `PyAV`, `TorchCodec` and `ImageFolder` implement."""
+"""The contract of a decoder of video files: the protocols that `PyAV`, `TorchCodec` and `ImageFolder` follow."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,40 +16,48 @@ Indices = Sequence[int] | NDArray[np.int64]
 
 
 class Prober(Protocol):
-    """Tells what a file holds. Methods raise `VideoError` for a file that cannot be used."""
+    """Finds out what a file contains. Methods raise `VideoError` for a file that cannot be used."""
 
     def find(self, path: Path) -> Path:
-        """Return what is read for a record's path."""
+        """Return the file or folder that is read for a record's path."""
 
-    def mark(self, path: Path) -> list[Any]:
-        """Return what tells, as plain values, whether what `probe` has found still holds; OSError where it is gone."""
+    def fingerprint(self, path: Path) -> list[Any]:
+        """Return plain values that change whenever `probe` has to be called again.
+
+        Raises:
+            OSError: the file is missing.
+        """
 
     def probe(self, path: Path) -> VideoInfo:
-        """Report what a file holds, from decoding it to its end if need be."""
+        """Return what a file contains, by decoding it to its end if necessary."""
 
 
 class Decoder(Prober, Protocol):
-    """Reads video files as well."""
+    """Also reads the frames of video files."""
+
+    @property
+    def deadline(self) -> float:
+        """Seconds after which a call gives up; infinite if it never does."""
 
     def read(self, path: Path, indices: Indices, size: tuple[int, int], info: VideoInfo | None = None) -> Frames:
         """Return the frames ``indices`` (strictly increasing), uint8 (F, H, W, 3).
 
         Args:
             path: the video.
-            indices: what to read; 0 is the first displayed frame.
+            indices: frames to read; 0 is the first displayed frame.
             size: (height, width) to scale to.
-            info: what `probe` found; with it a reader may begin in the middle.
+            info: the result of `probe`, with which a decoder can seek; None reads from the start.
         """
 
     def frames(self, path: Path, size: tuple[int, int] | None = None) -> Iterator[Frames]:
-        """Yield all frames in the order of display, upright, uint8 (H, W, 3), at their own size or scaled."""
+        """Yield all frames in display order, upright, uint8 (H, W, 3), at their size or scaled."""
 
 
 def check_deadline(seconds: object) -> None:
-    """Refuse a deadline that is none.
+    """Check a deadline.
 
     Raises:
-        UsageError: names it.
+        UsageError: it is not a number of at least 0.
     """
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds >= 0:
-        raise UsageError(f"dataset.reading.decoder.deadline={seconds}: must be seconds; .inf waits for ever")
+        raise UsageError(f"dataset.reading.decoder.deadline={seconds}: must be seconds; .inf for no deadline")

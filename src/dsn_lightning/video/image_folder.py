@@ -1,4 +1,4 @@
-"""Videos that were taken apart into images: a folder of ``img_00001.jpg, img_00002.jpg, ...`` each."""
+"""Videos stored as images: one folder of ``img_00001.jpg, img_00002.jpg, ...`` per video."""
 
 import math
 import re
@@ -18,11 +18,11 @@ from dsn_lightning.video.video_info import VideoError, VideoInfo
 
 @dataclass(frozen=True)
 class ImageFolder:
-    """Reads folders of images, numbered without gaps from 0 or 1 on.
+    """Reads folders of images that are numbered without gaps from 0 or 1.
 
     Attributes:
-        pattern: of the images' names.
-        fps: frames a second; images do not tell.
+        pattern: pattern of the images' names.
+        fps: frames per second, which images do not store.
     """
 
     pattern: str = "img_*.jpg"
@@ -32,12 +32,17 @@ class ImageFolder:
         if isinstance(self.fps, bool) or not isinstance(self.fps, int | float) or not 0 < self.fps < math.inf:
             raise UsageError(f"dataset.reading.decoder.fps={self.fps}: must be a number above 0")
 
+    @property
+    def deadline(self) -> float:
+        """Infinite: reading images does not time out."""
+        return math.inf
+
     def find(self, path: Path) -> Path:
-        """Return the folder of a video: the path itself, or the path without its ending."""
+        """Return the folder of a video: the path itself, or the path without its extension."""
         return path if path.is_dir() else path.with_suffix("")
 
-    def mark(self, path: Path) -> list[Any]:
-        """Return the settings, and how many images there are, their bytes and the latest one's date."""
+    def fingerprint(self, path: Path) -> list[Any]:
+        """Return the settings, the number of images, their total size and the latest modification time."""
         states = [file.stat() for file in self.find(path).glob(self.pattern)]
         size, latest = sum(s.st_size for s in states), max((s.st_mtime_ns for s in states), default=0)
         return ["frames", self.pattern, self.fps, len(states), size, latest]
@@ -46,7 +51,7 @@ class ImageFolder:
         """Read all images and report what they are.
 
         Raises:
-            VideoError: there is no image, a number is missing, an image is damaged or of another size.
+            VideoError: there are no images, a number is missing, or an image is damaged or differs in size.
         """
         files = self._files(path)
         digest = blake2b(digest_size=16)
@@ -55,39 +60,41 @@ class ImageFolder:
             image = _open(path, file)
             size = size or image.size
             if image.size != size:
-                raise VideoError(path, f"{file.name} is {image.size[0]}x{image.size[1]}, the first {size[0]}x{size[1]}")
+                width, height = image.size
+                raise VideoError(path, f"{file.name}: expected {size[0]}x{size[1]} pixels, got {width}x{height}")
             digest.update(file.read_bytes())
         assert size is not None
         return VideoInfo(len(files), self.fps, *size, codec=f"frames {self.pattern}", digest=digest.hexdigest())
 
     def read(self, path: Path, indices: Indices, size: tuple[int, int], info: VideoInfo | None = None) -> Frames:
-        """Return the frames ``indices``, uint8 (F, H, W, 3), scaled to ``size``; see `decoding.Decoder`.
+        """Return the frames ``indices``, uint8 (F, H, W, 3), scaled to ``size``; see `Decoder.read`.
 
         Raises:
-            VideoError: an image is not there or damaged.
+            VideoError: an image is missing or damaged.
         """
         files = self._files(path)
         if len(indices) and indices[-1] >= len(files):
             raise VideoError(path, f"ends before frame {indices[-1]}; has the folder changed since it was indexed?")
         out = np.empty((len(indices), *size, 3), np.uint8)
-        for place, index in enumerate(indices):
-            out[place] = np.asarray(_open(path, files[index]).resize(size[::-1], Image.Resampling.BILINEAR))
+        for position, index in enumerate(indices):
+            out[position] = np.asarray(_open(path, files[index]).resize(size[::-1], Image.Resampling.BILINEAR))
         return out
 
     def frames(self, path: Path, size: tuple[int, int] | None = None) -> Iterator[Frames]:
-        """Yield all frames, uint8 (H, W, 3), at their own size or scaled."""
+        """Yield all frames, uint8 (H, W, 3), at their size or scaled."""
         for file in self._files(path):
             image = _open(path, file)
             yield np.asarray(image if size is None else image.resize(size[::-1], Image.Resampling.BILINEAR))
 
     def _files(self, path: Path) -> list[Path]:
+        """Return the images in the order of their numbers."""
         folder = self.find(path)
         if not folder.is_dir():
-            raise VideoError(path, f"no folder {folder.name} of images", lasting=False)
+            raise VideoError(path, f"no folder {folder.name} of images", transient=True)
         numbered = {int(m[1]): f for f in folder.glob(self.pattern) if (m := re.search(r"(\d+)\D*$", f.name))}
         numbers = sorted(numbered)
         if not numbers:
-            raise VideoError(path, f"holds no image {self.pattern}")
+            raise VideoError(path, f"no images {self.pattern}")
         gap = next((n for n in range(numbers[0], numbers[-1]) if n not in numbered), None)
         if numbers[0] > 1 or gap is not None:
             raise VideoError(path, f"image number {0 if gap is None else gap} of {self.pattern} is missing")
@@ -99,5 +106,5 @@ def _open(path: Path, file: Path) -> Image.Image:
         with Image.open(file) as image:
             return ImageOps.exif_transpose(image).convert("RGB")
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        passing = isinstance(error, OSError) and error.errno is not None  # what the system refused, not the content
-        raise VideoError(path, f"{file.name} cannot be read ({error})", lasting=not passing) from error
+        from_system = isinstance(error, OSError) and error.errno is not None  # not caused by the content
+        raise VideoError(path, f"{file.name} cannot be read ({error})", transient=from_system) from error

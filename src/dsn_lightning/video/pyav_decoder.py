@@ -1,11 +1,9 @@
-"""Frames out of video files.
+"""The default decoder: FFmpeg through PyAV.
 
-A `Decoder` returns any set of a file's frames, each decoded and converted once. Frame i is the i-th one that the
-decoder puts out, which is the order of display; time stamps are not trusted to count frames, nor are headers. `PyAV` is
-the default; `dsn_lightning.video.torchcodec_decoder` and `dsn_lightning.video.image_folder` hold others, and pass the
-same tests.
+It returns any set of a file's frames, each decoded and converted once. Frame i is the i-th one that FFmpeg's decoder
+returns, in display order; neither time stamps nor headers are trusted to count frames.
 
-Files are opened and closed inside each call: nothing is shared between loader workers, however they are started.
+Files are opened and closed inside each call: loader workers share nothing, whatever their start method.
 """
 
 import hashlib
@@ -34,16 +32,16 @@ from dsn_lightning.video.decoder import Frames, Indices, check_deadline
 from dsn_lightning.video.video_info import VideoError, VideoInfo, pack, unpack
 
 _SEEK_COST = 24
-"""Frames that could be decoded in the time of a seek (measured: experiments/decoding_speed.py)."""
+"""Number of frames that can be decoded in the time of a seek (measured by experiments/decoding_speed.py)."""
 
 
 @dataclass(frozen=True)
 class PyAV:
-    """FFmpeg through PyAV, which brings its own.
+    """FFmpeg through PyAV, whose packages include FFmpeg.
 
     Attributes:
-        deadline: seconds after which a call gives up, looked at between packets; `probe`, which decodes the whole, has
-            ten times as long.
+        deadline: seconds after which a call gives up, checked between packets; `probe`, which decodes the whole file,
+            has ten times as long.
     """
 
     deadline: float = math.inf
@@ -52,11 +50,15 @@ class PyAV:
         check_deadline(self.deadline)
 
     def find(self, path: Path) -> Path:
-        """Return the path as it is."""
+        """Return the path itself."""
         return path
 
-    def mark(self, path: Path) -> list[Any]:
-        """Return the file's size and date; the same for all decoders of video files, so that one index serves them."""
+    def fingerprint(self, path: Path) -> list[Any]:
+        """Return the file's size and modification time, as all decoders of video files do, so that they share an index.
+
+        Raises:
+            OSError: the file is missing.
+        """
         status = path.stat()
         return ["video", status.st_size, status.st_mtime_ns]
 
@@ -64,17 +66,17 @@ class PyAV:
         """Decode ``path`` to its end and report what came out.
 
         Raises:
-            VideoError: the file is missing, truncated, damaged beyond what FFmpeg conceals, or holds no video frame.
+            VideoError: the file is missing, truncated, more damaged than FFmpeg can conceal, or has no video frames.
         """
         stamps: list[int | None] = []
         key_frames: list[int] = []
         digest = hashlib.blake2b(digest_size=16)
-        with _reports() as reports, self._open(path) as (container, stream):
-            count = at_the_end = 0
+        with _collected_errors() as reports, self._open(path) as (container, stream):
+            num_reports = num_at_end = 0
             key, open_groups = -math.inf, False
             for packet, frames in self._packets(path, container, stream, time.monotonic() + 10 * self.deadline):
-                if packet.size:  # the last one, empty, only asks for the frames that are left
-                    count, at_the_end = len(reports), len(reports) - count
+                if packet.size:  # the last packet is empty and flushes the decoder
+                    num_reports, num_at_end = len(reports), len(reports) - num_reports
                     shown = math.inf if packet.pts is None else packet.pts
                     key = shown if packet.is_keyframe else key
                     open_groups = open_groups or shown < key
@@ -89,11 +91,11 @@ class PyAV:
             rate = stream.average_rate or stream.guessed_rate or Fraction(25)
             header, codec = stream.frames or None, stream.codec_context.name
             demuxer = container.format.name
-        _refuse_damaged(path, reports, demuxer)
-        if at_the_end:
-            raise VideoError(path, f"is truncated, or damaged at its end ({_told(reports[-1:])[0]})")
+        _check_container(path, reports, demuxer)
+        if num_at_end:
+            raise VideoError(path, f"is truncated, or damaged at its end ({_messages(reports[-1:])[0]})")
         if not stamps:
-            raise VideoError(path, "holds no video frame")
+            raise VideoError(path, "no video frames")
         known = [s for s in stamps if s is not None]
         increasing = len(known) == len(stamps) and bool((np.diff(np.asarray(known, np.int64)) > 0).all())
         fps = float(rate)
@@ -107,7 +109,7 @@ class PyAV:
             header_frames=header,
             codec=codec,
             digest=digest.hexdigest(),
-            damage=_told(reports)[:3],
+            damage=_messages(reports)[:3],
             stamps=pack(known) if increasing else "",
             time_base=(base.numerator, base.denominator),
             key_frames=pack(key_frames) if increasing else "",
@@ -117,14 +119,14 @@ class PyAV:
     def read(self, path: Path, indices: Indices, size: tuple[int, int], info: VideoInfo | None = None) -> Frames:
         """Return the frames ``indices`` (strictly increasing; 0 is the first displayed one), uint8 (F, H, W, 3).
 
-        Frames in between are decoded but not converted, unless a key frame allows to jump over many of them; decoding
-        stops after the last one.
+        Frames in between are decoded but not converted, unless a key frame allows skipping many of them. Decoding stops
+        after the last index.
 
         Args:
             path: the video file.
-            indices: what to read; each frame is decoded and converted once.
+            indices: frames to read; each is decoded and converted once.
             size: (height, width) to scale to while converting.
-            info: what `probe` found; without it the file is read from its start.
+            info: the result of `probe`; None reads the file from its start.
 
         Raises:
             VideoError: the file is damaged, or ends before the last index.
@@ -132,35 +134,35 @@ class PyAV:
         wanted = [int(i) for i in indices]
         out = np.empty((len(wanted), *size, 3), dtype=np.uint8)
         convert = _Converter(size)
-        place = {index: i for i, index in enumerate(wanted)}
+        position = {index: i for i, index in enumerate(wanted)}
         until = time.monotonic() + self.deadline
         with self._open(path) as (container, stream):
             for start, last in _runs(wanted, info):
                 try:
-                    for index, frame in self._from(path, container, stream, start, info, until):
-                        if index in place:
-                            out[place.pop(index)] = convert(frame)
+                    for index, frame in self._frames_from(path, container, stream, start, info, until):
+                        if index in position:
+                            out[position.pop(index)] = convert(frame)
                         if index == last:
                             break
-                except _LostError:
+                except _SeekError:
                     return self.read(path, wanted, size)
-        if place:
-            raise VideoError(path, f"ends before frame {min(place)}; has the file changed since it was indexed?")
+        if position:
+            raise VideoError(path, f"ends before frame {min(position)}; has the file changed since it was indexed?")
         return out
 
     def frames(self, path: Path, size: tuple[int, int] | None = None) -> Iterator[Frames]:
-        """Yield all frames in the order of display, upright, uint8 (H, W, 3), at their own size or scaled.
+        """Yield all frames in display order, upright, uint8 (H, W, 3), at their size or scaled.
 
         Raises:
             VideoError: the file is damaged.
         """
         convert = None if size is None else _Converter(size)
         with self._open(path) as (container, stream):
-            for _, frame in self._from(path, container, stream, 0, None, time.monotonic() + self.deadline):
+            for _, frame in self._frames_from(path, container, stream, 0, None, time.monotonic() + self.deadline):
                 convert = convert or _Converter(_upright(frame)[::-1])
                 yield convert(frame)
 
-    def _from(
+    def _frames_from(
         self,
         path: Path,
         container: InputContainer,
@@ -169,7 +171,7 @@ class PyAV:
         info: VideoInfo | None,
         until: float,
     ) -> Iterator[tuple[int, VideoFrame]]:
-        """Yield each frame with its index, from the key frame ``start`` on."""
+        """Yield each frame with its index, beginning at the key frame ``start``."""
         packets = self._packets(path, container, stream, until)
         frames = (frame for _, frames in packets for frame in frames)
         if start == 0 or info is None:
@@ -180,40 +182,40 @@ class PyAV:
         index = start
         for frame in frames:
             if index == start and frame.pts is not None and frame.pts < stamps[start]:
-                continue  # shown before the key frame, and made from frames before it
+                continue  # displayed before the key frame, and decoded from frames before it
             if index >= len(stamps) or frame.pts != stamps[index]:
-                raise _LostError
+                raise _SeekError
             yield index, frame
             index += 1
 
     @contextmanager
     def _open(self, path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
         if not path.is_file():
-            raise VideoError(path, "is a folder" if path.is_dir() else "no such video file", lasting=False)
+            raise VideoError(path, "is a folder" if path.is_dir() else "no such video file", transient=True)
         try:
-            patience = None if math.isinf(self.deadline) else self.deadline
-            with av.open(str(path), timeout=patience, metadata_errors="replace") as container:
+            timeout = None if math.isinf(self.deadline) else self.deadline
+            with av.open(str(path), timeout=timeout, metadata_errors="replace") as container:
                 if not container.streams.video:
-                    raise VideoError(path, "holds no video stream")
+                    raise VideoError(path, "no video stream")
                 stream = container.streams.video[0]
                 if stream.codec_context is None:
-                    raise VideoError(path, "there is no decoder for its video stream")
+                    raise VideoError(path, "no decoder for its video stream")
                 stream.codec_context.thread_count = 1  # loader workers are the parallelism
                 yield container, stream
-        except av.error.ExitError as error:  # a read that waited too long
-            raise VideoError(path, f"took longer than {self.deadline:g} s to read", lasting=False) from error
+        except av.error.ExitError as error:  # a read timed out
+            raise VideoError(path, f"took longer than {self.deadline:g} s to read", transient=True) from error
         except av.FFmpegError as error:
-            passing = isinstance(error, OSError | MemoryError)  # what the system refused, not the file's content
-            raise VideoError(path, f"cannot be decoded ({error.strerror})", lasting=not passing) from error
+            from_system = isinstance(error, OSError | MemoryError)  # not caused by the content
+            raise VideoError(path, f"cannot be decoded ({error.strerror})", transient=from_system) from error
 
     def _packets(
         self, path: Path, container: InputContainer, stream: VideoStream, until: float
     ) -> Iterator[tuple[Packet, list[VideoFrame]]]:
-        """Yield each packet with the frames that come out after it, as long as it is not too late."""
-        began = time.monotonic()
+        """Yield each packet with the frames that it completes, until the deadline."""
+        start = time.monotonic()
         for packet in container.demux(stream):
             if time.monotonic() > until:
-                raise VideoError(path, f"took longer than {max(0, until - began):.0f} s to decode", lasting=False)
+                raise VideoError(path, f"took longer than {max(0, until - start):.0f} s to decode", transient=True)
             if packet.is_corrupt:
                 raise VideoError(path, "is truncated")
             frames = stream.decode(packet)
@@ -222,19 +224,19 @@ class PyAV:
             yield packet, frames
 
 
-class _LostError(Exception):
-    """A seek did not lead where the index says."""
+class _SeekError(Exception):
+    """A seek did not lead to the frame in the index."""
 
 
 def _runs(wanted: Sequence[int], info: VideoInfo | None) -> list[tuple[int, int]]:
-    """Divide the frames to read into runs: (key frame to begin at, last frame to read).
+    """Divide the frames to read into runs: (key frame to start at, last frame to read).
 
     >>> info = VideoInfo(500, 25, 8, 8, stamps=pack(range(500)), key_frames=pack([0, 100, 200, 300, 400]))
     >>> _runs([3, 90, 120, 310, 320], info)
     [(0, 120), (300, 320)]
     """
-    jumps = info is not None and bool(info.stamps) and not info.damage  # concealment depends on what came before
-    keys = unpack(info.key_frames).tolist() if info is not None and jumps and info.key_frames else []
+    can_seek = info is not None and bool(info.stamps) and not info.damage  # concealment depends on earlier frames
+    keys = unpack(info.key_frames).tolist() if info is not None and can_seek and info.key_frames else []
     runs: list[tuple[int, int]] = []
     position = 0
     for index in wanted:
@@ -251,7 +253,7 @@ def _runs(wanted: Sequence[int], info: VideoInfo | None) -> list[tuple[int, int]
 
 
 class _Converter:
-    """Turns decoded frames into upright RGB of one size."""
+    """Converts decoded frames to upright RGB of one size."""
 
     def __init__(self, size: tuple[int, int]) -> None:
         self.height, self.width = size
@@ -268,41 +270,40 @@ class _Converter:
 
 
 def _upright(frame: VideoFrame) -> tuple[int, int]:
-    """Return a frame's (width, height) as it is shown."""
+    """Return a frame's displayed (width, height)."""
     return (frame.height, frame.width) if round(frame.rotation / 90) % 2 else (frame.width, frame.height)
 
 
-def _refuse_damaged(path: Path, reports: Sequence[tuple[int, str, str]], demuxer: str) -> None:
-    """Decoders conceal what is damaged in a picture; where the container is, pictures are missing or misplaced."""
-    for _, who, what in reports:
-        if who in ("", demuxer):
-            raise VideoError(path, f"is truncated or damaged ({demuxer}: {what.strip()})")
+def _check_container(path: Path, reports: Sequence[tuple[int, str, str]], demuxer: str) -> None:
+    """Refuse a damaged container: frames are missing or misplaced. Damage in a frame is concealed by the decoder."""
+    for _, component, message in reports:
+        if component in ("", demuxer):
+            raise VideoError(path, f"is truncated or damaged ({demuxer}: {message.strip()})")
 
 
-def _told(reports: Sequence[tuple[int, str, str]]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(f"{who}: {what.strip()}" for _, who, what in reports))
+def _messages(reports: Sequence[tuple[int, str, str]]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(f"{component}: {message.strip()}" for _, component, message in reports))
 
 
-_reporting = 0
-
-_reporting_lock = Lock()
+_num_collectors = 0
+_collectors_lock = Lock()
 logging.getLogger("libav").addHandler(logging.NullHandler())
 
 
 @contextmanager
-def _reports() -> Iterator[list[tuple[int, str, str]]]:
-    """Collect what FFmpeg reports as an error in this thread: (level, who, message)."""
-    global _reporting
-    with _reporting_lock:
-        _reporting += 1
-        if _reporting == 1:
+def _collected_errors() -> Iterator[list[tuple[int, str, str]]]:
+    """Collect the errors that FFmpeg reports in this thread: (level, component, message)."""
+    global _num_collectors
+    with _collectors_lock:
+        _num_collectors += 1
+        if _num_collectors == 1:
             av.logging.set_level(av.logging.ERROR)
-            av.logging.set_skip_repeated(False)  # a file's first message may be the last one's of the file before
+            av.logging.set_skip_repeated(False)  # a message may repeat the last one of another file
     try:
         with av.logging.Capture() as reports:
             yield reports
     finally:
-        with _reporting_lock:
-            _reporting -= 1
-            if _reporting == 0:
+        with _collectors_lock:
+            _num_collectors -= 1
+            if _num_collectors == 0:
                 av.logging.set_level(None)

@@ -1,8 +1,8 @@
 """Which frames make up which clip: pure integer functions of a video's length.
 
 A video of L frames is cut into M sections of L/M frames and each section into N sub-spans of L/(M*N) frames, all
-half-open and of rational length. One clip lies in each sub-span, centred on the span's centre (testing) or on a
-uniformly drawn point of it (training)::
+half-open and of rational length. Each sub-span has one clip, centred on the span's centre (testing) or on a point drawn
+uniformly from it (training)::
 
     |<------------------ L frames, M = 2 sections ------------------>|
     |           section 0            |           section 1           |
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 IntArray = NDArray[np.int64]
 
-_JITTER_STEPS = 1 << 20  # resolution of a jittered position inside its sub-span; keeps the arithmetic in integers
+_JITTER_STEPS = 1 << 20  # resolution of a jittered position in its sub-span; keeps the arithmetic in integers
 
 
 def section_bounds(num_frames: int, num_sections: int) -> list[tuple[Fraction, Fraction]]:
@@ -35,7 +35,7 @@ def section_bounds(num_frames: int, num_sections: int) -> list[tuple[Fraction, F
 
 
 def section_of(start_frame: int, *, num_frames: int, num_sections: int, clip_span: int) -> int:
-    """Return the section in which the centre of a clip lies.
+    """Return the section that contains the centre of a clip.
 
     >>> section_of(92, num_frames=100, num_sections=4, clip_span=8)
     3
@@ -78,7 +78,7 @@ def section_clip_starts(
 
 
 def uniform_clip_starts(num_frames: int, *, num_clips: int, clip_span: int) -> IntArray:
-    """Return the first frames of clips at equal distance over the whole video, (num_clips,).
+    """Return the first frames of equally spaced clips over the whole video, (num_clips,).
 
     >>> uniform_clip_starts(100, num_clips=2, clip_span=10)
     array([20, 70])
@@ -93,7 +93,7 @@ def random_clip_starts(num_frames: int, *, num_clips: int, clip_span: int, rng: 
 
 
 def clip_frames(starts: IntArray, *, num_frames: int, frames_per_clip: int, frame_stride: int) -> IntArray:
-    """Return the frame indices of clips, (..., T); past the video's end its last frame is repeated.
+    """Return the frame indices of clips, (..., T); after the end of the video its last frame is repeated.
 
     >>> clip_frames(np.array([0]), num_frames=3, frames_per_clip=5, frame_stride=1)
     array([[0, 1, 2, 2, 2]])

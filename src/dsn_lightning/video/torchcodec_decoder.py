@@ -1,4 +1,7 @@
-"""torchcodec as a decoder (an extra; it needs the system's FFmpeg)."""
+"""torchcodec as a decoder (an optional dependency, which needs the system's FFmpeg).
+
+PyTorch is imported only when a video is read, so that commands which only look at videos start quickly.
+"""
 
 import math
 import time
@@ -8,9 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-import torch.nn.functional as F
-from torch import Tensor
 
 from dsn_lightning.errors import UsageError
 from dsn_lightning.video.decoder import Frames, Indices, check_deadline
@@ -18,20 +18,21 @@ from dsn_lightning.video.pyav_decoder import PyAV
 from dsn_lightning.video.video_info import VideoError, VideoInfo
 
 if TYPE_CHECKING:
+    from torch import Tensor
     from torchcodec.decoders import VideoDecoder
 
-_AT_ONCE = 64
+_BATCH_FRAMES = 64  # frames decoded in one call
 
 
 @dataclass(frozen=True)
 class TorchCodec:
-    """Reads frames with torchcodec; what a file holds is found out with PyAV, so that one index serves both.
+    """Reads frames with torchcodec; files are probed with PyAV, so that one index serves both.
 
-    torchcodec orders frames by time stamp, and (as of 0.17) loses frames where it seeks in open groups of pictures.
-    Files whose stamps do not increase, with such groups or with damage, are read with PyAV.
+    torchcodec orders frames by time stamp, and (as of 0.17) loses frames when it seeks in open groups of pictures.
+    Files with such groups, with damage or without increasing time stamps are read with PyAV.
 
     Attributes:
-        deadline: seconds after which one call gives up, looked at between groups of frames.
+        deadline: seconds after which a call gives up, checked between groups of frames.
     """
 
     deadline: float = math.inf
@@ -40,19 +41,19 @@ class TorchCodec:
         check_deadline(self.deadline)
 
     def find(self, path: Path) -> Path:
-        """Return the path as it is."""
+        """Return the path itself."""
         return path
 
-    def mark(self, path: Path) -> list[Any]:
-        """Return the file's size and date; see `PyAV.mark`."""
-        return PyAV().mark(path)
+    def fingerprint(self, path: Path) -> list[Any]:
+        """Return the file's size and modification time; see `PyAV.fingerprint`."""
+        return PyAV().fingerprint(path)
 
     def probe(self, path: Path) -> VideoInfo:
         """Decode ``path`` to its end and report what came out; see `PyAV.probe`."""
         return PyAV(self.deadline).probe(path)
 
     def read(self, path: Path, indices: Indices, size: tuple[int, int], info: VideoInfo | None = None) -> Frames:
-        """Return the frames ``indices``, uint8 (F, H, W, 3), scaled to ``size``; see `decoding.Decoder`.
+        """Return the frames ``indices``, uint8 (F, H, W, 3), scaled to ``size``; see `Decoder.read`.
 
         Raises:
             VideoError: the file cannot be decoded, or ends before the last index.
@@ -68,20 +69,20 @@ class TorchCodec:
             raise VideoError(path, f"ends before frame {wanted[-1]}; has the file changed since it was indexed?")
         until = time.monotonic() + self.deadline
         parts = []
-        for first in range(0, len(wanted), _AT_ONCE):
+        for first in range(0, len(wanted), _BATCH_FRAMES):
             if time.monotonic() > until:
-                raise VideoError(path, f"took longer than {self.deadline:g} s to decode", lasting=False)
+                raise VideoError(path, f"took longer than {self.deadline:g} s to decode", transient=True)
             try:
-                parts.append(_scaled(decoder.get_frames_at(wanted[first : first + _AT_ONCE]).data, size))
+                parts.append(_scaled(decoder.get_frames_at(wanted[first : first + _BATCH_FRAMES]).data, size))
             except RuntimeError as error:
                 raise VideoError(path, f"cannot be decoded ({_first_line(error)})") from error
         return np.concatenate(parts)
 
     def frames(self, path: Path, size: tuple[int, int] | None = None) -> Iterator[Frames]:
-        """Yield all frames in the order of display, uint8 (H, W, 3), at their own size or scaled."""
+        """Yield all frames in display order, uint8 (H, W, 3), at their size or scaled."""
         info = self.probe(path)
-        for first in range(0, info.num_frames, _AT_ONCE):
-            part = range(first, min(first + _AT_ONCE, info.num_frames))
+        for first in range(0, info.num_frames, _BATCH_FRAMES):
+            part = range(first, min(first + _BATCH_FRAMES, info.num_frames))
             yield from self.read(path, part, size or (info.height, info.width), info)
 
     def _open(self, path: Path) -> "VideoDecoder":
@@ -90,11 +91,11 @@ class TorchCodec:
         except (ImportError, RuntimeError, OSError) as error:
             raise _not_loaded(error) from error
         if not path.is_file():
-            raise VideoError(path, "is a folder" if path.is_dir() else "no such video file", lasting=False)
+            raise VideoError(path, "is a folder" if path.is_dir() else "no such video file", transient=True)
         try:
             return VideoDecoder(str(path), dimension_order="NCHW", num_ffmpeg_threads=1, seek_mode="exact")
         except (RuntimeError, ValueError) as error:
-            if "libtorchcodec" in _first_line(error):  # it looks for FFmpeg only now
+            if "libtorchcodec" in _first_line(error):  # it loads FFmpeg with the first video
                 raise _not_loaded(error) from error
             raise VideoError(path, f"cannot be decoded ({_first_line(error)})") from error
 
@@ -106,7 +107,10 @@ def _not_loaded(error: BaseException) -> UsageError:
     )
 
 
-def _scaled(frames: Tensor, size: tuple[int, int]) -> Frames:
+def _scaled(frames: "Tensor", size: tuple[int, int]) -> Frames:
+    import torch
+    import torch.nn.functional as F
+
     if tuple(frames.shape[2:]) != tuple(size):
         frames = F.interpolate(frames, size, mode="bilinear", antialias=True)
     return np.asarray(frames.permute(0, 2, 3, 1).to(torch.uint8))

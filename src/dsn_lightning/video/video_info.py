@@ -1,4 +1,4 @@
-"""What is known of a video file, and the error that says why it cannot be used."""
+"""What indexing a video file finds out, and the error that says why a file cannot be used."""
 
 import base64
 import zlib
@@ -14,44 +14,46 @@ from dsn_lightning.errors import UsageError
 
 
 class VideoError(UsageError):
-    """A video file that cannot be used; the message names the file and what was wrong with it.
+    """A video file that cannot be used; the message names the file and the reason.
 
     Attributes:
-        lasting: whether the file's content is at fault, so that another try would end alike.
+        path: the file.
+        reason: what is wrong.
+        transient: whether another try may succeed, because the cause is not the content of the file.
     """
 
-    def __init__(self, path: Path, reason: str, *, lasting: bool = True) -> None:
+    def __init__(self, path: Path, reason: str, *, transient: bool = False) -> None:
         super().__init__(f"{path}: {reason}")
         self.path = path
         self.reason = reason
-        self.lasting = lasting
+        self.transient = transient
 
-    def __reduce__(self) -> tuple[Any, ...]:  # crosses process borders
-        return (_video_error, (self.path, self.reason, self.lasting))
+    def __reduce__(self) -> tuple[Any, ...]:  # workers send it to other processes
+        return (_video_error, (self.path, self.reason, self.transient))
 
 
-def _video_error(path: Path, reason: str, lasting: bool) -> VideoError:
-    return VideoError(path, reason, lasting=lasting)
+def _video_error(path: Path, reason: str, transient: bool) -> VideoError:
+    return VideoError(path, reason, transient=transient)
 
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """What decoding a file from start to end showed: all that is needed to find any of its frames again.
+    """What decoding a file from start to end found: all that is needed to reach any of its frames again.
 
     Attributes:
         num_frames: frames that decode.
-        fps: mean displayed frames a second.
-        width: pixels, as shown (a rotation in the file is applied).
-        height: likewise.
-        header_frames: what the container's header says; None where it says nothing.
-        codec: the decoder's name.
-        digest: hash of the video stream's packets; equal where the content is.
-        damage: what FFmpeg reported although frames came out; such a file is never read from its middle.
-        stamps: time stamps of the frames in units of ``time_base``, packed; empty where they do not increase strictly.
-        time_base: seconds of a unit, as numerator and denominator.
-        key_frames: frames from which decoding may begin, packed.
-        open_groups: whether frames that are shown before a key frame come after it in the file.
-        made: of a copy: with what settings it was made.
+        fps: mean number of displayed frames per second.
+        width: displayed width in pixels (the rotation in the file is applied).
+        height: displayed height in pixels.
+        header_frames: number of frames in the container's header; None if it has none.
+        codec: name of the decoder.
+        digest: hash of the video stream's packets, equal for equal content.
+        damage: errors that FFmpeg reported although frames came out; such a file is always read from its start.
+        stamps: time stamps of the frames in units of ``time_base``, packed; empty unless strictly increasing.
+        time_base: seconds per unit, as numerator and denominator.
+        key_frames: frames at which decoding can begin, packed.
+        open_groups: whether frames displayed before a key frame come after it in the file.
+        made_with: the settings that a copy was made with; empty for an original.
     """
 
     num_frames: int
@@ -66,16 +68,16 @@ class VideoInfo:
     time_base: tuple[int, int] = (1, 1)
     key_frames: str = ""
     open_groups: bool = False
-    made: str = ""
+    made_with: str = ""
 
     @property
     def duration(self) -> float:
-        """Seconds from the first frame's appearance to the last one's end."""
+        """Seconds from the start of the first frame to the end of the last one."""
         return self.num_frames / self.fps
 
     @property
     def times(self) -> NDArray[np.float64]:
-        """When each frame is shown, in seconds from the first one, (num_frames,), strictly increasing."""
+        """Display time of each frame in seconds from the first one, (num_frames,), strictly increasing."""
         if not self.stamps:
             return np.arange(self.num_frames) / self.fps
         stamps = unpack(self.stamps)
@@ -87,13 +89,13 @@ class VideoInfo:
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> "VideoInfo":
-        """Read what `to_json` returned."""
+        """Return the object that `to_json` described."""
         lists = {name: tuple(content[name]) for name in ("damage", "time_base")}
         return cls(**{**content, **lists})
 
 
 def pack(numbers: Sequence[int]) -> str:
-    """Return increasing whole numbers as short text.
+    """Return increasing whole numbers as a short text.
 
     >>> unpack(pack([5, 8, 11, 15])).tolist()
     [5, 8, 11, 15]
@@ -103,6 +105,6 @@ def pack(numbers: Sequence[int]) -> str:
 
 
 def unpack(text: str) -> NDArray[np.int64]:
-    """Return the numbers that `pack` wrote."""
+    """Return the numbers that `pack` encoded."""
     steps = np.frombuffer(zlib.decompress(base64.b64decode(text)), "<i8")
     return np.asarray(np.cumsum(steps), np.int64)

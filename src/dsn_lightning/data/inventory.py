@@ -1,0 +1,235 @@
+"""The videos of a data set that exist and can be read, found and indexed before training or testing."""
+
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from dsn_lightning.datasets.records import Subset, VideoRecord, VideoSource
+from dsn_lightning.errors import UsageError
+from dsn_lightning.prepare.copies import CopyProber
+from dsn_lightning.prepare.copy_kinds import FlowCopy, SmallCopy
+from dsn_lightning.prepare.video_index import index_videos, usable
+from dsn_lightning.video.decoder import Decoder
+from dsn_lightning.video.modality import CHANNELS, Modality
+from dsn_lightning.video.time_line import Video, place_on_time_line
+from dsn_lightning.video.video_info import VideoError, VideoInfo
+
+Found = dict[Path, VideoInfo | VideoError]
+Copies = dict[Path, tuple[Path, VideoInfo | VideoError]]
+"""Original -> the copy to read instead, and what indexing the copy found."""
+
+
+@dataclass(frozen=True)
+class BadVideoPolicy:
+    """What happens if videos are missing or cannot be read.
+
+    Attributes:
+        on_bad_video: ``skip`` replaces a video that cannot be read in training, and counts it as failed in testing;
+            ``raise`` ends the run.
+        max_bad: largest share of bad training videos in an epoch, in [0, 1].
+        max_missing: largest share of missing videos in each subset, in [0, 1].
+
+    Raises:
+        UsageError: a value is out of range.
+    """
+
+    on_bad_video: Literal["skip", "raise"] = "raise"
+    max_bad: float = 1.0
+    max_missing: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.on_bad_video not in ("skip", "raise"):
+            raise UsageError(f"dataset.reading.on_bad_video={self.on_bad_video}: must be one of skip, raise")
+        for key in ("max_bad", "max_missing"):
+            share = getattr(self, key)
+            if not 0 <= share <= 1:
+                raise UsageError(f"dataset.reading.{key}={share}: must be at least 0 and at most 1")
+
+    @property
+    def skip(self) -> bool:
+        """Whether bad videos are skipped."""
+        return self.on_bad_video == "skip"
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How videos are read.
+
+    Attributes:
+        decoder: reads the files.
+        fps: frames per second to resample to, by time stamp; None keeps each video's frame rate.
+        modality: ``rgb``, or ``flow`` as dsn-prepare extracted it.
+        copies: whether to read the small copies of dsn-prepare instead of the original files.
+        cache_frames: whether to keep decoded frames in memory (small data sets only).
+
+    Raises:
+        UsageError: the modality is unknown.
+    """
+
+    decoder: Decoder
+    fps: float | None = None
+    modality: Modality = "rgb"
+    copies: bool = False
+    cache_frames: bool = False
+
+    def __post_init__(self) -> None:
+        if self.modality not in CHANNELS:
+            raise UsageError(f"dataset.modality={self.modality}: must be one of {', '.join(CHANNELS)}")
+
+
+@dataclass
+class SubsetInventory:
+    """The listed videos of a subset.
+
+    Attributes:
+        videos: videos that can be used, on their time lines.
+        missing: records without a file.
+        bad: video id -> why the video cannot be used.
+    """
+
+    videos: list[Video] = field(default_factory=list)
+    missing: list[VideoRecord] = field(default_factory=list)
+    bad: dict[str, VideoError] = field(default_factory=dict)
+
+    def summary(self, classes: Sequence[str], *, clip_span: int) -> dict[str, Any]:
+        """Return counts and reasons as plain values.
+
+        Args:
+            classes: class names.
+            clip_span: frames that a clip covers.
+
+        Returns:
+            ``listed, present``; ``missing`` by class; ``failed`` with the reasons; ``shorter_than_a_clip``, the number
+            of videos that repeat their last frame.
+        """
+        present = len(self.videos) + len(self.bad)
+        missing = Counter(classes[label] for record in self.missing for label in record.labels)
+        return {
+            "listed": present + len(self.missing),
+            "present": present,
+            "missing": dict(sorted(missing.items())),
+            "failed": {video_id: str(error) for video_id, error in self.bad.items()},
+            "shorter_than_a_clip": sum(video.num_frames < clip_span for video in self.videos),
+        }
+
+
+def take_inventory(
+    source: VideoSource,
+    subsets: Sequence[Subset],
+    reading: Reading,
+    policy: BadVideoPolicy,
+    *,
+    prepared: Path,
+) -> tuple[dict[Subset, SubsetInventory], str | None]:
+    """Find the files of a data set's videos and index them; unchanged files are not decoded again.
+
+    Args:
+        source: the data set, after its `prepare`.
+        subsets: subsets to look at.
+        reading: how the videos are read.
+        policy: what happens if videos are missing or bad.
+        prepared: folder of the index and of the copies.
+
+    Returns:
+        The inventory of each subset, and the settings that the copies were made with (None without copies).
+
+    Raises:
+        UsageError: more videos are missing or bad than the policy allows, or there are no copies.
+        VideoError: a video is bad, and the policy is to raise.
+    """
+    listed = {subset: source.records(subset) for subset in subsets}
+    decoder = reading.decoder
+    paths = {record.path for records in listed.values() for record in records}
+    present = {path for path in paths if path.exists() or decoder.find(path).exists()}
+    inventories = {}
+    for subset, records in listed.items():
+        missing = [record for record in records if record.path not in present]
+        _check_missing(missing, subset, len(records), policy)
+        inventories[subset] = SubsetInventory(missing=missing)
+    found = index_videos(sorted(present), prepared, root=source.root, decoder=decoder, num_threads=os.cpu_count() or 1)
+    copies, made_with = _index_copies(source, found, reading, prepared)
+    for subset, records in listed.items():
+        for record in records:
+            if record.path in present:
+                _add(inventories[subset], record, found, copies, reading.fps, policy)
+    if "train" in inventories:
+        _check_bad(inventories["train"], policy)
+    return inventories, made_with
+
+
+def _check_missing(missing: Sequence[VideoRecord], subset: Subset, num_listed: int, policy: BadVideoPolicy) -> None:
+    if len(missing) > policy.max_missing * num_listed:
+        raise UsageError(
+            f"{len(missing)} of {num_listed} {subset} videos are missing, more than dataset.reading.max_missing="
+            f"{policy.max_missing} allows; the first one: {missing[0].path}"
+        )
+    if num_listed and len(missing) == num_listed:
+        raise UsageError(f"all {num_listed} {subset} videos are missing; the first one: {missing[0].path}")
+
+
+def _check_bad(train: SubsetInventory, policy: BadVideoPolicy) -> None:
+    num_bad, num_present = len(train.bad), len(train.videos) + len(train.bad)
+    if num_bad > policy.max_bad * num_present:
+        first = next(iter(train.bad.values()))
+        raise UsageError(
+            f"{num_bad} of {num_present} training videos cannot be used, more than dataset.reading.max_bad="
+            f"{policy.max_bad} allows; the first one: {first}"
+        )
+
+
+def _index_copies(source: VideoSource, found: Found, reading: Reading, prepared: Path) -> tuple[Copies, str | None]:
+    """Return the copies to read instead of the originals, if any, and the settings they were made with."""
+    if reading.modality == "rgb" and not reading.copies:
+        return {}, None
+    kind, step, name = (
+        (FlowCopy, "flow", "flow") if reading.modality == "flow" else (SmallCopy, "transcode", "small copies")
+    )
+    originals = usable(found)
+    copy_of = {path: kind.target(prepared, source.root, path) for path in originals}
+    present = sorted(copy for copy in copy_of.values() if copy.is_file())
+    if not present:
+        raise UsageError(
+            f"dataset={source.name}: no {name} in {prepared}; run dsn-prepare steps=[check,{step}], or set "
+            "dataset.reading.prepared=DIR to their folder"
+        )
+    folder = prepared / kind.folder
+    prober = CopyProber({copy_of[path]: info for path, info in originals.items()})
+    infos = index_videos(present, folder, root=folder, decoder=prober, num_threads=os.cpu_count() or 1, show=False)
+    settings = sorted({info.made_with for info in usable(infos).values()})
+    if len(settings) > 1:
+        raise UsageError(
+            f"{folder}: copies with different settings ({'; '.join(settings)}); run dsn-prepare steps=[check,{step}] "
+            "again, to its end"
+        )
+    absent = f"no such file; run dsn-prepare steps=[check,{step}] again"
+    copies = {path: (copy, infos.get(copy, VideoError(copy, absent))) for path, copy in copy_of.items()}
+    return copies, settings[0] if settings else None
+
+
+def _add(
+    inventory: SubsetInventory,
+    record: VideoRecord,
+    found: Mapping[Path, VideoInfo | VideoError],
+    copies: Copies,
+    fps: float | None,
+    policy: BadVideoPolicy,
+) -> None:
+    """Add a video whose file exists to the usable or to the bad ones."""
+    try:
+        info = found[record.path]
+        if isinstance(info, VideoError):
+            raise info
+        copy = None
+        if record.path in copies:
+            file, copy_info = copies[record.path]
+            if isinstance(copy_info, VideoError):
+                raise copy_info
+            copy = (file, copy_info)
+        inventory.videos.append(place_on_time_line(record, info, fps, copy=copy))
+    except VideoError as error:
+        if not policy.skip:
+            raise
+        inventory.bad[record.video_id] = error

@@ -1,0 +1,183 @@
+"""The work of dsn-prepare: check a data set, make small copies of its videos, extract optical flow."""
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from filelock import FileLock, Timeout
+
+from dsn_lightning.datasets.records import SUBSETS, VideoSource
+from dsn_lightning.errors import UsageError
+from dsn_lightning.prepare.copies import remove_partial_files, replacing
+from dsn_lightning.prepare.copy_kinds import CopyKind, FlowCopy, SmallCopy
+from dsn_lightning.prepare.dataset_report import Records, dataset_report
+from dsn_lightning.prepare.make_copies import make_copies
+from dsn_lightning.prepare.optical_flow import check_opencv
+from dsn_lightning.prepare.video_index import index_videos, prepared_folder, usable
+from dsn_lightning.prepare.worker_pool import DiskFullError, disk_is_full
+from dsn_lightning.video.decoder import Decoder
+
+REPORT = "prepare_report.json"
+
+Step = Literal["check", "transcode", "flow"]
+
+
+@dataclass(frozen=True)
+class PrepareSettings:
+    """What dsn-prepare does.
+
+    Attributes:
+        steps: ``check`` indexes every video and writes the report, which every call does; ``transcode`` makes small
+            copies; ``flow`` extracts optical flow.
+        output: the folder to write to; None for the data set's default folder.
+        jobs: videos processed at the same time; None: one per core.
+        small: kind of the small copies.
+        flow: kind of the flow files.
+
+    Raises:
+        UsageError: a step is unknown, or there is none.
+    """
+
+    steps: tuple[Step, ...] = ("check",)
+    output: Path | None = None
+    jobs: int | None = None
+    small: SmallCopy = field(default_factory=SmallCopy)
+    flow: FlowCopy = field(default_factory=FlowCopy)
+
+    def __post_init__(self) -> None:
+        if not self.steps or set(self.steps) - set(get_args(Step)):
+            steps = ",".join(map(str, self.steps))
+            raise UsageError(f"steps=[{steps}]: must be a list of one or more of {', '.join(get_args(Step))}")
+
+    @property
+    def kinds(self) -> list[CopyKind]:
+        """The kinds of copies to make, in their order."""
+        kinds: dict[Step, CopyKind] = {"transcode": self.small, "flow": self.flow}
+        return [kind for step, kind in kinds.items() if step in self.steps]
+
+
+def prepare_dataset(
+    source: VideoSource, settings: PrepareSettings, *, decoder: Decoder, copy_decoder: Decoder
+) -> tuple[Path, dict[str, Any]]:
+    """Follow ``settings`` and write ``prepare_report.json`` and ``index.json`` to the output folder.
+
+    Args:
+        source: the data set.
+        settings: what to do.
+        decoder: indexes the videos.
+        copy_decoder: reads the videos that could be indexed, to copy them. It should have no deadline: extracting flow
+            takes its time between frames.
+
+    Returns:
+        The file of the report, and the report.
+
+    Raises:
+        UsageError: the output could overwrite a video, or the disk is full.
+    """
+    if "flow" in settings.steps:
+        check_opencv()
+    source.prepare()
+    records: Records = {subset: source.records(subset) for subset in SUBSETS}
+    output = prepared_folder(source) if settings.output is None else settings.output.expanduser().absolute()
+    check_output(output, source, records)
+    jobs = settings.jobs or num_cores()
+    with _naming_disk_errors(output), _locked(output):
+        for folder in (SmallCopy.folder, FlowCopy.folder):
+            remove_partial_files(output / folder)
+        paths = dict.fromkeys(record.path for subset in SUBSETS for record in records[subset])
+        present = [path for path in paths if path.exists() or decoder.find(path).exists()]
+        found = index_videos(present, output, root=source.root, decoder=decoder, num_threads=jobs)
+        report = dataset_report(source.name, source.classes, records, found)
+        _write(output / REPORT, report)
+        videos = list(usable(found).items())
+        for kind in settings.kinds:
+            report[kind.folder] = make_copies(videos, source.root, output, decoder=copy_decoder, kind=kind, jobs=jobs)
+        if settings.kinds:
+            _write(output / REPORT, report)
+    return output / REPORT, report
+
+
+def check_output(output: Path, source: VideoSource, records: Records) -> None:
+    """Refuse an output folder in which copies and videos would mix.
+
+    The folder that all videos have in common is refused as a whole, unless it contains the home folder: videos on two
+    disks have only ``/`` in common.
+
+    Raises:
+        UsageError: the output is the data set's root, or is or lies below the folder of a video or the folder that all
+            videos have in common, or videos are where copies would go.
+    """
+    folders = {record.path.parent for subset in SUBSETS for record in records[subset]}
+    if not folders:
+        raise UsageError(f"dataset={source.name}: has no videos")
+    place, root = output.resolve(), source.root.resolve()
+    common, home = Path(os.path.commonpath(folders)).resolve(), Path(os.path.expanduser("~")).resolve()
+    resolved = sorted({folder.resolve() for folder in folders})
+    several_disks = home.is_relative_to(common) or common == Path(common.anchor)
+    among = [root] if place == root else []
+    among += [folder for folder in (resolved if several_disks else [*resolved, common]) if place.is_relative_to(folder)]
+    if among:
+        raise UsageError(f"output={output}: is among the videos ({among[0]}); choose a separate folder")
+    for kind in (SmallCopy, FlowCopy):
+        for folder in resolved:
+            if folder.is_relative_to(place / kind.folder):
+                raise UsageError(f"output={output}: copies would go where videos are ({folder}); choose another folder")
+
+
+def strict_failures(report: dict[str, Any]) -> list[str]:
+    """Return the findings of a report that ``strict=true`` does not accept, with their counts."""
+    leakage = report["leakage"]
+    counts = {
+        "missing": report["totals"]["missing"],
+        "bad": report["totals"]["bad"],
+        "without a copy": sum(len(report[k.folder]["failed"]) for k in (SmallCopy, FlowCopy) if k.folder in report),
+        "groups in several subsets": len(leakage["groups"]),
+        "contents in several subsets": len(leakage["identical"]),
+    }
+    return [f"{count} {finding}" for finding, count in counts.items() if count]
+
+
+def num_cores() -> int:
+    """Return the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+
+
+@contextmanager
+def _naming_disk_errors(output: Path) -> Iterator[None]:
+    """Turn the errors of writing to ``output`` into one line with the remedy."""
+    full = (
+        "the disk is full ({}); finished files are kept; free some space or set output= to another disk, and run again"
+    )
+    try:
+        yield
+    except DiskFullError as error:
+        raise UsageError(f"output={output}: {full.format(error)}") from error
+    except OSError as error:
+        if not disk_is_full(error):
+            raise UsageError(f"output={output}: cannot be written ({error.strerror or error})") from error
+        raise UsageError(f"output={output}: {full.format(error.strerror)}") from error
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold the folder's lock; only one dsn-prepare works in it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / ".prepare.lock")
+    try:
+        lock.acquire(timeout=3)  # a process that was just killed may take a moment to end
+    except Timeout:
+        raise UsageError(f"output={folder}: another dsn-prepare is working in this folder") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _write(path: Path, report: dict[str, Any]) -> None:
+    with replacing(path) as file:
+        file.write((json.dumps(report, indent=1, ensure_ascii=False) + "\n").encode())
