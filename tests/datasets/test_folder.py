@@ -62,7 +62,7 @@ def test_folders_of_images_are_videos_of_a_class_folder(tmp_path):
         "run/b",
         "run/c.d",
         "walk/a.avi",
-        "walk/b",  # walk/a holds the frames of walk/a.avi
+        "walk/b",  # walk/a contains the frames of walk/a.avi
     }
     assert len(source.records("test")) == 2
 

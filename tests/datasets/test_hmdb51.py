@@ -36,8 +36,8 @@ def test_records_agree_with_the_table_of_the_real_clips(real_data):
         video = videos[sides[row["split1"]]][f"{row['class']}/{row['hmdb_name'].removesuffix('.avi')}"]
         assert source.classes[video.labels[0]] == row["class"]
         assert re.sub("[#&]", "@", str(video.group)) == f"{row['class']}/{row['group']}"
-    there = {subset: sum(video.path.is_file() for video in own.values()) for subset, own in videos.items()}
-    assert there == {"train": 665, "test": 257}
+    present = {subset: sum(video.path.is_file() for video in found.values()) for subset, found in videos.items()}
+    assert present == {"train": 665, "test": 257}
 
 
 def test_awkward_file_names_are_taken_literally(tmp_path):

@@ -48,7 +48,7 @@ def test_the_challenges_files_are_read(tmp_path, test_file):
     assert [video.labels for video in source.records("train")] == [(0,), (1, 2), (2,)]
     videos = by_id(source, "test")
     assert videos["video_test_0000001"].labels == (0, 1, 2)
-    assert videos["video_test_0000002"].labels == ()  # a background video, whatever else its entry says
+    assert videos["video_test_0000002"].labels == ()  # a background video, in spite of its class
     assert ids(Thumos14(str(tmp_path), background=False).records("test")) == {"video_test_0000001"}
 
 

@@ -25,9 +25,9 @@ def test_the_lists_have_the_official_counts(real_data, split, train, test):
 
 def test_real_files_are_found_and_missing_ones_kept(real_data):
     source = Ucf101(str(real_data / "ucf101"))
-    there = [video for video in source.records("test") if video.path.is_file()]
-    assert len(there) == len(list((real_data / "ucf101" / "UCF-101").glob("*/*.avi"))) == 23
-    for video in there:
+    present = [video for video in source.records("test") if video.path.is_file()]
+    assert len(present) == len(list((real_data / "ucf101" / "UCF-101").glob("*/*.avi"))) == 23
+    for video in present:
         assert source.classes[video.labels[0]] == video.path.parent.name
     missing = by_id(source, "train")["Archery/v_Archery_g08_c01"]
     assert missing.path == real_data / "ucf101" / "UCF-101" / "Archery" / "v_Archery_g08_c01.avi"

@@ -130,5 +130,5 @@ def test_other_numbers_of_crops_are_refused(value):
 
 
 def test_frames_without_three_windows_are_refused():
-    with pytest.raises(UsageError, match=r"test\.crops=3: .*hold no three windows of 32 pixels"):
+    with pytest.raises(UsageError, match=r"test\.crops=3: three windows of 32 pixels .* do not fit"):
         Crop((33, 33), 32, windows=3)

@@ -42,7 +42,7 @@ def folder_of_lists(root: Path, train: str, test: str, *, extension: str = "txt"
 
 
 def write_ucf101(root: Path, *, folder: str = "UCF-101") -> Path:
-    """101 classes with two groups each; the files of the first class are there."""
+    """101 classes with two groups each; the files of the first class exist."""
     names = ["HandstandPushups", "Archery", *(f"Class{i:03}" for i in range(99))]
     lists = root / "ucfTrainTestlist"
     lists.mkdir(parents=True)

@@ -27,10 +27,6 @@ def test_flow_stamps_increase_where_a_millisecond_is_too_coarse():
 
 
 def test_copies_have_distinct_paths(tmp_path):
-    root = tmp_path / "videos"
-    assert (
-        SmallCopy.target(tmp_path / "out", root, root / "a" / "b.avi") == tmp_path / "out" / "small" / "a" / "b.avi.mp4"
-    )
-    assert (
-        FlowCopy.target(tmp_path / "out", root, root / "a" / "b.avi") == tmp_path / "out" / "flow" / "a" / "b.avi.mkv"
-    )
+    root, out = tmp_path / "videos", tmp_path / "out"
+    assert SmallCopy.target(out, root, root / "a" / "b.avi") == out / "small" / "a" / "b.avi.mp4"
+    assert FlowCopy.target(out, root, root / "a" / "b.avi") == out / "flow" / "a" / "b.avi.mkv"

@@ -356,7 +356,7 @@ def wait_until_made(process: BaseProcess, output: Path, count: int) -> None:
 
 
 def kill_and_restart(root: Path, counts: Sequence[int]) -> None:
-    """Kill the command when so many copies are made, go on to the end, and compare with a run that never stopped."""
+    """Kill the command at each number of copies, let it finish, and compare with an uninterrupted call."""
     before = tree(root)
     whole, killed = root.parent / "whole", root.parent / "killed"
     codes = []

@@ -1,4 +1,4 @@
-"""Crops: where windows lie, what a flip does to motion, and the testing windows of the field."""
+"""Crops: the position of windows, flips of RGB and flow, and the testing windows of SlowFast."""
 
 import numpy as np
 import pytest
@@ -24,13 +24,13 @@ def corner_of(clip: torch.Tensor) -> tuple[int, int]:
     return int(clip[0, 0, 0, 0]), int(clip[1, 0, 0, 0])
 
 
-def test_training_windows_lie_in_the_corners_or_the_centre():
+def test_training_windows_are_in_the_corners_or_the_centre():
     crop = Crop((128, 171), 112, corners=True)
     drawn = {corner_of(crop(coordinates(), stateless_rng(seed))) for seed in range(200)}
     assert drawn == {(0, 0), (0, 59), (16, 0), (16, 59), (8, 29)}
 
 
-def test_training_windows_lie_anywhere_without_corners():
+def test_training_windows_are_anywhere_without_corners():
     crop = Crop((128, 171), 112)
     drawn = [corner_of(crop(coordinates(), stateless_rng(seed))) for seed in range(200)]
     assert len(set(drawn)) > 100
@@ -89,7 +89,7 @@ def test_a_flip_of_flow_negates_horizontal_motion():
     assert torch.equal(flipped[1], plain[1].flip(-1))
 
 
-def test_three_windows_lie_as_slowfasts():
+def test_three_windows_are_placed_as_in_slowfast():
     """`uniform_crop` by hand: both ends and the centre (rounded down here) of the longer side, the shorter centred."""
     wide = Crop((128, 171), 112, windows=3)(coordinates(), None)
     assert wide.shape == (3, 3, 2, 112, 112)

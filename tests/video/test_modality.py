@@ -14,7 +14,7 @@ def coordinates(height: int = 128, width: int = 171, channels: int = 3, frames: 
 
 
 def test_flow_of_mirrored_frames_is_the_mirrored_flow():
-    """On real flow: Farneback on a moving texture, quantised as it is stored."""
+    """On real flow: Farneback on a moving texture, quantised as in flow files."""
     cv2 = pytest.importorskip("cv2", reason="opencv, of the extra `flow`, is not installed")
     noise = np.random.default_rng(0).normal(size=(96, 120)).astype(np.float32)
     texture = cv2.normalize(cv2.GaussianBlur(noise, (0, 0), 3), None, 0, 255, cv2.NORM_MINMAX).astype(np.uint8)

@@ -54,7 +54,7 @@ def test_key_frames_are_sought_where_that_saves_decoding(encoded, monkeypatch):
 
 
 def test_a_seek_that_contradicts_the_index_is_noticed(encoded):
-    """A seek that leads elsewhere than the index says must not give other frames."""
+    """A seek that does not lead to the frame in the index must not give wrong frames."""
     path = encoded["h264.mp4"]
     info = PyAV().probe(path)
     wrong = VideoInfo(**{**info.to_json(), "stamps": pack((unpack(info.stamps) + 100).tolist())})
@@ -137,7 +137,7 @@ def test_the_deadline_covers_all_frames_of_a_call(encoded, monkeypatch):
 
 
 def outcome(path: Path, original: np.ndarray) -> str:
-    """Decode a damaged file twice; say whether its frames are right, or it is flagged, refused, or wrong in silence."""
+    """Decode a damaged file twice; return whether its frames are right, or it is flagged, refused or silently wrong."""
     decoder = PyAV(deadline=20)
     try:
         info = decoder.probe(path)

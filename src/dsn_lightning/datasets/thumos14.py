@@ -66,7 +66,7 @@ class Annotations:
     Attributes:
         classes: names in the order of the labels.
         validation: annotated videos by id.
-        test: likewise.
+        test: annotated videos by id.
     """
 
     classes: tuple[str, ...]

@@ -165,7 +165,7 @@ def _naming_disk_errors(output: Path) -> Iterator[None]:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock; only one dsn-prepare works in it."""
+    """Keep the folder locked: only one dsn-prepare works in it."""
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / ".prepare.lock")
     try:

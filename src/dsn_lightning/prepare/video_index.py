@@ -49,7 +49,7 @@ def prepare_source(source: VideoSource, folder: str | Path | None = None) -> Pat
     """
     prepared = prepared_folder(source) if folder is None else Path(folder).expanduser().absolute()
     prepared.mkdir(parents=True, exist_ok=True)
-    with FileLock(prepared / ".source.lock"):  # dsn-prepare holds .prepare.lock for hours
+    with FileLock(prepared / ".source.lock"):  # not .prepare.lock, which dsn-prepare keeps for hours
         source.prepare()
     return prepared
 
