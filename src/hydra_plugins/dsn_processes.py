@@ -92,7 +92,8 @@ def config_arguments(config: DictConfig) -> list[str]:
         if source.provider == "command-line":
             arguments.append(f"--config-dir={path}")
         elif source.provider == "hydra.searchpath in command-line":
-            searched.append(f"'{source.schema}://{path}'")
+            quoted = path.replace("'", "\\'")
+            searched.append(f"'{source.schema}://{quoted}'")
     arguments.append(f"--config-name={config.hydra.job.config_name}")
     return [*arguments, f"hydra.searchpath=[{','.join(searched)}]"] if searched else arguments
 

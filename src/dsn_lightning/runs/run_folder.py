@@ -24,7 +24,7 @@ RECORDED_STATES = ("running", "finished", "failed", "stopped")
 
 
 class FileIn:
-    """A file with a fixed name in a folder: its path on an instance, its ``name`` on the class."""
+    """A file or folder with a fixed name inside a folder: its path on an instance, its ``name`` on the class."""
 
     def __init__(self, name: str) -> None:
         self.name = name
