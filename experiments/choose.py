@@ -69,8 +69,8 @@ def _run(given: Sequence[str], console: Console) -> int:
         console.print(setting, style="bold", markup=False)
         with_setting = replace(arguments, overrides=(*arguments.overrides, *setting.split()))
         planner, parts = run_missing(TABLE, with_setting, console)
-        cfg = next(iter(parts[0].configs.values()))
-        chosen = Chosen(row, TABLE.datasets.get(cfg.dataset.name, (chosen.metric,))[0], cfg.backbone.name)
+        first = next(iter(parts[0].settings.values()))
+        chosen = Chosen(row, TABLE.datasets.get(first.dataset.name, (chosen.metric,))[0], first.backbone.name)
         if arguments.dry_run:
             continue
         evaluations = [planner.possible_evaluation(part, EVALUATION) for part in parts]

@@ -20,7 +20,7 @@ from rich.console import Console
 from dsn_lightning.launch.jobs import run_jobs, start_server
 from dsn_lightning.runs.environment import environment
 from dsn_lightning.runs.run_folder import RunFolder
-from reproduce.configurations import PRELOAD, build_datamodule, compose_anew
+from reproduce.configurations import PRELOAD, build_datamodule, settings_of
 from reproduce.table1_jobs import table1_jobs
 
 
@@ -38,7 +38,7 @@ def main() -> int:
         parser.error(f"--seeds {arguments.seeds}: expected whole numbers separated by commas")
     output = arguments.output.absolute()
     start_server(at_once=arguments.jobs, preload=PRELOAD)  # imports the package while this process does the same
-    data = build_datamodule(compose_anew("train", f"dataset={arguments.dataset}", "run_dir=unused"))
+    data = build_datamodule(settings_of(f"dataset={arguments.dataset}", "run_dir=unused"))
     data.prepare_data()
     data.setup()
     overrides = [f"dataset={arguments.dataset}"]

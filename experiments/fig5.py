@@ -33,7 +33,7 @@ def draw(finished: FinishedTable, console: Console, *, num_videos: int, pick: in
     command = finished.planner.possible_evaluation(part, "clips")
     if command is not None and command.state() == FINISHED:
         folder = finished.folder / "clips"
-        show_clips(part.configs["dsn"], command.folder, folder, num_videos=num_videos, pick=pick, console=console)
+        show_clips(part.settings["dsn"], command.folder, folder, num_videos=num_videos, pick=pick, console=console)
 
 
 if __name__ == "__main__":

@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 import torch
-from hydra.utils import instantiate
 from torch import nn
 from torch.optim import SGD
 from torch.optim.lr_scheduler import ChainedScheduler, CosineAnnealingLR, LinearLR, MultiStepLR, SequentialLR
 
-from dsn_lightning.commands import build
-from dsn_lightning.commands.compose import compose_anew
+from dsn_lightning.config.build import check_schedule
+from dsn_lightning.config.build_part import build_part
+from dsn_lightning.config.compose import settings_of
 from dsn_lightning.errors import UsageError
 from dsn_lightning.schedules import Cosine, MultiStep
 
@@ -83,31 +83,30 @@ def test_milestones_are_scaled_to_a_shortened_run():
 @pytest.mark.parametrize("schedule", ["tiny", "r3d_18", "r2plus1d_34", "finetune"])
 def test_any_schedule_takes_any_rule(schedule):
     for rule, kind in (("cosine", Cosine), ("multistep", MultiStep), ("multistep_r2plus1d_34", MultiStep)):
-        cfg = compose_anew(
-            "train",
+        schedule_settings = settings_of(
             "run_dir=x",
             f"schedule={schedule}",
             f"schedule/rule={rule}",
             "schedule.rule.warmup_epochs=1",
             "schedule.max_epochs=9",
-        )
-        build.check_schedule(cfg.schedule)
-        made = instantiate(cfg.schedule.rule, _convert_="all")
+        ).schedule
+        check_schedule(schedule_settings)
+        made = build_part(schedule_settings.rule, "schedule.rule")
         assert type(made) is kind
         assert (made.max_epochs, made.warmup_epochs) == (9, 1)
         assert made.factor(0) == pytest.approx(1e-3)
         assert made.factor(1.5) > 0.9 > 0.12 > made.factor(8.9)
-    cfg = compose_anew(
-        "train", "run_dir=x", "schedule=finetune", "schedule/sampler_rule=multistep", "algorithm.warmup_epochs=5"
+    settings = settings_of(
+        "run_dir=x", "schedule=finetune", "schedule/sampler_rule=multistep", "algorithm.warmup_epochs=5"
     )
-    assert instantiate(cfg.schedule.sampler_rule, _convert_="all").steps() == pytest.approx([9.5, 11])
+    assert build_part(settings.schedule.sampler_rule, "schedule.sampler_rule").steps() == pytest.approx([9.5, 11])
 
 
 def test_recipes_of_the_paper_have_its_milestones():
     for name, epochs, milestones in (("r3d_18", 70, [45, 60]), ("r2plus1d_34", 120, [90, 110])):
-        cfg = compose_anew("train", "run_dir=x", f"schedule={name}")
-        for rule in (cfg.schedule.rule, cfg.schedule.sampler_rule):
-            made = instantiate(rule, _convert_="all")
+        settings = settings_of("run_dir=x", f"schedule={name}")
+        for rule in (settings.schedule.rule, settings.schedule.sampler_rule):
+            made = build_part(rule, "schedule.rule")
             plain = MultiStep(epochs, milestones=milestones)
             assert [made.factor(i / 10) for i in range(10 * epochs)] == [
                 plain.factor(i / 10) for i in range(10 * epochs)
@@ -122,7 +121,7 @@ def test_recipes_of_the_paper_have_its_milestones():
     ],
 )
 def test_wrong_rules_are_refused_with_their_key(override, message):
-    cfg = compose_anew("train", "run_dir=x", override)
+    settings = settings_of("run_dir=x", override)
     with pytest.raises(UsageError) as caught:
-        build.check_schedule(cfg.schedule)
+        check_schedule(settings.schedule)
     assert str(caught.value) == message

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from omegaconf import DictConfig
 from rich.console import Console
 
 from dsn_lightning.evaluation.figures import contact_sheets, most_and_least
@@ -15,19 +14,18 @@ from dsn_lightning.files import write_atomically, write_json
 from dsn_lightning.runs.run_folder import RunFolder
 from dsn_lightning.selections.scheme import softmax
 from dsn_lightning.text_tables import TextTable, csv_text
-from reproduce.configurations import build_datamodule, evaluated, name_in_results
-from reproduce.estimates import first_of
+from reproduce.configurations import Settings, build_datamodule
 
 HEADER = ("video", "class", "rank", "probability in its section", "seconds", "shows the action")
 
 
 def show_clips(
-    cfg: DictConfig, evaluation: Path, folder: Path, *, num_videos: int, pick: int, console: Console
+    settings: Settings, evaluation: Path, folder: Path, *, num_videos: int, pick: int, console: Console
 ) -> list[dict[str, Any]]:
     """Draw and print the two most and the two least probable clips of some videos, and write them to ``folder``.
 
     Args:
-        cfg: configuration of the DSN run.
+        settings: of the DSN run.
         evaluation: folder of the evaluation, with its ``clip_scores.npz``.
         folder: gets ``<dataset>.{png,md,csv,json}``.
         num_videos: number of videos, at most all.
@@ -38,12 +36,12 @@ def show_clips(
         One line a clip: ``video, class, rank, probability, start_seconds, shows_action`` (None where the data set has
         no time spans).
     """
-    data = build_datamodule(cfg)
+    data = build_datamodule(settings)
     data.prepare_data()
-    subset = evaluated(cfg)
+    subset = settings.test.subset
     data.setup("validate" if subset == "val" else "test")
     scores = ClipScores.load(RunFolder(evaluation).clip_scores)
-    scheme = scores.scheme(first_of(cfg.test.M), cfg.test.N)
+    scheme = scores.scheme(settings.test.M[0], settings.test.N)
     by_id = {video.record.video_id: video for video in data.videos(subset)}
     videos = [by_id[str(video_id)] for video_id in scores.video_id]
     chosen = np.sort(np.random.default_rng(pick).permutation(len(videos))[:num_videos])
@@ -54,7 +52,7 @@ def show_clips(
         policy = softmax(known[v].policies["dsn"][grid.shape]).ravel()
         lines += _lines_of_video(scores, int(v), grid.ravel(), policy, fps=videos[v].fps)
     folder.mkdir(parents=True, exist_ok=True)
-    name = name_in_results(cfg)
+    name = settings.dataset_in_results
     contact_sheets(scores, "dsn", scheme, videos, chosen, data.reader, folder / f"{name}.png")
     write_json(folder / f"{name}.json", lines)
     write_atomically(folder / f"{name}.csv", csv_text(lines))

@@ -16,7 +16,7 @@ from filelock import FileLock
 
 from dsn_lightning.launch.jobs import Job
 from dsn_lightning.runs.run_folder import RunFolder
-from reproduce.configurations import compose_anew, is_trained, run_command, train_max_response
+from reproduce.configurations import is_trained, run_command, settings_of, train_max_response
 
 TRAIN, EVALUATE, SHARED = "dsn-train", "dsn-evaluate", "shared"
 FINISHED = "finished"
@@ -100,7 +100,7 @@ def path_below(folder: str, output: Path) -> str:
 def is_finished(program: str, folder: Path) -> bool:
     """Tell whether a folder has the complete result of a program."""
     if program != EVALUATE:
-        return is_trained(folder)
+        return is_trained(RunFolder(folder))
     try:  # written atomically, after the scores
         return isinstance(json.loads(RunFolder(folder).results_json.read_text()), list)
     except (OSError, ValueError):
@@ -124,7 +124,7 @@ def run_once(program: str, arguments: Sequence[str], folder: str) -> None:
     """
     run = RunFolder(Path(folder))
     if program == SHARED:
-        train_max_response(compose_anew("train", *arguments, f"run_dir={quoted(run.path)}"))
+        train_max_response(settings_of(*arguments, f"run_dir={quoted(run.path)}"))
         return
     os.environ["HYDRA_FULL_ERROR"] = "1"  # the log is for whoever looks into a failure
     with FileLock(run.lock_beside):

@@ -1,111 +1,145 @@
-"""All that the experiments use of the package's configuration layer and command line, in one place.
+"""All that the experiments use of the package's settings and command line, in one place.
 
 Everything that imports the training, which takes seconds, is imported where it is called.
 """
 
-import sys
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from omegaconf import DictConfig, OmegaConf
-
-from dsn_lightning.commands import PRELOAD, cli, shared
-from dsn_lightning.commands.cli import check, one_line_errors
-from dsn_lightning.commands.compose import compose_anew
-from dsn_lightning.commands.held_out import check_holds_out, evaluated, name_in_results
-from dsn_lightning.commands.identity import finished_trainings, is_trained, training_digest
-from dsn_lightning.commands.measuring import measured
-from dsn_lightning.commands.networks import as_list, count_classifier, count_observation, input_shape, modality
-from dsn_lightning.commands.shared import digest
-from dsn_lightning.commands.source import build_source
+from dsn_lightning.cli import PRELOAD
+from dsn_lightning.config.compose import add_plug_ins, compose_anew, plain, settings_of
+from dsn_lightning.config.fingerprint import Known, fingerprint, is_trained
+from dsn_lightning.config.settings import Settings
+from dsn_lightning.config.shared_trainings import folder_name, shared_by_key, shared_settings
+from dsn_lightning.selections import MaxResponse
 
 if TYPE_CHECKING:
     from dsn_lightning.data.datamodule import SectionClipDataModule
+    from dsn_lightning.datasets import VideoSource
+    from dsn_lightning.selections import Selection
 
 __all__ = [
     "PRELOAD",
-    "as_list",
+    "Settings",
+    "add_plug_ins",
     "build_datamodule",
     "build_source",
-    "check",
     "check_holds_out",
     "compare_folders",
-    "compose_anew",
-    "count_classifier",
-    "count_observation",
-    "digest",
     "evaluate",
-    "evaluated",
+    "fingerprint",
     "finished_trainings",
-    "input_shape",
+    "folder_name",
     "is_trained",
-    "max_response_configuration",
-    "measured",
-    "modality",
-    "name_in_results",
+    "max_response_settings",
     "run_command",
-    "shared_folder_name",
+    "selection_of",
+    "selections_of",
+    "settings_of",
     "train",
     "train_max_response",
-    "training_digest",
+    "training_fingerprint",
 ]
 
 
-def max_response_configuration(cfg: DictConfig) -> DictConfig:
-    """Return the training of the max-response network that ``observation.checkpoint=auto`` of ``cfg`` stands for."""
-    return shared.configuration(cfg, "max_response")
+def max_response_settings(settings: Settings) -> Settings:
+    """Return the training of the max-response network that ``observation.checkpoint=auto`` stands for."""
+    return shared_settings(settings, MaxResponse.name)
 
 
-def shared_folder_name(cfg: DictConfig, digest: str) -> str:
-    """Return the name of the folder in which ``auto`` looks for a shared training."""
-    return shared.folder_name(cfg, digest)
+def training_fingerprint(settings: Settings, known: Known | None = None) -> str:
+    """Return what a training is known by; see `dsn_lightning.config.fingerprint`."""
+    from dsn_lightning.config.fingerprint import training_fingerprint
+
+    return training_fingerprint(settings, shared_by_key, known)
+
+
+def finished_trainings(folders: Sequence[Path]) -> dict[str, Path]:
+    """Return the finished trainings in and below some folders: fingerprint -> folder."""
+    from dsn_lightning.config.fingerprint import finished_trainings
+
+    return finished_trainings(folders, shared_by_key)
 
 
 def run_command(program: str, arguments: Sequence[str]) -> None:
     """Run ``dsn-train`` or ``dsn-evaluate`` in this process.
 
-    The entry points take their arguments from `sys.argv` alone: the only place here that sets it.
-
     Raises:
         SystemExit: as the command does.
     """
-    sys.argv = [program, *arguments]
-    {"dsn-train": cli.train, "dsn-evaluate": cli.evaluate}[program]()
+    from dsn_lightning.cli import evaluate, train
+
+    {"dsn-train": train.main, "dsn-evaluate": evaluate.main}[program](arguments)
 
 
-def train_max_response(cfg: DictConfig) -> None:
-    """Train the max-response network that the training ``cfg`` starts from, unless it is finished.
+def train_max_response(settings: Settings) -> None:
+    """Train the max-response network that a training starts from, unless it is finished.
 
     Raises:
         SystemExit: with code 2 when a setting is wrong.
     """
-    response = max_response_configuration(cfg)
-    OmegaConf.resolve(response)
+    from dsn_lightning.cli.application import one_line_errors
+    from dsn_lightning.config.shared_trainings import train_once
+
     with one_line_errors("dsn-train"):
-        check(response)
-        shared.made_once(response, train)
+        train_once(max_response_settings(settings), train)
 
 
-def train(cfg: DictConfig) -> None:
-    """Run a training from its resolved configuration."""
-    from dsn_lightning.commands.train import train
+def train(settings: Settings) -> None:
+    """Run a training."""
+    from dsn_lightning.cli.train_recipe import train
 
-    train(cfg)
-
-
-def evaluate(cfg: DictConfig) -> None:
-    """Run an evaluation from its resolved configuration."""
-    from dsn_lightning.commands.evaluate import evaluate
-
-    evaluate(cfg)
+    train(settings)
 
 
-def build_datamodule(cfg: DictConfig) -> "SectionClipDataModule":
-    """Return the data module of a configuration."""
-    from dsn_lightning.commands.build import build_datamodule
+def evaluate(*overrides: str) -> None:
+    """Run an evaluation with the overrides of dsn-evaluate."""
+    from dsn_lightning.cli.evaluate_recipe import evaluate
+    from dsn_lightning.config.evaluation_settings import EvaluationSettings
 
-    return build_datamodule(cfg)
+    evaluate(EvaluationSettings.of(plain(compose_anew("evaluate", *overrides))))
+
+
+def build_source(settings: Settings) -> "VideoSource":
+    """Return the data set of some settings."""
+    from dsn_lightning.config.build_part import build_source
+
+    return build_source(settings.dataset)
+
+
+def build_datamodule(settings: Settings) -> "SectionClipDataModule":
+    """Return the data module of some settings."""
+    from dsn_lightning.config.build import build_datamodule
+
+    return build_datamodule(settings)
+
+
+def check_holds_out(settings: Settings) -> None:
+    """Refuse a data set without the videos that ``test.subset=val`` is to evaluate on.
+
+    Raises:
+        UsageError: it has no held-out videos.
+    """
+    from dsn_lightning.config.held_out import check_holds_out
+
+    if settings.test.subset == "val":
+        check_holds_out(build_source(settings), settings)
+
+
+def selections_of(names: Sequence[str]) -> "list[Selection]":
+    """Return the selection methods of these names in ``conf/selection``."""
+    from dsn_lightning.config.build import build_selections
+
+    cfg = compose_anew("evaluate", f"selection=[{','.join(names)}]", "run_dir=none")
+    return build_selections(plain(cfg)["selection"])
+
+
+@cache
+def selection_of(name: str) -> "Selection":
+    """Return the selection method of this name."""
+    return selections_of([name])[0]
 
 
 def compare_folders(
@@ -116,11 +150,11 @@ def compare_folders(
     Args:
         folders: folders of the main evaluations.
         others: name -> folders of another training's evaluations, in the same order.
-        **options: of `dsn_lightning.commands.comparing.compare_folders`.
+        **options: of `dsn_lightning.config.comparisons.compare_folders`.
 
     Raises:
         UsageError: a folder cannot be read, or the evaluations do not match.
     """
-    from dsn_lightning.commands.comparing import compare_folders
+    from dsn_lightning.config.comparisons import compare_folders
 
     return compare_folders(folders, others=others, **options)

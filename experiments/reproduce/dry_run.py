@@ -7,7 +7,7 @@ from rich.console import Console
 from dsn_lightning.errors import UsageError
 from dsn_lightning.text_tables import TextTable
 from reproduce.commands import FINISHED, Command
-from reproduce.configurations import compose_anew
+from reproduce.configurations import selections_of
 from reproduce.estimates import CostEstimate, Costs
 from reproduce.paper_table import PaperTable
 from reproduce.planner import Part, Planner
@@ -67,12 +67,12 @@ def _explanation(costs: Costs) -> str:
 
 
 def _of_training(command: Command, part: Part, costs: Costs) -> CostEstimate | str:
-    runs = [run for run, other in part.trainings.items() if other.name == command.name and run in part.configs]
+    runs = [run for run, other in part.trainings.items() if other.name == command.name and run in part.settings]
     try:
         if runs:
-            return costs.training(part.configs[runs[0]])
-        starts = (run for run, other in part.trainings.items() if command.name in other.after and run in part.configs)
-        return costs.training_of_max_response(part.configs[next(starts, "dsn")])  # of dsn if it is only evaluated
+            return costs.training(part.settings[runs[0]])
+        starts = (run for run, other in part.trainings.items() if command.name in other.after and run in part.settings)
+        return costs.training_of_max_response(part.settings[next(starts, "dsn")])  # of dsn if it is only evaluated
     except UsageError as error:
         return f"unknown: {error}"
 
@@ -81,8 +81,8 @@ def _of_evaluation(name: str, table: PaperTable, part: Part, costs: Costs) -> Co
     evaluation = table.evaluations[name]
     if evaluation.fusion:
         return CostEstimate(0, 0.0, 0.0)
-    cfg = compose_anew("evaluate", f"selection=[{','.join(evaluation.selections)}]", "run_dir=none")
     try:
-        return costs.evaluation(part.configs[table.main_run(name)], [*evaluation.roles], [*cfg.selection.values()])
+        methods = selections_of(evaluation.selections)
+        return costs.evaluation(part.settings[table.main_run(name)], [*evaluation.roles], methods)
     except UsageError as error:
         return f"unknown: {error}"

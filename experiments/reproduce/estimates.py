@@ -4,29 +4,22 @@ A training step counts as three forward passes (one forward, two for the gradien
 other work on the machine, and frozen blocks whose activations are stored: those are computed once for all runs.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from hydra.errors import InstantiationException
-from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf, open_dict
+from hydra.utils import get_class
 
+from dsn_lightning.config.build import build_classifier, build_observation
+from dsn_lightning.config.build_part import build_part
+from dsn_lightning.config.network_costs import ClipShape, count_classifier, count_observation, input_shape
 from dsn_lightning.cost.macs import VideoCost
+from dsn_lightning.cost.speed import time_networks
 from dsn_lightning.errors import UsageError
-from dsn_lightning.selections import Scheme, Selection
-from reproduce.configurations import (
-    as_list,
-    build_source,
-    count_classifier,
-    count_observation,
-    evaluated,
-    input_shape,
-    measured,
-)
-
-USES_OBSERVATION = ("dsn", "dsn_fixed", "max_response")
-"""Selection methods that look at each candidate clip: the policies, and a classifier that costs as much as theirs."""
+from dsn_lightning.selections import BASELINE_CLASSIFIER, Dense, Scheme, Selection
+from reproduce.configurations import Settings, build_source, selection_of
 
 _TRAINING_STEP = 3  # forward passes
 _FRAMES = 300  # of a typical video, for the positions of clips
@@ -66,158 +59,166 @@ class Costs:
         self._speeds: dict[str, dict[str, float]] = {}
         self._videos: dict[str, tuple[int, int]] = {}
 
-    def macs(self, cfg: DictConfig) -> tuple[float, float]:
+    def macs(self, settings: Settings) -> tuple[float, float]:
         """Return the multiply-adds of a clip in the classifier and in the observation network."""
-        key = _key(cfg)
+        key = _key(settings)
         if key not in self._macs:
-            countable = _countable(cfg)
-            self._macs[key] = count_classifier(countable).macs, count_observation(countable, cfg.N).macs
+            self._macs[key] = _count(settings, clip=None)
         return self._macs[key]
 
-    def macs_here(self, cfg: DictConfig) -> tuple[float, float]:
+    def macs_here(self, settings: Settings) -> tuple[float, float]:
         """Return the same without the blocks whose activations are stored."""
-        key = _key(cfg)
+        key = _key(settings)
         if key not in self._macs_here:
-            countable, clip = _countable(cfg), input_shape(cfg)
-            observation = count_observation(countable, cfg.N, clip=clip)
-            self._macs_here[key] = count_classifier(countable, clip=clip).macs, observation.macs
+            self._macs_here[key] = _count(settings, clip=_input_shape(settings))
         return self._macs_here[key]
 
-    def video(self, cfg: DictConfig, selection: str, num_sections: int | None) -> VideoCost | None:
+    def video(self, settings: Settings, selection: str, num_sections: int | None) -> VideoCost | None:
         """Return what one video costs with a selection method; None for oracles, which know the label."""
-        if selection.startswith("oracle"):
+        method = selection_of(selection)
+        if method.kind == "upper_bound":
             return None
-        m = num_sections or first_of(cfg.test.M)
-        classifier, observation = self.macs(cfg)
+        m = num_sections or settings.test.M[0]
+        classifier, observation = self.macs(settings)
         return VideoCost.of(
-            clips=cfg.dataset.reading.dense_clips if selection == "dense" else m,
-            classifier=classifier * cfg.test.crops,
-            candidates=m * cfg.test.N if selection in USES_OBSERVATION else 0,
+            clips=settings.dataset.reading.dense_clips if selection == Dense.name else m,
+            classifier=classifier * settings.test.crops,
+            candidates=m * settings.test.N if method.sampler is not None else 0,
             observation=observation,
         )
 
-    def videos(self, cfg: DictConfig) -> tuple[int, int]:
+    def videos(self, settings: Settings) -> tuple[int, int]:
         """Return the numbers of training and test videos: those on disk, or the official ones if there are none.
 
         Raises:
             UsageError: the data set is not on disk, and has no official numbers.
         """
-        key = str(OmegaConf.to_container(cfg.dataset, resolve=True))
+        key = str(settings.dataset.keys)
         if key not in self._videos:
-            self._videos[key] = _count_videos(cfg)
+            self._videos[key] = _count_videos(settings)
         return self._videos[key]
 
-    def training(self, cfg: DictConfig) -> CostEstimate:
+    def training(self, settings: Settings) -> CostEstimate:
         """Return what a training costs."""
-        classifier, observation = self.macs_here(cfg)
-        epochs, warmup = cfg.schedule.max_epochs, cfg.algorithm.get("warmup_epochs", 0)
-        clips_per_epoch = self.videos(cfg)[0] * cfg.M
-        trained = 0 if cfg.algorithm.name == "dsn_fixed" else epochs * clips_per_epoch * _TRAINING_STEP
+        classifier, observation = self.macs_here(settings)
+        algorithm, epochs = settings.algorithm, settings.schedule.max_epochs
+        clips_per_epoch = self.videos(settings)[0] * settings.M
+        trained = 0 if algorithm.keeps_classifier else epochs * clips_per_epoch * _TRAINING_STEP
         observed = rewards = 0
-        if cfg.algorithm.name != "baseline":
-            observed = (epochs - warmup) * clips_per_epoch * cfg.N * _TRAINING_STEP
-            rewards = (epochs - warmup) * clips_per_epoch * 2  # at most: a sampled and the most probable clip
-        return self._estimate(cfg, epochs * clips_per_epoch, (trained + rewards) * classifier, observed * observation)
+        if algorithm.has_sampler:
+            learning = epochs - algorithm.warmup_epochs
+            observed = learning * clips_per_epoch * settings.N * _TRAINING_STEP
+            rewards = learning * clips_per_epoch * 2  # at most: a sampled and the most probable clip
+        macs = (trained + rewards) * classifier, observed * observation
+        return self._estimate(settings, epochs * clips_per_epoch, *macs)
 
-    def training_of_max_response(self, cfg: DictConfig) -> CostEstimate:
+    def training_of_max_response(self, settings: Settings) -> CostEstimate:
         """Return what it costs to train the observation network's trunk as a classifier."""
-        clips = cfg.schedule.max_epochs * self.videos(cfg)[0] * cfg.M
-        return self._estimate(cfg, clips, 0.0, clips * _TRAINING_STEP * self.macs_here(cfg)[1])
+        clips = settings.schedule.max_epochs * self.videos(settings)[0] * settings.M
+        return self._estimate(settings, clips, 0.0, clips * _TRAINING_STEP * self.macs_here(settings)[1])
 
-    def evaluation(self, cfg: DictConfig, roles: Sequence[str], selections: Sequence[DictConfig]) -> CostEstimate:
+    def evaluation(self, settings: Settings, roles: Sequence[str], methods: Sequence[Selection]) -> CostEstimate:
         """Return what an evaluation costs: each clip once in each network that the methods need."""
-        videos = self.videos(cfg)[1]
-        classifier, observation = self.macs_here(cfg)
-        networks = {"dsn" if role == "checkpoint" and cfg.algorithm.name == "dsn" else role for role in roles}
-        networks |= {"baseline"} if "dsn_fixed" in networks else set()
-        methods: list[Selection] = [instantiate(selection, _convert_="all") for selection in selections]
+        videos = self.videos(settings)[1]
+        classifier, observation = self.macs_here(settings)
+        name, test = settings.algorithm.name, settings.test
+        networks = {name if role == "checkpoint" and settings.algorithm.has_sampler else role for role in roles}
+        if "dsn_fixed" in networks:  # it keeps the baseline's classifier
+            networks.add(BASELINE_CLASSIFIER)
         methods = [method for method in methods if method.sampler is None or method.sampler in networks]
         samplers = {method.sampler for method in methods} - {None}
         scored: dict[str, set[int]] = {}  # classifier -> start frames
         candidates = 0
-        for m in as_list(cfg.test.M):
-            scheme = _scheme(cfg, m)
+        for m in test.M:
+            scheme = _scheme(settings, m)
             for method in methods:
                 positions = np.unique(method.candidates("video", _FRAMES, scheme)).tolist()
-                for name in {*method.classifiers} & networks:
-                    scored.setdefault(name, set()).update(positions)
-            candidates += len(samplers) * m * cfg.test.N
+                for network in {*method.classifiers} & networks:
+                    scored.setdefault(network, set()).update(positions)
+            candidates += len(samplers) * m * test.N
         clips = videos * sum(map(len, scored.values()))
-        return self._estimate(cfg, clips, clips * classifier * cfg.test.crops, videos * candidates * observation)
+        return self._estimate(settings, clips, clips * classifier * test.crops, videos * candidates * observation)
 
     def speeds(self) -> dict[str, dict[str, float]]:
         """Return what was measured: networks -> role -> multiply-adds a second."""
         return dict(self._speeds)
 
-    def _estimate(self, cfg: DictConfig, clips: int, classifier: float, observation: float) -> CostEstimate:
+    def _estimate(self, settings: Settings, clips: int, classifier: float, observation: float) -> CostEstimate:
         hours = None
         if self.timed:
-            speed = self._speed(cfg)
+            speed = self._speed(settings)
             hours = (classifier / speed["classifier"] + observation / speed["observation"]) / 3600
         return CostEstimate(clips, (classifier + observation) / 1e9, hours)
 
-    def _speed(self, cfg: DictConfig) -> dict[str, float]:
+    def _speed(self, settings: Settings) -> dict[str, float]:
         """Return the forward multiply-adds a second of both networks, measured once for all modalities and schemes."""
-        key = f"{cfg.backbone.name} & {cfg.observation.name}"
+        key = f"{settings.backbone.name} & {settings.observation.name}"
         if key not in self._speeds:
-            countable = _countable(cfg)
-            classifier, observation = self.macs_here(cfg)
+            classifier, observation = self.macs_here(settings)
             # batch size and repeats: seconds on a CPU
             batch, repeats = (1, 1) if classifier > 5e10 else (4, 3) if classifier > 1e9 else (32, 15)
-            with open_dict(countable):
-                countable.update(device="auto", threads=None, batch_size=batch, repeats=repeats, precision="32-true")
-            macs = {"classifier": classifier, "observation": observation}
-            found = measured(countable, macs, cfg.N, clip=input_shape(cfg))
+            clip, arguments = _input_shape(settings), _arguments(settings)
+            found = time_networks(
+                {
+                    "classifier": (build_classifier(settings.backbone, **arguments), classifier, (batch, *clip)),
+                    "observation": (
+                        build_observation(settings.observation, **arguments),
+                        observation,
+                        (batch, settings.N, *clip),
+                    ),
+                },
+                repeats=repeats,
+            )
             self._speeds[key] = {n["network"]: 1e9 * n["gmacs_per_second"] for n in found["networks"]}
         return self._speeds[key]
 
 
-def first_of(value: int | Sequence[int]) -> int:
-    """Return a configured number, or the first one of a list."""
-    return int(as_list(value)[0])
+def _key(settings: Settings) -> str:
+    networks = f"{settings.backbone.name} & {settings.observation.name}"
+    return f"{networks}, {settings.dataset.modality}, N = {settings.N}"
 
 
-def _official(cfg: DictConfig) -> tuple[int, tuple[int, int] | None]:
-    """Return the number of classes of a configuration's data set, and of its owner's training and test videos."""
-    name, train_on = str(cfg.dataset.name), cfg.dataset.get("train_on")
-    thumos14 = (14330, 1574) if train_on == "training+validation" else (1010, 1574)
-    known: dict[str, tuple[int, tuple[int, int]]] = {
-        "ucf101": (101, (9537, 3783)),
-        "hmdb51": (51, (3570, 1530)),
-        "thumos14": (101, thumos14),
-        "activitynet": (200, (10024, 4926)),
-    }
-    return known.get(name, (_KINETICS_CLASSES, None))
+def _input_shape(settings: Settings) -> ClipShape:
+    return input_shape(settings.backbone, modality=settings.dataset.modality)
 
 
-def _key(cfg: DictConfig) -> str:
-    return f"{cfg.backbone.name} & {cfg.observation.name}, {cfg.dataset.get('modality', 'rgb')}, N = {cfg.N}"
+def _arguments(settings: Settings) -> dict[str, Any]:
+    classes = _dataset_class(settings).num_classes or _KINETICS_CLASSES
+    return {"num_classes": classes, "modality": settings.dataset.modality}
 
 
-def _countable(cfg: DictConfig) -> DictConfig:
-    """Return the configuration with the number of classes that its networks are counted for."""
-    countable = cfg.copy()
-    with open_dict(countable):
-        countable.num_classes = _official(cfg)[0]
-    return countable
+def _count(settings: Settings, *, clip: ClipShape | None) -> tuple[float, float]:
+    arguments = _arguments(settings)
+    classifier = count_classifier(settings.backbone, clip=clip, **arguments)
+    observation = count_observation(
+        settings.observation, settings.backbone, clips_per_section=settings.N, clip=clip, **arguments
+    )
+    return classifier.macs, observation.macs
 
 
-def _scheme(cfg: DictConfig, num_sections: int) -> Scheme:
-    span = cfg.backbone.frames_per_clip * cfg.backbone.frame_stride
-    return Scheme(num_sections, cfg.test.N, span, cfg.dataset.reading.dense_clips, cfg.test.random_draws)
+def _scheme(settings: Settings, num_sections: int) -> Scheme:
+    span = settings.backbone.frames_per_clip * settings.backbone.frame_stride
+    test = settings.test
+    return Scheme(num_sections, test.N, span, settings.dataset.reading.dense_clips, test.random_draws)
 
 
-def _count_videos(cfg: DictConfig) -> tuple[int, int]:
-    name, official = cfg.dataset.name, _official(cfg)[1]
+def _dataset_class(settings: Settings) -> Any:
+    return get_class(settings.dataset.source["_target_"])
+
+
+def _count_videos(settings: Settings) -> tuple[int, int]:
+    arguments: Mapping[str, Any] = {k: v for k, v in settings.dataset.source.items() if k != "_target_"}
+    official = _dataset_class(settings).official_counts(**arguments)
     try:
-        source = build_source(cfg.dataset)
-        find = instantiate(cfg.dataset.reading.decoder).find
-        train, test = ([r for r in source.records(s) if find(r.path).exists()] for s in ("train", evaluated(cfg)))
+        source = build_source(settings)
+        find = build_part(settings.dataset.reading.decoder, "dataset.reading.decoder").find
+        subsets = ("train", settings.test.subset)
+        train, test = ([r for r in source.records(s) if find(r.path).exists()] for s in subsets)  # type: ignore[arg-type]
     except (InstantiationException, UsageError, OSError) as error:
         if official is None:
             reason = "its videos cannot be counted before the data set is made or its root is given"
-            raise UsageError(f"dataset={name}: {reason}") from error
-        return official
+            raise UsageError(f"dataset={settings.dataset.name}: {reason}") from error
+        return official["train"], official["test"]
     if not train and not test and official is not None:
-        return official
+        return official["train"], official["test"]
     return len(train), len(test)

@@ -5,14 +5,12 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from omegaconf import DictConfig
-
 from dsn_lightning.cost.macs import VideoCost
 from dsn_lightning.paper import literature, paper_table
 from dsn_lightning.runs.run_folder import RunFolder
 from reproduce.commands import FINISHED, Command, failure_reason
-from reproduce.configurations import as_list, name_in_results
-from reproduce.estimates import USES_OBSERVATION, Costs
+from reproduce.configurations import Settings, selection_of
+from reproduce.estimates import Costs
 from reproduce.paper_table import PaperTable, Row
 from reproduce.planner import Part, Planner
 from reproduce.table_records import Record
@@ -35,8 +33,8 @@ def gather_records(planner: Planner, parts: Sequence[Part], costs: Costs) -> lis
 class _Gathering:
     def __init__(self, planner: Planner, parts: Sequence[Part], costs: Costs) -> None:
         self.planner, self.table, self.parts, self.costs = planner, planner.table, parts, costs
-        self.cfg = next(iter(parts[0].configs.values()))
-        self.dataset = name_in_results(self.cfg)
+        self.settings = next(iter(parts[0].settings.values()))
+        self.dataset = self.settings.dataset_in_results
         self.commands: dict[tuple[int, int | None, str], Command | None] = {}
         self.lines: dict[tuple[int, int | None, str], list[Line]] = {}
         for part in parts:
@@ -47,7 +45,7 @@ class _Gathering:
                 self.lines[key] = _results(command) if command is not None and finished else []
 
     def records(self) -> list[Record]:
-        metrics = self.table.datasets.get(self.cfg.dataset.name, next(iter(self.table.datasets.values())))
+        metrics = self.table.datasets.get(self.settings.dataset.name, next(iter(self.table.datasets.values())))
         return [
             self._record(row, metric) if row.evaluation else _of_literature(self.table, row, self.dataset, metric)
             for row in self.table.rows
@@ -119,25 +117,26 @@ class _Gathering:
                 return f"{command.name}: {failure_reason(command.folder)}"
         return ""
 
-    def _config(self, evaluation: str) -> DictConfig:
-        return self.parts[0].configs[self.table.main_run(evaluation)]
+    def _settings_of(self, evaluation: str) -> Settings:
+        return self.parts[0].settings[self.table.main_run(evaluation)]
 
     def _gmacs(self, row: Row) -> float | None:
         """Return 10^9 multiply-adds a video, both streams together; None where a cost has no meaning."""
-        streams = [self.costs.video(self._config(n), row.selection, row.M) for n in self.table.streams_of(row)]
+        streams = [self.costs.video(self._settings_of(n), row.selection, row.M) for n in self.table.streams_of(row)]
         known = [cost for cost in streams if cost is not None]
         if not known:
             return None
         return VideoCost(sum(c.classifier for c in known), sum(c.observation for c in known)).total
 
     def _network(self, row: Row) -> str:
-        cfg = self._config(self.table.streams_of(row)[0])
-        name = str(cfg.backbone.name)
-        return f"{name} + {cfg.observation.name}" if row.selection in USES_OBSERVATION else name
+        settings = self._settings_of(self.table.streams_of(row)[0])
+        name = settings.backbone.name
+        return f"{name} + {settings.observation.name}" if selection_of(row.selection).sampler is not None else name
 
     def _clips(self, row: Row) -> str:
-        cfg = self._config(self.table.streams_of(row)[0])
-        return str(cfg.dataset.reading.dense_clips if row.selection == "dense" else row.M or as_list(cfg.test.M)[0])
+        settings = self._settings_of(self.table.streams_of(row)[0])
+        dense = settings.dataset.reading.dense_clips
+        return str(dense if row.selection == "dense" else row.M or settings.test.M[0])
 
 
 def _results(command: Command) -> list[Line]:

@@ -2,16 +2,19 @@
 
 from collections.abc import Mapping, Sequence
 
-from omegaconf import DictConfig
+import yaml
 
 from dsn_lightning.errors import UsageError
-from reproduce.configurations import modality
+from reproduce.configurations import Settings
 from reproduce.paper_table import PaperTable
 
 FLOW = "flow."
 """Prefix of an override that applies to the trainings on optical flow alone."""
 
-OF_ALL_COMMANDS = ("num_workers=", "start_workers=", "trust=", "test.figures=")
+SEARCH_PATH = "hydra.searchpath="
+"""Override that names folders of plug-ins; ``--config-dir DIR`` is rewritten to it."""
+
+OF_ALL_COMMANDS = ("num_workers=", "start_workers=", "trust=", "test.figures=", SEARCH_PATH)
 """Overrides that are passed to dsn-evaluate too."""
 
 _REFUSED = {
@@ -36,12 +39,23 @@ def override_key(override: str) -> str:
     return override.lstrip("+~").partition("=")[0]
 
 
+def plug_in_folders(overrides: Sequence[str]) -> list[str]:
+    """Return the folders of configurations that overrides name.
+
+    >>> plug_in_folders(["M=1", "hydra.searchpath=['file:///a','file://b c']"])
+    ['/a', 'b c']
+    """
+    paths = [o.removeprefix(SEARCH_PATH) for o in overrides if o.startswith(SEARCH_PATH)]
+    places = [str(place) for path in paths for place in yaml.safe_load(path)]
+    return [place.removeprefix("file://") for place in places if place.startswith("file://")]
+
+
 def is_conditional(override: str) -> bool:
     """Tell whether an override may apply to some trainings of a table and not to others."""
     return override.startswith(("algorithm.", FLOW))
 
 
-def applicable(overrides: Sequence[str], cfg: DictConfig) -> dict[str, str]:
+def applicable(overrides: Sequence[str], settings: Settings) -> dict[str, str]:
     """Return the overrides that apply to a training: as given -> as passed on.
 
     Overrides of ``algorithm.*`` are dropped where the algorithm has no such key. Those of ``flow.*`` are dropped for
@@ -49,14 +63,14 @@ def applicable(overrides: Sequence[str], cfg: DictConfig) -> dict[str, str]:
 
     Args:
         overrides: of the table's command line.
-        cfg: the training's configuration without its conditional overrides.
+        settings: the training's settings without its conditional overrides.
     """
     found = {o: o for o in overrides if not o.startswith(FLOW)}
-    if modality(cfg) == "flow":
+    if settings.dataset.modality == "flow":
         of_flow = {o: o.removeprefix(FLOW) for o in overrides if o.startswith(FLOW)}
         keys = [override_key(o) for o in of_flow.values()]
         found = {o: o for o in found if not any(f"{override_key(o)}.".startswith(f"{key}.") for key in keys)} | of_flow
-    return {given: passed for given, passed in found.items() if _is_known(passed, cfg.algorithm)}
+    return {given: passed for given, passed in found.items() if _is_known(passed, settings.plain["algorithm"])}
 
 
 def _is_known(override: str, algorithm: Mapping[str, object]) -> bool:

@@ -5,18 +5,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
-
 from dsn_lightning.errors import UsageError
 from reproduce.commands import EVALUATE, FINISHED, SHARED, TRAIN, Command, quoted
 from reproduce.configurations import (
-    compose_anew,
-    digest,
-    evaluated,
+    Settings,
+    fingerprint,
     finished_trainings,
-    max_response_configuration,
-    shared_folder_name,
-    training_digest,
+    folder_name,
+    max_response_settings,
+    settings_of,
+    training_fingerprint,
 )
 from reproduce.overrides import FLOW, OF_ALL_COMMANDS, applicable, is_conditional
 from reproduce.paper_table import MAX_RESPONSE, PaperTable, Row
@@ -29,14 +27,14 @@ class Part:
     Attributes:
         seed: seed of the trainings.
         split: split of the data set; None for the one of ``dataset.split``.
-        configs: name of a run -> its configuration.
+        settings: name of a run -> its settings.
         trainings: name of a run, or `MAX_RESPONSE` -> its command; several runs may share one.
         order: all commands, each once, before those that need them.
     """
 
     seed: int
     split: int | None
-    configs: Mapping[str, DictConfig]
+    settings: Mapping[str, Settings]
     trainings: Mapping[str, Command]
     order: tuple[Command, ...]
 
@@ -73,8 +71,8 @@ class Planner:
         self.found = finished_trainings([output / "runs", *found_in])
         self.unused = {o for o in self.overrides if is_conditional(o)}
 
-    def compose(self, run: str, values: Mapping[str, int | Path]) -> tuple[list[str], DictConfig]:
-        """Return the arguments and the configuration of a run's training, with the overrides that apply to it.
+    def compose(self, run: str, values: Mapping[str, int | Path]) -> tuple[list[str], Settings]:
+        """Return the arguments and the settings of a run's training, with the overrides that apply to it.
 
         Args:
             run: name of the run.
@@ -82,11 +80,9 @@ class Planner:
         """
         experiment, folder = f"experiment={self.table.name}/{run}", f"shared.folder={quoted(self.output / 'runs')}"
         overrides = self._overrides_of(experiment, folder)
-        cfg = compose_anew("train", experiment, *overrides, folder, "run_dir=none")
-        for key, value in values.items():  # composing takes far longer, and the rest is the same for all seeds
-            OmegaConf.update(cfg, key, value if isinstance(value, int) else str(value))
-        settings = [f"{key}={value if isinstance(value, int) else quoted(value)}" for key, value in values.items()]
-        return [experiment, *overrides, *settings, folder], cfg
+        plain = {key: value if isinstance(value, int) else str(value) for key, value in values.items()}
+        settings = settings_of(experiment, *overrides, folder, "run_dir=none", values=plain)
+        return [experiment, *overrides, *_arguments(values), folder], settings
 
     def part(self, seed: int, split: int | None) -> Part:
         """Return the trainings of one seed and split.
@@ -138,7 +134,7 @@ class Planner:
         plain = [o for o in given if not is_conditional(o)]
         if len(plain) == len(given):
             return list(dict.fromkeys(given))
-        applied = applicable(given, compose_anew("train", experiment, *plain, folder, "run_dir=none"))
+        applied = applicable(given, settings_of(experiment, *plain, folder, "run_dir=none"))
         self.unused -= {*applied}
         return [*applied.values()]
 
@@ -156,14 +152,15 @@ class Planner:
         runs = {role: c for role, c in runs.items() if evaluation.roles[role] in needed or c.state() == FINISHED}
         if not runs:
             return None
-        cfg = part.configs[self.table.main_run(name)]
+        main = part.settings[self.table.main_run(name)]
         settings = [f"selection=[{','.join(evaluation.selections)}]"]
-        tests = [f"test.{key}={_as_override(cfg.test[key])}" for key in ("M", "N", "crops", "random_draws")]
-        tests += ["test.subset=val"] if evaluated(cfg) == "val" else []
+        test = main.plain["test"]
+        tests = [f"test.{key}={_as_override(test[key])}" for key in ("M", "N", "crops", "random_draws")]
+        tests += ["test.subset=val"] if main.test.subset == "val" else []
         identity = {
             "runs": {role: command.digest for role, command in runs.items()},
             "settings": [*settings, *tests],
-            "dense_clips": cfg.dataset.reading.dense_clips,
+            "dense_clips": main.dataset.reading.dense_clips,
         }
         arguments = [f"{role}={quoted(command.checkpoint)}" for role, command in runs.items()]
         arguments += [*tests, *settings, *(o for o in self.overrides if o.startswith(OF_ALL_COMMANDS))]
@@ -185,7 +182,7 @@ class Planner:
     def _evaluation_command(
         self, part: Part, name: str, arguments: list[str], identity: dict[str, Any], *, after: Sequence[Command]
     ) -> Command:
-        code = digest(identity)
+        code = fingerprint(identity)
         folder = self.output / "evaluations" / f"{self.table.name}_{name}_seed{part.seed}_{code}"
         names = tuple(command.name for command in after)
         return Command(f"{part.title} evaluate {name}", EVALUATE, tuple(arguments), folder, code, names)
@@ -200,21 +197,22 @@ class _Trainings:
         self.values: dict[str, int | Path] = {"seed": seed}
         if split is not None:
             self.values["dataset.split"] = split
-        self.configs: dict[str, DictConfig] = {}
+        self.settings: dict[str, Settings] = {}
         self.commands: dict[str, Command] = {}  # by run
         self.by_digest: dict[str, Command] = {}
         self.digests: dict[str, str] = {}  # checkpoint -> digest
 
     def add_run(self, run: str) -> None:
         """Add a run's training and the trainings that it starts from."""
-        arguments, cfg = self.planner.compose(run, self.values)
+        arguments, settings = self.planner.compose(run, self.values)
         after: list[str] = []
-        starts_from_auto = cfg.observation.checkpoint == "auto"
-        if cfg.algorithm.name == "dsn_fixed" and cfg.classifier.checkpoint == "auto":
-            arguments, cfg = self.planner.compose(run, self._values_of_dsn_fixed(starts_from_auto))
+        algorithm = settings.algorithm
+        starts_from_auto = settings.observation.checkpoint == "auto"
+        if algorithm.keeps_classifier and settings.classifier.checkpoint == "auto":
+            arguments, settings = self.planner.compose(run, self._values_of_dsn_fixed(starts_from_auto))
             after = [self.commands["baseline"].name, self.commands[MAX_RESPONSE].name]
-        elif cfg.algorithm.name == "dsn" and (starts_from_auto or self.planner.ranks_by_max_response(run)):
-            auto = max_response_configuration(cfg)
+        elif algorithm.has_sampler and (starts_from_auto or self.planner.ranks_by_max_response(run)):
+            auto = max_response_settings(settings)
             response = self._add(f"max response of {run}", SHARED, arguments, auto, ())
             if run == "dsn":
                 self.commands[MAX_RESPONSE] = response
@@ -222,17 +220,17 @@ class _Trainings:
                 after = [response.name]
                 if str(response.folder.absolute()) != auto.run_dir:  # auto would not look there
                     start = {"observation.checkpoint": response.checkpoint}
-                    arguments, cfg = self.planner.compose(run, self.values | start)
-        self.configs[run] = cfg
-        self.commands[run] = self._add(run, TRAIN, arguments, cfg, after)
+                    arguments, settings = self.planner.compose(run, self.values | start)
+        self.settings[run] = settings
+        self.commands[run] = self._add(run, TRAIN, arguments, settings, after)
 
     def part(self) -> Part:
         """Return what was collected."""
-        return Part(self.seed, self.split, self.configs, self.commands, tuple(self.by_digest.values()))
+        return Part(self.seed, self.split, self.settings, self.commands, tuple(self.by_digest.values()))
 
     def _values_of_dsn_fixed(self, starts_from_auto: bool) -> dict[str, int | Path]:
         """Return the settings of DSN-f: the baseline's classifier, and as many epochs as DSN trains its sampler."""
-        dsn = self.configs["dsn"]
+        dsn = self.settings["dsn"]
         epochs: int = dsn.schedule.max_epochs - dsn.algorithm.warmup_epochs
         values = self.values | {
             "schedule.max_epochs": epochs,
@@ -242,25 +240,32 @@ class _Trainings:
             values["observation.checkpoint"] = self.commands[MAX_RESPONSE].checkpoint
         return values
 
-    def _add(self, name: str, program: str, arguments: Sequence[str], cfg: DictConfig, after: Sequence[str]) -> Command:
-        code = training_digest(cfg, self.digests)
+    def _add(
+        self, name: str, program: str, arguments: Sequence[str], settings: Settings, after: Sequence[str]
+    ) -> Command:
+        code = training_fingerprint(settings, self.digests)
         if code not in self.by_digest:
-            folder = self.planner.found.get(code, self.planner.output / "runs" / _folder_name(cfg, code))
+            folder = self.planner.found.get(code, self.planner.output / "runs" / _folder_name(settings, code))
             title = f"{_title(self.seed, self.split)} {name}"
             self.by_digest[code] = Command(title, program, tuple(arguments), folder, code, tuple(after))
         self.digests[str(self.by_digest[code].checkpoint)] = code
         return self.by_digest[code]
 
 
+def _arguments(values: Mapping[str, int | Path]) -> list[str]:
+    return [f"{key}={value if isinstance(value, int) else quoted(value)}" for key, value in values.items()]
+
+
 def _title(seed: int, split: int | None) -> str:
     return f"seed {seed}" + ("" if split is None else f" split {split}")
 
 
-def _folder_name(cfg: DictConfig, code: str) -> str:
-    if cfg.algorithm.name == "baseline":  # where `auto` looks for shared trainings
-        return shared_folder_name(cfg, code)
-    return f"{cfg.dataset.name}_{cfg.algorithm.name}_{cfg.backbone.name}_M{cfg.M}_N{cfg.N}_seed{cfg.seed}_{code}"
+def _folder_name(settings: Settings, code: str) -> str:
+    s = settings
+    if not s.algorithm.has_sampler:  # where `auto` looks for shared trainings
+        return folder_name(s, code)
+    return f"{s.dataset.name}_{s.algorithm.name}_{s.backbone.name}_M{s.M}_N{s.N}_seed{s.seed}_{code}"
 
 
 def _as_override(value: Any) -> str:
-    return f"[{','.join(map(str, value))}]" if OmegaConf.is_list(value) else str(value)
+    return f"[{','.join(map(str, value))}]" if isinstance(value, list) else str(value)

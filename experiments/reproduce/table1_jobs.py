@@ -3,12 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from omegaconf import OmegaConf
-
 from dsn_lightning.launch.jobs import Job
 from dsn_lightning.runs.run_folder import RunFolder
 from reproduce.commands import quoted
-from reproduce.configurations import compose_anew, evaluate, train
+from reproduce.configurations import evaluate, settings_of, train
 
 NETWORKS = ("max_response", "baseline", "dsn", "dsn_fixed")
 ROLES = {"checkpoint": "dsn", "baseline": "baseline", "dsn_fixed": "dsn_fixed", "max_response": "max_response"}
@@ -16,9 +14,10 @@ ROLES = {"checkpoint": "dsn", "baseline": "baseline", "dsn_fixed": "dsn_fixed", 
 
 def run_configured(program: str, overrides: Sequence[str]) -> None:
     """Run ``train`` or ``evaluate`` in this process, with the configuration that the overrides give."""
-    cfg = compose_anew(program, *overrides)
-    OmegaConf.resolve(cfg)
-    {"train": train, "evaluate": evaluate}[program](cfg)
+    if program == "train":
+        train(settings_of(*overrides))
+    else:
+        evaluate(*overrides)
 
 
 def table1_jobs(title: str, seed: int, overrides: Sequence[str], folder: Path, *, rows: str) -> list[Job]:

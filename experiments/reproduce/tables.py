@@ -31,11 +31,11 @@ from dsn_lightning.evaluation.splits import kind_of_videos
 from dsn_lightning.files import write_atomically
 from dsn_lightning.launch.jobs import run_jobs, start_server
 from reproduce.commands import path_below
-from reproduce.configurations import PRELOAD, build_source, check, check_holds_out, evaluated
+from reproduce.configurations import PRELOAD, add_plug_ins, check_holds_out
 from reproduce.dry_run import show_plan
 from reproduce.estimates import Costs
 from reproduce.gathering import gather_records
-from reproduce.overrides import check_overrides
+from reproduce.overrides import SEARCH_PATH, check_overrides, plug_in_folders
 from reproduce.paper_table import PaperTable
 from reproduce.planner import Part, Planner
 from reproduce.table_records import Record, from_plain, markdown, reasons, records_csv, text_table
@@ -87,8 +87,12 @@ def parse_arguments(arguments: Sequence[str]) -> TableArguments:
     """
     given: dict[str, str] = {}
     overrides = []
-    for argument in arguments:
+    words = iter(arguments)
+    for argument in words:
         key, _, value = argument.partition("=")
+        if key == "--config-dir":
+            overrides.append(f"{SEARCH_PATH}['file://{Path(value or next(words, '')).expanduser().absolute()}']")
+            continue
         if key in ("seeds", "jobs", "output", "rows", "found_in"):
             given[key] = value
         elif argument != "--dry-run":
@@ -172,6 +176,7 @@ def run_missing(table: PaperTable, arguments: TableArguments, console: Console) 
     Raises:
         UsageError: an argument is wrong.
     """
+    add_plug_ins(plug_in_folders(arguments.overrides))
     _check(table, arguments)
     rows = [row for row in table.measured_rows if not arguments.rows or row.name in arguments.rows]
     if not arguments.dry_run:
@@ -181,13 +186,11 @@ def run_missing(table: PaperTable, arguments: TableArguments, console: Console) 
     if arguments.dry_run:
         show_plan(planner, parts, console)
         return planner, parts
-    dataset = next(iter(parts[0].configs.values())).dataset
-    if "root" in dataset and dataset.root is None:
+    dataset = next(iter(parts[0].settings.values())).dataset
+    if "root" in dataset.keys and dataset.keys["root"] is None:
         raise UsageError(f"dataset={dataset.name}: set its folder with dataset.root=DIR")
-    for cfg in (cfg for part in parts for cfg in part.configs.values()):
-        check(cfg)
-        if evaluated(cfg) == "val":
-            check_holds_out(build_source(cfg.dataset), cfg)
+    for settings in (settings for part in parts for settings in part.settings.values()):
+        check_holds_out(settings)
     _run_commands(planner, parts, arguments.jobs, console)
     return planner, parts
 

@@ -45,8 +45,8 @@ class ProcessLauncher(Launcher):
             SystemExit: code 1, when a job has failed; 2, when a setting is wrong; 130, after Ctrl-C; 143, after
                 SIGTERM.
         """
-        from dsn_lightning.commands import PRELOAD  # here: Hydra imports this module at every start
-        from dsn_lightning.commands.cli import one_line_errors
+        from dsn_lightning.cli import PRELOAD  # here: Hydra imports this module at every start
+        from dsn_lightning.cli.application import one_line_errors
         from dsn_lightning.launch.sweep import run_sweep
 
         assert self.config is not None
@@ -100,11 +100,10 @@ def config_arguments(config: DictConfig) -> list[str]:
 
 def run_job(arguments: Sequence[str], folder: str, group: str) -> None:
     """Run ``dsn-train`` in ``folder`` as part of the sweep ``group``, or continue what was interrupted there."""
-    from dsn_lightning.commands import cli
+    from dsn_lightning.cli import train
 
     os.environ["HYDRA_FULL_ERROR"] = "1"  # whoever reads the log of a failed job needs the traceback
     if RunFolder(Path(folder)).last_checkpoint.is_file():
-        sys.argv = ["dsn-train", f"resume={folder}"]
+        train.main([f"resume={folder}"])
     else:
-        sys.argv = ["dsn-train", *arguments, f"sweep.group='{group}'", f"hydra.run.dir='{folder}'"]
-    cli.train()
+        train.main([*arguments, f"sweep.group='{group}'", f"hydra.run.dir='{folder}'"])

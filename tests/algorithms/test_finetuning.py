@@ -5,7 +5,6 @@ from typing import Any
 import pytest
 import pytorch_lightning as pl
 import torch
-from omegaconf import DictConfig
 from torch import nn
 from torch.optim import SGD
 
@@ -14,7 +13,7 @@ from dsn_lightning.algorithms.baseline import Baseline
 from dsn_lightning.algorithms.dsn import DSN
 from dsn_lightning.algorithms.finetuning import FineTuning
 from dsn_lightning.algorithms.recognizer import evaluating
-from dsn_lightning.commands import build, cli
+from dsn_lightning.config.build import check_schedule
 from dsn_lightning.errors import UsageError
 from dsn_lightning.schedules import MultiStep
 from helpers.synthetic import composed
@@ -239,26 +238,19 @@ def test_wrong_values_name_their_argument():
         FineTuning(decay_norm_and_bias=2)
 
 
-def check(cfg: DictConfig) -> None:
-    """Check what a command checks before anything else."""
-    cli.check(cfg)
-    build.check_schedule(cfg.schedule)
-
-
 @pytest.mark.parametrize(
     ("override", "message"),
     [
         ("schedule.batch_norm=none", "schedule.batch_norm=none: must be trained or frozen"),
         ("schedule.decay_norm_and_bias=2", "schedule.decay_norm_and_bias=2: must be true or false"),
         ("schedule.ema=1.5", "schedule.ema=1.5: is a decay between 0 and 1"),
-        ("schedule.ema=true", "schedule.ema=True: is a decay between 0 and 1"),
+        ("schedule.ema=true", "schedule.ema=true: is a decay between 0 and 1"),
         ("schedule.head_lr=0", "schedule.head_lr=0: must be a number above 0"),
         ("schedule.sampler_head_lr=-1", "schedule.sampler_head_lr=-1: must be a number above 0"),
     ],
 )
 def test_wrong_settings_get_one_line_with_the_key(override, message):
-    cfg = composed(override)
     with pytest.raises(UsageError) as caught:
-        check(cfg)
+        check_schedule(composed(override).schedule)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)

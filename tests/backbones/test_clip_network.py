@@ -4,14 +4,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from omegaconf import DictConfig
 from torch import nn
 from torchvision import models
 
 from conftest import MeanClassifier
 from dsn_lightning.backbones.clip_network import check_clip_network, classification_layer, frozen_part
-from dsn_lightning.commands import build
-from dsn_lightning.commands.networks import build_classifier
+from dsn_lightning.config.build import build_classifier, build_datamodule, build_recognizer
+from dsn_lightning.config.settings import Settings
+from dsn_lightning.config.trained import check_clips
 from dsn_lightning.errors import UsageError
 from helpers.synthetic import composed
 
@@ -20,23 +20,27 @@ BACKBONES = sorted(file.stem for file in (CONF / "backbone").glob("*.yaml"))
 OURS = [name for name in BACKBONES if name != "custom"]
 
 
-def configured(backbone: str, *overrides: str) -> DictConfig:
-    """Return the configuration of a backbone; the user's own is `MeanClassifier`."""
-    cfg = composed(f"backbone={backbone}", *overrides)
+def configured(backbone: str, *overrides: str) -> Settings:
+    """Return the settings of a backbone; the user's own is `MeanClassifier`."""
     if backbone == "custom":
-        cfg.backbone.network._target_ = "conftest.MeanClassifier"
-    return cfg
+        overrides = (*overrides, "backbone.network._target_=conftest.MeanClassifier")
+    return composed(f"backbone={backbone}", *overrides)
+
+
+def built(settings: Settings, num_classes: int) -> nn.Module:
+    return build_classifier(settings.backbone, num_classes=num_classes, modality=settings.dataset.modality)
 
 
 @pytest.mark.parametrize("channels", [3, 2], ids=["rgb", "flow"])
-@pytest.mark.parametrize("backbone", BACKBONES)
-def test_every_backbone_satisfies_the_contract(backbone, channels):
-    cfg = configured(backbone, f"dataset.modality={'rgb' if channels == 3 else 'flow'}")
-    size = [cfg.backbone[key] for key in ("frames_per_clip", "crop_size", "crop_size")]
+@pytest.mark.parametrize("name", BACKBONES)
+def test_every_backbone_satisfies_the_contract(name, channels):
+    settings = configured(name, f"dataset.modality={'rgb' if channels == 3 else 'flow'}")
+    backbone = settings.backbone
+    size = (backbone.frames_per_clip, backbone.crop_size, backbone.crop_size)
     with torch.device("meta"):
         clips = torch.empty(2, channels, *size)
         for num_classes in (5, 0):
-            network = build_classifier(cfg, num_classes).eval()
+            network = built(settings, num_classes).eval()
             assert network.in_channels == channels
             assert network(clips).shape == (2, num_classes or network.num_features)
             assert isinstance(classification_layer(network), nn.Identity) == (num_classes == 0)
@@ -94,10 +98,9 @@ def test_wrong_values_of_attributes_are_refused(attribute, value, complaint):
 
 
 def test_building_checks_the_contract_and_names_the_key():
-    cfg = composed("backbone=custom")
-    cfg.backbone.network._target_ = f"{__name__}.Incomplete"
+    settings = composed("backbone=custom", f"backbone.network._target_={__name__}.Incomplete")
     with pytest.raises(UsageError, match=r"^backbone\.network: Incomplete does not satisfy"):
-        build_classifier(cfg, 2)
+        built(settings, 2)
 
 
 @pytest.mark.parametrize(
@@ -112,29 +115,28 @@ def test_building_checks_the_contract_and_names_the_key():
 )
 def test_wrong_arguments_are_refused_with_their_key(overrides, message):
     with pytest.raises(UsageError) as caught:
-        build_classifier(composed(*overrides), 2)
+        built(composed(*overrides), 2)
     assert str(caught.value) == message
 
 
-@pytest.mark.parametrize("backbone", OURS)
-def test_every_backbone_chooses_its_observation_network_and_clips(backbone):
+@pytest.mark.parametrize("name", OURS)
+def test_every_backbone_chooses_its_observation_network_and_clips(name):
     """Each composes alone, and sets the size and frame rate that the data module reads."""
-    cfg = composed(f"backbone={backbone}")
+    settings = composed(f"backbone={name}", "dataset.root=missing")
     with torch.device("meta"):
-        recognizer = build.build_recognizer(cfg, 5)
-    build.check_clips(recognizer, cfg)
-    cfg.dataset.root = "none"
-    data = build.build_datamodule(cfg)
-    b = cfg.backbone
-    assert data.reader.frames_per_clip == b.frames_per_clip
-    assert data.crop.frame_size == tuple(b.frame_size)
-    assert data.crop.crop_size == b.crop_size
-    assert data.fps == b.fps
+        recognizer = build_recognizer(settings, 5)
+    check_clips(recognizer, settings)
+    data, backbone = build_datamodule(settings), settings.backbone
+    assert data.reader.frames_per_clip == backbone.frames_per_clip
+    assert data.crop.frame_size == backbone.frame_size
+    assert data.crop.crop_size == backbone.crop_size
+    assert data.reading.fps == settings.plain["backbone"]["fps"]
 
 
 def test_the_user_overrules_what_a_backbone_chooses():
-    cfg = composed("backbone=r2plus1d_34")
-    assert (cfg.observation.name, cfg.schedule.max_epochs, cfg.schedule.batch_size) == ("r2d_18", 120, 32)
+    settings = composed("backbone=r2plus1d_34")
+    schedule = settings.schedule
+    assert (settings.observation.name, schedule.max_epochs, schedule.batch_size) == ("r2d_18", 120, 32)
     assert composed("backbone=mobilenet_v2", "observation=r2d_18").observation.name == "r2d_18"
     assert composed().observation.name == "r2d_tiny"
 
@@ -145,7 +147,7 @@ def test_addresses_of_weights_are_torchvisions():
     }
     for group, names in {"backbone": OURS, "observation": ("r2d_18", "mobilenet_v2")}.items():
         for name in names:
-            addresses = composed(f"{group}={name}")[group].weights_from.values()
+            addresses = getattr(composed(f"{group}={name}"), group).weights_from.values()
             assert all(a is None or a in known or "ig65m" in a or name == "torchvision" for a in addresses)
 
 
@@ -164,8 +166,8 @@ def test_addresses_of_weights_are_torchvisions():
     ],
 )
 def test_wrong_combinations_are_refused(overrides, complaint):
-    cfg = composed(*overrides)
+    settings = composed(*overrides)
     with torch.device("meta"):
-        recognizer = build.build_recognizer(cfg, 5)
+        recognizer = build_recognizer(settings, 5)
     with pytest.raises(UsageError, match=complaint):
-        build.check_clips(recognizer, cfg)
+        check_clips(recognizer, settings)

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
-from omegaconf import open_dict
 from pytorch_lightning.loggers import Logger
 from torch.utils.data import DataLoader
 
@@ -15,9 +14,10 @@ from dsn_lightning.backbones.mobilenet import MobileNetV2
 from dsn_lightning.backbones.resnet2d import ResNet2D
 from dsn_lightning.backbones.resnet3d import ResNet3D
 from dsn_lightning.backbones.weights import WeightsError, across_modalities, load_into
-from dsn_lightning.commands import build, pretrained
-from dsn_lightning.commands.cli import check
-from dsn_lightning.commands.evaluating import evaluate_trained
+from dsn_lightning.cli.evaluate_recipe import evaluate_trained
+from dsn_lightning.config.build import build_recognizer
+from dsn_lightning.config.initial_weights import check_starts, start_from, take_classifier, take_trunk
+from dsn_lightning.config.trained import Trained, check_fits
 from dsn_lightning.cost.macs import count_macs
 from dsn_lightning.errors import UsageError
 from dsn_lightning.tracking.loggers import Tracker
@@ -75,7 +75,7 @@ def test_other_widths_are_refused():
 
 
 def test_normalised_flow_is_zero_without_motion():
-    recognizer = build.build_recognizer(composed(FLOW), 2)
+    recognizer = build_recognizer(composed(FLOW), 2)
     still, fast = (torch.full((1, 2, 8, 4, 4), value, dtype=torch.uint8) for value in (128, 255))
     assert recognizer.normalize(still).abs().max() < 0.01
     torch.testing.assert_close(recognizer.normalize(fast), torch.full((1, 2, 8, 4, 4), 0.5 / 0.226))
@@ -84,40 +84,37 @@ def test_normalised_flow_is_zero_without_motion():
 def test_flow_is_divided_by_the_backbones_flow_std():
     fast = torch.full((1, 2, 4, 4, 4), 255, dtype=torch.uint8)
     for given, std in [((), [0.03, 0.03]), (("backbone.flow_std=[0.1,0.2]",), [0.1, 0.2])]:
-        recognizer = build.build_recognizer(composed(FLOW, "backbone=mobilenet_v2", *given), 2)
+        recognizer = build_recognizer(composed(FLOW, "backbone=mobilenet_v2", *given), 2)
         torch.testing.assert_close(recognizer.normalize(fast)[0, :, 0, 0, 0], 0.5 / torch.tensor(std))
 
 
 @pytest.mark.parametrize("value", ["0.03", "null", "[0.03]", "[0.03,0.03,0.03]", "[0.03,0]", "[a,b]"])
 def test_flow_std_must_be_two_positive_numbers(value):
     with pytest.raises(UsageError, match=r"backbone\.flow_std=.*must be two positive numbers"):
-        build.build_recognizer(composed(FLOW, f"backbone.flow_std={value}"), 2)
+        build_recognizer(composed(FLOW, f"backbone.flow_std={value}"), 2)
 
 
 def test_a_checkpoint_with_another_flow_std_is_refused(checkpoints):
     other = composed(FLOW, "backbone.flow_std=[0.1,0.1]")
-    with pytest.raises(UsageError, match=r"with backbone\.flow_std=\[0.226, 0.226\], asked for is \[0.1, 0.1\]"):
-        build.check_fits(checkpoints["flow"], classes=["right", "left"], cfg=other, role="dsn")
-    build.check_fits(checkpoints["rgb"], classes=["right", "left"], cfg=other, role="classifier.checkpoint")
+    with pytest.raises(UsageError, match=r"expected a run of backbone\.flow_std=\[0.1, 0.1\], got \[0.226, 0.226\]"):
+        check_fits(checkpoints["flow"], classes=["right", "left"], settings=other, key="dsn")
+    check_starts(checkpoints["rgb"], other, classes=["right", "left"])
 
 
 @pytest.mark.parametrize("observation", ["r2d_tiny", "r2d_tiny_shared"])
 @pytest.mark.parametrize("backbone", ["r3d_tiny", "r2d_tiny"])
 def test_all_networks_take_flow(backbone, observation):
-    recognizer = build.build_recognizer(composed(FLOW, f"backbone={backbone}", f"observation={observation}"), 5)
+    recognizer = build_recognizer(composed(FLOW, f"backbone={backbone}", f"observation={observation}"), 5)
     clips = torch.randint(0, 256, (2, 3, 4, 2, 8, 32, 32), dtype=torch.uint8)
     assert recognizer.classify(clips[:, :, 0]).shape == (2, 3, 5)
     assert recognizer.policy_logits(clips).shape == (2, 3, 4)
 
 
 def test_only_flow_networks_are_given_in_channels():
-    cfg = composed("backbone.network._target_=conftest.MeanClassifier")
-    with open_dict(cfg):
-        for key in ("stem_width", "widths", "blocks", "channels_last"):
-            del cfg.backbone.network[key]
-    assert build.build_recognizer(cfg, 4).classifier.fc.weight.shape == (4, 3)
-    cfg.dataset.modality = "flow"
-    assert build.build_recognizer(cfg, 4).classifier.fc.weight.shape == (4, 2)
+    settings = composed().changed({"backbone.network": {"_target_": "conftest.MeanClassifier"}})
+    assert build_recognizer(settings, 4).classifier.fc.weight.shape == (4, 3)
+    settings = settings.changed({"dataset.modality": "flow"})
+    assert build_recognizer(settings, 4).classifier.fc.weight.shape == (4, 2)
 
 
 @pytest.fixture(scope="module")
@@ -134,11 +131,11 @@ def checkpoints(tmp_path_factory):
 
 
 def test_a_flow_run_starts_from_rgb_networks(checkpoints):
-    cfg = composed(FLOW)
-    recognizer = build.build_recognizer(cfg, 2)
-    build.check_fits(checkpoints["rgb"], classes=["right", "left"], cfg=cfg, role="classifier.checkpoint")
-    pretrained.take_classifier(recognizer.classifier, checkpoints["rgb"], cfg=cfg)
-    pretrained.take_trunk(recognizer.observation.trunk, checkpoints["rgb_2d"])
+    settings = composed(FLOW)
+    recognizer = build_recognizer(settings, 2)
+    check_starts(checkpoints["rgb"], settings, classes=["right", "left"])
+    take_classifier(recognizer.classifier, checkpoints["rgb"], settings)
+    take_trunk(recognizer.observation.trunk, checkpoints["rgb_2d"])
     rgb, rgb_2d = (checkpoints[name].recognizer.classifier for name in ("rgb", "rgb_2d"))
     grey = torch.randn(2, 1, 8, 32, 32)
     recognizer.eval()
@@ -156,7 +153,7 @@ def test_a_flow_run_starts_from_rgb_networks(checkpoints):
 @pytest.mark.parametrize(("frozen", "modality", "warned"), [(15, "flow", 1), (0, "flow", 0), (15, "rgb", 0)])
 def test_frozen_rgb_blocks_on_flow_raise_a_warning(frozen, modality, warned, tmp_path):
     torch.save(MobileNetV2(7).state_dict(), tmp_path / "rgb.pt")
-    cfg = composed(
+    settings = composed(
         f"dataset.modality={modality}",
         "algorithm=baseline",
         "backbone=mobilenet_v2",
@@ -166,14 +163,14 @@ def test_frozen_rgb_blocks_on_flow_raise_a_warning(frozen, modality, warned, tmp
     )
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        pretrained.start_from(build.build_recognizer(cfg, 2), cfg, classes=["left", "right"])
+        start_from(build_recognizer(settings, 2), settings, classes=["left", "right"])
     assert sum("trained on pictures and are frozen" in str(w.message) for w in caught) == warned
 
 
 def test_a_flow_run_starts_from_flow_networks_bit_for_bit(checkpoints):
-    cfg = composed(FLOW)
-    recognizer = build.build_recognizer(cfg, 2)
-    pretrained.take_classifier(recognizer.classifier, checkpoints["flow"], cfg=cfg)
+    settings = composed(FLOW)
+    recognizer = build_recognizer(settings, 2)
+    take_classifier(recognizer.classifier, checkpoints["flow"], settings)
     ours, theirs = recognizer.classifier.state_dict(), checkpoints["flow"].recognizer.classifier.state_dict()
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
@@ -182,26 +179,26 @@ def test_checkpoints_of_the_other_modality_are_refused(checkpoints):
     rgb, flow = composed(), composed(FLOW)
     classes = ["right", "left"]
     for role in ("dsn", "baseline", "max_response"):
-        with pytest.raises(UsageError, match=r"was trained on flow, asked for is dataset\.modality=rgb"):
-            build.check_fits(checkpoints["flow"], classes=classes, cfg=rgb, role=role)
-        with pytest.raises(UsageError, match=r"was trained on rgb, asked for is dataset\.modality=flow"):
-            build.check_fits(checkpoints["rgb"], classes=classes, cfg=flow, role=role)
-    recognizer = build.build_recognizer(rgb, 2)
+        with pytest.raises(UsageError, match=r"expected a run of dataset\.modality=rgb, got flow"):
+            check_fits(checkpoints["flow"], classes=classes, settings=rgb, key=role)
+        with pytest.raises(UsageError, match=r"expected a run of dataset\.modality=flow, got rgb"):
+            check_fits(checkpoints["rgb"], classes=classes, settings=flow, key=role)
+    recognizer = build_recognizer(rgb, 2)
     with pytest.raises(UsageError, match="was trained on flow, which cannot start"):
-        pretrained.take_classifier(recognizer.classifier, checkpoints["flow"], cfg=rgb)
+        take_classifier(recognizer.classifier, checkpoints["flow"], rgb)
     with pytest.raises(UsageError, match="was trained on flow, which cannot start"):
-        pretrained.take_trunk(recognizer.observation.trunk, checkpoints["flow_2d"])
+        take_trunk(recognizer.observation.trunk, checkpoints["flow_2d"])
     fixed = composed(FLOW, "algorithm=dsn_fixed")
-    with pytest.raises(UsageError, match="dsn_fixed keeps the classifier as it is"):
-        pretrained.take_classifier(build.build_recognizer(fixed, 2).classifier, checkpoints["rgb"], cfg=fixed)
-    with pytest.raises(UsageError, match="holds a r3d_tiny, which does not fit this network: missing keys: conv1"):
-        pretrained.take_trunk(build.build_recognizer(flow, 2).observation.trunk, checkpoints["rgb"])
+    with pytest.raises(UsageError, match="dsn_fixed keeps the classifier; expected a run of"):
+        take_classifier(build_recognizer(fixed, 2).classifier, checkpoints["rgb"], fixed)
+    with pytest.raises(UsageError, match="its r3d_tiny does not fit this network: missing keys: conv1"):
+        take_trunk(build_recognizer(flow, 2).observation.trunk, checkpoints["rgb"])
 
 
 @pytest.mark.parametrize("value", ["depth", "RGB", "null"])
 def test_unknown_modalities_are_refused(value):
     with pytest.raises(UsageError, match=r"dataset\.modality=.*must be rgb or flow"):
-        check(composed(f"dataset.modality={value}"))
+        composed(f"dataset.modality={value}")
 
 
 class Recording(Tracker):
@@ -216,11 +213,19 @@ class Recording(Tracker):
 
 def test_training_and_testing_on_flow(tmp_path):
     """A DSN learns the sign of the motion, and its results name the modality."""
-    cfg = composed(FLOW, "M=2", "N=2", "algorithm.warmup_epochs=0", "dataset.name=synthetic", "test.random_draws=2")
-    data = SyntheticData("flow", cfg)
+    settings = composed(
+        FLOW,
+        "M=2",
+        "N=2",
+        "algorithm.warmup_epochs=0",
+        "dataset.name=synthetic",
+        "test.random_draws=2",
+        f"run_dir={tmp_path}",
+    )
+    data = SyntheticData("flow", settings)
     pl.seed_everything(0, verbose=False)
-    recognizer = build.build_recognizer(cfg, 2)
-    batches = [data.batch(cfg, start) for start in range(0, 24, 2)]
+    recognizer = build_recognizer(settings, 2)
+    batches = [data.batch(settings, start) for start in range(0, 24, 2)]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         trainer = pl.Trainer(
@@ -232,10 +237,10 @@ def test_training_and_testing_on_flow(tmp_path):
             enable_model_summary=False,
         )
         trainer.fit(recognizer, DataLoader(batches, batch_size=None))
-    trained = build.Trained(recognizer.eval(), cfg, data.classes, tmp_path / "none.ckpt")
+    trained = Trained(recognizer.eval(), settings, data.classes, tmp_path / "none.ckpt")
     tracker = Recording()
     rows = evaluate_trained(
-        {"dsn": trained}, cfg, data, tmp_path, device=torch.device("cpu"), announce=False, tracker=tracker
+        {"dsn": trained}, settings, data, device=torch.device("cpu"), announce=False, tracker=tracker
     )
     assert rows == json.loads((tmp_path / "results.json").read_text())
     by = {(row["selection"], row["classifier"]): row for row in rows}

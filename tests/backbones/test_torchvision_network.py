@@ -2,13 +2,12 @@
 
 import pytest
 import torch
-from omegaconf import OmegaConf
 from torch import nn
 from torchvision import models
 
 from dsn_lightning.backbones.clip_network import classification_layer
 from dsn_lightning.backbones.torchvision_network import TorchvisionNetwork
-from dsn_lightning.commands.resolvers import torchvision_preset
+from dsn_lightning.config.resolvers import torchvision_preset
 from dsn_lightning.errors import UsageError
 from helpers.networks import with_statistics
 from helpers.synthetic import composed
@@ -62,18 +61,18 @@ def test_each_family_of_torchvision_has_a_classification_layer(model):
 @pytest.mark.parametrize("model", ["resnet50", "swin3d_t", "mvit_v2_s", "r3d_18"])
 def test_presets_are_those_of_torchvisions_weights(model):
     """Size, mean, std and address, frames and frame rate."""
-    cfg = composed("backbone=torchvision")
-    cfg.backbone.model = model
+    backbone = composed("backbone=torchvision", f"backbone.model={model}").plain["backbone"]
     weights = models.get_model_weights(model).DEFAULT
     preset = weights.transforms()
-    b = OmegaConf.to_container(cfg.backbone, resolve=True)
-    assert (b["mean"], b["std"]) == (list(preset.mean), list(preset.std))
-    assert b["crop_size"] == preset.crop_size[0]
-    assert b["frame_size"][: len(preset.resize_size)] == list(preset.resize_size)
-    assert weights.url in b["weights_from"].values()
-    assert b["name"] == model
+    assert (backbone["mean"], backbone["std"]) == (list(preset.mean), list(preset.std))
+    assert backbone["crop_size"] == preset.crop_size[0]
+    assert backbone["frame_size"][: len(preset.resize_size)] == list(preset.resize_size)
+    assert weights.url in backbone["weights_from"].values()
+    assert backbone["name"] == model
     stated = {"resnet50": (8, None), "swin3d_t": (32, 15), "mvit_v2_s": (16, 7.5), "r3d_18": (16, 15)}
-    assert (b["frames_per_clip"], b["fps"]) == stated[model]  # as torchvision's documentation of the weights has it
+    assert (backbone["frames_per_clip"], backbone["fps"]) == stated[
+        model
+    ]  # as torchvision's documentation of the weights has it
 
 
 def test_unknown_models_are_refused():

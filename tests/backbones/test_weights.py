@@ -8,8 +8,6 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from hydra.utils import instantiate
-from omegaconf import OmegaConf
 from safetensors.torch import save_file
 from torch import nn
 from torchvision import models
@@ -19,10 +17,10 @@ from dsn_lightning.backbones.mobilenet import MobileNetV2
 from dsn_lightning.backbones.resnet2d import ResNet2D
 from dsn_lightning.backbones.torchvision_network import TorchvisionNetwork
 from dsn_lightning.backbones.weights import WeightsError, load_into, read_weights, tensors_of
-from dsn_lightning.commands import build, pretrained
-from dsn_lightning.commands.build import load_trained
-from dsn_lightning.commands.networks import observation_weights
-from dsn_lightning.commands.trust import refuse_foreign_code
+from dsn_lightning.config.build import build_classifier, build_observation, build_recognizer
+from dsn_lightning.config.initial_weights import start_from, take_weights
+from dsn_lightning.config.trained import RECORD_KEY, load_trained
+from dsn_lightning.config.trust import refuse_foreign_code
 from dsn_lightning.errors import UsageError
 from helpers.processes import call
 from helpers.synthetic import composed, fresh, save_checkpoint
@@ -158,9 +156,9 @@ def test_image_weights_are_adapted_to_flow(source):
 
 @pytest.mark.parametrize("backbone", ["r3d_18", "r2plus1d_18", "torchvision"])
 def test_torchvisions_weights_fit(backbone):
-    cfg = composed(f"backbone={backbone}")
+    settings = composed(f"backbone={backbone}")
     name = {"torchvision": "resnet50"}.get(backbone, backbone)
-    network = instantiate(cfg.backbone.network, num_classes=4)
+    network = build_classifier(settings.backbone, num_classes=4, modality="rgb")
     theirs = models.get_model(name, weights=None).state_dict()
     load_into(network, theirs)
     inner = network.model if backbone == "torchvision" else network
@@ -169,24 +167,20 @@ def test_torchvisions_weights_fit(backbone):
 
 def test_a_runs_classifier_initialises_another_runs_trunk(tmp_path):
     """A run on many classes, such as Kinetics, initialises an observation network on few."""
-    cfg = composed("algorithm=baseline", "backbone=r2d_tiny")
-    trained = fresh(cfg, tmp_path / "kinetics.ckpt")
-    target = instantiate(composed().observation.network)
-    pretrained.take_weights(target.trunk, str(trained.path), {}, key="observation.weights")
+    trained = fresh(composed("algorithm=baseline", "backbone=r2d_tiny"), tmp_path / "kinetics.ckpt")
+    target = build_observation(composed().observation, num_classes=4, modality="rgb")
+    take_weights(target.trunk, str(trained.path), {}, key="observation.weights")
     assert same(target.trunk, trained.recognizer.classifier.state_dict(), "")
-    with pytest.raises(
-        UsageError, match=r"^weights=.*: holds a r2d_tiny, which does not fit this network: missing keys: stem"
-    ):
-        pretrained.take_weights(
-            instantiate(composed().backbone.network, num_classes=2), str(trained.path), {}, key="weights"
-        )
+    classifier = build_classifier(composed().backbone, num_classes=2, modality="rgb")
+    with pytest.raises(UsageError, match=r"^weights=.*: its r2d_tiny does not fit this network: missing keys: stem"):
+        take_weights(classifier, str(trained.path), {}, key="weights")
 
 
 def test_unavailable_public_weights_get_a_remedy(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
     published = {"kinetics400": "http://127.0.0.1:9/net-0123abcd.pth", "imagenet": None}
     with pytest.raises(UsageError) as caught:
-        pretrained.take_weights(mobilenet(), "kinetics400", published, key="weights")
+        take_weights(mobilenet(), "kinetics400", published, key="weights")
     for part in (
         "weights=kinetics400",
         "net-0123abcd.pth",
@@ -195,9 +189,9 @@ def test_unavailable_public_weights_get_a_remedy(tmp_path, monkeypatch):
     ):
         assert part in str(caught.value)
     with pytest.raises(UsageError, match="weights=imagenet: no such weights are public; train them"):
-        pretrained.take_weights(mobilenet(), "imagenet", published, key="weights")
-    with pytest.raises(UsageError, match=r"weights=imagenett: no such file.*\(there are: kinetics400, imagenet\)"):
-        pretrained.take_weights(mobilenet(), "imagenett", published, key="weights")
+        take_weights(mobilenet(), "imagenet", published, key="weights")
+    with pytest.raises(UsageError, match=r"weights=imagenett: no such file.*\(known: kinetics400, imagenet\)"):
+        take_weights(mobilenet(), "imagenett", published, key="weights")
 
 
 def test_public_weights_are_found_in_the_cache_folder(source, tmp_path, monkeypatch):
@@ -205,7 +199,7 @@ def test_public_weights_are_found_in_the_cache_folder(source, tmp_path, monkeypa
     (tmp_path / "checkpoints").mkdir()
     torch.save(source, tmp_path / "checkpoints" / "net.pth")
     network = mobilenet()
-    pretrained.take_weights(network, "imagenet", {"imagenet": "http://127.0.0.1:9/net.pth"}, key="weights")
+    take_weights(network, "imagenet", {"imagenet": "http://127.0.0.1:9/net.pth"}, key="weights")
     assert same(network, source, "features.")
 
 
@@ -218,8 +212,8 @@ def test_imagenet_features_of_one_video_are_alike(real_data):
 
     network = mobilenet(0).eval()
     load_into(network, tensors_of(read_weights(file)))
-    cfg = composed("backbone=mobilenet_v2").backbone
-    mean, std = (torch.tensor(list(v)).view(3, 1, 1, 1) for v in (cfg.mean, cfg.std))
+    backbone = composed("backbone=mobilenet_v2").backbone
+    mean, std = (torch.tensor(v).view(3, 1, 1, 1) for v in (backbone.mean, backbone.std))
     features = []
     for path in sorted((real_data / "ucf101").rglob("*.avi"))[:12:3]:
         info = PyAV().probe(path)
@@ -234,8 +228,7 @@ def test_imagenet_features_of_one_video_are_alike(real_data):
 
 @pytest.mark.parametrize("change", ["missing", "extra", "misshaped", "architecture", "half", "code", "record"])
 def test_a_damaged_checkpoint_is_refused_with_one_line(change, tmp_path):
-    cfg = composed()
-    trained = fresh(cfg, tmp_path / "run.ckpt")
+    trained = fresh(composed(), tmp_path / "run.ckpt")
     content = torch.load(trained.path, weights_only=True)
     state, name = content["state_dict"], "classifier.layer2.0.conv1.0.weight"
     complaint = name
@@ -255,7 +248,7 @@ def test_a_damaged_checkpoint_is_refused_with_one_line(change, tmp_path):
                 "does not fit this network: missing keys: classifier.conv1",
             )
         case "record":
-            content["dsn_lightning"], complaint = {"config": {}, "classes": []}, "not a checkpoint of dsn-train"
+            content[RECORD_KEY], complaint = {"format": 1, "config": {}, "classes": []}, "not a checkpoint of dsn-train"
         case "code":
             content["state_dict"], complaint = Code(), "perhaps code"
         case "half":
@@ -264,7 +257,7 @@ def test_a_damaged_checkpoint_is_refused_with_one_line(change, tmp_path):
     if change == "half":
         trained.path.write_bytes(trained.path.read_bytes()[:9000])
     with pytest.raises(UsageError, match=complaint) as caught:
-        load_trained(trained.path, role="checkpoint")
+        load_trained(trained.path, key="checkpoint")
     assert "\n" not in str(caught.value)
     assert str(caught.value).startswith(f"checkpoint={trained.path}: ")
 
@@ -284,15 +277,14 @@ def test_a_damaged_checkpoint_is_refused_with_one_line(change, tmp_path):
     ],
 )
 def test_a_checkpoint_builds_nothing_but_parts_of_the_package(part, tmp_path):
-    cfg = composed()
-    trained = fresh(cfg, tmp_path / "run.ckpt")
+    trained = fresh(composed(), tmp_path / "run.ckpt")
     content = torch.load(trained.path, weights_only=True)
-    content["dsn_lightning"]["config"]["estimator"]["hidden"] = [part]
+    content[RECORD_KEY]["config"]["estimator"]["hidden"] = [part]
     torch.save(content, trained.path)
     with pytest.raises(UsageError, match=f"would run {part['_target_']}, which is no part of dsn_lightning"):
-        load_trained(trained.path, role="checkpoint")
+        load_trained(trained.path, key="checkpoint")
     if part["_target_"].startswith("conftest"):
-        refuse_foreign_code([OmegaConf.create(part)], "here", trusted=["conftest"])
+        refuse_foreign_code([part], "here", trusted=["conftest"])
 
 
 def test_all_targets_in_conf_are_allowed():
@@ -300,33 +292,30 @@ def test_all_targets_in_conf_are_allowed():
     groups = ("backbone", "observation", "algorithm", "estimator", "schedule", "dataset")
     files = [file for group in groups for file in (conf / group).rglob("*.yaml") if file.stem != "custom"]
     texts = [re.sub(r"\$\{.*\}", "elsewhere", file.read_text()) for file in files]
-    parts = [OmegaConf.create(yaml.safe_load(text)) for text in texts]
+    parts = [yaml.safe_load(text) for text in texts]
     assert len(parts) > 30
     refuse_foreign_code(parts, "conf")
 
 
 def test_random_frozen_blocks_are_refused():
-    cfg = composed("backbone=mobilenet_v2", "algorithm=baseline")
-    recognizer = build.build_recognizer(cfg, 2)
+    settings = composed("backbone=mobilenet_v2", "algorithm=baseline")
+    recognizer = build_recognizer(settings, 2)
     with pytest.raises(UsageError, match="weights=null: the first 15 blocks of this network are frozen and would stay"):
-        pretrained.start_from(recognizer, cfg, classes=["a", "b"])
+        start_from(recognizer, settings, classes=["a", "b"])
 
 
 @pytest.mark.parametrize("key", ["mean", "fps", "network.widths"])
 def test_a_classifier_for_other_clips_is_refused(key, tmp_path):
-    cfg = composed("algorithm=baseline")
-    other = composed("algorithm=baseline")
     path, value = {"fps": ("dataset.fps", 5), "mean": ("backbone.mean", [0.1, 0.1, 0.1])}.get(
         key, ("backbone.network.widths", [8, 16, 32, 32])
     )
-    OmegaConf.update(other, path, value)
-    target = composed()
-    OmegaConf.update(target, "classifier.checkpoint", str(fresh(other, tmp_path / "a.ckpt").path))
+    other = composed("algorithm=baseline").changed({path: value})
+    target = composed(f"classifier.checkpoint={fresh(other, tmp_path / 'a.ckpt').path}")
     with pytest.raises(UsageError, match=key.split(".")[-1] + "="):
-        pretrained.start_from(build.build_recognizer(target, 2), target, classes=["right", "left"])
-    OmegaConf.update(cfg, "backbone.network.channels_last", False)  # the same weights fit
-    OmegaConf.update(target, "classifier.checkpoint", str(fresh(cfg, tmp_path / "b.ckpt").path))
-    pretrained.start_from(build.build_recognizer(target, 2), target, classes=["right", "left"])
+        start_from(build_recognizer(target, 2), target, classes=["right", "left"])
+    same_weights = composed("algorithm=baseline", "backbone.network.channels_last=false")
+    target = composed(f"classifier.checkpoint={fresh(same_weights, tmp_path / 'b.ckpt').path}")
+    start_from(build_recognizer(target, 2), target, classes=["right", "left"])
 
 
 def test_weights_load_from_files_of_densenets():
@@ -343,12 +332,9 @@ def test_weights_load_from_files_of_densenets():
 
 
 def test_same_weights_apply_only_to_networks_of_one_class():
-    cfg = composed("backbone=mobilenet_v2")
-    cfg.weights = "imagenet"
-    assert observation_weights(cfg) == "imagenet"
-    cfg = composed("backbone=r3d_18", "observation=mobilenet_v2")
-    cfg.weights = "kinetics400"
-    assert observation_weights(cfg) is None
+    assert composed("backbone=mobilenet_v2", "weights=imagenet").observation_weights == "imagenet"
+    other = composed("backbone=r3d_18", "observation=mobilenet_v2", "weights=kinetics400")
+    assert other.observation_weights is None
 
 
 def test_dsn_train_refuses_weights_in_one_line(needle_root, tmp_path):

@@ -21,8 +21,8 @@ from omegaconf import OmegaConf
 from scipy.stats import binom
 
 from conftest import NEEDLE
-from dsn_lightning.commands import cli
-from dsn_lightning.commands.build import RECORD_KEY
+from dsn_lightning.config.arguments import continue_run
+from dsn_lightning.config.trained import RECORD_KEY
 from dsn_lightning.evaluation.results import FIELDS, measure
 from dsn_lightning.evaluation.scores import ClipScores
 from dsn_lightning.selections.random_clips import Random
@@ -230,7 +230,7 @@ def test_what_a_held_folder_refuses_changes_nothing_in_it(runs, tmp_path):
 
     hydras = Path(".hydra", "config.yaml")
     assert (tmp_path / "run" / hydras).read_bytes() != (runs / "dsn" / hydras).read_bytes()
-    _, place, _, name, *others = cli.continue_run([f"resume={tmp_path / 'run'}"])
+    _, place, _, name, *others = continue_run([f"resume={tmp_path / 'run'}"])
     assert f"run_dir='{tmp_path / 'run'}'" in others  # where it is now, whatever it says
     kept = OmegaConf.load(Path(place) / f"{name}.yaml")
     assert (kept.M, kept.seed) == (2, 0)
@@ -248,7 +248,7 @@ BAD_TRAIN = [
     (["M=0"], "M=0: must be a whole number of at least 1"),
     (["N=-1"], "N=-1: must be"),
     (["gamma=-0.5"], "gamma=-0.5: is a penalty"),
-    (["test.M=[1,0]"], "test.M=0: must be"),
+    (["test.M=[1,0]"], "test.M=[1,0]: must be"),
     (["test.figures=1"], "test.figures=1: must be true or false"),
     (["test.bootstrap=20"], "test.bootstrap=20: must be 0 (no intervals) or a whole number of at least 100"),
     (["algorithm.warmup_epochs=99"], "algorithm.warmup_epochs=99"),
@@ -299,7 +299,7 @@ def test_bad_evaluation_input_gets_one_line(runs, needle_root, class_folders, tm
         ([f"checkpoint={tmp_path}/junk.ckpt"], "junk.ckpt: cannot be read as weights"),
         ([f"checkpoint={tmp_path}/other.ckpt"], "not a checkpoint of dsn-train"),
         ([f"checkpoint={last}", "test.N=3"], "N=3: this observation network was made for N=2"),
-        ([f"baseline={last}"], "is a run of algorithm=dsn, wanted is baseline"),
+        ([f"baseline={last}"], "expected a run of algorithm=baseline, got algorithm=dsn"),
         (
             ["checkpoint=baseline/checkpoints/last.ckpt", "baseline=baseline/checkpoints/last.ckpt"],
             "and baseline= is given as well",
@@ -310,7 +310,7 @@ def test_bad_evaluation_input_gets_one_line(runs, needle_root, class_folders, tm
         ),
         (
             ["dsn_fixed=dsn_fixed/checkpoints/last.ckpt", "baseline=other/checkpoints/last.ckpt"],
-            "another classifier",
+            "its classifier is not that of baseline=other",
         ),
         (["max_response=max_response/checkpoints/last.ckpt"], "no selection method can be evaluated with what was"),
         (["baseline=baseline/checkpoints/last.ckpt", "selection=[dsn]"], "no selection method can be evaluated"),
@@ -324,8 +324,8 @@ def test_bad_evaluation_input_gets_one_line(runs, needle_root, class_folders, tm
     own = [f"dataset.root={needle_root}", *NEEDLE, *TINY, "algorithm=dsn_fixed", f"hydra.run.dir={tmp_path / 'out'}",
            "classifier.checkpoint=baseline/checkpoints/last.ckpt"]  # fmt: skip
     for arguments, message in [  # likewise, and before the training
-        ([f"test.baseline={last}"], "is a run of algorithm=dsn, wanted is baseline"),
-        (["test.baseline=other/checkpoints/last.ckpt"], "another classifier than test.baseline=other"),
+        ([f"test.baseline={last}"], "expected a run of algorithm=baseline, got algorithm=dsn"),
+        (["test.baseline=other/checkpoints/last.ckpt"], "its classifier is not that of test.baseline=other"),
     ]:
         one_line(call("dsn-train", *own, *arguments, cwd=runs, expect=None), "dsn-train", message)
     assert not list(tmp_path.rglob("out/checkpoints/*"))
@@ -362,8 +362,8 @@ def unpacked_wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_an_installed_wheel_finds_its_configurations(unpacked_wheel, tmp_path):
-    program = "import sys; from dsn_lightning.commands import cli; print(cli.__file__); "
-    program += "sys.argv = ['dsn-train', '--cfg', 'job']; cli.train()"
+    program = "import sys; from dsn_lightning.cli import train; print(train.__file__); "
+    program += "sys.argv = ['dsn-train', '--cfg', 'job']; train.main()"
     done = subprocess.run(
         [sys.executable, "-P", "-c", program], cwd=tmp_path, capture_output=True, text=True,
         env={**os.environ, "PYTHONPATH": str(unpacked_wheel)},

@@ -8,11 +8,11 @@ import pytest
 import torch
 from rich.console import Console
 
-from dsn_lightning.commands import cli
-from dsn_lightning.commands.compose import compose_anew
-from dsn_lightning.commands.cost import costs
-from dsn_lightning.commands.evaluating import evaluate_trained
-from dsn_lightning.commands.measuring import print_measured
+from dsn_lightning.cli import cost
+from dsn_lightning.cli.cost_recipe import costs, print_measured
+from dsn_lightning.cli.evaluate_recipe import evaluate_trained
+from dsn_lightning.config.compose import compose_anew
+from dsn_lightning.config.cost_settings import CostSettings
 from dsn_lightning.paper import paper_table
 from helpers.synthetic import CLASSES, SyntheticData, composed, fresh
 
@@ -27,7 +27,7 @@ class Command:
         self.monkeypatch.setattr(sys, "argv", ["dsn-cost", *arguments])
         code = 0
         try:
-            cli.cost()
+            cost.main()
         except SystemExit as end:
             code = int(end.code or 0)
         out, err = self.capsys.readouterr()
@@ -75,15 +75,14 @@ def test_a_classifier_alone(command, nothing):
 
 
 def test_rows_of_an_evaluation_have_the_same_counts(command, tmp_path):
-    settings = ("M=2", "N=3", "dataset.reading.dense_clips=5")
-    cfg = composed(*settings)
-    cfg.test.crops = 1
+    overrides = ("M=2", "N=3", "dataset.reading.dense_clips=5", "test.crops=1", f"run_dir={tmp_path}/run")
+    settings = composed(*overrides)
     given = {
-        "dsn": fresh(cfg, tmp_path / "dsn.ckpt"),
-        "baseline": fresh(composed(*settings, "algorithm=baseline"), tmp_path / "baseline.ckpt"),
+        "dsn": fresh(settings, tmp_path / "dsn.ckpt"),
+        "baseline": fresh(composed(*overrides, "algorithm=baseline"), tmp_path / "baseline.ckpt"),
     }
-    data = SyntheticData("rgb", cfg, num_videos=2)
-    evaluate_trained(given, cfg, data, tmp_path / "run", device=torch.device("cpu"), announce=False)
+    data = SyntheticData("rgb", settings, num_videos=2)
+    evaluate_trained(given, settings, data, device=torch.device("cpu"), announce=False)
     theirs = {r["selection"]: r for r in json.loads((tmp_path / "run" / "results.json").read_text())}
     command_line = [*TINY, "M=2", "N=3", "dense_clips=[5]", f"num_classes={len(CLASSES)}", "format=json"]
     command.capsys.readouterr()
@@ -100,7 +99,7 @@ def test_rows_of_an_evaluation_have_the_same_counts(command, tmp_path):
         (["table=5"], "table=5: must be 3 or 4, the paper's tables of costs"),
         (["table=3", "M=3"], "table=3: has the paper's own networks and schemes; leave out M=3"),
         (["format=xml"], "format=xml: must be text or json"),
-        (["M=[1,0]"], "M=0: must be a whole number of at least 1"),
+        (["M=[1,0]"], "M=[1,0]: must be a whole number of at least 1, or a list"),
         (["N=[]"], "N=[]: give at least one number"),
         (["num_classes=0.5"], "num_classes=0.5: must be a whole number of at least 1"),
         (["test.crops=2"], "test.crops=2: must be 1"),
@@ -139,4 +138,4 @@ def test_times_of_both_networks(command):
 
 
 def test_nothing_is_measured_by_default():
-    assert costs(compose_anew("cost", *TINY))["measured"] is None
+    assert costs(CostSettings.of(compose_anew("cost", *TINY)))["measured"] is None

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import resource
+from functools import partial
 
 import pytest
 import torch
@@ -10,8 +11,8 @@ from torchvision.models import get_model, get_model_weights
 
 from dsn_lightning.backbones.resnet2d import ResNet2D
 from dsn_lightning.backbones.resnet3d import ResNet3D
-from dsn_lightning.commands.compose import compose_anew
-from dsn_lightning.commands.networks import count_classifier, count_observation
+from dsn_lightning.config.compose import settings_of
+from dsn_lightning.config.network_costs import count_classifier, count_observation
 from dsn_lightning.cost.macs import count_macs, count_parameters
 
 
@@ -65,8 +66,9 @@ def _count_large_networks(answer) -> None:
     before = _megabytes()
     count_macs(layer, 1, 16384)
     after_a_layer = _megabytes()
-    cfg = compose_anew("cost", "backbone=r2plus1d_34")  # 254 MB
-    answer.send((after_a_layer - before, _megabytes() - after_a_layer, count_classifier(cfg).parameters))
+    backbone = settings_of("backbone=r2plus1d_34", "run_dir=none").backbone
+    parameters = count_classifier(backbone, num_classes=0, modality="rgb").parameters  # 254 MB
+    answer.send((after_a_layer - before, _megabytes() - after_a_layer, parameters))
 
 
 def test_counting_takes_no_memory_for_weights():
@@ -85,14 +87,15 @@ def test_counting_takes_no_memory_for_weights():
 
 def test_configured_networks_cost_what_the_paper_implies():
     """20.348, 152.36, 1.932 and, of flow, 1.853: torchvision's layers with the mid-widths of IG-65M's checkpoints."""
-    cfg = compose_anew("cost", "backbone=r3d_18")
-    assert count_classifier(cfg).macs / 1e9 == pytest.approx(20.348, abs=1e-3)
-    assert count_observation(cfg, 3).macs / 1e9 == pytest.approx(1.932, abs=1e-3)
-    cfg.dataset.modality = "flow"
-    assert count_observation(cfg, 3).macs / 1e9 == pytest.approx(1.853, abs=1e-3)
-    cfg = compose_anew("cost", "backbone=r2plus1d_34")
-    assert count_classifier(cfg).macs / 1e9 == pytest.approx(152.36, abs=1e-2)
-    assert count_observation(cfg, 3).macs / 1e9 == pytest.approx(1.932, abs=1e-3)  # the middle 8 of 32 frames
+    for name, classifier, flow in (("r3d_18", 20.348, 1.853), ("r2plus1d_34", 152.36, None)):
+        settings = settings_of(f"backbone={name}", "N=3", "run_dir=none")
+        backbone, sampler = settings.backbone, settings.observation
+        count = partial(count_observation, sampler, backbone, clips_per_section=3, num_classes=0)
+        macs = count_classifier(backbone, num_classes=0, modality="rgb").macs
+        assert macs / 1e9 == pytest.approx(classifier, rel=7e-5)
+        assert count(modality="rgb").macs / 1e9 == pytest.approx(1.932, abs=1e-3)  # the middle 8 frames
+        if flow is not None:
+            assert count(modality="flow").macs / 1e9 == pytest.approx(flow, abs=1e-3)
 
 
 @pytest.mark.parametrize(

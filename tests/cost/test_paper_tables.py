@@ -2,7 +2,7 @@
 
 import pytest
 
-from dsn_lightning.commands.cost import paper_rows
+from dsn_lightning.cli.cost_recipe import paper_rows
 from dsn_lightning.cost.paper_tables import ROWS, cost_table
 from dsn_lightning.paper import paper_table
 

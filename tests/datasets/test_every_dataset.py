@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from conftest import NEEDLE
-from dsn_lightning.commands.compose import compose_anew
-from dsn_lightning.commands.source import build_source
+from dsn_lightning.config.build_part import build_source
+from dsn_lightning.config.compose import settings_of
 from dsn_lightning.datasets import SUBSETS, Needle, check_source
 from helpers.dataset_files import fill, write_activitynet, write_hmdb51, write_thumos14, write_ucf101
 from helpers.processes import call
@@ -53,10 +53,10 @@ def layouts(tmp_path_factory: pytest.TempPathFactory, class_folders: Path, needl
         root = tmp_path_factory.mktemp(name)
         write(root)
         found[name] = root
-        fill(compose_anew("train", *keys(name, root), "run_dir=none").dataset)
+        fill(settings_of(*keys(name, root), "run_dir=none").dataset)
     write_ucf101(found["thumos14"] / "ucf101")
     found["thumos14_all"] = found["thumos14"]
-    fill(compose_anew("train", *keys("thumos14_all", found["thumos14"]), "run_dir=none").dataset)
+    fill(settings_of(*keys("thumos14_all", found["thumos14"]), "run_dir=none").dataset)
     return found
 
 
@@ -69,10 +69,10 @@ def names() -> list[str]:
 @pytest.mark.parametrize("dataset", names())
 def test_every_dataset_follows_its_contract(layouts, dataset):
     """Small files in the layout of the data set; the counts of the official lists are tested on real lists."""
-    cfg = compose_anew("train", *keys(dataset, layouts[dataset]), "run_dir=none").dataset
-    source = build_source(cfg)
+    settings = settings_of(*keys(dataset, layouts[dataset]), "run_dir=none").dataset
+    source = build_source(settings)
     check_source(source, f"dataset={dataset}")
-    assert source.name == cfg.name
+    assert source.name == settings.name
     source.prepare()
     videos = {subset: source.records(subset) for subset in SUBSETS}
     assert videos["train"]
@@ -90,7 +90,7 @@ def test_every_dataset_follows_its_contract(layouts, dataset):
     assert any(video.path.exists() for video in videos["train"])
     if source.num_classes is not None and dataset not in SMALLER:
         assert len(source.classes) == source.num_classes
-    counts = type(source).official_counts(**cfg)
+    counts = type(source).official_counts(**settings.source)
     if isinstance(source, Needle):
         assert counts == {subset: len(videos[subset]) for subset in SUBSETS}
     assert counts is None or counts.keys() >= {"train", "test"}

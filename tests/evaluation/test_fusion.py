@@ -10,10 +10,12 @@ import pytest
 import torch
 from sklearn.metrics import average_precision_score
 
-from dsn_lightning.commands.cli import run
-from dsn_lightning.commands.comparing import compare_folders
-from dsn_lightning.commands.evaluate import evaluate
-from dsn_lightning.commands.evaluating import evaluate_trained
+from dsn_lightning.cli.application import one_line_errors
+from dsn_lightning.cli.evaluate_recipe import evaluate_trained
+from dsn_lightning.cli.fusion_recipe import fuse_stored
+from dsn_lightning.config.comparisons import compare_folders
+from dsn_lightning.config.compose import plain
+from dsn_lightning.config.evaluation_settings import EvaluationSettings
 from dsn_lightning.errors import UsageError
 from dsn_lightning.evaluation import comparison_table
 from dsn_lightning.evaluation.fusion import fuse
@@ -25,7 +27,7 @@ from dsn_lightning.report.differences import evaluations_of
 from dsn_lightning.report.result_rows import results_of
 from dsn_lightning.selections import Policy
 from dsn_lightning.video.sections import section_clip_starts
-from helpers.synthetic import SyntheticData, composed, fresh
+from helpers.synthetic import SyntheticData, composed, composed_config, fresh
 
 POLICY = [Policy("dsn", ("dsn",))]
 RATES = ("top1", "top5", "mean_class", "map")
@@ -36,20 +38,24 @@ def streams(tmp_path_factory) -> Path:
     """Folders ``rgb`` and ``flow``: a DSN and a baseline of each, tested on 10 videos with M = 1 and 2."""
     root = tmp_path_factory.mktemp("streams")
     for seed, modality in enumerate(("rgb", "flow")):
-        settings = [f"dataset.modality={modality}", "dataset.name=synthetic", "dataset.reading.dense_clips=3"]
-        settings += ["M=2", "N=2", "test.random_draws=3"]
-        cfg = composed(*settings, "test.M=[1,2]", f"seed={seed}")
+        overrides = [f"dataset.modality={modality}", "dataset.name=synthetic", "dataset.reading.dense_clips=3"]
+        overrides += ["M=2", "N=2", "test.random_draws=3", f"run_dir={root}/{modality}"]
+        settings = composed(*overrides, "test.M=[1,2]", f"seed={seed}")
         given = {
-            "dsn": fresh(cfg, root / f"{modality}.ckpt", seed=seed),
-            "baseline": fresh(composed(*settings, "algorithm=baseline"), root / f"{modality}_b.ckpt", seed=2 + seed),
+            "dsn": fresh(settings, root / f"{modality}.ckpt", seed=seed),
+            "baseline": fresh(composed(*overrides, "algorithm=baseline"), root / f"{modality}_b.ckpt", seed=2 + seed),
         }
-        data = SyntheticData(modality, cfg, num_videos=10)
-        evaluate_trained(given, cfg, data, root / modality, device=torch.device("cpu"), announce=False)
+        data = SyntheticData(modality, settings, num_videos=10)
+        evaluate_trained(given, settings, data, device=torch.device("cpu"), announce=False)
     return root
 
 
+def fuse_folders(*overrides: str) -> None:
+    fuse_stored(EvaluationSettings.of(plain(composed_config(*overrides, name="evaluate"))))
+
+
 def fused(streams: Path, output: Path, *overrides: str) -> dict[tuple, dict]:
-    evaluate(composed(f"fusion=[{streams}/rgb,{streams}/flow]", f"run_dir={output}", *overrides, name="evaluate"))
+    fuse_folders(f"fusion=[{streams}/rgb,{streams}/flow]", f"run_dir={output}", *overrides)
     return by_key(output)
 
 
@@ -236,7 +242,7 @@ def test_a_stream_alone_differs_from_itself_by_zero(streams, tmp_path):
 def test_a_fusion_may_be_fused_again(streams, tmp_path):
     """Both streams' mean with one of them is a quarter of the other and three of this."""
     fused(streams, tmp_path / "both")
-    evaluate(composed(f"fusion=[{tmp_path}/both,{streams}/rgb]", f"run_dir={tmp_path}/twice", name="evaluate"))
+    fuse_folders(f"fusion=[{tmp_path}/both,{streams}/rgb]", f"run_dir={tmp_path}/twice")
     twice, at_once = by_key(tmp_path / "twice"), fused(streams, tmp_path / "once", "fusion_weights=[3,1]")
     assert twice.keys() == at_once.keys()
     for key, row in twice.items():
@@ -248,7 +254,7 @@ def test_a_fusion_with_fewer_videos_is_compared_on_those(streams, tmp_path):
     shutil.copytree(streams / "flow", tmp_path / "fewer")
     without(ClipScores.load(streams / "flow" / "clip_scores.npz"), 5).save(tmp_path / "fewer" / "clip_scores.npz")
     both = tmp_path / "both"
-    evaluate(composed(f"fusion=[{streams}/rgb,{tmp_path}/fewer]", f"run_dir={both}", name="evaluate"))
+    fuse_folders(f"fusion=[{streams}/rgb,{tmp_path}/fewer]", f"run_dir={both}")
     statistics = compare_folders([both], number=200, others={"rgb": [streams / "rgb"]})
     assert statistics["about"]["videos"] == 9
     assert statistics["about"]["left_out"] == [f"rgb: 1 videos that {both} was not tested on"]
@@ -320,7 +326,7 @@ def test_statistics_are_written_unless_turned_off(streams, tmp_path, capsys):
     ("overrides", "message"),
     [
         (["fusion=[rgb]"], "needs at least two evaluations, got 1"),
-        (["fusion=rgb"], "must be lists"),
+        (["fusion=rgb"], "must be a list of folders"),
         (["fusion=[rgb,nowhere]"], "fusion=nowhere: no results.json"),
         (["fusion=[rgb,damaged]"], "fusion=damaged: cannot be read as an evaluation"),
         (["fusion=[rgb,cut]"], "fusion=cut: cannot be read as an evaluation"),
@@ -331,8 +337,8 @@ def test_statistics_are_written_unless_turned_off(streams, tmp_path, capsys):
         (["fusion=[rgb,flow]", "fusion_weights=[1,-1]"], "expected numbers of at least 0"),
         (["fusion=[rgb,flow]", "fusion_weights=[0,0]"], "and one above 0"),
         (["fusion=[rgb,flow]", "fusion_weights=[1,a]"], "must be numbers"),
-        (["fusion=[rgb,flow]", "checkpoint=x.ckpt"], "takes no checkpoint"),
-        (["fusion=[rgb,flow]", "test.M=[1]"], "takes no test.M"),
+        (["fusion=[rgb,flow]", "checkpoint=x.ckpt"], "checkpoint=x.ckpt: does not apply to fusion="),
+        (["fusion=[rgb,flow]", "test.M=[1]"], "test.M=[1]: does not apply to fusion="),
     ],
 )
 def test_wrong_input_gets_one_line(streams, overrides, message, monkeypatch, capsys, tmp_path):
@@ -347,9 +353,8 @@ def test_wrong_input_gets_one_line(streams, overrides, message, monkeypatch, cap
     (streams / "spoilt" / "clip_scores.npz").write_bytes(scores[:100] + bytes([255] * 20) + scores[120:])
     np.savez(streams / "empty" / "clip_scores.npz", classes=np.array(["a"]))
     monkeypatch.chdir(streams)
-    cfg = composed(*overrides, f"run_dir={tmp_path}/out", name="evaluate")
-    with pytest.raises(SystemExit) as end:
-        run(evaluate, cfg, command="dsn-evaluate")
+    with pytest.raises(SystemExit) as end, one_line_errors("dsn-evaluate"):
+        fuse_folders(*overrides, f"run_dir={tmp_path}/out")
     assert end.value.code == 2
     error = capsys.readouterr().err
     assert error.startswith("dsn-evaluate: error: ")

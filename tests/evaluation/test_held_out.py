@@ -5,21 +5,22 @@ from pathlib import Path
 
 import pytest
 import torch
-from omegaconf import OmegaConf
 
 from conftest import NEEDLE
-from dsn_lightning.commands.build import RECORD_KEY
-from dsn_lightning.commands.held_out import check_holds_out
-from dsn_lightning.commands.trained_on import KEY, hashes_of
+from dsn_lightning.config.held_out import check_holds_out
+from dsn_lightning.config.trained import RECORD_KEY
 from dsn_lightning.datasets.needle import Needle
 from dsn_lightning.evaluation.scores import ClipScores
+from dsn_lightning.training.seen_videos import hashes_of
 from helpers.processes import call
+from helpers.synthetic import composed
 from helpers.wandb_files import read_all
 
 SMALL = [
     "schedule.max_epochs=1", "schedule.batch_size=4", "trainer.accelerator=cpu", "test.random_draws=2",
     "test.figures=false", "test.bootstrap=100", "progress=false", "M=2", "N=2",
 ]  # fmt: skip
+KEY = "trained_on"
 RUN = "checkpoint=run/checkpoints/last.ckpt"
 STARTS = "what this training starts from, or its own videos: was trained on 3 of the 6 held-out videos"
 
@@ -90,9 +91,8 @@ def test_dsn_evaluate_gives_the_same_and_the_test_videos_if_not_told(runs, needl
 
 def test_a_data_set_is_made_before_it_is_asked_what_it_holds_out(tmp_path):
     source = Needle(str(tmp_path / "needle"), num_train=1, num_val=1, num_test=1)
-    reading = {"prepared": str(tmp_path / "prepared")}
-    cfg = OmegaConf.create({"dataset": {"name": "needle", "reading": reading}, "test": {"subset": "val"}})
-    check_holds_out(source, cfg)
+    settings = composed("test.subset=val", f"dataset.reading.prepared={tmp_path / 'prepared'}")
+    check_holds_out(source, settings)
     assert len(source.records("val")) == 1
 
 
@@ -120,9 +120,9 @@ def test_a_data_set_is_made_before_it_is_asked_what_it_holds_out(tmp_path):
         ),
         (
             ["dsn-train", "dataset=folder", *SMALL, "algorithm=baseline"],
-            "test.subset=val: dataset=folder holds no videos out of training",
+            "test.subset=val: dataset=folder has no held-out videos",
         ),
-        (["dsn-evaluate", "fusion=[run,run]", "test.subset=val"], "takes no test.subset"),
+        (["dsn-evaluate", "fusion=[run,run]", "test.subset=val"], "test.subset=val: does not apply to fusion="),
     ],
 )  # fmt: skip
 def test_what_makes_no_sense_is_said_in_a_line(arguments, said, runs, needle_root, class_folders, tmp_path):

@@ -7,37 +7,45 @@ import pytest
 import torch
 
 from dsn_lightning.algorithms.dsn import consensus_log_probabilities
-from dsn_lightning.commands.cli import check
-from dsn_lightning.commands.evaluating import evaluate_trained
+from dsn_lightning.cli.evaluate_recipe import evaluate_trained
+from dsn_lightning.config.compose import plain
+from dsn_lightning.config.evaluation_settings import EvaluationSettings
+from dsn_lightning.config.settings import Settings
 from dsn_lightning.errors import UsageError
 from dsn_lightning.evaluation.scores import ClipScores, join_crops
 from dsn_lightning.video.crops import Crop
-from helpers.synthetic import SyntheticData, composed, frames_of, fresh
+from helpers.synthetic import SyntheticData, composed, composed_config, frames_of, fresh
 
 SIZE = (34, 60)
-SETTINGS = ("M=2", "N=2", "test.random_draws=2", f"backbone.frame_size={list(SIZE)}", "dataset.name=synthetic",
-            "dataset.reading.dense_clips=3")  # fmt: skip
+OVERRIDES = (
+    "M=2",
+    "N=2",
+    "test.random_draws=2",
+    f"backbone.frame_size={list(SIZE)}",
+    "dataset.name=synthetic",
+    "dataset.reading.dense_clips=3",
+)
 
 
 @pytest.fixture(scope="module", params=["probabilities", "logits"])
 def tested(request, tmp_path_factory):
     """The same three networks tested on one crop and on three: folder, rows and scores of each."""
     root = tmp_path_factory.mktemp("crops")
-    settings = (*SETTINGS, f"algorithm.consensus={request.param}")
-    cfg = composed(*settings)
+    overrides = (*OVERRIDES, f"algorithm.consensus={request.param}")
+    settings = composed(*overrides)
     given = {
-        "dsn": fresh(cfg, root / "dsn.ckpt"),
-        "baseline": fresh(composed(*settings, "algorithm=baseline"), root / "baseline.ckpt", seed=1),
+        "dsn": fresh(settings, root / "dsn.ckpt"),
+        "baseline": fresh(composed(*overrides, "algorithm=baseline"), root / "baseline.ckpt", seed=1),
         "max_response": fresh(
-            composed(*settings, "algorithm=baseline", "backbone=r2d_tiny"), root / "r2d.ckpt", seed=2
+            composed(*overrides, "algorithm=baseline", "backbone=r2d_tiny"), root / "r2d.ckpt", seed=2
         ),
     }
-    data = SyntheticData("rgb", cfg, num_videos=4)
+    data = SyntheticData("rgb", settings, num_videos=4)
     found = {}
     for crops in (1, 3):
-        cfg.test.crops = crops
         folder = root / str(crops)
-        rows = evaluate_trained(given, cfg, data, folder, device=torch.device("cpu"), announce=False)
+        settings = settings.changed({"test.crops": crops, "run_dir": str(folder)})
+        rows = evaluate_trained(given, settings, data, device=torch.device("cpu"), announce=False)
         by = {(row["selection"], row["classifier"]): row for row in rows}
         found[crops] = (by, ClipScores.load(folder / "clip_scores.npz"))
     return given, data, found
@@ -124,9 +132,9 @@ def test_joined_crops_leave_the_consensus_exact(consensus):
 
 @pytest.mark.parametrize("value", ["2", "0", "true", "null", "[1,3]"])
 def test_other_numbers_of_crops_are_refused(value):
-    for name in ("train", "evaluate"):
+    for name, settings in (("train", Settings), ("evaluate", EvaluationSettings)):
         with pytest.raises(UsageError, match=r"test\.crops=.*must be 1 .* or 3"):
-            check(composed(f"test.crops={value}", name=name))
+            settings.of(plain(composed_config(f"test.crops={value}", name=name)))
 
 
 def test_frames_without_three_windows_are_refused():

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from dsn_lightning.config.compose import settings_of
 from dsn_lightning.cost.macs import VideoCost
 from dsn_lightning.paper import paper_table
 from helpers.table_process import definition
-from reproduce.configurations import compose_anew
 from reproduce.estimates import Costs
 from reproduce.planner import Planner
 
@@ -18,8 +18,7 @@ def test_costs_are_those_of_the_papers_table_3():
     planner = Planner(table, [], output=Path("nowhere"))
     part, costs = planner.part(0, None), Costs(timed=False)
     for row in table.rows[:3]:
-        cfg = part.configs[row.evaluation]
-        cost = costs.video(cfg, row.selection, row.M)
+        cost = costs.video(part.settings[row.evaluation], row.selection, row.M)
         assert isinstance(cost, VideoCost)
         assert cost.total == pytest.approx(paper_table(3)[row.name]["gmacs"], rel=0.005)
 
@@ -28,7 +27,7 @@ def test_stored_activations_are_not_counted():
     """The last four of MobileNetV2's 19 blocks remain; they see 16 positions of 160 channels in each frame."""
     given = ["dataset=hmdb51", "backbone=mobilenet_v2", "M=1"]
     whole, rest = (
-        Costs(timed=False).macs_here(compose_anew("train", "experiment=table1/dsn", *given, more, "run_dir=none"))
+        Costs(timed=False).macs_here(settings_of("experiment=table1/dsn", *given, more, "run_dir=none"))
         for more in ("backbone.cache_activations=false", "backbone.cache_activations=true")
     )
     block, last = 2 * 160 * 960 + 9 * 960, (160 + 320) * 960 + 9 * 960
@@ -44,7 +43,7 @@ def test_folders_of_images_are_counted_as_videos(tmp_path):
             folder = tmp_path / label / name
             folder.mkdir(parents=True)
             (folder / "img_00001.jpg").touch()
-    cfg = compose_anew(
-        "train", "dataset=folder", f"dataset.root={tmp_path}", "dataset/reading/decoder=frames", "run_dir=none"
+    settings = settings_of(
+        "dataset=folder", f"dataset.root={tmp_path}", "dataset/reading/decoder=frames", "run_dir=none"
     )
-    assert Costs(timed=False).videos(cfg) == (6, 2)
+    assert Costs(timed=False).videos(settings) == (6, 2)

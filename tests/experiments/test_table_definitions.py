@@ -3,61 +3,69 @@
 from pathlib import Path
 
 import pytest
-from omegaconf import DictConfig
 
+from dsn_lightning.config.compose import settings_of
+from dsn_lightning.config.settings import Settings
 from dsn_lightning.paper import literature, paper_table
 from helpers.table_process import TABLES, definition
-from reproduce.configurations import check, compose_anew
 
 CONF = Path(__file__).resolve().parents[2] / "conf" / "experiment"
 ROWS = sorted(path.relative_to(CONF).with_suffix("").as_posix() for path in CONF.rglob("*.yaml"))
 
 
-def scheme_of(cfg: DictConfig) -> list:
+def scheme_of(settings: Settings) -> list:
     """M and N of the training, M and N of the test."""
-    return [cfg.M, cfg.N, cfg.test.M, cfg.test.N]
+    return [settings.M, settings.N, [*settings.test.M], settings.test.N]
 
 
 @pytest.mark.parametrize("row", ROWS)
 def test_every_row_composes(row):
-    cfg = compose_anew("train", f"experiment={row}", "run_dir=none")
-    check(cfg)
+    settings = settings_of(f"experiment={row}", "run_dir=none")
     if row.startswith(("table", "fig", "paper")):
-        assert (cfg.weights, cfg.test.enabled) == ("kinetics400", False)
-        assert cfg.backbone.name == ("r2plus1d_34" if "r2plus1d" in row else "r3d_18")
-        assert cfg.schedule.max_epochs == {"r3d_18": 70, "r2plus1d_34": 120}[cfg.backbone.name] or "fixed" in row
-        assert cfg.observation.name == "r2d_18"
+        assert (settings.weights, settings.test.enabled) == ("kinetics400", False)
+        assert settings.backbone.name == ("r2plus1d_34" if "r2plus1d" in row else "r3d_18")
+        assert (
+            settings.schedule.max_epochs == {"r3d_18": 70, "r2plus1d_34": 120}[settings.backbone.name] or "fixed" in row
+        )
+        assert settings.observation.name == "r2d_18"
 
 
 def test_a_group_on_the_command_line_overrides_the_rows():
     given = ["dataset=activitynet", "backbone=mobilenet_v2", "schedule.max_epochs=8"]
     for row in ("table1/dsn", "table3/r2plus1d_dsn", "table4/r3d_dsn_3"):
-        cfg = compose_anew("train", f"experiment={row}", *given, "run_dir=none")
-        assert (cfg.dataset.name, cfg.backbone.name, cfg.observation.name) == ("activitynet", *["mobilenet_v2"] * 2)
-        assert (cfg.schedule.max_epochs, cfg.schedule.batch_size, cfg.algorithm.warmup_epochs) == (8, 8, 3)
+        settings = settings_of(f"experiment={row}", *given, "run_dir=none")
+        assert (settings.dataset.name, settings.backbone.name, settings.observation.name) == (
+            "activitynet",
+            *["mobilenet_v2"] * 2,
+        )
+        assert (settings.schedule.max_epochs, settings.schedule.batch_size, settings.algorithm.warmup_epochs) == (
+            8,
+            8,
+            3,
+        )
 
 
 @pytest.mark.parametrize(("dataset", "sections"), [("ucf101", 1), ("hmdb51", 1), ("thumos14", 6), ("activitynet", 6)])
 def test_table_1_is_trained_1_to_3_or_6_to_3(dataset, sections):
-    cfg = compose_anew("train", "experiment=table1/dsn", f"dataset={dataset}", "run_dir=none")
-    assert scheme_of(cfg) == [sections, 3, sections, 3]
+    settings = settings_of("experiment=table1/dsn", f"dataset={dataset}", "run_dir=none")
+    assert scheme_of(settings) == [sections, 3, [sections], 3]
 
 
 @pytest.mark.parametrize(
     ("row", "scheme"),
     [
-        ("table2/dsn_1x6", (1, 6, 3, 6)),
-        ("table3/r3d_dsn_1", (1, 3, 4, 3)),
-        ("table3/r3d_dsn_3", (3, 3, 3, 3)),
-        ("table4/r3d_dsn_3", (3, 3, 6, 3)),
-        ("table5/r2plus1d_dsn", (1, 3, 6, 3)),
+        ("table2/dsn_1x6", (1, 6, [3], 6)),
+        ("table3/r3d_dsn_1", (1, 3, [4], 3)),
+        ("table3/r3d_dsn_3", (3, 3, [3], 3)),
+        ("table4/r3d_dsn_3", (3, 3, [6], 3)),
+        ("table5/r2plus1d_dsn", (1, 3, [6], 3)),
         ("table6/r3d_dsn_6", (6, 3, [6, 10], 3)),
-        ("table7/r2plus1d_dsn", (1, 3, 4, 3)),
+        ("table7/r2plus1d_dsn", (1, 3, [4], 3)),
     ],
 )
 def test_each_table_has_the_schemes_of_the_paper(row, scheme):
-    cfg = compose_anew("train", f"experiment={row}", "run_dir=none")
-    assert scheme_of(cfg) == [*scheme]
+    settings = settings_of(f"experiment={row}", "run_dir=none")
+    assert scheme_of(settings) == [*scheme]
 
 
 @pytest.mark.parametrize("name", TABLES)

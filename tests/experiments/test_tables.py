@@ -18,7 +18,7 @@ from helpers.dataset_files import fill, write_hmdb51
 from helpers.processes import call
 from helpers.table_process import TINY, definition, run_table, start_table
 from reproduce.commands import is_finished
-from reproduce.configurations import compose_anew
+from reproduce.configurations import settings_of
 from reproduce.estimates import Costs
 from reproduce.planner import Planner
 
@@ -103,7 +103,7 @@ def test_dry_run_lists_finished_and_missing_commands(needle_root, tables_folder,
     states = [line.split("│")[2].strip() for line in out.splitlines() if "│ seed" in line]
     assert states == ["finished"] * 7 + ["missing"] * 7
     cells = [line.split("│") for line in out.splitlines() if "seed 1 baseline" in line]
-    macs = Costs(timed=False).macs(compose_anew("train", "experiment=table1/baseline", *arguments[:-2], "run_dir=none"))
+    macs = Costs(timed=False).macs(settings_of("experiment=table1/baseline", *arguments[:-2], "run_dir=none"))
     clips = 2 * 12 * 2  # epochs, videos, M
     assert int(cells[0][3]) == clips
     assert float(cells[0][4]) == pytest.approx(3 * clips * macs[0] / 1e9, abs=0.5)
@@ -209,11 +209,7 @@ def test_three_splits_are_averaged(tmp_path):
             clips = [line.rpartition(" ")[0].rpartition(" ")[0] for line in file.read_text().splitlines()]
             file.write_text("".join(f"{clip} {code} \n" for clip, code in zip(clips, codes, strict=True)))
     for split in (1, 2, 3):
-        fill(
-            compose_anew(
-                "train", "dataset=hmdb51", f"dataset.root={root}", f"dataset.split={split}", "run_dir=x"
-            ).dataset
-        )
+        fill(settings_of("dataset=hmdb51", f"dataset.root={root}", f"dataset.split={split}", "run_dir=x").dataset)
     for lost in [*root.glob("videos/c*/*_0.avi"), *root.glob("c*/*_0.avi")]:
         lost.unlink()  # split 3 tests brush_hair alone
     out = tmp_path / "out"

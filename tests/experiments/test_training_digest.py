@@ -3,23 +3,20 @@
 import json
 
 import pytest
-from omegaconf import DictConfig, OmegaConf
 
-from dsn_lightning.commands import shared
-from reproduce.configurations import compose_anew, training_digest
+from dsn_lightning.config.compose import settings_of
+from dsn_lightning.config.settings import Settings
+from dsn_lightning.config.shared_trainings import shared_settings
+from reproduce.configurations import training_fingerprint
 
 
 @pytest.fixture(scope="module")
-def dsn() -> DictConfig:
-    return compose_anew(
-        "train", "experiment=table1/dsn", "dataset.root=a", "observation.checkpoint=null", "run_dir=none"
-    )
+def dsn() -> Settings:
+    return settings_of("experiment=table1/dsn", "dataset.root=a", "observation.checkpoint=null", "run_dir=none")
 
 
-def digest(cfg: DictConfig, key: str, value: object) -> str:
-    changed = cfg.copy()
-    OmegaConf.update(changed, key, value, force_add=True)
-    return training_digest(changed)
+def digest(settings: Settings, key: str, value: object) -> str:
+    return training_fingerprint(settings.changed({key: value}))
 
 
 @pytest.mark.parametrize(
@@ -42,7 +39,7 @@ def digest(cfg: DictConfig, key: str, value: object) -> str:
     ],
 )
 def test_settings_that_do_not_touch_the_weights_do_not_count(dsn, key, value):
-    assert digest(dsn, key, value) == training_digest(dsn)
+    assert digest(dsn, key, value) == training_fingerprint(dsn)
 
 
 def test_settings_that_change_the_weights_count(dsn):
@@ -63,38 +60,38 @@ def test_settings_that_change_the_weights_count(dsn):
         "classifier.checkpoint": "x.ckpt",
         "trainer.precision": "bf16-mixed",
     }
-    found = {training_digest(dsn), *(digest(dsn, key, value) for key, value in others.items())}
+    found = {training_fingerprint(dsn), *(digest(dsn, key, value) for key, value in others.items())}
     assert len(found) == len(others) + 1
 
 
 def test_the_epoch_that_a_training_starts_from_counts(dsn, tmp_path):
     (tmp_path / "run" / "checkpoints").mkdir(parents=True)
-    content = OmegaConf.to_container(dsn, resolve=True)
-    (tmp_path / "run" / "config.json").write_text(json.dumps(content))
+    (tmp_path / "run" / "config.json").write_text(json.dumps(dsn.plain))
     starts = [str(tmp_path / "run" / "checkpoints" / name) for name in ("last.ckpt", "best.ckpt", "epoch_3.ckpt")]
     assert len({digest(dsn, "classifier.checkpoint", start) for start in starts}) == 3
 
 
 def test_each_modality_depends_on_its_own_normalisation(dsn):
-    flow = dsn.copy()
-    flow.dataset.modality = "flow"
-    assert training_digest(flow) == digest(flow, "backbone.mean", [0.1, 0.1, 0.1])
-    assert len({training_digest(dsn), training_digest(flow), digest(flow, "backbone.flow_std", [0.1, 0.1])}) == 3
+    flow = dsn.changed({"dataset.modality": "flow"})
+    assert training_fingerprint(flow) == digest(flow, "backbone.mean", [0.1, 0.1, 0.1])
+    assert (
+        len({training_fingerprint(dsn), training_fingerprint(flow), digest(flow, "backbone.flow_std", [0.1, 0.1])}) == 3
+    )
 
 
 def test_settings_of_a_sampler_that_is_never_trained_do_not_count():
     rows = [
-        compose_anew("train", "experiment=table1/control", "dataset=hmdb51", "dataset.root=a", "run_dir=none", *others)
+        settings_of("experiment=table1/control", "dataset=hmdb51", "dataset.root=a", "run_dir=none", *others)
         for others in ([], ["gamma=1", "observation=r2d_tiny_shared"], ["schedule.lr=0.1"])
     ]
-    digests = [training_digest(row) for row in rows]
+    digests = [training_fingerprint(row) for row in rows]
     assert digests[0] == digests[1] != digests[2]
 
 
 @pytest.mark.parametrize("role", ["baseline", "max_response"])
 def test_auto_depends_on_sections_and_not_on_gamma_or_candidates(role):
     folders = [
-        shared.configuration(compose_anew("train", "dataset.root=a", "run_dir=none", *others), role).run_dir
+        shared_settings(settings_of("dataset.root=a", "run_dir=none", *others), role).run_dir
         for others in (["M=2"], ["M=3"], ["M=2", "gamma=1", "N=2"])
     ]
     assert folders[0] == folders[2] != folders[1]

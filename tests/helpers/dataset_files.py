@@ -8,7 +8,7 @@ import numpy as np
 from scipy.io import savemat
 
 from conftest import grey_ramp, write_video
-from dsn_lightning.commands.source import build_source
+from dsn_lightning.config.build_part import build_source
 from dsn_lightning.datasets import Folder, Subset, VideoRecord, VideoSource
 
 

@@ -1,6 +1,7 @@
 """Runs a command's entry point in a fresh process, forked from one that has imported everything."""
 
 import faulthandler
+import importlib
 import multiprocessing
 import os
 import signal
@@ -12,9 +13,17 @@ from datetime import timedelta
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-PRELOAD = ["dsn_lightning.commands.train", "dsn_lightning.commands.evaluate",
-           "dsn_lightning.commands.prepare", "dsn_lightning.commands.cost",
-           "wandb", "wandb.sdk.launch", "pandas", "torch.utils.tensorboard"]  # fmt: skip
+from dsn_lightning import cli
+
+PRELOAD = [
+    *cli.PRELOAD,
+    "dsn_lightning.cli.prepare",
+    "dsn_lightning.cli.cost",
+    "wandb",
+    "wandb.sdk.launch",
+    "pandas",
+    "torch.utils.tensorboard",
+]
 Environment = Mapping[str, str | None]  # None: not set
 _UNCHANGED: Environment = {}
 LONGEST = 800
@@ -29,6 +38,7 @@ def enter(command: str, arguments: tuple[str, ...], cwd: str, out: str, err: str
             os.environ.pop(name, None)
         else:
             os.environ[name] = value
+    sys.path[:0] = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))  # as a new interpreter would
     signal.signal(signal.SIGINT, signal.default_int_handler)  # whatever handler the process of the tests has
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     for number, name in ((1, out), (2, err)):
@@ -39,18 +49,9 @@ def enter(command: str, arguments: tuple[str, ...], cwd: str, out: str, err: str
     sys.argv = [command, *arguments]
     import torch
 
-    from dsn_lightning.commands import cli
-
     torch.set_num_threads(1)
     try:
-        entries = {
-            "dsn-train": cli.train,
-            "dsn-evaluate": cli.evaluate,
-            "dsn-prepare": cli.prepare,
-            "dsn-cost": cli.cost,
-            "dsn-report": cli.report,
-        }
-        entries[command]()
+        importlib.import_module(f"dsn_lightning.cli.{command.removeprefix('dsn-')}").main()
     finally:
         sys.stdout.flush()
         sys.stderr.flush()

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from dsn_lightning.commands import cli
-from dsn_lightning.commands.evaluating import evaluate_trained
+from dsn_lightning.cli import report
+from dsn_lightning.cli.evaluate_recipe import evaluate_trained
 from helpers.report_files import Page
 from helpers.synthetic import SyntheticData, composed, fresh
 
@@ -18,15 +18,15 @@ def evaluations(tmp_path_factory) -> Path:
     """Two seeds of a DSN and a baseline, each evaluated on 8 videos at 2:2."""
     root = tmp_path_factory.mktemp("evaluations")
     for seed in (0, 1):
-        settings = ["M=2", "N=2", "test.random_draws=2", "dataset.name=synthetic", "dataset.reading.dense_clips=3"]
-        settings.append(f"seed={seed}")
-        cfg = composed(*settings)
+        overrides = ["M=2", "N=2", "test.random_draws=2", "dataset.name=synthetic", "dataset.reading.dense_clips=3"]
+        overrides += [f"seed={seed}", f"run_dir={root}/runs/seed{seed}/evaluate"]
+        settings = composed(*overrides)
         given = {
-            "dsn": fresh(cfg, root / f"{seed}.ckpt", seed=seed),
-            "baseline": fresh(composed(*settings, "algorithm=baseline"), root / f"{seed}_b.ckpt", seed=2 + seed),
+            "dsn": fresh(settings, root / f"{seed}.ckpt", seed=seed),
+            "baseline": fresh(composed(*overrides, "algorithm=baseline"), root / f"{seed}_b.ckpt", seed=2 + seed),
         }
-        folder = root / "runs" / f"seed{seed}" / "evaluate"
-        evaluate_trained(given, cfg, SyntheticData("rgb", cfg), folder, device=torch.device("cpu"), announce=False)
+        data = SyntheticData("rgb", settings)
+        evaluate_trained(given, settings, data, device=torch.device("cpu"), announce=False)
     return root / "runs"
 
 
@@ -44,7 +44,7 @@ def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
         monkeypatch.setattr(sys, "argv", ["dsn-report", *map(str, arguments)])
         code = 0
         try:
-            cli.report()
+            report.main()
         except SystemExit as end:
             code = int(end.code or 0)
         out, err = capsys.readouterr()

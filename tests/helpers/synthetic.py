@@ -15,8 +15,10 @@ import yaml
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
-from dsn_lightning.commands import build
-from dsn_lightning.commands.train import plain
+from dsn_lightning.config.build import build_recognizer
+from dsn_lightning.config.compose import plain
+from dsn_lightning.config.settings import Settings
+from dsn_lightning.config.trained import RECORD_KEY, Trained, checkpoint_record, load_trained
 from dsn_lightning.data.inventory import BadVideoPolicy
 from dsn_lightning.data.section_clips import label_vector
 from dsn_lightning.datasets.records import VideoRecord
@@ -32,7 +34,12 @@ GROUPS = ("algorithm", "backbone", "dataset", "observation", "schedule", "select
 CONF = Path(__file__).resolve().parents[2] / "conf"
 
 
-def composed(*overrides: str, name: str = "train") -> DictConfig:
+def composed(*overrides: str) -> Settings:
+    """The settings of a command line of dsn-train."""
+    return Settings.of(plain(composed_config(*overrides)))
+
+
+def composed_config(*overrides: str, name: str = "train") -> DictConfig:
     """The configuration of a command line; Hydra, which takes its time, composes each choice of groups once."""
     groups = tuple(o for o in overrides if o.split("=")[0] in GROUPS)
     cfg = deepcopy(_composed(name, groups))
@@ -69,14 +76,14 @@ class SyntheticData:
     bad_video_policy = BadVideoPolicy("raise")
     missing = bad = MappingProxyType({"train": (), "val": (), "test": {}})
 
-    def __init__(self, modality: str, cfg: DictConfig, *, num_videos: int = 8) -> None:
+    def __init__(self, modality: str, settings: Settings, *, num_videos: int = 8) -> None:
         self.num_videos = num_videos
-        b = cfg.backbone
+        backbone = settings.backbone
         self.reader = ClipReader(
             lambda video, indices, size: frames_of(video.file, np.asarray(indices), size, modality),
-            Crop(tuple(b.frame_size), b.crop_size),
-            b.frames_per_clip,
-            b.frame_stride,
+            Crop(backbone.frame_size, backbone.crop_size),
+            backbone.frames_per_clip,
+            backbone.frame_stride,
             CHANNELS[modality],
         )
 
@@ -94,10 +101,10 @@ class SyntheticData:
         """All videos are there."""
         return {subset: {"listed": self.num_videos} for subset in ("train", "val", "test")}
 
-    def batch(self, cfg: DictConfig, start: int = 0) -> dict:
+    def batch(self, settings: Settings, start: int = 0) -> dict:
         """All videos as one training batch, (B, M, N) clips of which begin behind ``start``."""
         videos = self.videos("train")
-        starts = start + np.arange(cfg.M * cfg.N).reshape(cfg.M, cfg.N) * 3
+        starts = start + np.arange(settings.M * settings.N).reshape(settings.M, settings.N) * 3
         return {
             "clips": torch.stack([self.reader(video, starts) for video in videos]),
             "targets": torch.stack([label_vector(video.record.labels, 2) for video in videos]),
@@ -106,21 +113,21 @@ class SyntheticData:
         }
 
 
-def save_checkpoint(recognizer, cfg: DictConfig, path: Path) -> Path:
+def save_checkpoint(recognizer, settings: Settings, path: Path) -> Path:
     """Write what `dsn-train` would for this recogniser."""
-    record = {"config": plain(cfg), "classes": CLASSES}
-    torch.save({"state_dict": recognizer.state_dict(), build.RECORD_KEY: record}, path)
+    record = checkpoint_record(settings, classes=CLASSES, trained_on=None)
+    torch.save({"state_dict": recognizer.state_dict(), RECORD_KEY: record}, path)
     return path
 
 
-def fresh(cfg: DictConfig, path: Path, seed: int = 0) -> build.Trained:
+def fresh(settings: Settings, path: Path, seed: int = 0) -> Trained:
     """A recogniser with weights as drawn, and batch statistics of their own, through its checkpoint file."""
     torch.manual_seed(seed)
-    recognizer = build.build_recognizer(cfg, len(CLASSES))
+    recognizer = build_recognizer(settings, len(CLASSES))
     for module in recognizer.modules():
         if isinstance(module, torch.nn.BatchNorm2d | torch.nn.BatchNorm3d):
             torch.nn.init.uniform_(module.running_mean, -0.2, 0.2)
             torch.nn.init.uniform_(module.running_var, 0.5, 2)
         elif isinstance(module, torch.nn.Linear):
             torch.nn.init.normal_(module.weight)
-    return build.load_trained(save_checkpoint(recognizer, cfg, path), role="checkpoint")
+    return load_trained(save_checkpoint(recognizer, settings, path), key="checkpoint")

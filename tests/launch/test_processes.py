@@ -18,10 +18,11 @@ import torch
 from pytorch_lightning.strategies import DDPStrategy
 from torch import nn
 
-from conftest import NEEDLE
+from conftest import NEEDLE, MeanClassifier
 from dsn_lightning.algorithms.dsn import DSN
 from dsn_lightning.backbones.resnet2d import ResNet2D
 from dsn_lightning.backbones.resnet3d import ResNet3D
+from dsn_lightning.cli import PRELOAD
 from dsn_lightning.data.batches import BatchShares, EpochOrder
 from dsn_lightning.data.datamodule import BatchLoading, ClipScheme, SectionClipDataModule
 from dsn_lightning.datasets.needle import Needle
@@ -125,7 +126,7 @@ def trained(root: Path, folder: Path, world: int, accumulate: int) -> list[dict[
     out = folder / f"out-{world}-{accumulate}"
     arguments = (str(root), str(folder / "index"), world, accumulate, str(out))
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["dsn_lightning.commands.train", "dsn_lightning.commands.evaluate"])
+    context.set_forkserver_preload([*PRELOAD])
     process = context.Process(target=in_processes, args=(world, arguments, str(folder)))
     process.start()
     process.join()
@@ -224,12 +225,11 @@ def test_each_test_video_counts_once_with_any_number_of_processes(two_processes,
             assert np.array_equal(getattr(found[world][0], name), getattr(scores, name)), name
 
 
-class Failing(nn.Module):
-    """A real classifier that breaks in one process and writes when it did."""
+class Failing(MeanClassifier):
+    """Breaks in one process and writes when it did."""
 
     def __init__(self, num_classes: int, rank: int, file: str) -> None:
-        super().__init__()
-        self.fc = nn.Linear(3, num_classes)
+        super().__init__(num_classes)
         self.rank = rank
         self.file = Path(file)
         self.calls = 0
@@ -239,7 +239,7 @@ class Failing(nn.Module):
         if self.calls == 3 and int(os.environ["RANK"]) == self.rank:
             self.file.write_text(str(time.monotonic()))
             raise RuntimeError("this process has broken")
-        return self.fc(clips.mean((2, 3, 4)))
+        return super().forward(clips)
 
 
 @pytest.mark.parametrize("rank", [0, 1])
@@ -404,7 +404,7 @@ def test_slurms_environment(two_processes, needle_root, tmp_path):
 @pytest.mark.slow
 def test_under_torchrun(two_processes, needle_root, tmp_path):
     """The launcher that ships with torch, in a separate process."""
-    program = "import torch; torch.set_num_threads(1); from dsn_lightning.commands.cli import train; train()"
+    program = "import torch; torch.set_num_threads(1); from dsn_lightning.cli.train import main; main()"
     (tmp_path / "go.py").write_text(program)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "go.py",
                "trainer.devices=2", f"dataset.root={needle_root}", *NEEDLE, *SMALL]  # fmt: skip

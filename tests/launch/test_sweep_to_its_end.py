@@ -90,7 +90,7 @@ def test_jobs_of_several_processes_in_a_sweep(needle_root, tmp_path):
 def test_submitits_launcher_runs_the_same_jobs(needle_root, tmp_path):
     """Its local executor; each job is a process that imports everything anew."""
     arguments = [f"dataset.root={needle_root}", *NEEDLE, *TINY, "test.enabled=false"]
-    program = "import torch; torch.set_num_threads(1); from dsn_lightning.commands.cli import train; train()"
+    program = "import torch; torch.set_num_threads(1); from dsn_lightning.cli.train import main; main()"
     (tmp_path / "go.py").write_text(program)
     command = [sys.executable, "go.py", "-m", "hydra/launcher=submitit_local", "hydra.launcher.cpus_per_task=1",
                *arguments, "gamma=0.25,0.5", "hydra.sweep.dir=sweep"]  # fmt: skip

@@ -4,15 +4,17 @@ from pathlib import Path
 
 import pytest
 import torch
-from hydra.utils import instantiate
 from torch import nn
 
 from conftest import MeanClassifier
 from dsn_lightning.backbones.clip_network import check_clip_network
-from dsn_lightning.commands import shared
-from dsn_lightning.commands.compose import compose_anew
-from dsn_lightning.commands.identity import training_digest
-from dsn_lightning.commands.networks import build_observation, clip_shape
+from dsn_lightning.config.build import build_observation
+from dsn_lightning.config.build_part import build_part
+from dsn_lightning.config.compose import settings_of
+from dsn_lightning.config.fingerprint import training_fingerprint
+from dsn_lightning.config.network_costs import clip_shape
+from dsn_lightning.config.settings import Settings
+from dsn_lightning.config.shared_trainings import shared_by_key, shared_settings
 from dsn_lightning.errors import UsageError
 from dsn_lightning.observations.observation_network import check_observation_network
 from dsn_lightning.observations.shared import SharedObservation
@@ -22,13 +24,17 @@ CONF = Path(__file__).resolve().parents[2] / "conf"
 OBSERVATIONS = sorted(file.stem for file in (CONF / "observation").glob("*.yaml"))
 
 
+def built(settings: Settings, num_classes: int = 5) -> nn.Module:
+    return build_observation(settings.observation, num_classes=num_classes, modality=settings.dataset.modality)
+
+
 @pytest.mark.parametrize("modality", ["rgb", "flow"])
 @pytest.mark.parametrize("observation", OBSERVATIONS)
 def test_every_observation_network_satisfies_the_contract(observation, modality):
-    cfg = composed(f"observation={observation}", "N=3", f"dataset.modality={modality}")
+    settings = composed(f"observation={observation}", "N=3", f"dataset.modality={modality}")
     with torch.device("meta"):
-        network = build_observation(cfg, 5).eval()
-        assert network(torch.empty(1, 2, 3, *clip_shape(cfg))).shape == (1, 2, 3)
+        network = built(settings).eval()
+        assert network(torch.empty(1, 2, 3, *clip_shape(settings.backbone, modality=modality))).shape == (1, 2, 3)
     assert network.clips_per_section in (None, 3)
     assert network.get_submodule(network.head).weight.requires_grad
 
@@ -36,10 +42,12 @@ def test_every_observation_network_satisfies_the_contract(observation, modality)
 @pytest.mark.parametrize("observation", OBSERVATIONS)
 def test_every_clip_classifier_fits_the_trunk(observation):
     """But for the classification layer."""
-    cfg = composed(f"observation={observation}")
+    settings = composed(f"observation={observation}")
     with torch.device("meta"):
-        trunk = build_observation(cfg, 5).trunk
-        classifier = instantiate(cfg.observation.clip_classifier.network, num_classes=5)
+        trunk = built(settings).trunk
+        classifier = build_part(
+            settings.observation.clip_classifier["network"], "clip_classifier.network", num_classes=5
+        )
     check_clip_network(classifier, key="x")
     shapes = [
         {name: value.shape for name, value in network.state_dict().items() if not name.startswith(f"{network.head}.")}
@@ -66,9 +74,9 @@ def test_every_clip_classifier_fits_the_trunk(observation):
 )
 def test_auto_trains_the_clip_classifier_that_a_backbone_names(dsn, by_hand):
     common = ["dataset=hmdb51", "dataset.root=a", "run_dir=none"]
-    auto = shared.configuration(compose_anew("train", *common, *dsn), "max_response")
-    same = compose_anew("train", "algorithm=baseline", *common, *by_hand)
-    assert training_digest(auto) == training_digest(same)
+    auto = shared_settings(settings_of(*common, *dsn), "max_response")
+    same = settings_of("algorithm=baseline", *common, *by_hand)
+    assert training_fingerprint(auto, shared_by_key) == training_fingerprint(same, shared_by_key)
 
 
 class Headless(nn.Module):
@@ -97,16 +105,16 @@ def test_one_error_lists_all_that_is_wrong_with_a_network():
 def test_a_trunk_is_checked_where_it_is_used_and_the_key_is_named():
     with pytest.raises(UsageError, match=r"^trunk: Linear does not satisfy dsn_lightning.backbones.ClipNetwork"):
         SharedObservation(nn.Linear(3, 3))
-    cfg = composed("observation=r2d_tiny_shared")
-    cfg.observation.network.trunk = {"_target_": "torch.nn.Linear", "in_features": 3, "out_features": 3}
+    trunk = {"_target_": "torch.nn.Linear", "in_features": 3, "out_features": 3}
+    settings = composed("observation=r2d_tiny_shared").changed({"observation.network.trunk": trunk})
     with pytest.raises(UsageError, match=r"^observation\.network\.trunk: Linear does not satisfy"):
-        build_observation(cfg, 2)
+        built(settings)
     assert SharedObservation(MeanClassifier(0))(torch.rand(2, 4, 3, 2, 4, 4)).shape == (2, 4)
 
 
 def test_wrong_arguments_are_refused_with_their_key():
     with pytest.raises(UsageError, match=r"^observation\.network\.power=0: must be above 0$"):
-        build_observation(composed("observation=r2d_tiny_video", "observation.network.power=0"), 2)
-    cfg = composed("observation=mobilenet_v2", "observation.network.trunk.frozen_blocks=20")
+        built(composed("observation=r2d_tiny_video", "observation.network.power=0"))
+    settings = composed("observation=mobilenet_v2", "observation.network.trunk.frozen_blocks=20")
     with pytest.raises(UsageError, match=r"^observation\.network\.trunk\.frozen_blocks=20: must be from 0 to 19"):
-        build_observation(cfg, 2)
+        built(settings)

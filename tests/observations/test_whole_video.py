@@ -6,8 +6,8 @@ import torch
 
 from conftest import NEEDLE
 from dsn_lightning.backbones.resnet2d import ResNet2D
-from dsn_lightning.commands.build import load_trained
-from dsn_lightning.commands.pretrained import take_trunk
+from dsn_lightning.config.initial_weights import take_trunk
+from dsn_lightning.config.trained import load_trained
 from dsn_lightning.errors import UsageError
 from dsn_lightning.evaluation.scores import ClipScores
 from dsn_lightning.observations.whole_video import VideoObservation
@@ -105,6 +105,6 @@ def test_the_first_policy_is_that_of_the_max_response_network(needle_root, tmp_p
         )
 
     checkpoint = next((tmp_path / "shared").glob("needle_r2d_tiny_*")) / "checkpoints" / "last.ckpt"
-    trained = load_trained(str(checkpoint), role="observation.checkpoint")
+    trained = load_trained(str(checkpoint), key="observation.checkpoint")
     with pytest.raises(UsageError, match=r"observation\.checkpoint=.*was trained for 4 classes .* the data set has 1"):
         take_trunk(trained.recognizer.classifier, trained, classes=["walk"])

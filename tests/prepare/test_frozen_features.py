@@ -10,8 +10,9 @@ from omegaconf import OmegaConf
 from conftest import grey_ramp, write_video
 from dsn_lightning.backbones.mobilenet import MobileNetV2
 from dsn_lightning.backbones.weights import load_into
-from dsn_lightning.commands import build
-from dsn_lightning.commands.activations import share_frozen_blocks, use_activations
+from dsn_lightning.cli.frozen_features_recipe import share_frozen_blocks, use_frozen_features
+from dsn_lightning.config.build import build_datamodule, build_recognizer
+from dsn_lightning.config.settings import Settings
 from dsn_lightning.data.batches import Draw
 from dsn_lightning.data.inventory import BadVideoPolicy
 from dsn_lightning.errors import UsageError
@@ -48,7 +49,7 @@ def folder(tmp_path) -> Path:
     return tmp_path
 
 
-def configured(folder: Path, *more: str):
+def configured(folder: Path, *more: str) -> Settings:
     return composed(*SMALL, f"dataset.root={folder}/videos", f"dataset.reading.prepared={folder}/prepared", *more)
 
 
@@ -64,11 +65,11 @@ def seeing_weights() -> dict[str, torch.Tensor]:
     return network.state_dict()
 
 
-def set_up(cfg):
-    data = build.build_datamodule(cfg)
+def set_up(settings: Settings):
+    data = build_datamodule(settings)
     data.setup()
     torch.manual_seed(0)
-    recognizer = build.build_recognizer(cfg, 2)
+    recognizer = build_recognizer(settings, 2)
     for network in (recognizer.classifier, recognizer.observation.trunk):
         load_into(network, seeing_weights())
     torch.nn.init.normal_(recognizer.observation.fc.weight)
@@ -81,12 +82,11 @@ def stored(folder: Path) -> dict[str, tuple[float, bytes]]:
 
 
 def test_networks_answer_as_they_do_for_pixels(folder):
-    cfg = configured(folder)
-    data, recognizer = set_up(cfg)
-    cfg.dataset.reading.flip = 0.0
+    settings = configured(folder)
+    data, recognizer = set_up(settings)
     pixels = data.section_clips("test")
     clips = [pixels[Draw(0, i)]["clips"] for i in range(len(pixels))]
-    use_activations(cfg, data, [recognizer], device=CPU)
+    use_frozen_features(settings, data, [recognizer], device=CPU)
     with torch.no_grad():
         assert recognizer.classify(torch.stack(clips)).std() > 0.02
         assert recognizer.policy_logits(torch.stack(clips)).std() > 0.02
@@ -106,9 +106,9 @@ def test_networks_answer_as_they_do_for_pixels(folder):
 
 
 def test_training_sees_mirror_images_with_probability_flip(folder):
-    cfg = configured(folder)
-    data, recognizer = set_up(cfg)
-    use_activations(cfg, data, [recognizer], device=CPU)
+    settings = configured(folder)
+    data, recognizer = set_up(settings)
+    use_frozen_features(settings, data, [recognizer], device=CPU)
     reader, video = data.network_reader, data.videos("train")[0]
     starts = np.array([3])
     one = reader(video, starts)
@@ -124,38 +124,38 @@ def test_training_sees_mirror_images_with_probability_flip(folder):
 
 
 def test_only_missing_and_changed_activations_are_computed(folder):
-    cfg = configured(folder)
-    data, recognizer = set_up(cfg)
-    use_activations(cfg, data, [recognizer], device=CPU)
+    settings = configured(folder)
+    data, recognizer = set_up(settings)
+    use_frozen_features(settings, data, [recognizer], device=CPU)
     first = stored(folder)
     assert len(first) == 6
     (next((folder / "prepared" / "activations").iterdir()) / "killed.partial").touch()
     victim = data.network_reader.read.file(data.videos("test")[0])
     victim.unlink()
-    use_activations(cfg, data, [recognizer], device=CPU)
+    use_frozen_features(settings, data, [recognizer], device=CPU)
     again = stored(folder)
     assert {name for name in first if again[name][0] != first[name][0]} == {str(victim)}
     assert {name: content for name, (_, content) in again.items()} == {name: c for name, (_, c) in first.items()}
     assert not list((folder / "prepared" / "activations").rglob("*.partial"))
     write_video(data.videos("test")[0].record.path, grey_ramp(30, 48))
-    data, recognizer = set_up(cfg)
-    use_activations(cfg, data, [recognizer], device=CPU)
+    data, recognizer = set_up(settings)
+    use_frozen_features(settings, data, [recognizer], device=CPU)
     assert len(stored(folder)) == 7
-    cfg.dataset.fps = 5
-    data, recognizer = set_up(cfg)
-    use_activations(cfg, data, [recognizer], device=CPU)
+    settings = settings.changed({"dataset.fps": 5})
+    data, recognizer = set_up(settings)
+    use_frozen_features(settings, data, [recognizer], device=CPU)
     assert len(stored(folder)) == 13
     with torch.no_grad():
         recognizer.classifier.features[3].conv[0][0].weight[0] *= 2
         recognizer.observation.trunk.features[3].conv[0][0].weight[0] *= 2
-    use_activations(cfg, data, [recognizer], device=CPU)
+    use_frozen_features(settings, data, [recognizer], device=CPU)
     assert len(stored(folder)) == 19
 
 
 def test_a_damaged_file_counts_as_a_bad_video(folder):
-    cfg = configured(folder, "dataset.reading.on_bad_video=skip")
-    data, recognizer = set_up(cfg)
-    use_activations(cfg, data, [recognizer], device=CPU)
+    settings = configured(folder, "dataset.reading.on_bad_video=skip")
+    data, recognizer = set_up(settings)
+    use_frozen_features(settings, data, [recognizer], device=CPU)
     file = data.network_reader.read.file(data.videos("test")[0])
     file.write_bytes(file.read_bytes()[:100])
     item = data.section_clips("test")[Draw(0, 0)]
@@ -169,42 +169,42 @@ def test_a_damaged_file_counts_as_a_bad_video(folder):
 )
 def test_other_frozen_blocks_are_refused(folder, change):
     overrides = [change] if "=" in change else []
-    cfg = configured(folder, *overrides)
+    settings = configured(folder, *overrides)
     data, _ = set_up(configured(folder))
     torch.manual_seed(0)
-    recognizer = build.build_recognizer(cfg, 2)
+    recognizer = build_recognizer(settings, 2)
     assert not share_frozen_blocks([recognizer])
     with pytest.raises(UsageError, match=r"backbone\.cache_activations=true: .* same frozen\s+blocks"):
-        use_activations(cfg, data, [recognizer], device=CPU)
+        use_frozen_features(settings, data, [recognizer], device=CPU)
 
 
 def test_too_little_disk_space_is_refused_beforehand(folder, monkeypatch):
-    cfg = configured(folder)
-    data, recognizer = set_up(cfg)
+    settings = configured(folder)
+    data, recognizer = set_up(settings)
     monkeypatch.setattr("shutil.disk_usage", lambda place: type("Usage", (), {"free": 1000}))
     with pytest.raises(UsageError, match=r"Activations of 6 videos .* do not fit in .* dataset\.reading\.prepared=DIR"):
-        use_activations(cfg, data, [recognizer], device=CPU)
+        use_frozen_features(settings, data, [recognizer], device=CPU)
     assert stored(folder) == {}
 
 
 def test_a_video_that_cannot_be_read_keeps_its_reason(folder):
-    cfg = configured(folder, "dataset.reading.on_bad_video=raise")
-    data, recognizer = set_up(cfg)
+    settings = configured(folder, "dataset.reading.on_bad_video=raise")
+    data, recognizer = set_up(settings)
     data.videos("test")[0].file.write_bytes(b"gone bad")
     with pytest.raises(VideoError, match=str(data.videos("test")[0].file.name)):
-        use_activations(cfg, data, [recognizer], device=CPU)
+        use_frozen_features(settings, data, [recognizer], device=CPU)
     data.bad_video_policy = BadVideoPolicy("skip")
-    use_activations(cfg, data, [recognizer], device=CPU)
+    use_frozen_features(settings, data, [recognizer], device=CPU)
     assert len(stored(folder)) == 5
     item = data.section_clips("test")[Draw(0, 0)]
     assert "no activations: it could not be read" in item["bad_videos"][0][1]
 
 
 def test_other_scales_of_the_input_are_refused(folder):
-    cfg = configured(folder)
-    _, recognizer = set_up(cfg)
-    cfg.backbone.mean = [0.1, 0.1, 0.1]
-    _, other = set_up(cfg)
+    settings = configured(folder)
+    _, recognizer = set_up(settings)
+    settings = settings.changed({"backbone.mean": [0.1, 0.1, 0.1]})
+    _, other = set_up(settings)
     assert share_frozen_blocks([recognizer, recognizer])
     assert not share_frozen_blocks([recognizer, other])
 

@@ -19,7 +19,7 @@ import pytest
 from PIL import Image
 
 from conftest import write_video
-from dsn_lightning.commands import cli
+from dsn_lightning.cli import prepare as command
 from dsn_lightning.datasets.records import VideoRecord
 from dsn_lightning.errors import UsageError
 from dsn_lightning.prepare.preparation import check_output
@@ -64,7 +64,7 @@ class Prepare:
         self.capfd.readouterr()
         code = 0
         try:
-            cli.prepare()
+            command.main()
         except SystemExit as end:
             code = int(end.code or 0)
         self.out, self.err = self.capfd.readouterr()
@@ -113,7 +113,7 @@ def test_the_report_names_what_is_wrong(videos, prepare):
 
 def test_the_command_does_not_import_torch(videos):
     """PyTorch takes seconds to import; the command runs in a new process here."""
-    code = "import sys; from dsn_lightning.commands import cli; cli.prepare(); print('torch' in sys.modules)"
+    code = "import sys; from dsn_lightning.cli.prepare import main; main(); print('torch' in sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", code, *arguments(videos, "steps=[check,transcode]")],
         cwd=videos.parent,

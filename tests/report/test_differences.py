@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from dsn_lightning.commands.comparing import compare_folders
+from dsn_lightning.config.comparisons import compare_folders
 from dsn_lightning.evaluation import comparison_table
 from helpers.report_files import groups_of, row_of, write_rows
 

@@ -18,6 +18,7 @@ from PIL import Image
 from conftest import NEEDLE
 from dsn_lightning.errors import UsageError
 from dsn_lightning.evaluation.scores import ClipScores
+from dsn_lightning.selections import Uniform
 from dsn_lightning.tracking.wandb_account import choose_mode
 from helpers.processes import call, start
 from helpers.wandb_files import WandbFile, read_all
@@ -59,7 +60,7 @@ def good(needle_root: Path, nobody, tmp_path_factory: pytest.TempPathFactory) ->
     assert "wandb sync" in done.stderr
     assert done.stderr.count("wandb:") == 0
     # a process from nothing: a forked process skips what W&B does at interpreter exit
-    program = "import sys; from dsn_lightning.commands import cli; sys.argv[0] = 'dsn-evaluate'; cli.evaluate()"
+    program = "import sys; from dsn_lightning.cli.evaluate import main; sys.argv[0] = 'dsn-evaluate'; main()"
     arguments = ["checkpoint=run/checkpoints/last.ckpt", "test.M=[1,2]", "logger=wandb", "hydra.run.dir=evaluated"]
     env = {name: value for name, value in {**os.environ, **nobody[0]}.items() if value is not None}
     subprocess.run([sys.executable, "-c", program, *arguments], cwd=root, check=True, capture_output=True, env=env)
@@ -154,7 +155,7 @@ def test_selected_clips_are_the_most_probable_and_have_frames(trained, good):
 
 def test_evaluations_have_their_job_type(evaluated):
     assert evaluated.run.job_type == "evaluate"
-    assert evaluated.run.display_name == "dsn needle 2:2 gamma=0.5 seed=0 test [1, 2]:2"
+    assert evaluated.run.display_name == "dsn needle 2:2 gamma=0.5 seed=0 test [1,2]:2"
     assert evaluated.config["N"] == 2
     assert evaluated.exit_code == 0
 
@@ -177,11 +178,18 @@ def test_tensorboard_has_the_same_figures(trained, good):
     assert [e.value for e in events.Scalars("test/dsn/M2/top1")] == pytest.approx([top1])
 
 
+class Failing(Uniform):
+    """Fails when it is used."""
+
+    def select(self, scores, scheme, classifier):
+        raise RuntimeError("this method has broken")
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "epochs"),
     [
         (["estimator._target_=builtins.dict"], 1, 0),
-        (["+selection.broken._target_=builtins.dict", "schedule.max_epochs=1"], 1, 1),
+        ([f"+selection.failing._target_={__name__}.Failing", "schedule.max_epochs=1"], 1, 1),
         (["classifier.checkpoint=nothing.ckpt"], 2, 0),
     ],
     ids=["exception in training", "exception in evaluation", "usage error"],

@@ -11,7 +11,7 @@ import pytorch_lightning as pl
 import torch
 
 from conftest import NEEDLE
-from dsn_lightning.commands import build
+from dsn_lightning.config.trained import load_trained
 from dsn_lightning.evaluation.scores import ClipScores
 from dsn_lightning.training.weight_average import AveragedWeights
 from helpers.processes import call, start
@@ -164,7 +164,7 @@ def test_checkpoints_hold_the_averages_and_the_weights(tuned):
     assert same >= set(frozen)
     assert "classifier.fc.weight" not in same
     assert "observation.fc.weight" not in same
-    trained = build.load_trained(whole / "checkpoints" / "last.ckpt", role="checkpoint")
+    trained = load_trained(whole / "checkpoints" / "last.ckpt", key="checkpoint")
     assert_same(dict(trained.recognizer.state_dict()), dict(averages))
     assert [g["weight_decay"] for o in content["optimizer_states"] for g in o["param_groups"]] == [5e-4, 5e-4, 0.0] * 2
 

@@ -1,12 +1,14 @@
 """Speed of a network on this machine, relative to the machine's speed for large matrix products."""
 
+import math
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -134,6 +136,52 @@ def _seconds(work: Callable[[], object], kind: str, times: int = 1) -> float:
     if kind == "cuda":
         torch.cuda.synchronize()
     return time.perf_counter() - start
+
+
+def time_networks(
+    networks: Mapping[str, tuple[nn.Module, float, tuple[int, ...]]],
+    *,
+    device: str = "auto",
+    threads: int | None = None,
+    precision: str = "32-true",
+    repeats: int = 10,
+) -> dict[str, Any]:
+    """Time networks with random weights on this machine.
+
+    Args:
+        networks: name -> network, multiply-adds of a clip, shape of its input: (B, ..., C, T, H, W).
+        device: ``cpu``, ``cuda``, or ``auto``, which takes a GPU if there is one.
+        threads: of the CPU; None leaves them to torch.
+        precision: one of `PRECISIONS`.
+        repeats: timed passes.
+
+    Returns:
+        ``device, threads, torch, precision, repeats`` and, under ``networks``, a `Speed.summary` for each.
+    """
+    place = torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
+    if threads is not None:
+        torch.set_num_threads(threads)
+    found = []
+    for name, (network, macs, shape) in networks.items():
+        torch.manual_seed(0)
+        clips = math.prod(shape[:-4])
+        speed = measure(
+            network.to(place),
+            torch.rand(shape).to(place),
+            macs=round(macs * clips),
+            clips=clips,
+            precision=precision,
+            repeats=repeats,
+        )
+        found.append({"network": name, "clips_at_once": clips, **speed.summary()})
+    return {
+        "device": device_name(place),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "precision": precision,
+        "repeats": repeats,
+        "networks": found,
+    }
 
 
 def device_name(device: torch.device) -> str:

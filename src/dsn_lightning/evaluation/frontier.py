@@ -119,7 +119,7 @@ def _draw_point(axes: Axes, point: FrontierPoint) -> None:
 
 def name_levels(axes: Axes, levels: Sequence[tuple[str, float]]) -> None:
     """Write the name of each level above its line; below it where it would cover the name of the level before."""
-    axes.figure.draw_without_rendering()
+    axes.get_figure(root=True).draw_without_rendering()  # type: ignore[union-attr]
     height_before = math.inf
     for name, rate in sorted(levels, key=lambda level: -level[1]):
         height = axes.transData.transform((0, rate))[1] * 72 / axes.figure.dpi
@@ -142,7 +142,7 @@ def name_levels(axes: Axes, levels: Sequence[tuple[str, float]]) -> None:
 
 def number_points(axes: Axes, points: Sequence[FrontierPoint]) -> None:
     """Write each point's number where it covers neither a marker nor another number; call it when all else is drawn."""
-    axes.figure.draw_without_rendering()
+    axes.get_figure(root=True).draw_without_rendering()  # type: ignore[union-attr]
     scale = 72 / axes.figure.dpi
     places = [tuple(scale * axes.transData.transform((point.gmacs, point.rate))) for point in points]
     area = axes.bbox

@@ -81,11 +81,9 @@ def paper_figures(result: Mapping[str, Any]) -> list[PaperFigure]:
 def _matching_rows(result: Mapping[str, Any]) -> list[tuple[int, str]]:
     streams = "+".join(sorted(str(result.get("modality")).split("+"), reverse=True))  # a fusion names either one first
     values = {**result, "modality": streams}
-    return [
-        (int(line["table"]), line["row"])
-        for line in lines_of("matching.csv")
-        if all(
-            not cell or str(values.get(field)) in cell.split()
-            for field, cell in line.items() if field not in ("table", "row")
-        )
-    ]  # fmt: skip
+    found = []
+    for line in lines_of("matching.csv"):
+        conditions = {field: cell.split() for field, cell in line.items() if cell and field not in ("table", "row")}
+        if all(str(values.get(field)) in accepted for field, accepted in conditions.items()):
+            found.append((int(line["table"]), line["row"]))
+    return found

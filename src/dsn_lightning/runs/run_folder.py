@@ -48,9 +48,9 @@ class RunFolder:
     path: Path
 
     config_yaml = FileIn("config.yaml")
-    """Configuration as composed, references included; ``resume=`` continues with it."""
+    """Resolved configuration with which the run began; ``resume=`` continues with it."""
     config_json = FileIn("config.json")
-    """Resolved configuration."""
+    """Resolved configuration of the last start."""
     status_json = FileIn("status.json")
     progress_json = FileIn("progress.json")
     """Epochs done, written at the end of each epoch."""
@@ -73,7 +73,7 @@ class RunFolder:
     best_checkpoint = FileIn("checkpoints/best.ckpt")
     wandb_id = FileIn("wandb_id.txt")
     hydra_config = FileIn(".hydra/config.yaml")
-    """Hydra's copy of the configuration, written before the run begins."""
+    """Hydra's copy of the configuration, references included, written before the run begins."""
     hydra_overrides = FileIn(".hydra/overrides.yaml")
 
     @property

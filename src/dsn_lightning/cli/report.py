@@ -1,16 +1,20 @@
 """dsn-report: finished runs, sweeps and evaluations on one page."""
 
 import argparse
+import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from dsn_lightning.cli.application import one_line_errors
 from dsn_lightning.errors import UsageError
+
+COMMAND = "dsn-report"
 
 _KEYS = ("output", "sheets", "statistics")
 
 
-def arguments_of(words: Sequence[str]) -> argparse.Namespace:
+def parse_arguments(words: Sequence[str]) -> argparse.Namespace:
     """Return ``folders``, ``output``, ``sheets`` and ``statistics``; ``key=value`` is short for ``--key value``.
 
     Raises:
@@ -33,7 +37,7 @@ def arguments_of(words: Sequence[str]) -> argparse.Namespace:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        "dsn-report",
+        COMMAND,
         description="Gathers finished runs, sweeps and evaluations into report.html, .md and .csv.",
         allow_abbrev=False,
         exit_on_error=False,
@@ -45,6 +49,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     statistics = "groups of evaluations, all seeds together, whose differences are computed (default: 12)"
     parser.add_argument("--statistics", default="12", metavar="COUNT", help=statistics)
+    parser.add_argument(
+        "--config-dir",
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="folder with the configurations of your plug-ins",
+    )
     return parser
 
 
@@ -63,8 +74,11 @@ def report(words: Sequence[str]) -> None:
     Raises:
         UsageError: a folder does not exist or is empty, or the output cannot be written.
     """
-    arguments = arguments_of(words)
+    arguments = parse_arguments(words)
+    from dsn_lightning.config.compose import add_plug_ins
     from dsn_lightning.report.collect import collect
+
+    add_plug_ins(arguments.config_dir)
 
     output = Path(arguments.output).expanduser()
     found = collect(arguments.folders)
@@ -73,7 +87,7 @@ def report(words: Sequence[str]) -> None:
         tempfile.TemporaryFile(dir=output).close()
     except OSError as error:
         raise UsageError(f"output={arguments.output}: cannot be written to ({error.strerror or error})") from error
-    from dsn_lightning.commands.comparing import compare_folders
+    from dsn_lightning.config.comparisons import compare_folders
     from dsn_lightning.report.page import make_report, write_report
 
     made = make_report(
@@ -89,3 +103,9 @@ def report(words: Sequence[str]) -> None:
         print(f"note: {note}")
     for path in write_report(made, output):
         print(f"written: {path} ({path.stat().st_size / 1e6:.1f} MB)")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command; without arguments, with those of the process."""
+    with one_line_errors(COMMAND):
+        report(sys.argv[1:] if arguments is None else arguments)

@@ -2,10 +2,8 @@
 
 import importlib
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
-
-from omegaconf import OmegaConf
 
 from dsn_lightning.errors import UsageError
 
@@ -30,7 +28,7 @@ def refuse_foreign_code(parts: list[Any], where: str, *, trusted: Sequence[str] 
     A name is followed no further than the module that defines it: what that module has imported does not count.
 
     Args:
-        parts: of the configuration.
+        parts: of the configuration, as plain values.
         where: names the checkpoint, for messages.
         trusted: packages of the user's that may be imported, too.
 
@@ -40,7 +38,7 @@ def refuse_foreign_code(parts: list[Any], where: str, *, trusted: Sequence[str] 
     parts = list(parts)
     while parts:
         part = parts.pop()
-        if OmegaConf.is_dict(part):
+        if isinstance(part, Mapping):
             target = part.get("_target_")
             if target is not None and not _is_known(str(target), trusted):
                 raise UsageError(
@@ -48,7 +46,7 @@ def refuse_foreign_code(parts: list[Any], where: str, *, trusted: Sequence[str] 
                     f"it with trust=[{str(target).split('.')[0]}]"
                 )
             parts.extend(part.values())
-        elif OmegaConf.is_list(part):
+        elif isinstance(part, list | tuple):
             parts.extend(part)
 
 

@@ -1,4 +1,4 @@
-"""Whether networks may be given activations in place of pixels, and computing them."""
+"""Giving networks stored activations in place of pixels, where all of them begin with the same frozen blocks."""
 
 import copy
 import hashlib
@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from omegaconf import DictConfig
 from torch import Tensor
 from torch.fx.experimental.optimization import fuse
 
 from dsn_lightning.algorithms.dsn import DSN
 from dsn_lightning.algorithms.recognizer import Recognizer
 from dsn_lightning.backbones.clip_network import ClipNetwork, frozen_part
+from dsn_lightning.config.settings import Settings
 from dsn_lightning.data.datamodule import SectionClipDataModule
 from dsn_lightning.datasets.records import SUBSETS, Subset
 from dsn_lightning.errors import UsageError
@@ -22,39 +22,39 @@ from dsn_lightning.prepare.frozen_features import Activations, compute_activatio
 from dsn_lightning.video.modality import CHANNELS
 
 
-def networks_of(recognizers: Sequence[Recognizer]) -> list[ClipNetwork]:
+def clip_networks(recognizers: Sequence[Recognizer]) -> list[ClipNetwork]:
     """Return the clip networks: classifiers and trunks of observation networks."""
     return [r.classifier for r in recognizers] + [r.observation.trunk for r in recognizers if isinstance(r, DSN)]
 
 
 def share_frozen_blocks(recognizers: Sequence[Recognizer]) -> bool:
-    """Whether all networks begin with the same frozen blocks on the same input: activations can stand for pixels."""
-    networks = networks_of(recognizers)
+    """Return whether all networks begin with the same frozen blocks on the same input."""
+    networks = clip_networks(recognizers)
     if not all(network.frozen_blocks for network in networks):
         return False
     scales = {(tuple(r.mean.flatten().tolist()), tuple(r.std.flatten().tolist())) for r in recognizers}
     return len({weights_hash(frozen_part(network)) for network in networks}) == len(scales) == 1
 
 
-def use_activations(
-    cfg: DictConfig,
+def use_frozen_features(
+    settings: Settings,
     data: SectionClipDataModule,
     recognizers: Sequence[Recognizer],
     *,
     device: torch.device,
     subsets: Sequence[Subset] = SUBSETS,
 ) -> None:
-    """Compute the activations of all videos that ``data`` has set up, unless they are there, and read them from now on.
+    """Compute the activations of all videos that ``data`` has set up, unless they exist, and read them from now on.
 
     Args:
-        cfg: the whole configuration.
+        settings: of the run.
         data: set up.
         recognizers: their networks share their frozen blocks.
         device: where those run.
         subsets: whose videos are needed, of those that are set up.
 
     Raises:
-        UsageError: they do not.
+        UsageError: the networks do not share their frozen blocks.
     """
     if not share_frozen_blocks(recognizers):
         raise UsageError(
@@ -63,7 +63,7 @@ def use_activations(
             "the same number and the same weights); use backbone.cache_activations=false for others"
         )
     recognizer = recognizers[0].to(device)
-    frozen = frozen_part(networks_of(recognizers)[0])
+    frozen = frozen_part(clip_networks(recognizers)[0])
     folded = fuse(copy.deepcopy(frozen).eval())  # batch norms into convolutions: twice as fast
     folded = folded.to(device).to(memory_format=torch.channels_last)
 
@@ -72,12 +72,9 @@ def use_activations(
         x = recognizer.normalize(frames.to(device).unsqueeze(2)).squeeze(2)
         return folded(x.contiguous(memory_format=torch.channels_last))
 
-    b = cfg.backbone
-    shape = network(torch.zeros(1, CHANNELS[data.modality], b.crop_size, b.crop_size, dtype=torch.uint8)).shape[1:]
-    how: list[Any] = [weights_hash(frozen), list(b.frame_size), b.crop_size, data.modality, data.copies_made_with]
-    how += [recognizer.mean.tolist(), recognizer.std.tolist(), str(cfg.dataset.reading.decoder)]
-    name = hashlib.blake2b(repr(how).encode(), digest_size=8).hexdigest()
-    channels, height, width = shape
+    side = settings.backbone.crop_size
+    channels, height, width = network(torch.zeros(1, CHANNELS[data.modality], side, side, dtype=torch.uint8)).shape[1:]
+    name = _folder_name(settings, data, recognizer, weights_hash(frozen))
     store = Activations(data.prepared / "activations" / name, (channels, height, width))
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     threads = torch.get_num_threads()
@@ -85,7 +82,15 @@ def use_activations(
     try:
         videos = [video for subset in subsets if subset in data.inventory() for video in data.videos(subset)]
         skip = data.bad_video_policy.skip
-        compute_activations(videos, data.reader, network, store, jobs=cores, skip_bad=skip, show=cfg.progress)
+        compute_activations(videos, data.reader, network, store, jobs=cores, skip_bad=skip, show=settings.progress)
     finally:
         torch.set_num_threads(threads)
     data.read_activations(store)
+
+
+def _folder_name(settings: Settings, data: SectionClipDataModule, recognizer: Recognizer, weights: str) -> str:
+    """Return a name that stands for everything that a frame's activations depend on."""
+    backbone = settings.backbone
+    content: list[Any] = [weights, list(backbone.frame_size), backbone.crop_size, data.modality, data.copies_made_with]
+    content += [recognizer.mean.tolist(), recognizer.std.tolist(), str(settings.dataset.reading.decoder)]
+    return hashlib.blake2b(repr(content).encode(), digest_size=8).hexdigest()

@@ -1,0 +1,57 @@
+"""What all commands share: one line for what the user got wrong, exit codes, the command line that Hydra reads."""
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import NoReturn
+
+from hydra.errors import InstantiationException
+from omegaconf.errors import InterpolationResolutionError
+
+from dsn_lightning.errors import UsageError
+
+
+@contextmanager
+def one_line_errors(command: str) -> Iterator[None]:
+    """Print what the user got wrong as one line, and exit with code 2."""
+    try:
+        yield
+    except UsageError as error:
+        stop(command, str(error))
+    except (InstantiationException, InterpolationResolutionError) as error:  # around what a constructor, ${...} raise
+        usage = _usage_error_behind(error)
+        if usage is None:
+            raise
+        stop(command, str(usage))
+
+
+def _usage_error_behind(error: BaseException) -> UsageError | None:
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, UsageError):
+        cause = cause.__cause__ or cause.__context__
+    return cause
+
+
+def stop(command: str, message: str) -> NoReturn:
+    """Print one line and exit with code 2."""
+    print(f"{command}: error: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(2)
+
+
+def run_hydra(command: str, application: Callable[[], None], arguments: Sequence[str], *, stopped: str = "") -> None:
+    """Run a Hydra application with these arguments; the only place that writes ``sys.argv``.
+
+    Args:
+        command: its name.
+        application: decorated by `hydra.main`.
+        arguments: of the command line.
+        stopped: what to say after Ctrl-C, which ends the command with exit code 130; without it Ctrl-C is left alone.
+    """
+    sys.argv = [command, *arguments]
+    try:
+        application()
+    except KeyboardInterrupt:
+        if not stopped:
+            raise
+        print(f"{command}: stopped; {stopped}", file=sys.stderr)
+        sys.exit(130)

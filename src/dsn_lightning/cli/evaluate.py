@@ -1,0 +1,42 @@
+"""dsn-evaluate: all selection methods and all M asked for, in one pass over the test videos or those held out."""
+
+import sys
+from collections.abc import Sequence
+
+import hydra
+from omegaconf import DictConfig
+
+from dsn_lightning.cli.application import one_line_errors, run_hydra
+from dsn_lightning.config import arguments as rewrite
+from dsn_lightning.config.compose import add_plug_ins_of_application, config_folder, plain
+from dsn_lightning.config.evaluation_settings import EvaluationSettings
+
+COMMAND = "dsn-evaluate"
+
+
+@hydra.main(version_base="1.3", config_path=config_folder(), config_name="evaluate")
+def application(cfg: DictConfig) -> None:
+    """Read and check the settings, then evaluate, or fuse what other evaluations have stored."""
+    with one_line_errors(COMMAND):
+        add_plug_ins_of_application()
+        settings = EvaluationSettings.of(plain(cfg))
+        if settings.fusion is not None:
+            from dsn_lightning.cli.fusion_recipe import fuse_stored
+
+            fuse_stored(settings)
+            return
+
+        from dsn_lightning.cli.evaluate_recipe import evaluate  # takes seconds
+
+        evaluate(settings)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command; without arguments, with those of the process."""
+    given = rewrite.rewritten(
+        sys.argv[1:] if arguments is None else arguments,
+        rewrite.quote_pattern,
+        rewrite.add_networks,
+        rewrite.without_a_folder,
+    )
+    run_hydra(COMMAND, application, given)

@@ -1,0 +1,403 @@
+"""The comparison of selection methods, from checkpoints and videos to files: plan, score, write, show."""
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.progress import track
+
+from dsn_lightning.algorithms.dsn import DSN
+from dsn_lightning.cli.application import one_line_errors
+from dsn_lightning.cli.frozen_features_recipe import share_frozen_blocks, use_frozen_features
+from dsn_lightning.cli.statistics_output import write_statistics
+from dsn_lightning.config.build import build_datamodule, build_selections
+from dsn_lightning.config.build_loggers import tracked
+from dsn_lightning.config.compose import names_in_group
+from dsn_lightning.config.evaluation_settings import EvaluationSettings
+from dsn_lightning.config.held_out import check_holds_out
+from dsn_lightning.config.row_description import RowDescription, VideoCounts
+from dsn_lightning.config.settings import Settings
+from dsn_lightning.config.trained import (
+    Trained,
+    check_algorithm,
+    check_clips_per_section,
+    check_fits,
+    check_shared_classifier,
+    load_trained,
+)
+from dsn_lightning.config.trust import refuse_foreign_code
+from dsn_lightning.data.datamodule import SectionClipDataModule
+from dsn_lightning.errors import UsageError
+from dsn_lightning.evaluation.clip_loading import Loading
+from dsn_lightning.evaluation.details import EvaluationDetails
+from dsn_lightning.evaluation.figures import class_figure, contact_sheets, cost_figure, sheet_videos
+from dsn_lightning.evaluation.outcomes import evaluation_of
+from dsn_lightning.evaluation.results import FIELDS, Row, evaluate_rows, results_table
+from dsn_lightning.evaluation.scores import ClipScores
+from dsn_lightning.evaluation.scoring import Networks, ScoringPlan, score_videos
+from dsn_lightning.evaluation.splits import kind_of_videos
+from dsn_lightning.evaluation.stopwatch import Stopwatch
+from dsn_lightning.files import write_atomically, write_json
+from dsn_lightning.launch.process_rank import process_rank, started_as_one_of_many
+from dsn_lightning.launch.processes import run_processes
+from dsn_lightning.runs.environment import environment
+from dsn_lightning.runs.run_folder import RunFolder
+from dsn_lightning.selections import BASELINE_CLASSIFIER, MaxResponse, Scheme
+from dsn_lightning.text_tables import csv_text
+from dsn_lightning.tracking.loggers import Tracker
+from dsn_lightning.training.lightning_advice import hide_lightning_advice
+from dsn_lightning.training.seen_videos import among, check_held_out
+from dsn_lightning.video.time_line import Video
+from dsn_lightning.video.video_info import VideoError
+
+COMMAND = "dsn-evaluate"
+
+
+def evaluate(settings: EvaluationSettings) -> None:
+    """Load the runs that are named, compare all selection methods and write the results; in several processes if asked.
+
+    Raises:
+        SystemExit: with the exit code of the process that failed.
+    """
+    folder, devices = settings.folder, settings.devices
+    folder.mkdir(parents=True, exist_ok=True)
+    if 0 < torch.cuda.device_count() < devices:
+        raise UsageError(f"devices={devices}: this machine has {torch.cuda.device_count()} GPUs")
+    if devices > 1 and not started_as_one_of_many():
+        code = run_processes(_be_one_of_many, (settings,), count=devices, folder=folder)
+        if code:
+            sys.exit(code)
+        return
+    several = int(os.environ.get("WORLD_SIZE", 1)) > 1 and started_as_one_of_many()
+    if several:
+        torch.distributed.init_process_group("nccl" if torch.cuda.device_count() else "gloo")
+    try:
+        with nullcontext() if process_rank() else RunFolder(folder).hold():
+            _evaluate(settings)
+    finally:
+        if several:
+            torch.distributed.destroy_process_group()
+
+
+def _be_one_of_many(settings: EvaluationSettings) -> None:
+    with one_line_errors(COMMAND):
+        evaluate(settings)
+
+
+def _evaluate(given: EvaluationSettings) -> None:
+    hide_lightning_advice()
+    runs = load_runs(given)
+    leader = next(iter(runs.values()))
+    if not given.replaces_dataset:
+        refuse_foreign_code([leader.settings.plain["dataset"]], f"{leader.path}: its data set", trusted=given.trust)
+    settings = given.completed_by(leader.settings)
+    device = torch.device("cpu")
+    if torch.cuda.device_count():
+        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+        torch.cuda.set_device(device)
+    with tracked(settings, settings.logger, job_type="evaluate") as tracker:
+        data = build_datamodule(settings)
+        data.prepare_data()
+        check_holds_out(data.source, settings)
+        data.setup("validate" if settings.test.subset == "val" else "test")
+        data.check_processes_agree()
+        evaluate_trained(runs, settings, data, device=device, seed=settings.seed, tracker=tracker)
+
+
+def load_runs(given: EvaluationSettings) -> dict[str, Trained]:
+    """Load the checkpoints that are named; the one given as ``checkpoint`` goes by its algorithm and comes first.
+
+    Raises:
+        UsageError: none is given, one cannot be loaded, or one is of another kind than its name stands for.
+    """
+    named = {name: path for name, path in given.networks.items() if path is not None}
+    if given.checkpoint is None and not named:
+        keys = ", ".join(f"{key}=PATH" for key in ("checkpoint", *given.networks))
+        raise UsageError(f"nothing to evaluate: give at least one of {keys}")
+    runs: dict[str, Trained] = {}
+    if given.checkpoint is not None:
+        trained = load_trained(given.checkpoint, key="checkpoint", trusted=given.trust)
+        name = trained.settings.algorithm.name
+        if name in named:
+            raise UsageError(f"checkpoint={trained.path}: is a run of algorithm={name}, and {name}= is given as well")
+        runs[name] = trained
+    for name, path in named.items():
+        runs[name] = load_trained(path, key=name, trusted=given.trust)
+        if name in names_in_group("algorithm"):
+            check_algorithm(runs[name], name, key=name)
+        elif name == MaxResponse.sampler:
+            check_algorithm(runs[name], BASELINE_CLASSIFIER, key=name)
+    return runs
+
+
+@dataclass(frozen=True)
+class EvaluationPlan:
+    """What is scored, by which networks.
+
+    Attributes:
+        runs: by name.
+        networks: of these runs.
+        scoring: videos, methods and schemes.
+        settings: of the evaluation.
+    """
+
+    runs: Mapping[str, Trained]
+    networks: Networks
+    scoring: ScoringPlan
+    settings: Settings
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What one pass of the networks over the videos gave.
+
+    Attributes:
+        scores: of the videos that could be read.
+        videos: these videos.
+        watch: seconds that the networks took; None where stored activations stood in for their first blocks.
+        failures: by video id, why the others could not be read.
+    """
+
+    scores: ClipScores
+    videos: Sequence[Video]
+    watch: Stopwatch | None
+    failures: Mapping[str, VideoError]
+
+
+def evaluate_trained(
+    runs: Mapping[str, Trained],
+    settings: Settings,
+    data: SectionClipDataModule,
+    *,
+    device: torch.device,
+    announce: bool = True,
+    seed: int = 0,
+    tracker: Tracker | None = None,
+) -> list[Row]:
+    """Compare all selection methods that the runs allow; write the results to the run's folder and print them.
+
+    Args:
+        runs: by the name under which selection methods and rows know them.
+        settings: data set, tests and selection methods.
+        data: set up for them.
+        device: where the networks run. In several processes the first one writes and prints.
+        announce: name each row that is left out and which run it needs.
+        seed: of the random draws.
+        tracker: gets the results as well.
+    """
+    first = process_rank() == 0
+    console = Console(width=max(Console().width, 110), quiet=not first)  # tables stay whole in files, narrow windows
+    evaluation = plan(runs, settings, data, seed=seed)
+    announce_missing_rows(evaluation, console, announce=announce)
+    check_seen_videos(evaluation, console)
+    scored = score(evaluation, data, device=device)
+    if not first:
+        return []
+    rows = write_scores(evaluation, scored, data, console)
+    console.print(results_table(rows, title=_title(rows, len(scored.videos))).terminal())
+    statistics = None
+    if settings.test.bootstrap:
+        stored = evaluation_of(str(settings.folder), rows, scored.scores, evaluation.scoring.selections)
+        statistics = write_statistics(stored, settings.folder, number=settings.test.bootstrap, console=console)
+    if settings.test.figures:
+        write_figures(evaluation, scored, data, rows, statistics)
+    if tracker is not None and tracker.loggers:
+        tracker.log_evaluation(_details(evaluation, scored, data, rows))
+    console.print(f"written: {settings.folder}")
+    return rows
+
+
+def plan(
+    runs: Mapping[str, Trained], settings: Settings, data: SectionClipDataModule, *, seed: int = 0
+) -> EvaluationPlan:
+    """Return what is to be scored.
+
+    Raises:
+        UsageError: runs do not fit the test or each other, or there is nothing to evaluate.
+    """
+    for name, trained in runs.items():
+        check_fits(trained, classes=data.classes, settings=settings, key=name)
+        if trained.settings.algorithm.has_sampler:
+            check_clips_per_section(trained.recognizer, settings.test.N, where=f"{name}={trained.path}")
+    videos = data.videos(settings.test.subset)
+    if not videos:
+        kind = kind_of_videos(settings.dataset_in_results)
+        raise UsageError(f"dataset={settings.dataset.name}: has no {kind}")
+    test, reading = settings.test, settings.dataset.reading
+    schemes = [Scheme(m, test.N, data.reader.clip_span, reading.dense_clips, test.random_draws, seed) for m in test.M]
+    scoring = ScoringPlan(
+        videos=videos,
+        selections=build_selections(settings.selection),
+        schemes=schemes,
+        classes=data.classes,
+        consensus=next(iter(runs.values())).settings.algorithm.consensus,
+        crops=test.crops,
+    )
+    return EvaluationPlan(runs, networks_of(runs), scoring, settings)
+
+
+def networks_of(runs: Mapping[str, Trained]) -> Networks:
+    """Return the classifiers and samplers of the runs; a classifier that was kept stands for the baseline's.
+
+    Raises:
+        UsageError: the baseline is given, too, and has another classifier.
+    """
+    by_name = dict(sorted(runs.items()))
+    classifiers = {name: run.recognizer for name, run in by_name.items() if not run.settings.algorithm.keeps_classifier}
+    samplers = {name: run.recognizer for name, run in by_name.items() if isinstance(run.recognizer, DSN)}
+    for name, run in by_name.items():
+        if run.settings.algorithm.keeps_classifier:
+            if BASELINE_CLASSIFIER in runs:
+                baseline = runs[BASELINE_CLASSIFIER]
+                where = f"{name}={run.path}"
+                check_shared_classifier(run.recognizer, baseline, where=where, key=BASELINE_CLASSIFIER)
+            classifiers.setdefault(BASELINE_CLASSIFIER, run.recognizer)
+    return Networks(classifiers, samplers)
+
+
+def announce_missing_rows(evaluation: EvaluationPlan, console: Console, *, announce: bool) -> None:
+    """Print which rows are left out and which run each needs.
+
+    Raises:
+        UsageError: no row is left.
+    """
+    networks = evaluation.networks
+    rows = [(method, classifier) for method in evaluation.scoring.selections for classifier in method.classifiers]
+    left_out: dict[str, list[str]] = {}  # missing run -> rows
+    for selection, classifier in rows:
+        if not networks.can(selection, classifier):
+            row = f"{selection.name} with the {classifier} classifier"
+            left_out.setdefault(networks.missing(selection, classifier), []).append(row)
+    if announce:
+        for missing, names in left_out.items():
+            console.print(f"left out (no {missing} given): {', '.join(names)}", soft_wrap=True)
+    elif left_out:
+        console.print("these are the rows that this run gives by itself; dsn-evaluate compares several runs")
+    if not any(networks.can(selection, classifier) for selection, classifier in rows):
+        raise UsageError("no selection method can be evaluated with the given runs; see the lines 'left out' above")
+
+
+def check_seen_videos(evaluation: EvaluationPlan, console: Console) -> None:
+    """Refuse runs that were trained on held-out videos, and warn of those that were trained on test videos.
+
+    Raises:
+        UsageError: names the run and a video.
+    """
+    ids = [video.record.video_id for video in evaluation.scoring.videos]
+    for name, trained in evaluation.runs.items():
+        where = f"{name}={trained.path}"
+        if evaluation.settings.test.subset == "val":
+            check_held_out(trained.trained_on, ids, where=where)
+        elif seen := among(trained.trained_on, ids):
+            console.print(
+                f"warning: {where}: was trained on {len(seen)} of the {len(ids)} test videos, or started from a run "
+                f"that was ({seen[0]}{', ...' if len(seen) > 1 else ''}); was it trained for this split?",
+                soft_wrap=True,
+                markup=False,
+            )
+
+
+def score(evaluation: EvaluationPlan, data: SectionClipDataModule, *, device: torch.device) -> Scored:
+    """Run every network once over every clip that some method may need."""
+    settings, scoring = evaluation.settings, evaluation.scoring
+    recognizers = [trained.recognizer for trained in evaluation.runs.values()]
+    stored = settings.backbone.cache_activations and scoring.crops == 1 and share_frozen_blocks(recognizers)
+    if stored:
+        use_frozen_features(settings, data, recognizers, device=device, subsets=(settings.test.subset,))
+    progress = Console(stderr=True, quiet=process_rank() != 0)
+    scores, watch, failed = score_videos(
+        scoring,
+        data.network_reader if stored else data.reader,
+        evaluation.networks,
+        device=device,
+        loading=Loading(
+            num_workers=settings.num_workers,
+            start_method=settings.start_workers,
+            timeout=data.loader_timeout(),
+            skip_bad=data.bad_video_policy.skip,
+        ),
+        track=lambda loop: track(loop, f"Scoring {len(scoring.videos)} videos", len(loop), console=progress),
+    )
+    videos = [video for video in scoring.videos if video.record.video_id not in failed]
+    failures = {**data.bad[settings.test.subset], **failed}
+    return Scored(scores, videos, None if stored else watch, failures)
+
+
+def write_scores(
+    evaluation: EvaluationPlan, scored: Scored, data: SectionClipDataModule, console: Console
+) -> list[Row]:
+    """Write clip scores, the inventory of videos and the rows of results; returns the rows."""
+    settings, scoring = evaluation.settings, evaluation.scoring
+    run, subset = RunFolder(settings.folder), settings.test.subset
+    for video_id, error in scored.failures.items():
+        console.print(f"counted as failed: {video_id} ({error})", soft_wrap=True, markup=False)
+    run.path.mkdir(parents=True, exist_ok=True)
+    scored.scores.save(run.clip_scores)
+    inventory = data.inventory()
+    inventory[subset]["failed"] = {video_id: str(error) for video_id, error in scored.failures.items()}
+    write_json(run.videos_json, inventory)
+    counts = VideoCounts(len(scored.videos), len(data.missing[subset]), len(scored.failures))
+    describe = RowDescription(
+        evaluation.runs, evaluation.networks, settings, scoring.selections, watch=scored.watch, counts=counts
+    )
+    rows = evaluate_rows(
+        scored.scores,
+        scoring.selections,
+        scoring.schemes,
+        can=evaluation.networks.can,
+        describe=describe,
+        consensus=scoring.consensus,
+    )
+    write_json(run.results_json, rows)
+    write_atomically(run.results_csv, csv_text(rows, FIELDS))
+    if not run.environment_json.is_file():
+        write_json(run.environment_json, environment())
+    return rows
+
+
+def _title(rows: Sequence[Row], num_videos: int) -> str:
+    dataset = rows[0]["dataset"]
+    return f"{dataset}, {num_videos} {kind_of_videos(dataset)} (rates in %)"
+
+
+def write_figures(
+    evaluation: EvaluationPlan,
+    scored: Scored,
+    data: SectionClipDataModule,
+    rows: Sequence[Row],
+    statistics: dict[str, Any] | None,
+) -> None:
+    """Draw accuracy against cost, gains by class, and the clips that a sampler ranks highest and lowest."""
+    folder = RunFolder(evaluation.settings.folder).figures
+    folder.mkdir(parents=True, exist_ok=True)
+    cost_figure(rows, folder / "accuracy_vs_gmacs.png")
+    if statistics is not None:
+        class_figure(statistics, folder / "classes.png")
+    for sampler in list(evaluation.networks.samplers)[:1]:
+        chosen = sheet_videos(len(scored.videos))
+        path, scheme = folder / f"clips_{sampler}.png", evaluation.scoring.schemes[0]
+        contact_sheets(scored.scores, sampler, scheme, scored.videos, chosen, data.reader, path)
+
+
+def _details(
+    evaluation: EvaluationPlan, scored: Scored, data: SectionClipDataModule, rows: Sequence[Row]
+) -> EvaluationDetails:
+    name, leader = next(iter(evaluation.runs.items()))
+    scoring = evaluation.scoring
+    return EvaluationDetails(
+        rows=rows,
+        scores=scored.scores,
+        selections=scoring.selections,
+        schemes=scoring.schemes,
+        consensus=scoring.consensus,
+        videos=scored.videos,
+        reader=data.reader,
+        role=name,
+        step=leader.recognizer.global_step,
+        subset=evaluation.settings.test.subset,
+    )

@@ -1,0 +1,56 @@
+"""dsn-prepare: check a data set, make small copies of its videos, extract optical flow."""
+
+import sys
+from collections.abc import Sequence
+
+import hydra
+from omegaconf import DictConfig
+from rich.console import Console
+
+from dsn_lightning.cli.application import one_line_errors, run_hydra
+from dsn_lightning.config import arguments as rewrite
+from dsn_lightning.config.build_part import build_part, build_source
+from dsn_lightning.config.compose import add_plug_ins_of_application, config_folder, plain
+from dsn_lightning.config.prepare_settings import PreparationSettings
+from dsn_lightning.prepare.preparation import prepare_dataset, strict_failures
+from dsn_lightning.prepare.report_summary import print_summary
+
+COMMAND = "dsn-prepare"
+
+
+@hydra.main(version_base="1.3", config_path=config_folder(), config_name="prepare")
+def application(cfg: DictConfig) -> None:
+    """Read and check the settings, then prepare."""
+    with one_line_errors(COMMAND):
+        add_plug_ins_of_application()
+        settings = PreparationSettings.of(plain(cfg))
+        prepare(settings)
+
+
+def prepare(settings: PreparationSettings) -> None:
+    """Prepare a data set and print a summary of the report.
+
+    Raises:
+        UsageError: the output could overwrite a video, or the disk is full.
+        SystemExit: 1 if the settings are strict and the report has findings.
+    """
+    key = "dataset.reading.decoder"
+    file, report = prepare_dataset(
+        build_source(settings.dataset),
+        settings.work,
+        decoder=build_part(settings.dataset.reading.decoder, key),
+        copy_decoder=build_part(settings.decoder_without_deadline, key),
+    )
+    console = Console(width=max(Console().width, 100))
+    print_summary(report, console)
+    console.print(f"written: {file}", soft_wrap=True)
+    if settings.strict and (failures := strict_failures(report)):
+        print(f"{COMMAND}: strict=true: {', '.join(failures)}", file=sys.stderr)
+        sys.exit(1)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command; without arguments, with those of the process."""
+    given = sys.argv[1:] if arguments is None else arguments
+    message = "what is finished stays, and the same call goes on from there"
+    run_hydra(COMMAND, application, rewrite.rewritten(given, rewrite.quote_pattern), stopped=message)

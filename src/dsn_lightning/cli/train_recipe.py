@@ -1,0 +1,428 @@
+"""The training of one recogniser, from its settings to its test: assemble, fit, test."""
+
+import os
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+import yaml
+from lightning_fabric.plugins.environments import LightningEnvironment  # type: ignore[attr-defined]
+from pytorch_lightning.callbacks import Callback, ModelCheckpoint
+from pytorch_lightning.strategies import DDPStrategy
+from pytorch_lightning.utilities.seed import isolate_rng
+from torch import Tensor
+
+from dsn_lightning.algorithms.recognizer import Recognizer
+from dsn_lightning.backbones.weights import WeightsError, load_exactly, read_weights, tensors_of
+from dsn_lightning.cli.application import one_line_errors
+from dsn_lightning.config.build import build_datamodule, build_recognizer, build_selections, check_schedule
+from dsn_lightning.config.build_loggers import tracked
+from dsn_lightning.config.build_part import build_part, build_source
+from dsn_lightning.config.held_out import check_holds_out
+from dsn_lightning.config.initial_weights import start_from
+from dsn_lightning.config.settings import Settings, TrainerSettings
+from dsn_lightning.config.shared_trainings import keys_left_to_auto, with_shared_trainings
+from dsn_lightning.config.trained import (
+    RECORD_KEY,
+    Trained,
+    check_algorithm,
+    check_clips,
+    check_clips_per_section,
+    check_fits,
+    check_shared_classifier,
+    checkpoint_record,
+    load_trained,
+)
+from dsn_lightning.data.datamodule import SectionClipDataModule
+from dsn_lightning.datasets.records import SUBSETS
+from dsn_lightning.errors import UsageError
+from dsn_lightning.files import write_atomically, write_json
+from dsn_lightning.launch.process_rank import process_rank, started_as_one_of_many
+from dsn_lightning.launch.processes import PROCESS_VARIABLE, run_processes
+from dsn_lightning.runs.environment import environment
+from dsn_lightning.runs.run_folder import RunFolder
+from dsn_lightning.runs.status import correct_exit_code, recorded_status
+from dsn_lightning.selections import BASELINE_CLASSIFIER
+from dsn_lightning.tracking.loggers import Tracker
+from dsn_lightning.training.announcements import (
+    Step,
+    missing_videos_messages,
+    print_interruption,
+    training_summary,
+)
+from dsn_lightning.training.bad_videos import BadVideos
+from dsn_lightning.training.callbacks import EpochLog, MetricsFile, RunProgress, Throughput
+from dsn_lightning.training.checkpoints import AtomicCheckpointIO, CheckpointRecord, LastCheckpoint, Stopped
+from dsn_lightning.training.lightning_advice import hide_lightning_advice
+from dsn_lightning.training.seen_videos import check_held_out, hashes_of, joined
+from dsn_lightning.training.weight_average import AveragedWeights
+
+COMMAND = "dsn-train"
+
+
+def train(settings: Settings) -> None:
+    """Train what the settings describe, write checkpoints and metrics to the run's folder, and test it.
+
+    One call is one training: here, or in as many processes as ``trainer.devices`` asks for.
+
+    Raises:
+        SystemExit: with the exit code of the process that failed, or 143 after SIGTERM, 130 after one Ctrl-C.
+    """
+    hide_lightning_advice()
+    began = datetime.now(UTC).replace(microsecond=0)
+    check_schedule(settings.schedule)
+    build_selections(settings.selection)  # what the test would refuse is refused before the training
+    local = num_local_processes(settings.trainer)
+    total = local * settings.trainer.num_nodes
+    _check_processes(settings, total)
+    if settings.test.subset == "val":
+        check_holds_out(build_source(settings.dataset), settings)
+    alone = settings.trainer.num_nodes == 1 and not started_as_one_of_many()
+    if alone:
+        settings = with_shared_trainings(settings, train)
+    elif left := keys_left_to_auto(settings):
+        raise UsageError(
+            f"{left[0]}=auto: on several nodes, or started by another program, a run cannot train what is missing; "
+            "give the PATH"
+        )
+    if total == 1 or started_as_one_of_many():
+        _train_as_one_process(settings)
+        return
+    settings.folder.mkdir(parents=True, exist_ok=True)
+    nodes = settings.trainer.num_nodes
+    code = run_processes(_be_one_of_many, (settings,), count=local, folder=settings.folder, num_nodes=nodes)
+    if code:
+        correct_exit_code(RunFolder(settings.folder), code, since=began)
+        sys.exit(code)
+
+
+def _check_processes(settings: Settings, total: int) -> None:
+    trainer, batch = settings.trainer, settings.schedule.batch_size
+    if trainer.sync_batchnorm and not on_gpus(trainer):
+        raise UsageError(
+            "trainer.sync_batchnorm=true: works on GPUs only; on the CPU each process has statistics of its own"
+        )
+    if batch < total:
+        raise UsageError(
+            f"schedule.batch_size={batch}: is shared by all processes, and there are {total}; use a larger batch or "
+            "fewer trainer.devices"
+        )
+    if trainer.num_nodes > 1 and not started_as_one_of_many():
+        unset = [name for name in ("NODE_RANK", "MASTER_ADDR", "MASTER_PORT") if not os.environ.get(name)]
+        if unset:
+            raise UsageError(
+                f"trainer.num_nodes={trainer.num_nodes}: {', '.join(unset)} not set; start it with torchrun or srun, "
+                "or once on each node with these set"
+            )
+
+
+def on_gpus(trainer: TrainerSettings) -> bool:
+    """Return whether a training with these settings runs on GPUs."""
+    return trainer.accelerator != "cpu" and torch.cuda.device_count() > 0
+
+
+def num_local_processes(trainer: TrainerSettings) -> int:
+    """Return how many processes ``trainer.devices`` asks for on this machine.
+
+    Raises:
+        UsageError: more GPUs are asked for than there are, or the value means nothing.
+    """
+    devices = trainer.devices
+    gpus = torch.cuda.device_count() if trainer.accelerator in ("auto", "gpu", "cuda") else 0
+    if devices in ("auto", -1, "-1"):
+        return max(1, gpus)
+    if isinstance(devices, list | tuple) or (isinstance(devices, str) and "," in devices):
+        listed = devices.split(",") if isinstance(devices, str) else devices
+        return len([device for device in listed if str(device).strip()])
+    if not re.fullmatch(r"[1-9][0-9]*", str(devices)):
+        raise UsageError(f"trainer.devices={devices}: must be a number of at least 1, a list of GPUs, or auto")
+    if gpus and int(devices) > gpus:
+        raise UsageError(f"trainer.devices={devices}: this machine has {gpus} GPUs")
+    return int(devices)
+
+
+def _be_one_of_many(settings: Settings) -> None:
+    with one_line_errors(COMMAND):
+        _train_as_one_process(settings)
+
+
+def _train_as_one_process(settings: Settings) -> None:
+    """Be one of the processes of a training, or the only one. The first one holds the run's folder.
+
+    It keeps the configuration there, which ``resume=`` goes on with: Hydra's own copy in ``.hydra`` is written before
+    the folder is held, by a call that is then refused as well.
+    """
+    hide_lightning_advice()
+    run = RunFolder(settings.folder)
+    try:
+        if process_rank():
+            with tracked(settings, settings.logger, job_type="train") as tracker:
+                assemble_fit_test(settings, tracker)
+            return
+        run.path.mkdir(parents=True, exist_ok=True)
+        with run.hold(), recorded_status(run), tracked(settings, settings.logger, job_type="train") as tracker:
+            if not settings.resume:
+                write_atomically(run.config_yaml, yaml.safe_dump(dict(settings.plain), sort_keys=False))
+            write_json(run.config_json, settings.plain)
+            assemble_fit_test(settings, tracker)
+    finally:
+        if torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
+
+
+def assemble_fit_test(settings: Settings, tracker: Tracker) -> None:
+    """Do the whole of a training in this process."""
+    parts = assemble(settings)
+    trainer = fit(settings, parts, tracker)
+    if not settings.test.enabled:
+        return
+
+    from dsn_lightning.cli.evaluate_recipe import evaluate_trained  # evaluation is not needed to train
+
+    trained = Trained(
+        parts.recognizer.eval(),
+        settings,
+        list(parts.data.classes),
+        RunFolder(settings.folder).last_checkpoint,
+        parts.trained_on,
+    )
+    evaluate_trained(
+        {settings.algorithm.name: trained, **parts.compared},
+        settings,
+        parts.data,
+        device=trainer.strategy.root_device,
+        announce=False,
+        tracker=tracker,
+    )
+
+
+@dataclass(frozen=True)
+class TrainingParts:
+    """What a training is made of.
+
+    Attributes:
+        data: set up.
+        recognizer: with the weights that it starts from.
+        trained_on: the videos that it, or what it starts from, is trained on (`seen_videos.hashes_of`).
+        compared: trained runs that its test compares it with, by name.
+    """
+
+    data: SectionClipDataModule
+    recognizer: Recognizer
+    trained_on: Tensor | None
+    compared: Mapping[str, Trained]
+
+
+def assemble(settings: Settings) -> TrainingParts:
+    """Return the parts of a training, checked against each other.
+
+    Raises:
+        UsageError: something is missing or does not fit.
+    """
+    pl.seed_everything(settings.seed, workers=True, verbose=False)
+    data = build_datamodule(settings)
+    data.prepare_data()
+    data.setup()
+    recognizer = build_recognizer(settings, len(data.classes))
+    check_clips(recognizer, settings)
+    started_from = _resume_or_start(recognizer, settings, data)
+    if not data.videos("train"):
+        raise UsageError(f"dataset={settings.dataset.name}: has no training videos")
+    trained_on = joined([started_from, hashes_of(_ids(data, "train"))])
+    if settings.test.subset == "val":
+        where = "what this training starts from, or its own videos"
+        check_held_out(trained_on, _ids(data, "val"), where=where)
+    compared = compared_runs(recognizer, settings, data) if settings.test.enabled else {}
+    return TrainingParts(data, recognizer, trained_on, compared)
+
+
+def _ids(data: SectionClipDataModule, subset: Any) -> list[str]:
+    return [video.record.video_id for video in data.videos(subset)]
+
+
+def _resume_or_start(recognizer: Recognizer, settings: Settings, data: SectionClipDataModule) -> Tensor | None:
+    """Give a recogniser the weights of its last checkpoint, or those that it starts from; return what these saw."""
+    last = RunFolder(settings.folder).last_checkpoint
+    if not (settings.resume and last.is_file()):
+        return start_from(recognizer, settings, classes=data.classes)
+    try:
+        content = read_weights(last)
+        load_exactly(recognizer, tensors_of({"state_dict": content.get("state_dict")}))
+    except WeightsError as error:
+        raise UsageError(f"resume={settings.folder}: {last}: {error}") from error
+    seen: Tensor | None = content.get(RECORD_KEY, {}).get("trained_on")
+    return seen
+
+
+def compared_runs(recognizer: Recognizer, settings: Settings, data: SectionClipDataModule) -> dict[str, Trained]:
+    """Load what the run's test compares it with; what does not fit is refused before the training.
+
+    Raises:
+        UsageError: says what does not fit.
+    """
+    algorithm = settings.algorithm
+    check_clips_per_section(recognizer, settings.test.N, where=f"algorithm={algorithm.name}")
+    found: dict[str, Trained] = {}
+    with isolate_rng():  # building networks draws numbers
+        for name, path in settings.test.networks.items():
+            if name == algorithm.name:
+                continue
+            key = f"test.{name}"
+            trained = found[name] = load_trained(path, key=key, trusted=settings.trust)
+            check_algorithm(trained, BASELINE_CLASSIFIER, key=key)
+            check_fits(trained, classes=data.classes, settings=settings, key=key)
+            if settings.test.subset == "val":
+                check_held_out(trained.trained_on, _ids(data, "val"), where=f"{key}={trained.path}")
+    if algorithm.keeps_classifier and BASELINE_CLASSIFIER in found:
+        check_shared_classifier(
+            recognizer, found[BASELINE_CLASSIFIER], where="classifier.checkpoint", key=f"test.{BASELINE_CLASSIFIER}"
+        )
+    return found
+
+
+def fit(settings: Settings, parts: TrainingParts, tracker: Tracker) -> pl.Trainer:
+    """Train; returns the Trainer, whose device the test uses.
+
+    Raises:
+        SystemExit: 143 after SIGTERM, 130 after one Ctrl-C: what was trained is saved.
+    """
+    run = RunFolder(settings.folder)
+    saving = LastCheckpoint(
+        run.last_checkpoint,
+        every_n_batches=settings.checkpoint.every_n_batches,
+        max_time=settings.trainer.max_seconds,
+    )
+    callbacks = [*make_callbacks(settings, parts), saving]  # behind the others, whose state it holds
+    trainer = make_trainer(settings, parts.recognizer, callbacks, tracker)
+    if settings.backbone.cache_activations:
+        _use_frozen_features(settings, parts, trainer)
+    if process_rank() == 0:
+        _describe(settings, parts, trainer)
+    stopped = _fit(trainer, parts, saving, resume=run.last_checkpoint if settings.resume else None)
+    for callback in callbacks:
+        if isinstance(callback, AveragedWeights):
+            callback.copy_to(parts.recognizer)  # however the training ended
+    if process_rank() == 0 and (stopped or saving.exit_code):
+        epochs = trainer.fit_loop.epoch_progress.current.processed  # type: ignore[attr-defined]
+        print_interruption(epochs=epochs, max_epochs=settings.schedule.max_epochs, run_dir=settings.folder)
+    if saving.exit_code:
+        sys.exit(saving.exit_code)
+    return trainer
+
+
+def _fit(trainer: pl.Trainer, parts: TrainingParts, saving: LastCheckpoint, *, resume: Any) -> bool:
+    """Run Lightning's loop; return whether it was stopped before its end."""
+    path = resume if resume is not None and resume.is_file() else None
+    try:
+        trainer.fit(parts.recognizer, datamodule=parts.data, ckpt_path=path)
+    except RuntimeError as error:
+        if "DataLoader timed out" not in str(error):
+            raise
+        raise UsageError(
+            f"data loader timed out ({error}); raise dataset.reading.decoder.deadline or lower num_workers"
+        ) from error
+    except Stopped:
+        return True
+    except SystemExit as end:
+        if isinstance(end.__context__, KeyboardInterrupt):  # Lightning makes exit code 1 of Ctrl-C
+            raise end.__context__ from None
+        raise
+    finally:
+        saving.restore_ctrl_c()
+    return False
+
+
+def _use_frozen_features(settings: Settings, parts: TrainingParts, trainer: pl.Trainer) -> None:
+    from dsn_lightning.cli.frozen_features_recipe import use_frozen_features
+
+    tested = settings.test.enabled and settings.test.subset == "test"
+    subsets = SUBSETS if tested else tuple(subset for subset in SUBSETS if subset != "test")
+    use_frozen_features(settings, parts.data, [parts.recognizer], device=trainer.strategy.root_device, subsets=subsets)
+
+
+def _describe(settings: Settings, parts: TrainingParts, trainer: pl.Trainer) -> None:
+    """Write what a figure depends on besides the configuration, and print what a step is made of."""
+    run, data, schedule = RunFolder(settings.folder), parts.data, settings.schedule
+    facts = environment(
+        effective_batch_size=schedule.batch_size * schedule.accumulate,
+        processes=trainer.world_size,
+        fps=settings.dataset.fps or "native",
+        frame_stride=settings.backbone.frame_stride,
+        copies=data.copies_made_with,
+        videos={subset: len(data.videos(subset)) for subset in SUBSETS},
+    )
+    write_json(run.environment_json, facts)
+    write_json(run.videos_json, data.inventory())
+    if settings.progress:
+        sampled = settings.algorithm.has_sampler
+        step = Step(
+            batch_size=schedule.batch_size,
+            accumulate=schedule.accumulate,
+            processes=trainer.world_size,
+            lr=schedule.lr,
+            head_lr=schedule.head_lr,
+            sampler_lr=schedule.sampler_lr if sampled else None,
+            sampler_head_lr=schedule.sampler_head_lr if sampled else None,
+        )
+        print(training_summary(step, num_videos=len(data.videos("train"))))
+        for line in missing_videos_messages(data):
+            print(line)
+
+
+def make_callbacks(settings: Settings, parts: TrainingParts) -> list[Callback]:
+    """Return what follows the training: figures, bad videos, progress, the averaged weights, the best checkpoint."""
+    run, data = RunFolder(settings.folder), parts.data
+    record = checkpoint_record(settings, classes=data.classes, trained_on=parts.trained_on)
+    callbacks: list[Callback] = [
+        CheckpointRecord(RECORD_KEY, record),
+        EpochLog(),
+        Throughput(),
+        MetricsFile(run.metrics_csv),
+        BadVideos(
+            limit=data.bad_video_policy.max_bad, known=len(data.bad["train"]), num_videos=len(data.videos("train"))
+        ),
+        RunProgress(bar=settings.progress and process_rank() == 0, file=run.progress_json),
+    ]
+    if settings.schedule.ema is not None:
+        callbacks.append(AveragedWeights(decay=settings.schedule.ema))
+    if data.videos("val"):  # its save_last=True writes only when the best one improves; hence LastCheckpoint
+        callbacks.append(
+            ModelCheckpoint(
+                run.checkpoints,
+                filename=run.best_checkpoint.stem,
+                monitor="val/top1",
+                mode="max",
+                enable_version_counter=False,
+            )
+        )
+    return callbacks
+
+
+def make_trainer(settings: Settings, recognizer: Recognizer, callbacks: list[Callback], tracker: Tracker) -> pl.Trainer:
+    """Return Lightning's Trainer for manual optimisation in one process or several."""
+    several = num_local_processes(settings.trainer) * settings.trainer.num_nodes > 1
+    flags = dict(settings.trainer.flags)
+    if flags.get("strategy", "auto") in ("auto", "ddp"):
+        # with two optimisers a backward pass reaches only one network's parameters
+        unused = len(recognizer.optimizer_names) > 1
+        flags["strategy"] = DDPStrategy(find_unused_parameters=unused) if several else "auto"
+    # in a SLURM job Lightning would take SLURM's, in which our own processes do not exist
+    cluster = [LightningEnvironment()] if PROCESS_VARIABLE in os.environ else []
+    target = flags.pop("_target_")
+    trainer: pl.Trainer = build_part({"_target_": target, "_partial_": True}, "trainer")(
+        **flags,
+        max_epochs=settings.schedule.max_epochs,
+        default_root_dir=str(settings.folder),
+        logger=tracker.loggers,
+        plugins=[AtomicCheckpointIO(), *cluster],
+        callbacks=callbacks,
+        use_distributed_sampler=False,  # the data module shares the batches out
+        enable_progress_bar=False,
+        log_every_n_steps=1,
+    )
+    return trainer

@@ -1,0 +1,135 @@
+"""What a command line is rewritten to before Hydra reads it."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from dsn_lightning.errors import UsageError
+from dsn_lightning.launch.process_rank import process_rank, without_run_folder
+from dsn_lightning.runs.run_folder import RunFolder
+from dsn_lightning.runs.sweep_folder import SweepFolder
+
+_FREE_WHEN_RESUMED = (
+    "progress=",
+    "num_workers=",
+    "test.",
+    "checkpoint.every_n_batches=",
+    "trainer.max_time=",
+    "logger.",
+    "hydra.searchpath=",
+)
+"""Beginnings of the keys that may change when a run is resumed: they leave its result alone."""
+
+_PLUG_INS = ("--config-dir", "-cd")
+
+
+def rewritten(arguments: Sequence[str], *steps: Callable[[list[str]], list[str]]) -> list[str]:
+    """Return the arguments after all steps, in order."""
+    result = list(arguments)
+    for step in steps:
+        result = step(result)
+    return result
+
+
+def quote_pattern(arguments: list[str]) -> list[str]:
+    """Put quotes around a regular expression, which Hydra's grammar would otherwise try to read.
+
+    >>> quote_pattern(["dataset.group=^[a-z]+", "M=3"])
+    ["dataset.group='^[a-z]+'", 'M=3']
+    """
+    key = "dataset.group="
+    return [
+        f"{key}'{value}'" if a.startswith(key) and (value := a.removeprefix(key))[:1] not in ("", "'", '"') else a
+        for a in arguments
+    ]
+
+
+def add_networks(arguments: list[str]) -> list[str]:
+    """Let ``networks.NAME=PATH`` add a name that ``conf/evaluate.yaml`` does not have.
+
+    >>> add_networks(["networks.mine=a.ckpt", "seed=1"])
+    ['++networks.mine=a.ckpt', 'seed=1']
+    """
+    return [f"++{a}" if a.startswith("networks.") else a for a in arguments]
+
+
+def without_observation(arguments: list[str]) -> list[str]:
+    """Turn ``observation=null`` into what Hydra takes for a group that has a default.
+
+    >>> without_observation(["observation=null"])
+    ['~observation']
+    """
+    return ["~observation" if a in ("observation=null", "observation=none") else a for a in arguments]
+
+
+def without_a_folder(arguments: list[str]) -> list[str]:
+    """Keep Hydra in a process that is not the first one from writing the run's folder."""
+    return without_run_folder(arguments) if process_rank() else arguments
+
+
+def continue_run(arguments: list[str]) -> list[str]:
+    """Turn ``resume=RUN_DIR`` into the arguments that give that run's configuration.
+
+    Raises:
+        UsageError: there is no run, or other keys are given than those that leave its result alone.
+    """
+    given = [a for a in arguments if a.startswith("resume=") and a not in ("resume=", "resume=null")]
+    if not given:
+        return arguments
+    folder = Path(given[-1].removeprefix("resume=")).expanduser().absolute()
+    flags, rest = _plug_in_flags([a for a in arguments if a not in given])
+    others = [a for a in rest if not a.lstrip("+").startswith(_FREE_WHEN_RESUMED)]
+    if others:
+        raise UsageError(f"{' '.join(others)}: a run is resumed with its own configuration; give resume=RUN_DIR alone")
+    run = RunFolder(folder)
+    if not run.config_yaml.is_file():
+        raise UsageError(f"resume={folder}: there is no run in this folder (no {run.config_yaml.name})")
+    run.status()  # refuses another format
+    return [
+        *("--config-path", str(folder), "--config-name", run.config_yaml.stem),
+        *flags,
+        "hydra.output_subdir=null",
+        f"hydra.run.dir='{folder}'",
+        f"run_dir='{folder}'",
+        "resume=true",
+        *rest,
+    ]
+
+
+def continue_sweep(arguments: list[str]) -> list[str]:
+    """Complete ``sweep.resume=DIR`` to the arguments of a sweep in that folder, and refuse a second sweep in one.
+
+    Raises:
+        UsageError: there is no sweep to resume, it is given other keys, or the folder of a new one holds a sweep.
+    """
+    given = [a for a in arguments if a.startswith("sweep.resume=") and a != "sweep.resume=null"]
+    if not given:
+        for argument in arguments:
+            if argument.startswith("hydra.sweep.dir="):  # before Hydra writes into it
+                SweepFolder(Path(argument.partition("=")[2].strip("'\""))).refuse_existing()
+        return arguments
+    folder = Path(given[-1].removeprefix("sweep.resume=")).expanduser().absolute()
+    sweep = SweepFolder(folder)
+    if not sweep.exists():
+        raise UsageError(f"sweep.resume={folder}: there is no sweep in this folder (no {sweep.sweep_json.name})")
+    sweep.read()  # refuses another format
+    flags, rest = _plug_in_flags([a for a in arguments if a not in given])
+    others = [a for a in rest if not a.startswith(("sweep.jobs=", "-m", "--multirun"))]
+    if others:
+        raise UsageError(f"{' '.join(others)}: a sweep is resumed as it was; give sweep.resume=DIR alone")
+    jobs = [a for a in rest if a.startswith("sweep.jobs=")]
+    return ["-m", *flags, f"hydra.sweep.dir='{folder}'", f"sweep.resume='{folder}'", *jobs]
+
+
+def _plug_in_flags(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """Return the flags that name a folder of plug-ins, and all other arguments."""
+    flags: list[str] = []
+    rest: list[str] = []
+    waiting = iter(arguments)
+    for argument in waiting:
+        if argument in _PLUG_INS:
+            flags += [argument, next(waiting, "")]
+        elif argument.startswith(tuple(f"{name}=" for name in _PLUG_INS)):
+            flags.append(argument)
+        else:
+            rest.append(argument)
+    return flags, rest

@@ -1,0 +1,146 @@
+"""From settings to objects: data sets, data modules, networks, recognisers, selection methods."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from dsn_lightning.algorithms.finetuning import FineTuning
+from dsn_lightning.algorithms.recognizer import Recognizer
+from dsn_lightning.backbones.clip_network import ClipNetwork, check_clip_network
+from dsn_lightning.config.build_part import build_part, build_source
+from dsn_lightning.config.setting_rules import Node
+from dsn_lightning.config.settings import (
+    BackboneSettings,
+    ObservationSettings,
+    ScheduleSettings,
+    Settings,
+)
+from dsn_lightning.data.datamodule import BatchLoading, ClipScheme, SectionClipDataModule
+from dsn_lightning.data.inventory import BadVideoPolicy, Reading
+from dsn_lightning.errors import UsageError
+from dsn_lightning.estimators.estimate import check_estimator
+from dsn_lightning.observations.observation_network import ObservationNetwork, check_observation_network
+from dsn_lightning.selections import Selection, check_selection
+from dsn_lightning.video.crops import Crop
+from dsn_lightning.video.modality import CHANNELS, FLOW_MEAN
+
+
+def build_datamodule(settings: Settings) -> SectionClipDataModule:
+    """Return the data module that the settings describe."""
+    reading, backbone = settings.dataset.reading, settings.backbone
+    scales = [s for s in reading.scales if round(s * backbone.crop_size) <= min(backbone.frame_size)]
+    if not scales:
+        raise UsageError(
+            f"dataset.reading.scales={list(reading.scales)}: none of these times backbone.crop_size="
+            f"{backbone.crop_size} fits into backbone.frame_size={list(backbone.frame_size)}"
+        )
+    train_n = settings.algorithm.train_N
+    return SectionClipDataModule(
+        build_source(settings.dataset),
+        crop=Crop(backbone.frame_size, backbone.crop_size, tuple(scales), reading.flip, reading.corners),
+        scheme=ClipScheme(
+            num_sections=settings.M,
+            clips_per_section=train_n,
+            test_num_sections=settings.test.M[0],
+            test_clips_per_section=1 if train_n == 1 else settings.test.N,
+            frames_per_clip=backbone.frames_per_clip,
+            frame_stride=backbone.frame_stride,
+        ),
+        loading=BatchLoading(settings.schedule.batch_size, settings.num_workers, settings.start_workers),
+        reading=Reading(
+            decoder=build_part(reading.decoder, "dataset.reading.decoder"),
+            fps=settings.dataset.fps,
+            modality=settings.dataset.modality,
+            copies=reading.copies,
+            cache_frames=reading.cache_frames,
+        ),
+        bad_videos=BadVideoPolicy(reading.on_bad_video, reading.max_bad, reading.max_missing),
+        prepared=reading.prepared,
+        seed=settings.seed,
+    )
+
+
+def build_classifier(backbone: BackboneSettings, *, num_classes: int, modality: str) -> ClipNetwork:
+    """Return the classifier with fresh weights; it is told the number of channels unless it is RGB's.
+
+    Raises:
+        UsageError: it does not satisfy the contract of a clip network.
+    """
+    key = "backbone.network"
+    network: ClipNetwork = build_part(backbone.network, key, num_classes=num_classes, **_channels(modality))
+    check_clip_network(network, key=key)
+    return network
+
+
+def build_observation(observation: ObservationSettings, *, num_classes: int, modality: str) -> ObservationNetwork:
+    """Return the observation network with fresh weights; a trunk that classifies gets the data set's classes.
+
+    Raises:
+        UsageError: it does not satisfy the contract of an observation network.
+    """
+    arguments = _channels(modality)
+    if observation.classifies:
+        arguments["num_classes"] = num_classes
+    nested: dict[str, Any] = {"trunk": arguments} if arguments and observation.trunk is not None else arguments
+    key = "observation.network"
+    network: ObservationNetwork = build_part(observation.network, key, **nested)
+    check_observation_network(network, key=key)
+    return network
+
+
+def _channels(modality: str) -> dict[str, Any]:
+    return {} if modality == "rgb" else {"in_channels": CHANNELS[modality]}
+
+
+def build_recognizer(settings: Settings, num_classes: int) -> Recognizer:
+    """Return the recogniser that the settings describe, with fresh weights."""
+    modality, backbone = settings.dataset.modality, settings.backbone
+    networks: dict[str, Any] = {
+        "classifier": build_classifier(backbone, num_classes=num_classes, modality=modality),
+    }
+    if settings.algorithm.has_sampler:
+        networks["observation"] = build_observation(settings.observation, num_classes=num_classes, modality=modality)
+        networks["estimator"] = build_part(settings.estimator, "estimator")
+        check_estimator(networks["estimator"], key="estimator")
+    flow = modality == "flow"
+    recognizer: Recognizer = build_part(settings.algorithm.module, "algorithm.module")(
+        **networks,
+        schedule=build_part(settings.schedule.rule, "schedule.rule"),
+        mean=list(FLOW_MEAN if flow else backbone.mean),
+        std=list(backbone.flow_std if flow else backbone.std),
+        seed=settings.seed,
+        gradient_clip=settings.schedule.gradient_clip,
+        accumulate=settings.schedule.accumulate,
+        finetuning=finetuning_of(settings.schedule),
+    )
+    return recognizer
+
+
+def finetuning_of(schedule: ScheduleSettings) -> FineTuning:
+    """Return what a schedule freezes and how it makes parameter groups."""
+    return FineTuning(
+        batch_norm=schedule.batch_norm,
+        decay_norm_and_bias=schedule.decay_norm_and_bias,
+        head_lr=schedule.head_lr,
+        sampler_head_lr=schedule.sampler_head_lr,
+    )
+
+
+def check_schedule(schedule: ScheduleSettings) -> None:
+    """Refuse a schedule that cannot be followed, before anything costly starts.
+
+    Raises:
+        UsageError: names the key, its value and the remedy.
+    """
+    build_part(schedule.rule, "schedule.rule")
+    if schedule.sampler_rule is not None:
+        build_part(schedule.sampler_rule, "schedule.sampler_rule")
+
+
+def build_selections(nodes: Mapping[str, Node | None]) -> list[Selection]:
+    """Return the selection methods of a configuration, in its order.
+
+    Raises:
+        UsageError: one does not satisfy the contract of a selection method.
+    """
+    found = [build_part(node, f"selection.{name}") for name, node in nodes.items() if node is not None]
+    return [check_selection(selection) for selection in found]

@@ -1,0 +1,47 @@
+"""From settings to the loggers of a run."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+
+from pytorch_lightning.utilities import rank_zero_only
+
+from dsn_lightning.config.build_part import build_part
+from dsn_lightning.config.setting_rules import Node, shown
+from dsn_lightning.config.settings import Settings
+from dsn_lightning.launch.process_rank import process_rank
+from dsn_lightning.runs.environment import git_commit
+from dsn_lightning.runs.exit_codes import sigterm_as_exit
+from dsn_lightning.tracking.loggers import RunInfo, Tracker, finishing
+
+
+@contextmanager
+def tracked(settings: Settings, loggers: Mapping[str, Node] | None, *, job_type: str) -> Iterator[Tracker]:
+    """Start the loggers of a run, and end them with the run's true exit code.
+
+    Args:
+        settings: of the run.
+        loggers: name -> what it is built from.
+        job_type: ``train`` or ``evaluate``.
+    """
+    rank_zero_only.rank = process_rank()  # type: ignore[attr-defined]  # Lightning sets it later
+    with sigterm_as_exit(), finishing(Tracker()) as tracker:
+        if loggers:
+            info = _run_info(settings, job_type)
+            for name, node in loggers.items():
+                logger = build_part(node, f"logger.{name}")
+                tracker.loggers.append(logger(info) if isinstance(logger, partial) else logger)
+        yield tracker
+
+
+def _run_info(settings: Settings, job_type: str) -> RunInfo:
+    s = settings
+    tested = "" if job_type == "train" else f" test {shown(s.plain['test']['M'])}:{s.test.N}"
+    return RunInfo(
+        folder=s.folder,
+        config=dict(s.plain),
+        job_type=job_type,
+        name=f"{s.algorithm.name} {s.dataset.name} {s.M}:{s.N} gamma={s.gamma} seed={s.seed}{tested}",
+        tags=list(dict.fromkeys([s.algorithm.name, s.dataset.name, s.backbone.name])),
+        commit=git_commit(),
+    )

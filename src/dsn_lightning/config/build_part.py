@@ -1,0 +1,44 @@
+"""From a node of the configuration to the object that it describes, and to a data set, without torch."""
+
+from typing import Any
+
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+
+from dsn_lightning.config.setting_rules import Node
+from dsn_lightning.config.settings import DatasetSettings
+from dsn_lightning.datasets.records import VideoSource, check_source
+from dsn_lightning.errors import UsageError
+
+
+def build_part(node: Node, /, key: str, **arguments: Any) -> Any:
+    """Return what a node describes: its ``_target_`` called with its keys and ``arguments``; lists stay lists.
+
+    Args:
+        node: plain values.
+        key: of the node in the configuration.
+        **arguments: more arguments, or other values than the node's.
+
+    Raises:
+        UsageError: an argument is wrong. The library names the argument; the node's key is added here.
+    """
+    try:
+        return instantiate(dict(node), _convert_="all", **arguments)
+    except InstantiationException as error:
+        if not isinstance(error.__cause__, UsageError):
+            raise
+        inner = str(error).rpartition("full_key: ")[2] if "full_key: " in str(error) else ""
+        where = ".".join(filter(None, [key, inner]))
+        message = str(error.__cause__)
+        raise UsageError(message if message.startswith(where.split(".")[0]) else f"{where}.{message}") from error
+
+
+def build_source(dataset: DatasetSettings) -> VideoSource:
+    """Return the data set, without what training needs.
+
+    Raises:
+        UsageError: an argument is wrong, or it does not satisfy the contract of a data set.
+    """
+    source: VideoSource = build_part(dataset.source, "dataset")
+    check_source(source, f"dataset={dataset.name}")
+    return source

@@ -1,0 +1,100 @@
+"""Composing configurations out of ``conf/`` and the folders of plug-ins."""
+
+from collections.abc import Iterable, Mapping
+from copy import deepcopy
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.singleton import Singleton
+from omegaconf import DictConfig, OmegaConf
+
+from dsn_lightning.config import resolvers
+from dsn_lightning.config.settings import Settings
+
+resolvers.register()
+
+_plug_in_folders: tuple[str, ...] = ()
+
+
+def config_folder() -> str:
+    """Return the folder of configurations: the checkout's ``conf/``, or the copy in the installed package."""
+    package = Path(__file__).resolve().parents[1]
+    folder = package / "conf"
+    return str(folder if folder.is_dir() else package.parents[1] / "conf")
+
+
+def add_plug_ins(folders: Iterable[str | Path]) -> None:
+    """Compose from these folders as well, from now on, as ``--config-dir`` does for the application."""
+    global _plug_in_folders
+    found = [str(Path(folder).expanduser().absolute()) for folder in folders]
+    _plug_in_folders = tuple(dict.fromkeys([*_plug_in_folders, *found]))
+
+
+def add_plug_ins_of_application() -> None:
+    """Add what the running Hydra application was given with ``--config-dir`` or ``hydra.searchpath``."""
+    sources = HydraConfig.get().runtime.config_sources
+    add_plug_ins(s.path for s in sources if s.schema == "file" and s.provider not in ("main", "hydra"))
+
+
+def config_folders() -> tuple[str, ...]:
+    """Return all folders of configurations, the package's own first."""
+    return (config_folder(), *_plug_in_folders)
+
+
+def names_in_group(group: str) -> list[str]:
+    """Return the names of a group's configurations in all folders, sorted."""
+    return sorted({file.stem for folder in config_folders() for file in Path(folder, group).glob("*.yaml")})
+
+
+def compose_anew(name: str, *overrides: str) -> DictConfig:
+    """Return the configuration of a command line, from inside or outside of a Hydra application, which is not affected.
+
+    The files are read once for the same arguments; each call returns a configuration of its own.
+
+    Args:
+        name: of a file in ``conf/``, without its ending.
+        *overrides: arguments of the command line.
+    """
+    return deepcopy(_composed(config_folder(), _plug_in_folders, name, overrides))
+
+
+@lru_cache(maxsize=64)  # half a second and a third of a megabyte each; a table has about twenty
+def _composed(folder: str, plug_ins: tuple[str, ...], name: str, overrides: tuple[str, ...]) -> DictConfig:
+    application = Singleton.get_state()  # a resumed run's Hydra knows that run's folder, not conf/
+    GlobalHydra.instance().clear()
+    paths = (
+        "" if any(o.startswith("hydra.searchpath=") for o in overrides) else ",".join(f"'file://{p}'" for p in plug_ins)
+    )
+    try:
+        with initialize_config_dir(folder, version_base="1.3"):
+            return compose(name, [*overrides, *([f"hydra.searchpath=[{paths}]"] if paths else [])])
+    finally:
+        Singleton.set_state(application)
+
+
+def plain(cfg: DictConfig) -> dict[str, Any]:
+    """Return a configuration as dicts, lists and plain values, all references resolved."""
+    content = OmegaConf.to_container(cfg, resolve=True)
+    assert isinstance(content, dict)
+    return {str(key): value for key, value in content.items()}
+
+
+def settings_of(*overrides: str, values: Mapping[str, Any] | None = None) -> Settings:
+    """Return the settings of ``dsn-train`` with these overrides.
+
+    Args:
+        *overrides: arguments of the command line.
+        values: more of them, by dotted key. Composing takes far longer than setting a value, and is done once for the
+            same overrides.
+
+    Raises:
+        UsageError: they make no sense.
+    """
+    cfg = compose_anew("train", *overrides)
+    for key, value in (values or {}).items():
+        OmegaConf.update(cfg, key, value)
+    return Settings.of(plain(cfg))

@@ -1,0 +1,237 @@
+"""What a training starts from: other runs' networks, and weights that are public or in a file."""
+
+import re
+import warnings
+from collections.abc import Mapping, Sequence
+from http.client import HTTPException
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from dsn_lightning.algorithms.dsn import DSN
+from dsn_lightning.algorithms.recognizer import Recognizer
+from dsn_lightning.backbones.clip_network import ClipNetwork
+from dsn_lightning.backbones.weights import State, WeightsError, load_into, read_weights, tensors_of
+from dsn_lightning.config.settings import Settings
+from dsn_lightning.config.trained import RECORD_KEY, Trained, check_classes, check_same_clips, load_trained
+from dsn_lightning.errors import UsageError
+from dsn_lightning.training.seen_videos import hashes_of, joined
+from dsn_lightning.video.modality import CHANNELS
+
+_ARGUMENTS_WITHOUT_WEIGHTS = {"channels_last", "frozen_blocks", "dropout"}
+"""Arguments of networks with which the same weights fit."""
+
+
+def start_from(recognizer: Recognizer, settings: Settings, *, classes: Sequence[str]) -> Tensor | None:
+    """Give a recogniser the weights that the settings say it starts from (``weights``, ``classifier.checkpoint``, ...).
+
+    Returns:
+        The videos that these were trained on (`seen_videos.hashes_of`), as far as runs of ours say; None where one
+        does not say.
+
+    Raises:
+        UsageError: they cannot be had, or do not fit; or a classifier that is to be kept is not given.
+    """
+    seen = [hashes_of([]), _start_classifier(recognizer, settings, classes)]
+    if isinstance(recognizer, DSN):
+        seen.append(_start_observation(recognizer, settings, classes))
+    return joined(seen)
+
+
+def _start_classifier(recognizer: Recognizer, settings: Settings, classes: Sequence[str]) -> Tensor | None:
+    key = "classifier.checkpoint"
+    if settings.classifier.checkpoint is not None:
+        source = load_trained(settings.classifier.checkpoint, key=key, trusted=settings.trust)
+        check_starts(source, settings, classes=classes)
+        take_classifier(recognizer.classifier, source, settings)
+        return source.trained_on
+    if settings.algorithm.keeps_classifier:
+        raise UsageError(f"algorithm={settings.algorithm.name} keeps a trained classifier: give it with {key}=PATH")
+    if settings.weights is not None:
+        published = settings.backbone.weights_from
+        return take_weights(recognizer.classifier, settings.weights, published, key="weights", trusted=settings.trust)
+    _refuse_random_frozen_blocks(recognizer.classifier, "weights")
+    return hashes_of([])
+
+
+def _start_observation(recognizer: DSN, settings: Settings, classes: Sequence[str]) -> Tensor | None:
+    trunk = recognizer.observation.trunk
+    observation, weights = settings.observation, settings.observation_weights
+    if observation.checkpoint is not None:
+        source = load_trained(observation.checkpoint, key="observation.checkpoint", trusted=settings.trust)
+        take_trunk(trunk, source, classes=classes if observation.classifies else None)
+        return source.trained_on
+    if weights is not None:
+        published = observation.weights_from
+        return take_weights(trunk, weights, published, key="observation.weights", trusted=settings.trust)
+    _refuse_random_frozen_blocks(trunk, "observation.weights")
+    return hashes_of([])
+
+
+def check_starts(source: Trained, settings: Settings, *, classes: Sequence[str]) -> None:
+    """Refuse a run whose classifier cannot start this training; it may be of RGB where this one is of flow.
+
+    Raises:
+        UsageError: says what differs.
+    """
+    where = f"classifier.checkpoint={source.path}"
+    check_classes(source, classes, where=where)
+    check_same_clips(source, settings, where=where)
+    fps, expected = source.settings.dataset.fps, settings.dataset.fps
+    if fps != expected:
+        raise UsageError(f"{where}: expected a run of dataset.fps={expected}, got {fps}")
+
+
+def _refuse_random_frozen_blocks(network: ClipNetwork, key: str) -> None:
+    blocks = network.frozen_blocks
+    if blocks:
+        raise UsageError(
+            f"{key}=null: the first {blocks} blocks of this network are frozen and would stay random; give "
+            f"{key}=imagenet or PATH, or train them too: backbone.network.frozen_blocks=0 "
+            "backbone.cache_activations=false"
+        )
+
+
+def take_classifier(target: ClipNetwork, trained: Trained, settings: Settings) -> None:
+    """Copy a trained run's classifier into ``target``, from RGB to flow if need be; see `weights.across_modalities`.
+
+    Raises:
+        UsageError: it is another network, or of another modality in a way that cannot be bridged.
+    """
+    where = f"classifier.checkpoint={trained.path}"
+    found, expected = trained.settings.backbone, settings.backbone
+    arguments = {**found.network, **expected.network}
+    counting = sorted(arguments.keys() - _ARGUMENTS_WITHOUT_WEIGHTS)
+    differing = [name for name in counting if found.network.get(name) != expected.network.get(name)]
+    if differing:
+        raise UsageError(
+            f"{where}: expected backbone={expected.name} with {_arguments(expected.network, differing)}, got "
+            f"{found.name} with {_arguments(found.network, differing)}"
+        )
+    modality, wanted = trained.settings.dataset.modality, settings.dataset.modality
+    if modality != wanted and settings.algorithm.keeps_classifier:
+        raise UsageError(
+            f"{where}: algorithm={settings.algorithm.name} keeps the classifier; expected a run of "
+            f"dataset.modality={wanted}, got {modality}"
+        )
+    _take(target, trained, where=where, keep_head=False)
+
+
+def _arguments(network: Mapping[str, object], names: Sequence[str]) -> str:
+    return ", ".join(f"{name}={network.get(name)}" for name in names)
+
+
+def take_trunk(trunk: ClipNetwork, trained: Trained, *, classes: Sequence[str] | None = None) -> None:
+    """Copy a clip network that was trained as a baseline into an observation network's trunk, RGB to flow if need be.
+
+    Args:
+        trunk: takes the weights.
+        trained: the baseline.
+        classes: of the trunk's classification layer, which is copied too; None if it has none.
+
+    Raises:
+        UsageError: it is another network, has other classes, or is of flow where the trunk is of RGB.
+    """
+    where = f"observation.checkpoint={trained.path}"
+    if classes is not None:
+        check_classes(trained, classes, where=where)
+    _take(trunk, trained, where=where, keep_head=classes is None)
+
+
+def _take(network: ClipNetwork, trained: Trained, *, where: str, keep_head: bool) -> None:
+    modality = trained.settings.dataset.modality
+    if modality == "flow" and network.in_channels != CHANNELS[modality]:
+        raise UsageError(f"{where}: was trained on flow, which cannot start a run of dataset.modality=rgb")
+    state = trained.recognizer.classifier.state_dict()
+    where = f"{where}: its {trained.settings.backbone.name}"
+    _load(network, state, CHANNELS[modality], where=where, keep_head=keep_head)
+
+
+def _load(network: ClipNetwork, state: State, channels: int, *, where: str, keep_head: bool) -> None:
+    """Load weights, of frames with ``channels`` channels, into a network."""
+    try:
+        load_into(network, state, source_channels=channels, keep_head=keep_head)
+    except WeightsError as error:
+        raise UsageError(f"{where} {error}") from error
+    blocks = network.frozen_blocks
+    if blocks and network.in_channels != channels:
+        warnings.warn(
+            f"flow: the first {blocks} blocks were trained on pictures and are frozen, so little is learned; lower "
+            "schedule.lr (0.002 has done better than 0.01), or train them, too: backbone.network.frozen_blocks=0 "
+            "backbone.cache_activations=false schedule.batch_norm=trained",
+            stacklevel=2,
+        )
+
+
+def take_weights(
+    network: ClipNetwork,
+    weights: str,
+    published: Mapping[str, str | None],
+    *,
+    key: str,
+    trusted: Sequence[str] = (),
+) -> Tensor | None:
+    """Load pretrained weights into a clip network, except for its classification layer.
+
+    Args:
+        network: takes them.
+        weights: a name in ``published``; or a file of weights by name, or of ``dsn-train``, whose classifier is taken.
+        published: name -> address; None where there are no public ones.
+        key: that ``weights`` was given with, for messages.
+        trusted: the user's packages that a checkpoint may build from.
+
+    Returns:
+        The videos that they were trained on, as far as it is a checkpoint of ``dsn-train`` (see `start_from`).
+
+    Raises:
+        UsageError: they cannot be had, or do not fit.
+    """
+    where = f"{key}={weights}"
+    if weights in published:
+        file = _download(published[weights], where)
+    elif (file := Path(weights).expanduser()).suffix == "" and not file.exists():
+        known = ", ".join(str(name) for name in published) or "none"
+        raise UsageError(f"{where}: no such file, and no name of public weights for this network (known: {known})")
+    try:
+        content = read_weights(file)
+        if RECORD_KEY in content:
+            trained = load_trained(file, key=key, trusted=trusted)
+            _take(network, trained, where=where, keep_head=True)
+            return trained.trained_on
+        _load(network, tensors_of(content), CHANNELS["rgb"], where=f"{where}:", keep_head=True)
+        return hashes_of([])
+    except WeightsError as error:
+        raise UsageError(f"{where}: {file}: {error}" if weights in published else f"{where}: {error}") from error
+
+
+def _hash_in(name: str) -> str | None:
+    """Return the start of its content's SHA-256 that a public file's name ends with.
+
+    >>> _hash_in("r3d_18-b3b3357e"), _hash_in("model")
+    ('b3b3357e', None)
+    """
+    match = re.search(r"-([0-9a-f]{8,})$", name)
+    return match[1] if match else None
+
+
+def _download(address: str | None, where: str) -> Path:
+    """Return the file of public weights, which torch.hub keeps."""
+    if address is None:
+        raise UsageError(
+            f"{where}: no such weights are public; train them on that data set with algorithm=baseline and give PATH, "
+            "the run's checkpoints/last.ckpt"
+        )
+    folder = Path(torch.hub.get_dir()) / "checkpoints"
+    file = folder / address.rpartition("/")[2]
+    if not file.is_file():
+        try:
+            print(f"downloading {address}", flush=True)
+            folder.mkdir(parents=True, exist_ok=True)
+            torch.hub.download_url_to_file(address, str(file), hash_prefix=_hash_in(file.stem))
+        except (OSError, RuntimeError, HTTPException) as error:
+            raise UsageError(
+                f"{where}: {file.name} could not be downloaded ({error}); fetch {address} elsewhere and put it into "
+                f"{folder}"
+            ) from error
+    return file

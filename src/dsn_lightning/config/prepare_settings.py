@@ -1,0 +1,75 @@
+"""Everything that a preparation depends on: the configuration of ``dsn-prepare``, read once."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dsn_lightning.config.setting_rules import as_tuple, flag, is_whole, number, read, section, setting, text, whole
+from dsn_lightning.config.settings import DatasetSettings
+from dsn_lightning.prepare.copy_kinds import FlowCopy, SmallCopy
+from dsn_lightning.prepare.preparation import PrepareSettings
+
+
+def _is_size(value: Any) -> bool:
+    return isinstance(value, list | tuple) and len(value) == 2 and all(type(n) is int and n >= 16 for n in value)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TranscodeSettings:
+    """The small copies (``transcode``)."""
+
+    short_side: int = whole(16)
+    keyint: int = whole(1)
+    crf: int = setting(
+        lambda value: is_whole(value) and 0 <= value <= 51, "must be a whole number of at least 0 and at most 51"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlowSettings:
+    """The optical flow (``flow``)."""
+
+    size: tuple[int, int] = setting(_is_size, "must be [height, width], both at least 16 pixels", convert=tuple)
+    bound: float = number(above=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreparationSettings:
+    """Everything that a preparation depends on."""
+
+    output: str | None = text(optional=True)
+    steps: tuple[str, ...] = setting(lambda value: True, "", convert=as_tuple)
+    jobs: int | None = whole(1, optional=True)
+    strict: bool = flag()
+    dataset: DatasetSettings = section(DatasetSettings)
+    transcode: TranscodeSettings = section(TranscodeSettings)
+    flow: FlowSettings = section(FlowSettings)
+
+    @classmethod
+    def of(cls, plain: Mapping[str, Any]) -> "PreparationSettings":
+        """Read a resolved configuration.
+
+        Raises:
+            UsageError: a setting makes no sense; names the key, its value and the remedy.
+        """
+        return read(cls, plain)
+
+    @property
+    def work(self) -> PrepareSettings:
+        """What is to be done; copies go to the folder that training reads from unless ``output`` names another."""
+        output = self.output or self.dataset.reading.prepared
+        return PrepareSettings(
+            steps=self.steps,  # type: ignore[arg-type]  # checked there
+            output=None if output is None else Path(output),
+            jobs=self.jobs,
+            small=SmallCopy(self.transcode.short_side, self.transcode.keyint, self.transcode.crf),
+            flow=FlowCopy(self.flow.size, float(self.flow.bound)),
+        )
+
+    @property
+    def decoder_without_deadline(self) -> dict[str, Any]:
+        """The decoder for copying: extracting flow takes its time between frames."""
+        decoder = dict(self.dataset.reading.decoder)
+        return decoder | ({"deadline": math.inf} if "deadline" in decoder else {})

@@ -1,0 +1,404 @@
+"""The settings of a training: each key once, with its type, its range and its remedy.
+
+`Settings.of` reads a resolved configuration. Below the command line, functions take a settings object or what they need
+of one; none of them sees a configuration. A value that two keys must agree on is checked here, too.
+"""
+
+import copy
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Literal
+
+from dsn_lightning.config.setting_rules import (
+    Node,
+    all_keys,
+    anything,
+    as_tuple,
+    flag,
+    node,
+    number,
+    numbers,
+    one_of,
+    read,
+    section,
+    setting,
+    share,
+    text,
+    whole,
+    wholes,
+)
+from dsn_lightning.datasets.records import Subset
+from dsn_lightning.errors import UsageError
+from dsn_lightning.evaluation.splits import held_out_name
+from dsn_lightning.selections import BASELINE_CLASSIFIER, MaxResponse
+
+_READING_KEYS = ("fps", "modality", "reading")
+"""Keys of ``dataset`` that say how videos are read; all others are arguments of the data set."""
+
+_REFUSED_FLAGS = {
+    "gradient_clip_val": "use schedule.gradient_clip, which clips each optimiser by itself",
+    "gradient_clip_algorithm": "use schedule.gradient_clip, the 2-norm of each optimiser's gradient",
+    "accumulate_grad_batches": "use schedule.accumulate",
+    "max_epochs": "use schedule.max_epochs, which the learning rates follow",
+    "max_steps": "it would count both optimisers' steps; use schedule.max_epochs",
+    "min_steps": "it would count both optimisers' steps; use schedule.max_epochs",
+    "min_epochs": "use schedule.max_epochs",
+    "val_check_interval": "use trainer.check_val_every_n_epoch",
+}
+"""Flags of Lightning's Trainer that do not work in manual optimisation."""
+
+_CROPS = "must be 1 (the centre) or 3 (both ends of the longer side as well)"
+_BOOTSTRAP = "must be 0 (no intervals) or a whole number of at least 100"
+_EMA = "is a decay between 0 and 1, such as 0.99; null: no average"
+
+
+def crops_rule() -> Any:
+    """Return a field for ``test.crops``."""
+    return one_of(1, 3, remedy=_CROPS)
+
+
+def bootstrap_rule() -> Any:
+    """Return a field for ``test.bootstrap``."""
+    return setting(lambda value: type(value) is int and (value == 0 or value >= 100), _BOOTSTRAP)
+
+
+def subset_rule() -> Any:
+    """Return a field for ``test.subset``."""
+    return one_of("test", "val", remedy="must be test or val (the videos held out of training)")
+
+
+def modality_rule() -> Any:
+    """Return a field for ``dataset.modality``."""
+    return one_of("rgb", "flow")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadingSettings:
+    """How the videos of a data set are read (``dataset.reading``)."""
+
+    decoder: Node = node()
+    dense_clips: int = whole(1)
+    sections: int = whole(1)
+    cache_frames: bool = flag()
+    scales: tuple[float, ...] = numbers(remedy="must be a list of numbers above 0")
+    corners: bool = flag()
+    flip: float = share()
+    on_bad_video: Literal["skip", "raise"] = one_of("skip", "raise")
+    max_bad: float = share()
+    max_missing: float = share()
+    prepared: str | None = text(optional=True)
+    copies: bool = flag()
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetSettings:
+    """A data set and how it is read (``dataset``)."""
+
+    name: str = text()
+    modality: Literal["rgb", "flow"] = modality_rule()
+    fps: float | None = number(above=0, optional=True)
+    reading: ReadingSettings = section(ReadingSettings)
+    keys: Node = all_keys()
+
+    @property
+    def source(self) -> Node:
+        """What the data set is built from."""
+        return {key: value for key, value in self.keys.items() if key not in _READING_KEYS}
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackboneSettings:
+    """The classifier and the clips it takes (``backbone``)."""
+
+    name: str = text()
+    network: Node = node()
+    weights_from: Mapping[str, str | None] = node()
+    frames_per_clip: int = whole(1)
+    frame_stride: int = whole(1)
+    frame_size: tuple[int, int] = numbers(2, remedy="must be [height, width] in pixels")
+    crop_size: int = whole(1)
+    mean: tuple[float, ...] = numbers(3, remedy="must be three numbers, one a colour")
+    std: tuple[float, ...] = numbers(3, remedy="must be three numbers, one a colour")
+    flow_std: tuple[float, float] = setting(
+        lambda value: (
+            isinstance(value, list | tuple)
+            and len(value) == 2
+            and all(isinstance(v, int | float) and v > 0 for v in value)
+        ),
+        "must be two positive numbers, such as [0.03,0.03]",
+        convert=lambda value: tuple(map(float, value)),
+    )
+    cache_activations: bool = flag(default=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ObservationSettings:
+    """The observation network and what it starts from (``observation``)."""
+
+    name: str = text()
+    network: Node = node()
+    checkpoint: str | None = text(optional=True)
+    weights: str | None = text(optional=True)
+    weights_from: Mapping[str, str | None] = node()
+    clip_classifier: Node | None = node(optional=True, default=None)
+
+    @property
+    def trunk(self) -> Node | None:
+        """What its clip network is built from; None where the YAML does not say."""
+        trunk = self.network.get("trunk")
+        return trunk if isinstance(trunk, Mapping) else None
+
+    @property
+    def classifies(self) -> bool:
+        """Whether the trunk has a classification layer, for the data set's classes."""
+        return self.trunk is not None and self.trunk.get("num_classes", 0) is None
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlgorithmSettings:
+    """What is trained, and how (``algorithm``)."""
+
+    name: str = text()
+    module: Node = node()
+    train_N: int = whole(1)  # noqa: N815 - the paper's N
+    consensus: Literal["probabilities", "logits"] = one_of("probabilities", "logits")
+    warmup_epochs: int = whole(0, default=0)
+    exploration: float = number(at_least=0, default=0.0)
+    train_sampler: bool = flag(default=True)
+
+    @property
+    def has_sampler(self) -> bool:
+        """Whether an observation network is trained."""
+        return "sampler_optimizer" in self.module
+
+    @property
+    def keeps_classifier(self) -> bool:
+        """Whether the classifier stays as it is (the paper's DSN-f)."""
+        return self.has_sampler and self.module.get("classifier_optimizer") is None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScheduleSettings:
+    """Epochs, batches, learning rates (``schedule``)."""
+
+    max_epochs: int = whole(1)
+    batch_size: int = whole(1)
+    lr: float = number(above=0)
+    sampler_lr: float = number(above=0)
+    head_lr: float | None = number(above=0, optional=True)
+    sampler_head_lr: float | None = number(above=0, optional=True)
+    momentum: float = number(at_least=0)
+    weight_decay: float = number(at_least=0)
+    decay_norm_and_bias: bool = flag()
+    batch_norm: Literal["trained", "frozen"] = one_of("trained", "frozen")
+    ema: float | None = setting(lambda value: type(value) is float and 0 < value < 1, _EMA, optional=True)
+    gradient_clip: float | None = number(above=0, optional=True)
+    accumulate: int = whole(1)
+    rule: Node = node()
+    sampler_rule: Node | None = node(optional=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainerSettings:
+    """Lightning's Trainer (``trainer``); ``flags`` are all of its keys but ``max_time``."""
+
+    accelerator: str = text(default="auto")
+    devices: Any = anything(default="auto")
+    num_nodes: int = whole(1, default=1)
+    strategy: Any = anything(default="auto")
+    precision: str = text(default="32-true")
+    sync_batchnorm: bool = flag(default=False)
+    max_time: Any = anything(default=None)
+    keys: Node = all_keys()
+
+    @property
+    def flags(self) -> Node:
+        """Arguments of the Trainer, its public name included."""
+        return {key: value for key, value in self.keys.items() if key != "max_time"}
+
+    @property
+    def max_seconds(self) -> float | None:
+        """``trainer.max_time`` in seconds; None without one."""
+        return None if self.max_time is None else seconds_of(self.max_time)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TestSettings:
+    """The test at the end of a training, or that of dsn-evaluate (``test``)."""
+
+    __test__ = False  # for pytest
+
+    enabled: bool = flag(default=True)
+    subset: Subset = subset_rule()
+    M: tuple[int, ...] = wholes(1)
+    N: int = whole(1)
+    crops: Literal[1, 3] = crops_rule()
+    random_draws: int = whole(1)
+    bootstrap: int = bootstrap_rule()
+    figures: bool = flag()
+    baseline: str | None = text(optional=True)
+    max_response: str | None = text(optional=True)
+
+    @property
+    def networks(self) -> dict[str, str]:
+        """Trained runs that the test compares with, by name -> checkpoint."""
+        named = {BASELINE_CLASSIFIER: self.baseline, MaxResponse.name: self.max_response}
+        return {name: path for name, path in named.items() if path is not None}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassifierSettings:
+    """The run whose classifier a training starts from (``classifier``)."""
+
+    checkpoint: str | None = text(optional=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SharedSettings:
+    """Where trainings that several runs need lie (``shared``)."""
+
+    folder: str = text()
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointSettings:
+    """When a training is saved, besides after each epoch (``checkpoint``)."""
+
+    every_n_batches: int | None = whole(1, optional=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Everything that a training, and the test of what it trained, depend on.
+
+    Attributes:
+        plain: the resolved configuration that this was read from, as dicts, lists and plain values.
+    """
+
+    M: int = whole(1)
+    N: int = whole(1)
+    gamma: float = number(at_least=0, says="is a penalty and ")
+    seed: int = whole(0)
+    num_workers: int = whole(0)
+    start_workers: str | None = one_of("fork", "spawn", "forkserver", optional=True)
+    weights: str | None = text(optional=True)
+    trust: tuple[str, ...] = setting(
+        lambda value: all(isinstance(name, str) for name in as_tuple(value)),
+        "must be a list of packages, such as [my_package]",
+        convert=as_tuple,
+    )
+    progress: bool = flag()
+    resume: Any = anything()
+    run_dir: str = text()
+    dataset: DatasetSettings = section(DatasetSettings)
+    backbone: BackboneSettings = section(BackboneSettings)
+    observation: ObservationSettings = section(ObservationSettings)
+    algorithm: AlgorithmSettings = section(AlgorithmSettings)
+    estimator: Node = node()
+    schedule: ScheduleSettings = section(ScheduleSettings)
+    trainer: TrainerSettings = section(TrainerSettings)
+    classifier: ClassifierSettings = section(ClassifierSettings)
+    test: TestSettings = section(TestSettings)
+    shared: SharedSettings = section(SharedSettings)
+    checkpoint: CheckpointSettings = section(CheckpointSettings)
+    selection: Node = node()
+    logger: Node | None = node(optional=True)
+    plain: Node = all_keys()
+
+    @classmethod
+    def of(cls, plain: Mapping[str, Any]) -> "Settings":
+        """Read a resolved configuration.
+
+        Raises:
+            UsageError: a key is missing, or settings make no sense; names the key, its value and the remedy.
+        """
+        settings = read(cls, plain)
+        _check_trainer(settings)
+        _check_warmup(settings)
+        return settings
+
+    def changed(self, values: Mapping[str, Any]) -> "Settings":
+        """Return these settings with other values, by dotted key."""
+        plain: dict[str, Any] = copy.deepcopy(dict(self.plain))
+        for key, value in values.items():
+            *groups, last = key.split(".")
+            place = plain
+            for group in groups:
+                place = place[group]
+            place[last] = value
+        return Settings.of(plain)
+
+    def value(self, key: str) -> Any:
+        """Return the value of a dotted key."""
+        value: Any = self.plain
+        for name in key.split("."):
+            value = value[name]
+        return value
+
+    @property
+    def folder(self) -> Path:
+        """The run's folder."""
+        return Path(self.run_dir)
+
+    @property
+    def dataset_in_results(self) -> str:
+        """The data set's name in results: videos that were held out of training have a name of their own."""
+        return held_out_name(self.dataset.name) if self.test.subset == "val" else self.dataset.name
+
+    @property
+    def observation_weights(self) -> str | None:
+        """What the observation network starts from; ``same`` means the classifier's, where its network is one."""
+        if self.observation.weights != "same":
+            return self.observation.weights
+        trunk = self.observation.trunk or self.observation.network
+        return self.weights if trunk.get("_target_") == self.backbone.network.get("_target_") else None
+
+
+def _check_trainer(settings: Settings) -> None:
+    for name, remedy in _REFUSED_FLAGS.items():
+        if settings.trainer.keys.get(name) is not None:
+            value = settings.trainer.keys[name]
+            raise UsageError(f"trainer.{name}={value}: does not work in manual optimisation; {remedy}")
+    if settings.trainer.precision in ("16", "16-mixed") and settings.schedule.accumulate > 1:
+        raise UsageError(
+            f"trainer.precision={settings.trainer.precision}: its loss scale may change between accumulated batches; "
+            "use bf16-mixed, or schedule.accumulate=1"
+        )
+
+
+def _check_warmup(settings: Settings) -> None:
+    warmup, epochs = settings.algorithm.warmup_epochs, settings.schedule.max_epochs
+    if not settings.algorithm.train_sampler:  # Table I's control
+        if warmup != epochs:
+            raise UsageError(
+                f"algorithm.train_sampler=false: algorithm.warmup_epochs={warmup} must then be schedule.max_epochs="
+                f"{epochs}"
+            )
+    elif warmup and warmup >= epochs:
+        raise UsageError(
+            f"algorithm.warmup_epochs={warmup}: must be at least 0 and less than schedule.max_epochs={epochs}, or the "
+            "sampler would never be trained"
+        )
+
+
+def seconds_of(duration: Any) -> float:
+    """Return ``trainer.max_time`` in seconds: "DD:HH:MM:SS" or a mapping like {hours: 2}, as Lightning has it.
+
+    Raises:
+        UsageError: it is neither.
+
+    >>> seconds_of("00:01:30:00")
+    5400.0
+    """
+    if match := re.fullmatch(r"(\d+):(\d\d):(\d\d):(\d\d)", str(duration)):
+        days, hours, minutes, seconds = map(int, match.groups())
+        return timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds).total_seconds()
+    try:
+        return timedelta(**{str(key): float(value) for key, value in dict(duration).items()}).total_seconds()
+    except (TypeError, ValueError):
+        raise UsageError(
+            f"trainer.max_time={duration}: must be DD:HH:MM:SS, such as 00:11:30:00, or {{hours: 11, minutes: 30}}"
+        ) from None

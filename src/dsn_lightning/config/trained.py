@@ -1,0 +1,207 @@
+"""Trained recognisers out of checkpoints, and whether they fit what they are wanted for."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from dsn_lightning.algorithms.dsn import DSN
+from dsn_lightning.algorithms.recognizer import Recognizer
+from dsn_lightning.backbones.weights import WeightsError, load_exactly, read_weights
+from dsn_lightning.config.build import build_recognizer
+from dsn_lightning.config.network_costs import REFUSALS, clip_shape, refusal
+from dsn_lightning.config.settings import Settings
+from dsn_lightning.config.trust import refuse_foreign_code
+from dsn_lightning.cost.macs import count_macs
+from dsn_lightning.errors import UsageError
+from dsn_lightning.evaluation.scores import weights_hash
+
+RECORD_KEY = "dsn_lightning"
+"""Where a checkpoint holds the record of its run, as plain values; see `checkpoint_record`."""
+
+FORMAT = 1
+"""Version of the record; a checkpoint with another one is refused."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained recogniser.
+
+    Attributes:
+        recognizer: with its weights, in eval mode.
+        settings: of its run.
+        classes: class names; the order of its outputs.
+        path: the checkpoint.
+        trained_on: the videos that it, or what it started from, was trained on (`seen_videos.hashes_of`); None where
+            that is not known.
+    """
+
+    recognizer: Recognizer
+    settings: Settings
+    classes: list[str]
+    path: Path
+    trained_on: Tensor | None = None
+
+
+def checkpoint_record(settings: Settings, *, classes: Sequence[str], trained_on: Tensor | None) -> dict[str, Any]:
+    """Return what a checkpoint says of its run."""
+    config = dict(settings.plain)
+    return {"format": FORMAT, "config": config, "classes": list(classes), "trained_on": trained_on}
+
+
+def load_trained(path: str | Path, *, key: str, trusted: Sequence[str] = ()) -> Trained:
+    """Load a checkpoint of ``dsn-train``.
+
+    Args:
+        path: the checkpoint file.
+        key: that named it, for messages.
+        trusted: the user's packages that it may build from; see `trust.refuse_foreign_code`.
+
+    Raises:
+        UsageError: the file is missing, is no such checkpoint, is of another format, or is damaged.
+    """
+    file = Path(path).expanduser()
+    where = f"{key}={path}"
+    if not file.is_file():
+        raise UsageError(f"{where}: no such checkpoint file")
+    try:
+        content = read_weights(file)
+    except WeightsError as error:
+        raise UsageError(f"{where}: {error}") from error
+    record = content.get(RECORD_KEY)
+    if not isinstance(record, dict) or "state_dict" not in content:
+        raise UsageError(f"{where}: not a checkpoint of dsn-train")
+    if record.get("format") != FORMAT:
+        raise UsageError(
+            f"{where}: expected checkpoint format {FORMAT}, got {record.get('format', 'none')}; train it again with "
+            "this version"
+        )
+    try:
+        settings, classes = Settings.of(record["config"]), list(record["classes"])
+    except (KeyError, TypeError, UsageError) as error:
+        raise UsageError(f"{where}: not a checkpoint of dsn-train ({error})") from error
+    parts = ("backbone", "observation", "algorithm", "estimator", "schedule")
+    refuse_foreign_code([settings.plain[part] for part in parts], where, trusted=trusted)
+    recognizer = build_recognizer(settings, len(classes))
+    try:
+        load_exactly(recognizer, content["state_dict"])
+    except WeightsError as error:
+        raise UsageError(f"{where}: {error}") from error
+    return Trained(recognizer.eval(), settings, classes, file, record.get("trained_on"))
+
+
+def check_clips(recognizer: Recognizer, settings: Settings) -> None:
+    """Make sure that the networks take the clips that the settings describe.
+
+    Raises:
+        UsageError: one does not; says which keys to change.
+    """
+    backbone = settings.backbone
+    clip = clip_shape(backbone, modality=settings.dataset.modality)
+    networks: list[tuple[str, nn.Module, tuple[int, ...]]] = [
+        (f"backbone={backbone.name}", recognizer.classifier, (1, *clip))
+    ]
+    if settings.algorithm.has_sampler:
+        key = f"observation={settings.observation.name}"
+        networks.append((key, recognizer.observation, (1, settings.N, *clip)))
+    for key, network, shape in networks:
+        try:
+            count_macs(network, *shape)
+        except REFUSALS as error:
+            raise refusal(key, backbone, error) from error
+
+
+def check_fits(trained: Trained, *, classes: Sequence[str], settings: Settings, key: str) -> None:
+    """Refuse a checkpoint that was trained for other classes or other clips than the settings describe.
+
+    Raises:
+        UsageError: says what differs.
+    """
+    where = f"{key}={trained.path}"
+    modality, expected = trained.settings.dataset.modality, settings.dataset.modality
+    if modality != expected:
+        raise UsageError(f"{where}: expected a run of dataset.modality={expected}, got {modality}")
+    check_classes(trained, classes, where=where)
+    check_same_clips(trained, settings, where=where)
+
+
+def check_same_clips(trained: Trained, settings: Settings, *, where: str) -> None:
+    """Refuse a checkpoint that was trained on clips of other frames; of another modality only shapes are compared.
+
+    Raises:
+        UsageError: names the key and both values.
+    """
+    modality, expected = trained.settings.dataset.modality, settings.dataset.modality
+    names = ["frames_per_clip", "frame_stride", "frame_size", "crop_size"]
+    if expected == "rgb":
+        names += ["mean", "std"]
+    elif modality == expected:
+        names.append("flow_std")
+    for name in names:
+        found, wanted = getattr(trained.settings.backbone, name), getattr(settings.backbone, name)
+        if found != wanted:
+            raise UsageError(f"{where}: expected a run of backbone.{name}={_text(wanted)}, got {_text(found)}")
+
+
+def check_algorithm(trained: Trained, algorithm: str, *, key: str) -> None:
+    """Refuse a checkpoint of another algorithm than the one that ``key`` is for.
+
+    Raises:
+        UsageError: names both.
+    """
+    name = trained.settings.algorithm.name
+    if name != algorithm:
+        raise UsageError(f"{key}={trained.path}: expected a run of algorithm={algorithm}, got algorithm={name}")
+
+
+def check_shared_classifier(fixed: Recognizer, baseline: Trained, *, where: str, key: str) -> None:
+    """Refuse a baseline next to a DSN-f that was not trained with its classifier.
+
+    Args:
+        fixed: the DSN-f.
+        baseline: the other run.
+        where: what names DSN-f's classifier.
+        key: that names the baseline.
+
+    Raises:
+        UsageError: names both.
+    """
+    if weights_hash(fixed.classifier) != weights_hash(baseline.recognizer.classifier):
+        raise UsageError(f"{where}: its classifier is not that of {key}={baseline.path}, which DSN-f must share")
+
+
+def check_clips_per_section(recognizer: Recognizer, clips_per_section: int, *, where: str) -> None:
+    """Refuse a test with another number of clips per section than the observation network was made for, if it was.
+
+    Raises:
+        UsageError: names both.
+    """
+    expected = recognizer.observation.clips_per_section if isinstance(recognizer, DSN) else None
+    if expected is not None and expected != clips_per_section:
+        raise UsageError(
+            f"{where}: test.N={clips_per_section}: this observation network was made for N={expected} clips per "
+            f"section; use test.N={expected} or train one with N={clips_per_section}"
+        )
+
+
+def check_classes(trained: Trained, classes: Sequence[str], *, where: str) -> None:
+    """Refuse a checkpoint that was trained for other classes.
+
+    Raises:
+        UsageError: says which.
+    """
+    if trained.classes != list(classes):
+        raise UsageError(
+            f"{where}: was trained for {len(trained.classes)} classes ({_first(trained.classes)}), "
+            f"the data set has {len(classes)} ({_first(classes)})"
+        )
+
+
+def _first(classes: Sequence[str]) -> str:
+    return ", ".join(classes[:3]) + (", ..." if len(classes) > 3 else "")
+
+
+def _text(value: Any) -> str:
+    return str(list(value) if isinstance(value, tuple) else value)
