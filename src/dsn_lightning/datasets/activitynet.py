@@ -6,7 +6,7 @@ does not depend on the order of the file; inner nodes are not classes.
 """
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -21,7 +21,7 @@ from dsn_lightning.datasets.annotations import (
     union,
     video_files,
 )
-from dsn_lightning.datasets.records import Metric, Subset, VideoRecord
+from dsn_lightning.datasets.records import Subset, VideoRecord
 from dsn_lightning.errors import UsageError
 
 _FILE = "activity_net.v1-3.min.json"
@@ -35,17 +35,14 @@ class ActivityNet(ListedVideos):
 
     Args:
         root: folder with the videos in ``videos/`` or directly, ``v_<id>.*`` or ``<id>.*``, in any container.
-        name: name of the data set in results.
         annotations: the annotation file; None looks for ``root/activity_net.v1-3.min.json``.
-        val_fraction: share of the training videos that is held out to follow the training, in [0, 1).
-        seed: decides which videos are held out.
+        name, val_fraction, seed: see `ListedVideos`.
 
     Raises:
         UsageError: the folder or the file is missing, the file has an unexpected format, or an argument is out of
             range.
     """
 
-    metric: ClassVar[Metric] = "top1"
     num_classes: ClassVar[int | None] = 200
 
     def __init__(
@@ -59,23 +56,19 @@ class ActivityNet(ListedVideos):
     ) -> None:
         folder = root_folder(root, content=f"videos/v_<id>.mp4 and {_FILE}")
         file = annotation_path(annotations, [folder / _FILE], content=f"the official annotation file ({_FILE})")
-        content = read_json(file, "database", "taxonomy")
         with checking_format(file):
-            classes, subsets = self._read(file, content, folder)
-        check_below_root([video for videos in subsets.values() for video in videos], folder, annotations=file)
-        super().__init__(
-            name, folder, classes, subsets["training"], subsets["validation"], val_fraction=val_fraction, seed=seed
-        )
+            classes, (train, test) = self._read(file, folder)
+        check_below_root([*train, *test], folder, annotations=file)
+        super().__init__(name, folder, classes, train, test, val_fraction=val_fraction, seed=seed)
 
     @classmethod
     def official_counts(cls, **_: Any) -> Mapping[Subset, int] | None:
         """Return the number of labelled videos in the official annotation file."""
         return {"train": 10024, "test": 4926}
 
-    def _read(
-        self, file: Path, content: dict[str, Any], folder: Path
-    ) -> tuple[list[str], dict[str, list[VideoRecord]]]:
-        """Return the class names and the videos of each official subset; remember those without annotations."""
+    def _read(self, file: Path, folder: Path) -> tuple[list[str], Iterable[list[VideoRecord]]]:
+        """Return the class names, and the training and the test videos; remember those without annotations."""
+        content = read_json(file, "database", "taxonomy")
         classes = leaves(content["taxonomy"])
         labels = {class_name: label for label, class_name in enumerate(classes)}
         self._unlabelled: list[str] = []
@@ -89,18 +82,13 @@ class ActivityNet(ListedVideos):
                 self._unlabelled.append(video)
                 continue
             names = {annotation["label"] for annotation in entry["annotations"]}
-            unknown = names - set(labels)
-            if unknown:
+            if unknown := names - set(labels):
                 raise UsageError(f"{file}: video {video} has the label {min(unknown)!r}, not a leaf of the taxonomy")
-            subsets[entry["subset"]].append(
-                VideoRecord(
-                    video_id=video,
-                    path=files.get(f"v_{video}") or files.get(video) or videos / f"v_{video}.mp4",
-                    labels=tuple(sorted(labels[name] for name in names)),
-                    spans=union(annotation["segment"] for annotation in entry["annotations"]),
-                )
-            )
-        return classes, subsets
+            path = files.get(f"v_{video}") or files.get(video) or videos / f"v_{video}.mp4"
+            spans = union(annotation["segment"] for annotation in entry["annotations"])
+            record = VideoRecord(video, path, tuple(sorted(labels[name] for name in names)), spans=spans)
+            subsets[entry["subset"]].append(record)
+        return classes, subsets.values()
 
     def prepare(self) -> None:
         """Warn about the videos that are left out."""

@@ -2,12 +2,12 @@
 
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from dsn_lightning.datasets.records import Subset, VideoRecord
+from dsn_lightning.datasets.records import Metric, Subset, VideoRecord
 from dsn_lightning.errors import UsageError
 from dsn_lightning.stateless_random import stateless_rng
 
@@ -16,9 +16,7 @@ VIDEO_EXTENSIONS = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", "
 
 
 class ListedVideos:
-    """Base of data sets that annotations list, whether the video files exist or not.
-
-    With ``metric``, ``num_classes`` and ``official_counts`` a subclass is a `VideoSource`.
+    """A `VideoSource` whose videos are known when it is built, whether their files exist or not.
 
     Args:
         name: name of the data set in results.
@@ -26,6 +24,7 @@ class ListedVideos:
         classes: class names.
         train: training videos.
         test: test videos.
+        val: validation videos.
         val_fraction: share of the training videos (of their groups, where these are known) that is held out to follow
             the training, in [0, 1).
         seed: decides which videos are held out.
@@ -33,6 +32,9 @@ class ListedVideos:
     Raises:
         UsageError: ``val_fraction`` is out of range, or a video is listed twice.
     """
+
+    metric: ClassVar[Metric] = "top1"
+    num_classes: ClassVar[int | None] = None
 
     def __init__(
         self,
@@ -42,6 +44,7 @@ class ListedVideos:
         train: Sequence[VideoRecord],
         test: Sequence[VideoRecord],
         *,
+        val: Sequence[VideoRecord] = (),
         val_fraction: float = 0.0,
         seed: int = 0,
     ) -> None:
@@ -50,11 +53,14 @@ class ListedVideos:
             if video.video_id in ids:
                 raise UsageError(f"dataset={name}: the annotations list {video.video_id!r} twice")
             ids.add(video.video_id)
-        self.name = name
-        self.root = root
-        self._classes = tuple(classes)
+        self.name, self.root, self._classes = name, root, tuple(classes)
         kept, held_out = hold_out(train, val_fraction, seed=seed)
-        self._videos: Mapping[Subset, Sequence[VideoRecord]] = {"train": kept, "val": held_out, "test": test}
+        self._videos: Mapping[Subset, Sequence[VideoRecord]] = {"train": kept, "val": [*val, *held_out], "test": test}
+
+    @classmethod
+    def official_counts(cls, **_: Any) -> Mapping[Subset, int] | None:
+        """Return None: only the user knows these videos."""
+        return None
 
     @property
     def classes(self) -> Sequence[str]:
@@ -65,7 +71,7 @@ class ListedVideos:
         """Do nothing: the files are the user's."""
 
     def records(self, subset: Subset) -> list[VideoRecord]:
-        """Return the videos of a subset in the order of the annotations, whether their files exist or not."""
+        """Return the videos of a subset in the order of the annotations."""
         return list(self._videos[subset])
 
 
@@ -79,41 +85,39 @@ def check_val_fraction(fraction: object) -> None:
         raise UsageError(f"dataset.val_fraction={fraction}: must be at least 0 and less than 1")
 
 
-def group_or_id(video: VideoRecord) -> str:
-    """Return the unit that a video is held out with: its group, or the video alone."""
-    return video.group or video.video_id
-
-
 def hold_out(
-    videos: Sequence[VideoRecord], fraction: float, *, seed: int, unit: Callable[[VideoRecord], str] = group_or_id
+    videos: Sequence[VideoRecord], fraction: float, *, seed: int, by_file: bool = False
 ) -> tuple[list[VideoRecord], list[VideoRecord]]:
-    """Divide training videos into kept and held-out ones; the videos of a unit stay together.
+    """Divide training videos into kept and held-out ones; the videos of a group stay together.
 
     Args:
         videos: the videos to divide.
-        fraction: share of the units that is held out, in [0, 1). Above 0 at least one unit is held out, and at least
-            one is kept.
-        seed: decides which units are held out.
-        unit: names the unit of a video.
+        fraction: share of the groups that is held out, in [0, 1). Above 0 at least one is held out, and at least one is
+            kept.
+        seed: decides which groups are held out.
+        by_file: whether the videos of a file without a group stay together, and each class keeps a video.
 
     Raises:
         UsageError: ``fraction`` is out of range.
     """
     check_val_fraction(fraction)
+
+    def unit(video: VideoRecord) -> str:
+        return video.group or (str(video.path) if by_file else video.video_id)
+
     units = sorted({unit(video) for video in videos})
     count = min(max(1, round(fraction * len(units))), len(units) - 1) if fraction else 0
     held = {units[i] for i in stateless_rng(seed, "held out").permutation(len(units))[:count]} if count else set()
+    if by_file:
+        trained = {label for video in videos if unit(video) not in held for label in video.labels}
+        held -= {unit(video) for video in videos if unit(video) in held and not {*video.labels} <= trained}
     kept = [video for video in videos if unit(video) not in held]
     return kept, [video for video in videos if unit(video) in held]
 
 
 @contextmanager
 def checking_format(file: Path) -> Iterator[None]:
-    """Turn the errors of reading an annotation file with an unexpected format into one line.
-
-    Raises:
-        UsageError: names the file, and the missing field or the unexpected value.
-    """
+    """Turn the errors of reading an annotation file with an unexpected format into a `UsageError` of one line."""
     try:
         yield
     except UsageError:
@@ -125,12 +129,7 @@ def checking_format(file: Path) -> Iterator[None]:
 
 
 def check_below_root(videos: Iterable[VideoRecord], root: Path, *, annotations: Path) -> None:
-    """Check that annotations place every video below the data set's folder.
-
-    Args:
-        videos: videos of the data set.
-        root: its folder.
-        annotations: the file or folder of annotations, for the message.
+    """Check that annotations (named in the message) place every video below the data set's folder.
 
     Raises:
         UsageError: names the first video outside.
@@ -141,11 +140,7 @@ def check_below_root(videos: Iterable[VideoRecord], root: Path, *, annotations: 
 
 
 def root_folder(root: str | None, *, content: str) -> Path:
-    """Return ``dataset.root`` as an absolute path.
-
-    Args:
-        root: the user's setting.
-        content: what the folder should contain, for the message.
+    """Return ``dataset.root`` as an absolute path; ``content`` is what it should contain, for the message.
 
     Raises:
         UsageError: it is not set, or is not a folder.
@@ -169,13 +164,13 @@ def annotation_path(given: str | None, candidates: Sequence[Path], *, content: s
         if not path.exists():
             raise UsageError(f"dataset.annotations={given}: no such file or folder; expected {content}")
         return path
-    for path in candidates:
-        if path.exists():
-            return path
-    raise UsageError(
-        f"no annotations found (looked for {', '.join(map(str, candidates))}): put {content} there, or set "
-        "dataset.annotations=PATH"
-    )
+    found = next((path for path in candidates if path.exists()), None)
+    if found is None:
+        raise UsageError(
+            f"no annotations found (looked for {', '.join(map(str, candidates))}): put {content} there, or set "
+            "dataset.annotations=PATH"
+        )
+    return found
 
 
 def check_split(split: object) -> int:
@@ -244,17 +239,14 @@ def video_files(*folders: Path) -> dict[str, Path]:
     """
     files: dict[str, Path] = {}
     frames: dict[str, Path] = {}
-    for folder in folders:
-        if not folder.is_dir():
-            continue
+    for folder in filter(Path.is_dir, folders):
         with os.scandir(folder) as entries:
-            for entry in sorted(entries, key=lambda entry: entry.name):
-                if entry.name.startswith("."):
-                    continue
-                if entry.is_dir():
-                    frames.setdefault(entry.name, folder / entry.name)
-                elif (stem := video_stem(entry.name)) != entry.name:
-                    files.setdefault(stem, folder / entry.name)
+            visible = [entry for entry in entries if not entry.name.startswith(".")]
+        for entry in sorted(visible, key=lambda entry: entry.name):
+            if entry.is_dir():
+                frames.setdefault(entry.name, folder / entry.name)
+            elif (stem := video_stem(entry.name)) != entry.name:
+                files.setdefault(stem, folder / entry.name)
     return frames | files
 
 

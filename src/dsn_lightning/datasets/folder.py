@@ -7,17 +7,17 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
 
 from dsn_lightning.datasets.annotations import (
     VIDEO_EXTENSIONS,
+    ListedVideos,
     check_val_fraction,
     hold_out,
     read_lines,
     root_folder,
 )
 from dsn_lightning.datasets.list_files import ListEntry, read_list
-from dsn_lightning.datasets.records import SUBSETS, Metric, Subset, VideoRecord
+from dsn_lightning.datasets.records import SUBSETS, Subset, VideoRecord
 from dsn_lightning.errors import UsageError
 from dsn_lightning.stateless_random import stateless_rng
 
@@ -26,8 +26,10 @@ _IMAGE_EXTENSIONS = frozenset({".jpeg", ".jpg", ".png"})
 Lists = Mapping[Subset, tuple[str, list[ListEntry]]]
 """For each subset with a list file: the setting that names the file, for messages, and its entries."""
 
+Split = Mapping[Subset, list[VideoRecord]]
 
-class Folder:
+
+class Folder(ListedVideos):
     """The user's videos as a `VideoSource`, split into training, validation and test videos in one of three ways.
 
     *By fraction* (default): a share of the videos of each class. *By group*: a regular expression finds a group in each
@@ -37,6 +39,8 @@ class Folder:
     *By list files*, see `dsn_lightning.datasets.list_files`: lines ``path label``, or CSV with several labels and
     segments, with paths relative to ``root``. A label is a class name or, if ``classes`` is given, its number from 0.
     In lists without labels the folders are the classes. A listed video whose file is missing is kept in the records.
+
+    A video's id is its path below the root, followed by ``#start-end`` if it is a part of the file.
 
     Args:
         root: the folder of class folders, or the folder that the lists' paths are relative to.
@@ -57,9 +61,6 @@ class Folder:
             name has no group, a label is unknown, or the test videos have a class that no training video has.
     """
 
-    metric: ClassVar[Metric] = "top1"
-    num_classes: ClassVar[int | None] = None
-
     def __init__(
         self,
         root: str | None,
@@ -74,13 +75,11 @@ class Folder:
         classes: str | None = None,
         seed: int = 0,
     ) -> None:
-        self.name = name
         self.root = root_folder(root, content="one folder per class, or the files of the lists")
         if not 0 < test_fraction < 1:
             raise UsageError(f"dataset.test_fraction={test_fraction}: must be above 0 and below 1")
         check_val_fraction(val_fraction)
         self._group = group
-        self._videos: Mapping[Subset, Sequence[VideoRecord]] = {}
         given: dict[Subset, str | None] = {"train": train_list, "val": val_list, "test": test_list}
         if any(given.values()):
             if not (train_list and test_list):
@@ -89,40 +88,20 @@ class Folder:
                 raise UsageError(
                     f"dataset.val_fraction={val_fraction}: cannot be combined with dataset.val_list={val_list}"
                 )
-            self._read_lists({subset: file for subset, file in given.items() if file}, classes)
+            videos = self._from_lists({subset: file for subset, file in given.items() if file}, classes)
             if val_fraction:
-                self._videos = {**self._videos, **_hold_out(self._videos["train"], val_fraction, seed)}
+                train, val = hold_out(videos["train"], val_fraction, seed=seed, by_file=True)
+                videos = {**videos, "train": train, "val": val}
         elif classes is not None:
             raise UsageError(
                 f"dataset.classes={classes}: needs list files; otherwise the class folders name the classes"
             )
         else:
-            self._videos = self._from_folders(test_fraction, val_fraction, seed)
+            videos = self._from_folders(test_fraction, val_fraction, seed)
+        super().__init__(name, self.root, self._classes, videos["train"], videos["test"], val=videos["val"])
         self._check_trained_classes()
 
-    @classmethod
-    def official_counts(cls, **_: Any) -> Mapping[Subset, int] | None:
-        """Return None: only the user knows these videos."""
-        return None
-
-    @property
-    def classes(self) -> Sequence[str]:
-        """Names of the class folders, sorted, or the classes of the lists."""
-        return self._classes
-
-    def prepare(self) -> None:
-        """Do nothing: the files are the user's."""
-
-    def records(self, subset: Subset) -> list[VideoRecord]:
-        """Return the videos of a subset: sorted, or in the order of the list, whether their files exist or not.
-
-        A video's id is its path below the root, followed by ``#start-end`` if it is a part of the file.
-        """
-        return list(self._videos[subset])
-
-    def _from_folders(
-        self, test_fraction: float, val_fraction: float, seed: int
-    ) -> Mapping[Subset, Sequence[VideoRecord]]:
+    def _from_folders(self, test_fraction: float, val_fraction: float, seed: int) -> Split:
         videos = self._find_videos()
         if self._group is not None:
             groups = sorted({str(video.group) for video in videos})
@@ -141,20 +120,17 @@ class Folder:
         if len(folders) < 2:
             raise UsageError(f"dataset.root={self.root}: needs at least two class folders, got {len(folders)}")
         self._classes = tuple(p.name for p in folders)
-        videos = []
-        for label, folder in enumerate(folders):
-            files = _videos_in(folder)
-            if not files:
-                extensions = ", ".join(sorted(VIDEO_EXTENSIONS))
-                raise UsageError(
-                    f"{folder}: no videos in this class folder ({extensions}, or folders of images); fill it or remove "
-                    "it"
-                )
-            videos += [
-                VideoRecord(file.relative_to(self.root).as_posix(), file, (label,), group=self._group_of(file))
-                for file in files
-            ]
-        return videos
+        files = {folder: _videos_in(folder) for folder in folders}
+        if empty := [folder for folder in folders if not files[folder]]:
+            extensions = ", ".join(sorted(VIDEO_EXTENSIONS))
+            raise UsageError(
+                f"{empty[0]}: no videos in this class folder ({extensions}, or folders of images); fill it or remove it"
+            )
+        return [
+            VideoRecord(file.relative_to(self.root).as_posix(), file, (label,), group=self._group_of(file))
+            for label, folder in enumerate(folders)
+            for file in files[folder]
+        ]
 
     def _group_of(self, path: Path) -> str | None:
         pattern = self._group
@@ -168,20 +144,30 @@ class Folder:
             raise UsageError(f"dataset.group={pattern!r}: no match in the file name {path.name!r}")
         return match[1] if match.re.groups else match[0]
 
-    def _read_lists(self, files: Mapping[Subset, str], class_list: str | None) -> None:
-        """Set the classes and the videos from list files."""
+    def _from_lists(self, files: Mapping[Subset, str], class_list: str | None) -> Split:
+        """Return the videos in list files, and set the classes."""
         lists = {subset: self._read_list(f"dataset.{subset}_list", file) for subset, file in files.items()}
         if len({entries[0].labels is None for _, entries in lists.values()}) > 1:
             raise UsageError(
                 f"only some of the lists have labels; label all or none: {', '.join(key for key, _ in lists.values())}"
             )
-        if class_list is not None:
-            self._classes = tuple(dict.fromkeys(read_lines(Path(class_list).expanduser())))
-        else:
+        if class_list is None:
             self._classes = _classes_of(lists)
-        numbers = {str(label): label for label in range(len(self._classes))} if class_list is not None else {}
-        self._labels = numbers | {class_name: label for label, class_name in enumerate(self._classes)}
-        self._videos = self._from_lists(lists)
+            self._labels = {}
+        else:
+            self._classes = tuple(dict.fromkeys(read_lines(Path(class_list).expanduser())))
+            self._labels = {str(label): label for label in range(len(self._classes))}
+        self._labels |= {class_name: label for label, class_name in enumerate(self._classes)}
+        videos: dict[Subset, list[VideoRecord]] = {subset: [] for subset in SUBSETS}
+        subset_of: dict[str, Subset] = {}
+        for subset, (key, entries) in lists.items():
+            for entry in entries:
+                video = self._record(entry, key)
+                if video.video_id in subset_of:
+                    raise UsageError(f"{key}: {video.video_id!r} is also in the {subset_of[video.video_id]} list")
+                subset_of[video.video_id] = subset
+                videos[subset].append(video)
+        return videos
 
     def _read_list(self, key: str, name: str) -> tuple[str, list[ListEntry]]:
         """Return ``key=name``, for messages, and the entries of the list."""
@@ -196,31 +182,21 @@ class Folder:
             )
         return f"{key}={name}", entries
 
-    def _from_lists(self, lists: Lists) -> Mapping[Subset, Sequence[VideoRecord]]:
-        videos: dict[Subset, list[VideoRecord]] = {"train": [], "val": [], "test": []}
-        subset_of: dict[str, Subset] = {}
-        for subset, (key, entries) in lists.items():
-            for entry in entries:
-                path = Path(os.path.normpath(self.root / entry.path))
-                if not path.is_relative_to(self.root):
-                    raise UsageError(f"{key}: {entry.path!r} is outside of dataset.root={self.root}")
-                video_id = path.relative_to(self.root).as_posix()
-                if entry.segment is not None:
-                    video_id += "#{:.10g}-{:.10g}".format(*entry.segment)
-                if video_id in subset_of:
-                    raise UsageError(f"{key}: {video_id!r} is also in the {subset_of[video_id]} list")
-                subset_of[video_id] = subset
-                names = entry.labels if entry.labels is not None else (_class_folder(entry, key),)
-                labels = tuple(sorted({self._label(name, f"{key}: {entry.path!r}") for name in names}))
-                group = entry.group or self._group_of(path)
-                videos[subset].append(VideoRecord(video_id, path, labels, segment=entry.segment, group=group))
-        return videos
-
-    def _label(self, name: str, where: str) -> int:
-        if name not in self._labels:
+    def _record(self, entry: ListEntry, key: str) -> VideoRecord:
+        path = Path(os.path.normpath(self.root / entry.path))
+        if not path.is_relative_to(self.root):
+            raise UsageError(f"{key}: {entry.path!r} is outside of dataset.root={self.root}")
+        video_id = path.relative_to(self.root).as_posix()
+        if entry.segment is not None:
+            video_id += "#{:.10g}-{:.10g}".format(*entry.segment)
+        names = entry.labels if entry.labels is not None else (_class_folder(entry, key),)
+        if unknown := [name for name in names if name not in self._labels]:
             examples = ", ".join(self._classes[:3]) + (", ..." if len(self._classes) > 3 else "")
-            raise UsageError(f"{where} has the label {name!r}, which is not one of the classes ({examples})")
-        return self._labels[name]
+            raise UsageError(
+                f"{key}: {entry.path!r} has the label {unknown[0]!r}, which is not one of the classes ({examples})"
+            )
+        labels = tuple(sorted({self._labels[name] for name in names}))
+        return VideoRecord(video_id, path, labels, segment=entry.segment, group=entry.group or self._group_of(path))
 
     def _check_trained_classes(self) -> None:
         trained = {label for video in self._videos["train"] for label in video.labels}
@@ -246,21 +222,6 @@ def _split_units(
     counts: dict[Subset, int] = {"test": num_test, "val": num_val, "train": rest - num_val}
     subsets = [subset for subset, count in counts.items() for _ in range(count)]
     return dict(zip(order, subsets, strict=True))
-
-
-def _hold_out(videos: Sequence[VideoRecord], fraction: float, seed: int) -> dict[Subset, Sequence[VideoRecord]]:
-    """Divide the training list into ``train`` and ``val``; each class keeps a training video."""
-
-    def unit(video: VideoRecord) -> str:
-        return video.group or str(video.path)
-
-    kept, held_out = hold_out(videos, fraction, seed=seed, unit=unit)
-    trained = {label for video in kept for label in video.labels}
-    held = {unit(video) for video in held_out} - {unit(video) for video in held_out if not {*video.labels} <= trained}
-    return {
-        "train": [video for video in videos if unit(video) not in held],
-        "val": [video for video in videos if unit(video) in held],
-    }
 
 
 def _classes_of(lists: Lists) -> tuple[str, ...]:

@@ -21,9 +21,11 @@ from dsn_lightning.datasets.annotations import (
     video_files,
     video_stem,
 )
-from dsn_lightning.datasets.records import Metric, Subset, VideoRecord
+from dsn_lightning.datasets.records import Subset, VideoRecord
 from dsn_lightning.errors import UsageError
 
+_ARCHIVE = "testTrainMulti_7030_splits"
+_PLACES = ("splits", _ARCHIVE, f"test_train_splits/{_ARCHIVE}", "test_train_splits")
 _SUBSETS: dict[str, Subset | None] = {"0": None, "1": "train", "2": "test"}  # 0: not used in this split
 # visible body parts, camera motion, number of people, camera viewpoint, quality, number of the clip
 _PROPERTIES = re.compile(r"_[hulf]_(cm|nm)_np\d+_(fr|ba|le|ri)_(goo|med|bad)_\d+$")
@@ -37,18 +39,15 @@ class Hmdb51(ListedVideos):
 
     Args:
         root: folder with the videos in ``videos/<class>/``, ``hmdb51_org/<class>/`` or ``<class>/``, in any container.
-        name: name of the data set in results.
         split: official split, 1 to 3.
         annotations: folder of the 153 official lists; None looks for ``splits``, ``testTrainMulti_7030_splits`` and
             ``test_train_splits`` (with or without the former inside) below the root.
-        val_fraction: share of the groups that is held out to follow the training, in [0, 1).
-        seed: decides which groups are held out.
+        name, val_fraction, seed: see `ListedVideos`.
 
     Raises:
         UsageError: a folder or list is missing, a list has an unexpected format, or an argument is out of range.
     """
 
-    metric: ClassVar[Metric] = "top1"
     num_classes: ClassVar[int | None] = 51
 
     def __init__(
@@ -62,22 +61,22 @@ class Hmdb51(ListedVideos):
         seed: int = 0,
     ) -> None:
         folder = root_folder(root, content="videos/<class>/*.avi and the official lists in splits/")
-        split = check_split(split)
-        archive = "testTrainMulti_7030_splits"
-        names = ("splits", archive, f"test_train_splits/{archive}", "test_train_splits")
-        candidates = [folder / name for name in names]
-        content = "the folder of the official lists (<class>_test_split1.txt, ...)"
-        lists = annotation_path(annotations, candidates, content=content)
-        ending = f"_test_split{split}.txt"
+        ending = f"_test_split{check_split(split)}.txt"
+        lists = annotation_path(
+            annotations,
+            [folder / place for place in _PLACES],
+            content="the folder of the official lists (<class>_test_split1.txt, ...)",
+        )
         classes = sorted(file.name.removesuffix(ending) for file in lists.glob(f"*{ending}"))
         if len(classes) != self.num_classes:
             raise UsageError(f"{lists}: expected {self.num_classes} lists *{ending}, got {len(classes)}")
         videos = first_existing(folder / "videos", folder / "hmdb51_org", folder)
-        subsets: dict[Subset, list[VideoRecord]] = {"train": [], "test": []}
-        for label, class_name in enumerate(classes):
-            for subset, video in _read(lists / f"{class_name}{ending}", videos / class_name, label):
-                subsets[subset].append(video)
-        train, test = subsets["train"], subsets["test"]
+        listed = [
+            found
+            for label, class_name in enumerate(classes)
+            for found in _read(lists / f"{class_name}{ending}", videos / class_name, label)
+        ]
+        train, test = ([video for side, video in listed if side == subset] for subset in ("train", "test"))
         check_below_root([*train, *test], folder, annotations=lists)
         super().__init__(name, folder, classes, train, test, val_fraction=val_fraction, seed=seed)
 
@@ -96,14 +95,12 @@ def _read(file: Path, folder: Path, label: int) -> list[tuple[Subset, VideoRecor
         video, code = split_label(line, file)
         if code not in _SUBSETS:
             raise UsageError(f"{file}: {line!r} does not end with 0, 1 or 2")
-        subset = _SUBSETS[code]
-        if subset is None:
-            continue
-        stem = video_stem(video)
-        film = film_of(stem, folder.name)
-        group = None if film is None else f"{folder.name}/{film}"
-        path = files.get(stem, folder / video)
-        found.append((subset, VideoRecord(f"{folder.name}/{stem}", path, (label,), group=group)))
+        if subset := _SUBSETS[code]:
+            stem = video_stem(video)
+            film = film_of(stem, folder.name)
+            group = None if film is None else f"{folder.name}/{film}"
+            path = files.get(stem, folder / video)
+            found.append((subset, VideoRecord(f"{folder.name}/{stem}", path, (label,), group=group)))
     return found
 
 

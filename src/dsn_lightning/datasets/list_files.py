@@ -9,8 +9,8 @@ part of the file) and ``group``.
 import csv
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from dsn_lightning.datasets.annotations import read_lines, video_stem
 from dsn_lightning.errors import UsageError
@@ -18,8 +18,7 @@ from dsn_lightning.errors import UsageError
 _COLUMNS = ("path", "label", "start", "end", "group")
 
 
-@dataclass(frozen=True)
-class ListEntry:
+class ListEntry(NamedTuple):
     """An entry of a list file.
 
     Attributes:

@@ -91,6 +91,11 @@ class NeedleSpec:
                 "1 <= min_frames <= max_frames"
             )
 
+    @property
+    def counts(self) -> Mapping[Subset, int]:
+        """Videos of each subset."""
+        return {"train": self.num_train, "val": self.num_val, "test": self.num_test}
+
 
 class Needle:
     """The embedded data set as a `VideoSource`; see the module's text.
@@ -120,8 +125,7 @@ class Needle:
     def official_counts(cls, **settings: Any) -> Mapping[Subset, int] | None:
         """Return the number of videos that are generated with these settings."""
         names = {field.name for field in fields(NeedleSpec)}
-        spec = _spec({name: value for name, value in settings.items() if name in names})
-        return {"train": spec.num_train, "val": spec.num_val, "test": spec.num_test}
+        return _spec({name: value for name, value in settings.items() if name in names}).counts
 
     @property
     def classes(self) -> Sequence[str]:
@@ -149,10 +153,8 @@ class Needle:
                 shutil.rmtree(partial, ignore_errors=True)
 
     def _write(self, folder: Path) -> None:
-        counts = {"train": self.spec.num_train, "val": self.spec.num_val, "test": self.spec.num_test}
-        jobs = [
-            (folder / f"{subset}_{i:04d}.mp4", self.spec, subset, i) for subset, n in counts.items() for i in range(n)
-        ]
+        counts = self.spec.counts.items()
+        jobs = [(folder / f"{subset}_{i:04d}.mp4", self.spec, subset, i) for subset, n in counts for i in range(n)]
         with ThreadPoolExecutor(self.num_threads) as pool:  # NumPy and FFmpeg release the GIL
             written = pool.map(_write_video, *zip(*jobs, strict=True))
             rows = list(track(written, f"Writing {self.name}, {len(jobs)} videos", len(jobs)))
@@ -163,9 +165,9 @@ class Needle:
         rows = json.loads((self.root / "videos.json").read_text())
         return [
             VideoRecord(
-                video_id=row["video_id"],
-                path=self.root / f"{row['video_id']}.mp4",
-                labels=(row["label"],),
+                row["video_id"],
+                self.root / f"{row['video_id']}.mp4",
+                (row["label"],),
                 spans=tuple((start / _FPS, end / _FPS) for start, end in row["spans"]),
             )
             for row in rows
@@ -192,11 +194,8 @@ def _write_video(path: Path, spec: NeedleSpec, subset: str, index: int) -> dict:
 
 def _draw_spans(rng: np.random.Generator, spec: NeedleSpec, num_frames: int) -> list[tuple[int, int]]:
     """Place the action's spans at random, at least the longest span apart."""
-    lengths = rng.integers(
-        spec.span_frames[0],
-        spec.span_frames[1] + 1,
-        size=rng.integers(spec.num_spans[0], spec.num_spans[1] + 1),
-    )
+    shortest, longest = spec.span_frames
+    lengths = rng.integers(shortest, longest + 1, size=rng.integers(spec.num_spans[0], spec.num_spans[1] + 1))
     gap = int(lengths.max())
     free = num_frames - int(lengths.sum()) - gap * (len(lengths) - 1)
     if free < 0:

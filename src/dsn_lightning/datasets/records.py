@@ -60,13 +60,10 @@ class VideoSource(Protocol):
 
     @classmethod
     def official_counts(cls, **settings: Any) -> Mapping[Subset, int] | None:
-        """Return the number of videos that the owners' lists name, known before any file is read.
+        """Return the number of videos of each subset that the owners' lists name, before any file is read, or None.
 
         Args:
             **settings: the arguments that the data set would be built with; those without effect are ignored.
-
-        Returns:
-            Videos of each subset, or None if there is no official number.
         """
 
     @property
@@ -97,15 +94,14 @@ def check_source(source: object, key: str) -> None:
     Raises:
         UsageError: lists every attribute that is missing or has the wrong type.
     """
+    names = ("metric", "num_classes", "name", "root", "official_counts", "classes", "prepare", "records")
     absent = object()
-    found = {
-        name: inspect.getattr_static(source, name, absent)
-        for name in ("metric", "num_classes", "name", "root", "official_counts", "classes", "prepare", "records")
-    }
+    found = {name: inspect.getattr_static(source, name, absent) for name in names}
     missing = [name for name, value in found.items() if value is absent]
+    count = found["num_classes"]
     expected = {
         "metric": (found["metric"] in get_args(Metric), f"one of {', '.join(get_args(Metric))}"),
-        "num_classes": (_is_count(found["num_classes"]), "a whole number above 0, or None"),
+        "num_classes": (count is None or (type(count) is int and count > 0), "a whole number above 0, or None"),
         "name": (isinstance(found["name"], str) and found["name"] != "", "a text"),
         "root": (isinstance(found["root"], Path) and found["root"].is_absolute(), "an absolute pathlib.Path"),
         "official_counts": (isinstance(found["official_counts"], classmethod | staticmethod), "a class method"),
@@ -123,7 +119,3 @@ def check_source(source: object, key: str) -> None:
             f"{key}: {type(source).__qualname__} does not follow dsn_lightning.datasets.VideoSource: "
             f"{'; '.join(problems)}"
         )
-
-
-def _is_count(value: object) -> bool:
-    return value is None or (isinstance(value, int) and not isinstance(value, bool) and value > 0)

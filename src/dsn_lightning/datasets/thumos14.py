@@ -17,9 +17,11 @@ end; its label is used all the same.
 import csv
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
 
 from dsn_lightning.datasets.annotations import (
     ListedVideos,
@@ -46,28 +48,15 @@ _CONTENT = "validation_set.mat and test_set_final.mat, or thumos14.json, or val_
 _NUM_TRAIN = {"validation": 1010, "training+validation": 14330}
 
 
-@dataclass(frozen=True)
-class AnnotatedVideo:
-    """A video in the annotations.
-
-    Attributes:
-        classes: names of its classes; empty for a background video.
-        spans: where they show, in seconds; None if unknown.
-    """
+class AnnotatedVideo(NamedTuple):
+    """The names of a video's classes (none: a background video) and where they show, in seconds (None: unknown)."""
 
     classes: frozenset[str]
     spans: tuple[tuple[float, float], ...] | None = None
 
 
-@dataclass(frozen=True)
-class Annotations:
-    """The content of the annotation files, of whatever kind.
-
-    Attributes:
-        classes: names in the order of the labels.
-        validation: annotated videos by id.
-        test: annotated videos by id.
-    """
+class Annotations(NamedTuple):
+    """The class names in the order of the labels, and the annotated videos of both subsets by id."""
 
     classes: tuple[str, ...]
     validation: Mapping[str, AnnotatedVideo]
@@ -80,7 +69,6 @@ class Thumos14(ListedVideos):
     Args:
         root: folder with the videos in ``videos/`` or a folder in it (``videos/val/``), or directly or one folder below
             (``validation/``): ``video_validation_0000001.*`` and ``video_test_0000001.*``, in any container.
-        name: name of the data set in results.
         annotations: a folder of the files that the module's text names, or one of them; None looks in ``root`` and
             ``root/annotations``, for the MATLAB files first.
         train_on: ``validation``, or ``training+validation`` to add the challenge's training set, which is all of
@@ -88,8 +76,7 @@ class Thumos14(ListedVideos):
         ucf101_root: folder of UCF101, see `Ucf101`.
         background: test on the background videos that the MATLAB files list, as the challenge's mAP does; the other
             files list none. They are never trained on.
-        val_fraction: share of the training videos that is held out to follow the training, in [0, 1).
-        seed: decides which videos are held out.
+        name, val_fraction, seed: see `ListedVideos`.
 
     Raises:
         UsageError: a folder or file is missing, a file has an unexpected format, or an argument is out of range.
@@ -125,9 +112,9 @@ class Thumos14(ListedVideos):
         def records(videos: Mapping[str, AnnotatedVideo]) -> list[VideoRecord]:
             return [
                 VideoRecord(
-                    video_id=video_id,
-                    path=files.get(video_id, base / f"{video_id}.mp4"),
-                    labels=tuple(sorted(labels[class_name] for class_name in video.classes)),
+                    video_id,
+                    files.get(video_id, base / f"{video_id}.mp4"),
+                    tuple(sorted(labels[class_name] for class_name in video.classes)),
                     spans=video.spans,
                 )
                 for video_id, video in videos.items()
@@ -183,9 +170,8 @@ def _read(given: str | None, root: Path) -> Annotations:
 
 
 def _from_matlab(folder: Path) -> Annotations:
-    names: dict[int, str] = {}
-    if (folder / _CLASS_LIST).is_file():
-        names = dict(enumerate(read_classes(folder / _CLASS_LIST), start=1))
+    listed = read_classes(folder / _CLASS_LIST) if (folder / _CLASS_LIST).is_file() else []
+    names = dict(enumerate(listed, start=1))
     subsets = {}
     for subset, patterns in (("validation", _VALIDATION_MATS), ("test", _TEST_MATS)):
         file = next((file for pattern in patterns for file in sorted(folder.glob(pattern))), None)
@@ -199,8 +185,7 @@ def _from_matlab(folder: Path) -> Annotations:
             for index in _numbers(entry["primary_action_index"]):
                 if names.setdefault(index, class_name).lower() != class_name.lower():
                     raise UsageError(f"{file}: class {index} is {class_name} here and {names[index]} elsewhere")
-    missing = sorted(set(range(1, max(names) + 1)) - set(names))
-    if missing:
+    if missing := sorted(set(range(1, max(names) + 1)) - set(names)):
         raise UsageError(f"{folder}: class {missing[0]} has no name; put the official '{_CLASS_LIST}' there")
     classes = tuple(names[index] for index in sorted(names))
     return Annotations(classes, _videos(*subsets["validation"], names), _videos(*subsets["test"], names))
@@ -229,16 +214,13 @@ def _struct_array(file: Path, variable: str) -> list[dict[str, Any]]:
         content = loadmat(file, simplify_cells=True)
     except Exception as error:  # on garbage the reader raises all kinds of errors
         raise UsageError(f"{file}: cannot be read as a MATLAB file ({error})") from error
-    entries = content.get(variable)
-    entries = [entries] if isinstance(entries, dict) else list([] if entries is None else entries)
+    entries = content.get(variable, [])
+    entries = [entries] if isinstance(entries, dict) else list(entries)
     fields = ("video_name", "primary_action", "primary_action_index", "secondary_actions_indices", "background_video")
     if not entries or not all(isinstance(entry, dict) for entry in entries):
         raise UsageError(f"{file}: no variable {variable}")
-    missing = [field for field in fields if field not in entries[0]]
-    if missing:
-        raise UsageError(
-            f"{file}: missing fields: {', '.join(missing)}; the test set's labels are in test_set_final.mat"
-        )
+    if missing := ", ".join(field for field in fields if field not in entries[0]):
+        raise UsageError(f"{file}: missing fields: {missing}; the test set's labels are in test_set_final.mat")
     return entries
 
 
@@ -248,8 +230,6 @@ def _numbers(value: Any) -> set[int]:
     >>> sorted(_numbers(7)), _numbers([])
     ([7], set())
     """
-    import numpy as np
-
     return {int(number) for number in np.atleast_1d(np.asarray(value)).ravel() if str(number).strip()}
 
 
@@ -271,9 +251,8 @@ def _from_csv(folder: Path) -> Annotations:
             raise UsageError(f"{file}: no such file; both {' and '.join(_CSV_FILES.values())} are needed")
         with file.open(encoding="utf-8-sig", newline="") as lines:
             table = csv.DictReader(lines)
-            missing = {"video", "type", "start", "end"} - set(table.fieldnames or ())
-            if missing:
-                raise UsageError(f"{file}: missing columns: {', '.join(sorted(missing))}")
+            if missing := sorted({"video", "type", "start", "end"} - set(table.fieldnames or ())):
+                raise UsageError(f"{file}: missing columns: {', '.join(missing)}")
             rows += [(subset, row["video"], row["type"], (row["start"], row["end"])) for row in table]
     with checking_format(folder):
         return _from_segments(folder, rows)
@@ -287,8 +266,7 @@ def _from_segments(place: Path, rows: list[tuple[str, str, str, Any]]) -> Annota
             raise UsageError(f"{place}: {video}: expected subset {' or '.join(segments)}, got {subset!r}")
         if class_name != _NO_CLASS:
             segments[subset].setdefault(video, []).append((class_name, segment))
-    empty = [subset for subset, videos in segments.items() if not videos]
-    if empty:
+    if empty := [subset for subset, videos in segments.items() if not videos]:
         raise UsageError(f"{place}: no annotations of {empty[0]} videos")
     annotated = {
         subset: {

@@ -21,7 +21,7 @@ from dsn_lightning.datasets.annotations import (
     video_files,
     video_stem,
 )
-from dsn_lightning.datasets.records import Metric, Subset, VideoRecord
+from dsn_lightning.datasets.records import Subset, VideoRecord
 from dsn_lightning.errors import UsageError
 
 _GROUP = re.compile(r"_g(\d+)_c\d+$")
@@ -40,18 +40,15 @@ class Ucf101(ListedVideos):
 
     Args:
         root: folder with the videos in ``UCF-101/<Class>/``, ``videos/<Class>/`` or ``<Class>/``, in any container.
-        name: name of the data set in results.
         split: official split, 1 to 3.
         annotations: folder of ``classInd.txt``, ``trainlist0k.txt`` and ``testlist0k.txt``; None looks for
             ``root/ucfTrainTestlist``.
-        val_fraction: share of the groups that is held out to follow the training, in [0, 1).
-        seed: decides which groups are held out.
+        name, val_fraction, seed: see `ListedVideos`.
 
     Raises:
         UsageError: a folder or list is missing, a list contradicts the class list, or an argument is out of range.
     """
 
-    metric: ClassVar[Metric] = "top1"
     num_classes: ClassVar[int | None] = 101
 
     def __init__(
@@ -65,7 +62,7 @@ class Ucf101(ListedVideos):
         seed: int = 0,
     ) -> None:
         folder = root_folder(root, content="UCF-101/<Class>/*.avi and ucfTrainTestlist/")
-        split = check_split(split)
+        check_split(split)
         lists = annotation_path(
             annotations, [folder / "ucfTrainTestlist"], content="the folder of the official lists (ucfTrainTestlist)"
         )
@@ -94,15 +91,9 @@ class Ucf101(ListedVideos):
             if label is None or (number is not None and number != str(label + 1)):
                 raise UsageError(f"{file}: {line!r} contradicts classInd.txt; use the official lists")
             stem = video_stem(video)
-            group = _GROUP.search(stem)
-            videos.append(
-                VideoRecord(
-                    video_id=f"{class_name}/{stem}",
-                    path=self._file(class_name, video),
-                    labels=(label,),
-                    group=f"{class_name}/g{group[1]}" if group else None,
-                )
-            )
+            group = f"{class_name}/g{match[1]}" if (match := _GROUP.search(stem)) else None
+            path = self._file(class_name, video)
+            videos.append(VideoRecord(f"{class_name}/{stem}", path, (label,), group=group))
         return videos
 
     def _file(self, class_name: str, video: str) -> Path:
