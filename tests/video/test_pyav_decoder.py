@@ -14,13 +14,7 @@ from conftest import grey_ramp, write_video
 from dsn_lightning.video import pyav_decoder as decoding
 from dsn_lightning.video.pyav_decoder import PyAV
 from dsn_lightning.video.video_info import VideoError, VideoInfo, pack, unpack
-from helpers.encoded_videos import (
-    KINDS,
-    assert_exact,
-    encode,
-    encode_each_format,
-    everything,
-)
+from helpers.encoded_videos import KINDS, assert_exact, encode, encode_each_format, everything
 
 
 @pytest.fixture(scope="module")
@@ -44,9 +38,9 @@ def test_key_frames_are_sought_where_that_saves_decoding(encoded, monkeypatch):
     jumped = []
     real = PyAV._frames_from
 
-    def from_(self, path, container, stream, start, info, until):
+    def from_(self, path, opened, start, info, until):
         jumped.append(start)
-        return real(self, path, container, stream, start, info, until)
+        return real(self, path, opened, start, info, until)
 
     monkeypatch.setattr(PyAV, "_frames_from", from_)
     PyAV().read(encoded["h264.mp4"], [0, 1, 49], (34, 34), info)

@@ -44,7 +44,7 @@ class DecodedFrames:
     decoder: Decoder
 
     def __call__(self, video: Video, indices: IntArray, size: tuple[int, int]) -> Frames:
-        """Return the file's frames ``indices``, uint8 (F, H, W, 3); see `Decoder`."""
+        """Return the file's frames ``indices``, uint8 (F, H, W, 3)."""
         return self.decoder.read(video.file, indices, size, video.info)
 
 
@@ -112,22 +112,14 @@ class ClipReader:
     def plan(self, video: Video, starts: IntArray) -> IntArray:
         """Return the file's frames that make up the clips at ``starts`` (...,): (..., T)."""
         positions = clip_frames(
-            starts,
-            num_frames=video.num_frames,
-            frames_per_clip=self.frames_per_clip,
-            frame_stride=self.frame_stride,
+            starts, num_frames=video.num_frames, frames_per_clip=self.frames_per_clip, frame_stride=self.frame_stride
         )
         return video.source[positions]
 
     def __call__(self, video: Video, starts: IntArray, rng: np.random.Generator | None = None) -> Tensor:
         """Return the clips at ``starts`` (...,), uint8 (..., C, T, H, W); each frame is decoded once for all clips.
 
-        Activations are float16 (..., C', T, H', W').
-
-        Args:
-            video: the video to read from.
-            starts: first frames on the time line.
-            rng: draws each clip's crop; None takes the centre.
+        Activations are float16 (..., C', T, H', W'). ``rng`` draws each clip's crop; None takes the centre.
         """
         needed, position = np.unique(self.plan(video, starts), return_inverse=True)
         frames = self.read(video, needed, self.crop.frame_size)

@@ -37,6 +37,7 @@ class Crop:
 
     Raises:
         ValueError: a window does not fit in the frames, or ``windows`` is neither 1 nor 3.
+        UsageError: three windows do not.
     """
 
     frame_size: tuple[int, int]

@@ -7,7 +7,6 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from dsn_lightning.errors import UsageError
 from dsn_lightning.video.video_info import VideoInfo
 
 Frames = NDArray[np.uint8]
@@ -17,9 +16,6 @@ Indices = Sequence[int] | NDArray[np.int64]
 
 class Prober(Protocol):
     """Finds out what a file contains. Methods raise `VideoError` for a file that cannot be used."""
-
-    def find(self, path: Path) -> Path:
-        """Return the file or folder that is read for a record's path."""
 
     def fingerprint(self, path: Path) -> list[Any]:
         """Return plain values that change whenever `probe` has to be called again.
@@ -34,6 +30,9 @@ class Prober(Protocol):
 
 class Decoder(Prober, Protocol):
     """Also reads the frames of video files."""
+
+    def find(self, path: Path) -> Path:
+        """Return the file or folder that is read for a record's path."""
 
     @property
     def deadline(self) -> float:
@@ -51,13 +50,3 @@ class Decoder(Prober, Protocol):
 
     def frames(self, path: Path, size: tuple[int, int] | None = None) -> Iterator[Frames]:
         """Yield all frames in display order, upright, uint8 (H, W, 3), at their size or scaled."""
-
-
-def check_deadline(seconds: object) -> None:
-    """Check a deadline.
-
-    Raises:
-        UsageError: it is not a number of at least 0.
-    """
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds >= 0:
-        raise UsageError(f"dataset.reading.decoder.deadline={seconds}: must be seconds; .inf for no deadline")

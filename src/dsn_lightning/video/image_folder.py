@@ -67,24 +67,18 @@ class ImageFolder:
         return VideoInfo(len(files), self.fps, *size, codec=f"frames {self.pattern}", digest=digest.hexdigest())
 
     def read(self, path: Path, indices: Indices, size: tuple[int, int], info: VideoInfo | None = None) -> Frames:
-        """Return the frames ``indices``, uint8 (F, H, W, 3), scaled to ``size``; see `Decoder.read`.
-
-        Raises:
-            VideoError: an image is missing or damaged.
-        """
+        """Return the frames ``indices``, uint8 (F, H, W, 3), scaled to ``size``; see `Decoder.read`."""
         files = self._files(path)
         if len(indices) and indices[-1] >= len(files):
             raise VideoError(path, f"ends before frame {indices[-1]}; has the folder changed since it was indexed?")
         out = np.empty((len(indices), *size, 3), np.uint8)
         for position, index in enumerate(indices):
-            out[position] = np.asarray(_open(path, files[index]).resize(size[::-1], Image.Resampling.BILINEAR))
+            out[position] = _pixels(path, files[index], size)
         return out
 
     def frames(self, path: Path, size: tuple[int, int] | None = None) -> Iterator[Frames]:
         """Yield all frames, uint8 (H, W, 3), at their size or scaled."""
-        for file in self._files(path):
-            image = _open(path, file)
-            yield np.asarray(image if size is None else image.resize(size[::-1], Image.Resampling.BILINEAR))
+        return (_pixels(path, file, size) for file in self._files(path))
 
     def _files(self, path: Path) -> list[Path]:
         """Return the images in the order of their numbers."""
@@ -99,6 +93,11 @@ class ImageFolder:
         if numbers[0] > 1 or gap is not None:
             raise VideoError(path, f"image number {0 if gap is None else gap} of {self.pattern} is missing")
         return [numbered[n] for n in numbers]
+
+
+def _pixels(path: Path, file: Path, size: tuple[int, int] | None) -> Frames:
+    image = _open(path, file)
+    return np.asarray(image if size is None else image.resize(size[::-1], Image.Resampling.BILINEAR))
 
 
 def _open(path: Path, file: Path) -> Image.Image:

@@ -28,8 +28,11 @@ from av.video.frame import PictureType, VideoFrame
 from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
-from dsn_lightning.video.decoder import Frames, Indices, check_deadline
+from dsn_lightning.errors import UsageError
+from dsn_lightning.video.decoder import Frames, Indices
 from dsn_lightning.video.video_info import VideoError, VideoInfo, pack, unpack
+
+Opened = tuple[InputContainer, VideoStream]
 
 _SEEK_COST = 24
 """Number of frames that can be decoded in the time of a seek (measured by experiments/decoding_speed.py)."""
@@ -47,7 +50,9 @@ class PyAV:
     deadline: float = math.inf
 
     def __post_init__(self) -> None:
-        check_deadline(self.deadline)
+        seconds = self.deadline
+        if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds >= 0:
+            raise UsageError(f"dataset.reading.decoder.deadline={seconds}: must be seconds; .inf for no deadline")
 
     def find(self, path: Path) -> Path:
         """Return the path itself."""
@@ -74,7 +79,7 @@ class PyAV:
         with _collected_errors() as reports, self._open(path) as (container, stream):
             num_reports = num_at_end = 0
             key, open_groups = -math.inf, False
-            for packet, frames in self._packets(path, container, stream, time.monotonic() + 10 * self.deadline):
+            for packet, frames in self._packets(path, (container, stream), time.monotonic() + 10 * self.deadline):
                 if packet.size:  # the last packet is empty and flushes the decoder
                     num_reports, num_at_end = len(reports), len(reports) - num_reports
                     shown = math.inf if packet.pts is None else packet.pts
@@ -88,17 +93,18 @@ class PyAV:
                         key_frames.append(len(stamps))
                     stamps.append(frame.pts)
             base = stream.time_base or Fraction(1, 25)
-            rate = stream.average_rate or stream.guessed_rate or Fraction(25)
+            fps = float(stream.average_rate or stream.guessed_rate or 25)
             header, codec = stream.frames or None, stream.codec_context.name
             demuxer = container.format.name
-        _check_container(path, reports, demuxer)
+        for _, component, message in reports:  # in the container: frames are missing or misplaced
+            if component in ("", demuxer):
+                raise VideoError(path, f"is truncated or damaged ({demuxer}: {message.strip()})")
         if num_at_end:
             raise VideoError(path, f"is truncated, or damaged at its end ({_messages(reports[-1:])[0]})")
         if not stamps:
             raise VideoError(path, "no video frames")
         known = [s for s in stamps if s is not None]
         increasing = len(known) == len(stamps) and bool((np.diff(np.asarray(known, np.int64)) > 0).all())
-        fps = float(rate)
         if increasing and len(known) > 1:
             fps = (len(known) - 1) / float((known[-1] - known[0]) * base)
         return VideoInfo(
@@ -117,16 +123,10 @@ class PyAV:
         )
 
     def read(self, path: Path, indices: Indices, size: tuple[int, int], info: VideoInfo | None = None) -> Frames:
-        """Return the frames ``indices`` (strictly increasing; 0 is the first displayed one), uint8 (F, H, W, 3).
+        """Return the frames ``indices``, uint8 (F, H, W, 3), scaled to ``size``; see `Decoder.read`.
 
         Frames in between are decoded but not converted, unless a key frame allows skipping many of them. Decoding stops
         after the last index.
-
-        Args:
-            path: the video file.
-            indices: frames to read; each is decoded and converted once.
-            size: (height, width) to scale to while converting.
-            info: the result of `probe`; None reads the file from its start.
 
         Raises:
             VideoError: the file is damaged, or ends before the last index.
@@ -136,44 +136,34 @@ class PyAV:
         convert = _Converter(size)
         position = {index: i for i, index in enumerate(wanted)}
         until = time.monotonic() + self.deadline
-        with self._open(path) as (container, stream):
+        with self._open(path) as opened:
             for start, last in _runs(wanted, info):
                 try:
-                    for index, frame in self._frames_from(path, container, stream, start, info, until):
+                    for index, frame in self._frames_from(path, opened, start, info, until):
                         if index in position:
                             out[position.pop(index)] = convert(frame)
                         if index == last:
                             break
                 except _SeekError:
-                    return self.read(path, wanted, size)
+                    return PyAV.read(self, path, wanted, size)
         if position:
             raise VideoError(path, f"ends before frame {min(position)}; has the file changed since it was indexed?")
         return out
 
     def frames(self, path: Path, size: tuple[int, int] | None = None) -> Iterator[Frames]:
-        """Yield all frames in display order, upright, uint8 (H, W, 3), at their size or scaled.
-
-        Raises:
-            VideoError: the file is damaged.
-        """
+        """Yield all frames in display order, upright, uint8 (H, W, 3), at their size or scaled."""
         convert = None if size is None else _Converter(size)
-        with self._open(path) as (container, stream):
-            for _, frame in self._frames_from(path, container, stream, 0, None, time.monotonic() + self.deadline):
+        with self._open(path) as opened:
+            for _, frame in self._frames_from(path, opened, 0, None, time.monotonic() + self.deadline):
                 convert = convert or _Converter(_upright(frame)[::-1])
                 yield convert(frame)
 
     def _frames_from(
-        self,
-        path: Path,
-        container: InputContainer,
-        stream: VideoStream,
-        start: int,
-        info: VideoInfo | None,
-        until: float,
+        self, path: Path, opened: Opened, start: int, info: VideoInfo | None, until: float
     ) -> Iterator[tuple[int, VideoFrame]]:
         """Yield each frame with its index, beginning at the key frame ``start``."""
-        packets = self._packets(path, container, stream, until)
-        frames = (frame for _, frames in packets for frame in frames)
+        container, stream = opened
+        frames = (frame for _, frames in self._packets(path, opened, until) for frame in frames)
         if start == 0 or info is None:
             yield from enumerate(frames)
             return
@@ -189,7 +179,7 @@ class PyAV:
             index += 1
 
     @contextmanager
-    def _open(self, path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
+    def _open(self, path: Path) -> Iterator[Opened]:
         if not path.is_file():
             raise VideoError(path, "is a folder" if path.is_dir() else "no such video file", transient=True)
         try:
@@ -208,10 +198,9 @@ class PyAV:
             from_system = isinstance(error, OSError | MemoryError)  # not caused by the content
             raise VideoError(path, f"cannot be decoded ({error.strerror})", transient=from_system) from error
 
-    def _packets(
-        self, path: Path, container: InputContainer, stream: VideoStream, until: float
-    ) -> Iterator[tuple[Packet, list[VideoFrame]]]:
+    def _packets(self, path: Path, opened: Opened, until: float) -> Iterator[tuple[Packet, list[VideoFrame]]]:
         """Yield each packet with the frames that it completes, until the deadline."""
+        container, stream = opened
         start = time.monotonic()
         for packet in container.demux(stream):
             if time.monotonic() > until:
@@ -235,8 +224,9 @@ def _runs(wanted: Sequence[int], info: VideoInfo | None) -> list[tuple[int, int]
     >>> _runs([3, 90, 120, 310, 320], info)
     [(0, 120), (300, 320)]
     """
-    can_seek = info is not None and bool(info.stamps) and not info.damage  # concealment depends on earlier frames
-    keys = unpack(info.key_frames).tolist() if info is not None and can_seek and info.key_frames else []
+    keys = []
+    if info is not None and info.stamps and info.key_frames and not info.damage:  # concealment needs earlier frames
+        keys = unpack(info.key_frames).tolist()
     runs: list[tuple[int, int]] = []
     position = 0
     for index in wanted:
@@ -272,13 +262,6 @@ class _Converter:
 def _upright(frame: VideoFrame) -> tuple[int, int]:
     """Return a frame's displayed (width, height)."""
     return (frame.height, frame.width) if round(frame.rotation / 90) % 2 else (frame.width, frame.height)
-
-
-def _check_container(path: Path, reports: Sequence[tuple[int, str, str]], demuxer: str) -> None:
-    """Refuse a damaged container: frames are missing or misplaced. Damage in a frame is concealed by the decoder."""
-    for _, component, message in reports:
-        if component in ("", demuxer):
-            raise VideoError(path, f"is truncated or damaged ({demuxer}: {message.strip()})")
 
 
 def _messages(reports: Sequence[tuple[int, str, str]]) -> tuple[str, ...]:

@@ -3,17 +3,15 @@
 PyTorch is imported only when a video is read, so that commands which only look at videos start quickly.
 """
 
-import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from dsn_lightning.errors import UsageError
-from dsn_lightning.video.decoder import Frames, Indices, check_deadline
+from dsn_lightning.video.decoder import Frames, Indices
 from dsn_lightning.video.pyav_decoder import PyAV
 from dsn_lightning.video.video_info import VideoError, VideoInfo
 
@@ -24,9 +22,8 @@ if TYPE_CHECKING:
 _BATCH_FRAMES = 64  # frames decoded in one call
 
 
-@dataclass(frozen=True)
-class TorchCodec:
-    """Reads frames with torchcodec; files are probed with PyAV, so that one index serves both.
+class TorchCodec(PyAV):
+    """Reads frames with torchcodec; files are probed as by `PyAV`, so that one index serves both.
 
     torchcodec orders frames by time stamp, and (as of 0.17) loses frames when it seeks in open groups of pictures.
     Files with such groups, with damage or without increasing time stamps are read with PyAV.
@@ -34,23 +31,6 @@ class TorchCodec:
     Attributes:
         deadline: seconds after which a call gives up, checked between groups of frames.
     """
-
-    deadline: float = math.inf
-
-    def __post_init__(self) -> None:
-        check_deadline(self.deadline)
-
-    def find(self, path: Path) -> Path:
-        """Return the path itself."""
-        return path
-
-    def fingerprint(self, path: Path) -> list[Any]:
-        """Return the file's size and modification time; see `PyAV.fingerprint`."""
-        return PyAV().fingerprint(path)
-
-    def probe(self, path: Path) -> VideoInfo:
-        """Decode ``path`` to its end and report what came out; see `PyAV.probe`."""
-        return PyAV(self.deadline).probe(path)
 
     def read(self, path: Path, indices: Indices, size: tuple[int, int], info: VideoInfo | None = None) -> Frames:
         """Return the frames ``indices``, uint8 (F, H, W, 3), scaled to ``size``; see `Decoder.read`.
@@ -60,11 +40,11 @@ class TorchCodec:
         """
         info = info or self.probe(path)
         if not info.stamps or info.damage or info.open_groups:
-            return PyAV(self.deadline).read(path, indices, size, info)
+            return super().read(path, indices, size, info)
         wanted = [int(i) for i in indices]
         if not wanted:
             return np.empty((0, *size, 3), np.uint8)
-        decoder = self._open(path)
+        decoder = _open(path)
         if wanted[-1] >= min(len(decoder), info.num_frames):
             raise VideoError(path, f"ends before frame {wanted[-1]}; has the file changed since it was indexed?")
         until = time.monotonic() + self.deadline
@@ -85,19 +65,20 @@ class TorchCodec:
             part = range(first, min(first + _BATCH_FRAMES, info.num_frames))
             yield from self.read(path, part, size or (info.height, info.width), info)
 
-    def _open(self, path: Path) -> "VideoDecoder":
-        try:
-            from torchcodec.decoders import VideoDecoder
-        except (ImportError, RuntimeError, OSError) as error:
+
+def _open(path: Path) -> "VideoDecoder":
+    try:
+        from torchcodec.decoders import VideoDecoder
+    except (ImportError, RuntimeError, OSError) as error:
+        raise _not_loaded(error) from error
+    if not path.is_file():
+        raise VideoError(path, "is a folder" if path.is_dir() else "no such video file", transient=True)
+    try:
+        return VideoDecoder(str(path), dimension_order="NCHW", num_ffmpeg_threads=1, seek_mode="exact")
+    except (RuntimeError, ValueError) as error:
+        if "libtorchcodec" in _first_line(error):  # it loads FFmpeg with the first video
             raise _not_loaded(error) from error
-        if not path.is_file():
-            raise VideoError(path, "is a folder" if path.is_dir() else "no such video file", transient=True)
-        try:
-            return VideoDecoder(str(path), dimension_order="NCHW", num_ffmpeg_threads=1, seek_mode="exact")
-        except (RuntimeError, ValueError) as error:
-            if "libtorchcodec" in _first_line(error):  # it loads FFmpeg with the first video
-                raise _not_loaded(error) from error
-            raise VideoError(path, f"cannot be decoded ({_first_line(error)})") from error
+        raise VideoError(path, f"cannot be decoded ({_first_line(error)})") from error
 
 
 def _not_loaded(error: BaseException) -> UsageError:

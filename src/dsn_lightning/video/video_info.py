@@ -4,6 +4,7 @@ import base64
 import zlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +30,7 @@ class VideoError(UsageError):
         self.transient = transient
 
     def __reduce__(self) -> tuple[Any, ...]:  # workers send it to other processes
-        return (_video_error, (self.path, self.reason, self.transient))
-
-
-def _video_error(path: Path, reason: str, transient: bool) -> VideoError:
-    return VideoError(path, reason, transient=transient)
+        return partial(VideoError, transient=self.transient), (self.path, self.reason)
 
 
 @dataclass(frozen=True)
@@ -90,8 +87,7 @@ class VideoInfo:
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> "VideoInfo":
         """Return the object that `to_json` described."""
-        lists = {name: tuple(content[name]) for name in ("damage", "time_base")}
-        return cls(**{**content, **lists})
+        return cls(**{**content, **{name: tuple(content[name]) for name in ("damage", "time_base")}})
 
 
 def pack(numbers: Sequence[int]) -> str:
