@@ -3,22 +3,18 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from dsn_lightning.selections.scheme import Scheme, VideoScores, softmax, take_best
+from dsn_lightning.selections.scheme import Scheme, SectionGrid, VideoScores, softmax, take_best
 from dsn_lightning.selections.selection import BASELINE_CLASSIFIER, DSN_CLASSIFIER, Kind
 from dsn_lightning.video.sections import IntArray
 
 
-class Oracle:
+class Oracle(SectionGrid):
     """In each section the clip with the highest true-class score among those classified correctly, else among all."""
 
     name = "oracle"
     kind: Kind = "upper_bound"
     sampler: str | None = None
     classifiers: tuple[str, ...] = (BASELINE_CLASSIFIER, DSN_CLASSIFIER)
-
-    def candidates(self, video_id: str, num_frames: int, scheme: Scheme) -> IntArray:
-        """Return the M:N grid."""
-        return scheme.grid(num_frames).ravel()
 
     def _merit(self, scores: VideoScores, grid: IntArray, classifier: str) -> NDArray[np.float64]:
         """Return the true-class score, (M, N), raised by 1 where the clip's top-1 is correct."""

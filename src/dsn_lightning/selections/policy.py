@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from dsn_lightning.selections.scheme import Scheme, VideoScores, take_best
+from dsn_lightning.selections.scheme import Scheme, SectionGrid, VideoScores, take_best
 from dsn_lightning.selections.selection import Kind
 from dsn_lightning.video.sections import IntArray
 
@@ -10,7 +10,7 @@ DSN_SAMPLER = "dsn"
 """The sampler of the paper's DSN, trained together with its classifier; the paper's tables report it as "DSN"."""
 
 
-class Policy:
+class Policy(SectionGrid):
     """The most probable clip of each section under a trained policy (Sec. III-B).
 
     Args:
@@ -24,10 +24,6 @@ class Policy:
         self.name = sampler
         self.sampler: str | None = sampler
         self.classifiers = tuple(classifiers)
-
-    def candidates(self, video_id: str, num_frames: int, scheme: Scheme) -> IntArray:
-        """Return the M:N grid."""
-        return scheme.grid(num_frames).ravel()
 
     def select(self, scores: VideoScores, scheme: Scheme, classifier: str) -> IntArray:
         """Return the most probable clips, (1, M)."""

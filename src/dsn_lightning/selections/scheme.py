@@ -35,12 +35,8 @@ class Scheme:
 
     def grid(self, num_frames: int) -> IntArray:
         """Return the first frames of the M:N candidates, (M, N)."""
-        return section_clip_starts(
-            num_frames,
-            num_sections=self.num_sections,
-            clips_per_section=self.clips_per_section,
-            clip_span=self.clip_span,
-        )
+        m, n = self.num_sections, self.clips_per_section
+        return section_clip_starts(num_frames, num_sections=m, clips_per_section=n, clip_span=self.clip_span)
 
     def sections_of(self, kept: IntArray, num_frames: int) -> IntArray:
         """Return the section that each kept clip belongs to, (K,).
@@ -63,13 +59,20 @@ class Scheme:
         if len(kept) == self.num_sections and (section_starts == kept[:, None]).any(1).all():
             return np.arange(self.num_sections)
         sections = np.empty(len(kept), np.int64)
+        shape = {"num_frames": num_frames, "num_sections": self.num_sections, "clip_span": self.clip_span}
         for k, start in enumerate(kept):
-            centred = section_of(
-                int(start), num_frames=num_frames, num_sections=self.num_sections, clip_span=self.clip_span
-            )
+            centred = section_of(int(start), **shape)
             candidate_of = np.flatnonzero((grid == start).any(1))
             sections[k] = candidate_of[np.abs(candidate_of - centred).argmin()] if len(candidate_of) else centred
         return sections
+
+
+class SectionGrid:
+    """Base of methods that choose among the M:N candidates."""
+
+    def candidates(self, video_id: str, num_frames: int, scheme: Scheme) -> IntArray:
+        """Return the M:N grid."""
+        return scheme.grid(num_frames).ravel()
 
 
 @dataclass(frozen=True)
