@@ -37,9 +37,11 @@ def prepare(settings: PreparationSettings) -> None:
     key = "dataset.reading.decoder"
     file, report = prepare_dataset(
         build_source(settings.dataset),
-        settings.work,
+        settings.kinds,
         decoder=build_part(settings.dataset.reading.decoder, key),
         copy_decoder=build_part(settings.decoder_without_deadline, key),
+        output=settings.folder,
+        jobs=settings.jobs,
     )
     console = Console(width=max(Console().width, 100))
     print_summary(report, console)

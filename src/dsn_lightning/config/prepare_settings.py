@@ -8,8 +8,9 @@ from typing import Any
 
 from dsn_lightning.config.setting_rules import as_tuple, flag, is_whole, number, read, section, setting, text, whole
 from dsn_lightning.config.settings import DatasetSettings
-from dsn_lightning.prepare.copy_kinds import FlowCopy, SmallCopy
-from dsn_lightning.prepare.preparation import PrepareSettings
+from dsn_lightning.prepare.copy_kinds import CopyKind, FlowCopy, SmallCopy
+
+_STEPS = ("check", "transcode", "flow")
 
 
 def _is_size(value: Any) -> bool:
@@ -40,7 +41,11 @@ class PreparationSettings:
     """Everything that a preparation depends on."""
 
     output: str | None = text(optional=True)
-    steps: tuple[str, ...] = setting(lambda value: True, "", convert=as_tuple)
+    steps: tuple[str, ...] = setting(
+        lambda value: set() < set(as_tuple(value)) <= set(_STEPS),
+        f"must be a list of one or more of {', '.join(_STEPS)}",
+        convert=as_tuple,
+    )
     jobs: int | None = whole(1, optional=True)
     strict: bool = flag()
     dataset: DatasetSettings = section(DatasetSettings)
@@ -57,16 +62,17 @@ class PreparationSettings:
         return read(cls, plain)
 
     @property
-    def work(self) -> PrepareSettings:
-        """What is to be done; copies go to the folder that training reads from unless ``output`` names another."""
+    def folder(self) -> Path | None:
+        """Where copies go: to the folder that training reads from unless ``output`` names another; None: default."""
         output = self.output or self.dataset.reading.prepared
-        return PrepareSettings(
-            steps=self.steps,  # type: ignore[arg-type]  # checked there
-            output=None if output is None else Path(output),
-            jobs=self.jobs,
-            small=SmallCopy(self.transcode.short_side, self.transcode.keyint, self.transcode.crf),
-            flow=FlowCopy(self.flow.size, float(self.flow.bound)),
-        )
+        return None if output is None else Path(output)
+
+    @property
+    def kinds(self) -> list[CopyKind]:
+        """The kinds of copies to make, in their order."""
+        small = SmallCopy(self.transcode.short_side, self.transcode.keyint, self.transcode.crf)
+        kinds = {"transcode": small, "flow": FlowCopy(self.flow.size, float(self.flow.bound))}
+        return [kind for step, kind in kinds.items() if step in self.steps]
 
     @property
     def decoder_without_deadline(self) -> dict[str, Any]:

@@ -8,7 +8,7 @@ file beside its target, and renamed when it is complete and on disk.
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from io import BytesIO
 from pathlib import Path
@@ -89,19 +89,15 @@ def _label(container: InputContainer) -> str:
     return tags.get("comment", "")
 
 
+@dataclass(frozen=True)
 class CopyProber:
     """Probes copies without decoding them, for an index of copies.
 
-    Args:
+    Attributes:
         originals: copy -> the result of indexing the video that it was made from.
     """
 
-    def __init__(self, originals: Mapping[Path, VideoInfo]) -> None:
-        self.originals = originals
-
-    def find(self, path: Path) -> Path:
-        """Return the path itself."""
-        return path
+    originals: Mapping[Path, VideoInfo]
 
     def fingerprint(self, path: Path) -> list[Any]:
         """Return a hash of the original's content, and the copy's size and modification time."""
@@ -114,11 +110,7 @@ class CopyProber:
 
 
 def copy_info(copy: Path, info: VideoInfo) -> VideoInfo:
-    """Return what `PyAV.probe` would find in a copy, except the hash of its content, without decoding it.
-
-    Args:
-        copy: the copy.
-        info: the result of indexing the original.
+    """Return what `PyAV.probe` would find in a copy of a video, except the hash of its content, without decoding it.
 
     Raises:
         VideoError: the copy is missing or damaged, or the original has changed since it was made.

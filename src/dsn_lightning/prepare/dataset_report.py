@@ -51,18 +51,15 @@ def dataset_report(name: str, classes: Sequence[str], records: Records, found: F
         "subsets": {s: _subset_report(records[s], classes, outcomes) for s in SUBSETS if records[s]},
         "missing": {s: sorted({r.video_id for r in records[s] if r.path not in found}) for s in SUBSETS if records[s]},
         "bad": [
-            {"video": v, "subsets": subsets_of[v], "reason": error.reason.removeprefix(f"{v}: ")}
-            for v, error in bad.items()
+            {"video": v, "subsets": subsets_of[v], "reason": e.reason.removeprefix(f"{v}: ")} for v, e in bad.items()
         ],
         "flagged": [
-            {"video": v, "subsets": subsets_of[v], "damage": list(info.damage)}
-            for v, info in good.items()
-            if info.damage
+            {"video": v, "subsets": subsets_of[v], "damage": list(i.damage)} for v, i in good.items() if i.damage
         ],
         "header_mismatches": [
-            {"video": v, "header": info.header_frames, "decoded": info.num_frames}
-            for v, info in good.items()
-            if info.header_frames is not None and info.header_frames != info.num_frames
+            {"video": v, "header": i.header_frames, "decoded": i.num_frames}
+            for v, i in good.items()
+            if i.header_frames not in (None, i.num_frames)
         ],
         "leakage": leakage,
         "repeated": repeated,
@@ -158,10 +155,8 @@ def _subset_report(records: Sequence[VideoRecord], classes: Sequence[str], outco
     for record in records:
         for label in record.labels:
             by_class[label].append(record)
-    return {
-        **_counts(records, outcomes),
-        "classes": {classes[label]: _counts(by_class[label], outcomes) for label in sorted(by_class)},
-    }
+    counts = {classes[label]: _counts(by_class[label], outcomes) for label in sorted(by_class)}
+    return {**_counts(records, outcomes), "classes": counts}
 
 
 def _counts(records: Sequence[VideoRecord], outcomes: Outcomes) -> dict[str, int]:

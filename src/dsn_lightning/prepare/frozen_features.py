@@ -83,12 +83,7 @@ class View:
     crop_size: int
 
     def __call__(self, frames: NDArray[Any], rng: np.random.Generator | None) -> Tensor:
-        """Return a clip, float16 (C', T, H', W').
-
-        Args:
-            frames: both views, (T, 2, C', H', W').
-            rng: draws the view; None takes the original.
-        """
+        """Return a clip, float16 (C', T, H', W'), of both views (T, 2, C', H', W'); no ``rng`` takes the original."""
         view = int(rng is not None and rng.random() < self.flip)
         return torch.from_numpy(np.ascontiguousarray(frames[:, view].swapaxes(0, 1)))
 
@@ -160,8 +155,8 @@ def _write_activations(
     frames = frames_on_time_line(video)
     target = store.file(video)
     partial = target.with_suffix(".partial")
-    shape = (len(frames), _VIEWS, *store.shape)
     try:
+        shape = (len(frames), _VIEWS, *store.shape)
         stored = np.lib.format.open_memmap(partial, mode="w+", dtype=np.float16, shape=shape)
         for first in range(0, len(frames), _READ_FRAMES):
             part = frames[first : first + _READ_FRAMES]

@@ -50,7 +50,8 @@ def make_copies(
         tasks = [(path, targets[path], info) for path, info in stale]
         work = partial(write_copy, decoder=decoder, kind=kind)
         try:
-            with _progress() as progress:
+            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+            with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as progress:
                 bar = progress.add_task(f"Making {TITLES[kind.folder]}", total=sum(i.num_frames for _, i in stale))
                 videos_bar = progress.add_task("videos", total=len(stale))
                 for number, failure in run_each(work, tasks, jobs=jobs):
@@ -100,9 +101,3 @@ def readable(size: float) -> str:
             return f"{size:.3g} {unit}"
         size /= 1000
     return f"{size:.3g} TB"
-
-
-def _progress() -> Progress:
-    """Return a progress bar; frames measure the work, and so the time left."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    return Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True))

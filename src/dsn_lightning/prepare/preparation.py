@@ -3,11 +3,10 @@
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -24,54 +23,26 @@ from dsn_lightning.video.decoder import Decoder
 
 REPORT = "prepare_report.json"
 
-Step = Literal["check", "transcode", "flow"]
-
-
-@dataclass(frozen=True)
-class PrepareSettings:
-    """What dsn-prepare does.
-
-    Attributes:
-        steps: ``check`` indexes every video and writes the report, which every call does; ``transcode`` makes small
-            copies; ``flow`` extracts optical flow.
-        output: the folder to write to; None for the data set's default folder.
-        jobs: videos processed at the same time; None: one per core.
-        small: kind of the small copies.
-        flow: kind of the flow files.
-
-    Raises:
-        UsageError: a step is unknown, or there is none.
-    """
-
-    steps: tuple[Step, ...] = ("check",)
-    output: Path | None = None
-    jobs: int | None = None
-    small: SmallCopy = field(default_factory=SmallCopy)
-    flow: FlowCopy = field(default_factory=FlowCopy)
-
-    def __post_init__(self) -> None:
-        if not self.steps or set(self.steps) - set(get_args(Step)):
-            steps = ",".join(map(str, self.steps))
-            raise UsageError(f"steps=[{steps}]: must be a list of one or more of {', '.join(get_args(Step))}")
-
-    @property
-    def kinds(self) -> list[CopyKind]:
-        """The kinds of copies to make, in their order."""
-        kinds: dict[Step, CopyKind] = {"transcode": self.small, "flow": self.flow}
-        return [kind for step, kind in kinds.items() if step in self.steps]
-
 
 def prepare_dataset(
-    source: VideoSource, settings: PrepareSettings, *, decoder: Decoder, copy_decoder: Decoder
+    source: VideoSource,
+    kinds: Sequence[CopyKind],
+    *,
+    decoder: Decoder,
+    copy_decoder: Decoder,
+    output: Path | None = None,
+    jobs: int | None = None,
 ) -> tuple[Path, dict[str, Any]]:
-    """Follow ``settings`` and write ``prepare_report.json`` and ``index.json`` to the output folder.
+    """Index every video, make copies, and write ``prepare_report.json`` and ``index.json`` to the output folder.
 
     Args:
         source: the data set.
-        settings: what to do.
+        kinds: the kinds of copies to make, in their order.
         decoder: indexes the videos.
         copy_decoder: reads the videos that could be indexed, to copy them. It should have no deadline: extracting flow
             takes its time between frames.
+        output: the folder to write to; None for the data set's default folder.
+        jobs: videos processed at the same time; None: one per core.
 
     Returns:
         The file of the report, and the report.
@@ -79,13 +50,13 @@ def prepare_dataset(
     Raises:
         UsageError: the output could overwrite a video, or the disk is full.
     """
-    if "flow" in settings.steps:
+    if any(isinstance(kind, FlowCopy) for kind in kinds):
         check_opencv()
     source.prepare()
     records: Records = {subset: source.records(subset) for subset in SUBSETS}
-    output = prepared_folder(source) if settings.output is None else settings.output.expanduser().absolute()
+    output = prepared_folder(source) if output is None else output.expanduser().absolute()
     check_output(output, source, records)
-    jobs = settings.jobs or num_cores()
+    jobs = jobs or (len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1)
     with _naming_disk_errors(output), _locked(output):
         for folder in (SmallCopy.folder, FlowCopy.folder):
             remove_partial_files(output / folder)
@@ -95,9 +66,9 @@ def prepare_dataset(
         report = dataset_report(source.name, source.classes, records, found)
         _write(output / REPORT, report)
         videos = list(usable(found).items())
-        for kind in settings.kinds:
+        for kind in kinds:
             report[kind.folder] = make_copies(videos, source.root, output, decoder=copy_decoder, kind=kind, jobs=jobs)
-        if settings.kinds:
+        if kinds:
             _write(output / REPORT, report)
     return output / REPORT, report
 
@@ -142,25 +113,19 @@ def strict_failures(report: dict[str, Any]) -> list[str]:
     return [f"{count} {finding}" for finding, count in counts.items() if count]
 
 
-def num_cores() -> int:
-    """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-
-
 @contextmanager
 def _naming_disk_errors(output: Path) -> Iterator[None]:
     """Turn the errors of writing to ``output`` into one line with the remedy."""
-    full = (
-        "the disk is full ({}); finished files are kept; free some space or set output= to another disk, and run again"
-    )
     try:
         yield
-    except DiskFullError as error:
-        raise UsageError(f"output={output}: {full.format(error)}") from error
-    except OSError as error:
-        if not disk_is_full(error):
-            raise UsageError(f"output={output}: cannot be written ({error.strerror or error})") from error
-        raise UsageError(f"output={output}: {full.format(error.strerror)}") from error
+    except (DiskFullError, OSError) as error:
+        reason = error.strerror or error if isinstance(error, OSError) else error
+        if isinstance(error, OSError) and not disk_is_full(error):
+            raise UsageError(f"output={output}: cannot be written ({reason})") from error
+        raise UsageError(
+            f"output={output}: the disk is full ({reason}); finished files are kept; free some space or set output= to "
+            "another disk, and run again"
+        ) from error
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import contextlib
 import hashlib
 import json
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
@@ -70,7 +70,7 @@ def index_videos(
         show: whether to draw a progress bar.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    wanted = {_key(path, root): path for path in paths}
+    wanted = {path.relative_to(root).as_posix(): path for path in paths}
     with FileLock(folder / ".index.lock"):
         for partial in folder.glob(f".{INDEX}.*"):  # of a killed process
             partial.unlink(missing_ok=True)
@@ -78,17 +78,13 @@ def index_videos(
         fingerprints = {key: _fingerprint(decoder, path) for key, path in wanted.items()}
         stale = [key for key, value in fingerprints.items() if known.get(key, {}).get("fingerprint") != value]
         if stale:
-            paths_to_decode = {key: wanted[key] for key in stale}
-            known |= _decode(paths_to_decode, fingerprints, folder, decoder, num_threads, show=show)
+            files = {key: (wanted[key], fingerprints[key]) for key in stale}
+            known |= _decode(files, folder, decoder, num_threads, show=show)
         if stale or (folder / _JOURNAL).exists():
             stored = {key: entry for key, entry in sorted(known.items()) if not entry.get("transient")}
             write_atomically(folder / INDEX, json.dumps({"format": _FORMAT, "videos": stored}, indent=0) + "\n")
             (folder / _JOURNAL).unlink(missing_ok=True)
     return {path: _result(known[key], path) for key, path in wanted.items()}
-
-
-def _key(path: Path, root: Path) -> str:
-    return path.relative_to(root).as_posix()
 
 
 def _fingerprint(decoder: Prober, path: Path) -> list[Any]:
@@ -99,30 +95,28 @@ def _fingerprint(decoder: Prober, path: Path) -> list[Any]:
 
 
 def _decode(
-    paths: dict[str, Path], fingerprints: dict[str, Any], folder: Path, decoder: Prober, num_threads: int, *, show: bool
+    files: dict[str, tuple[Path, list[Any]]], folder: Path, decoder: Prober, num_threads: int, *, show: bool
 ) -> dict[str, Entry]:
+    """Return the entries of files, each with its fingerprint."""
     found: dict[str, Entry] = {}
     writing = threading.Lock()
     console = Console(stderr=True, quiet=not show)
-
-    def probe(path: Path) -> Entry:
-        try:
-            return {"info": decoder.probe(path).to_json()}
-        except VideoError as error:
-            return {"error": error.reason} | ({"transient": True} if error.transient else {})
-
     with open(folder / _JOURNAL, "a") as journal, ThreadPoolExecutor(num_threads) as pool:
 
         def record(key: str) -> None:  # in the decoding thread, before it takes another file
-            found[key] = {"fingerprint": fingerprints[key], **probe(paths[key])}
-            line = json.dumps([_FORMAT, key, found[key]]) + "\n"
+            path, fingerprint = files[key]
+            found[key] = {"fingerprint": fingerprint}
+            try:
+                found[key]["info"] = decoder.probe(path).to_json()
+            except VideoError as error:
+                found[key] |= {"error": error.reason} | ({"transient": True} if error.transient else {})
             with writing:
-                journal.write(line)
+                journal.write(json.dumps([_FORMAT, key, found[key]]) + "\n")
                 journal.flush()
 
-        waiting = [pool.submit(record, key) for key in paths]  # FFmpeg releases the GIL
+        waiting = [pool.submit(record, key) for key in files]  # FFmpeg releases the GIL
         try:
-            for future in track(as_completed(waiting), f"Indexing {len(paths)} videos", len(paths), console=console):
+            for future in track(as_completed(waiting), f"Indexing {len(files)} videos", len(files), console=console):
                 future.result()
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
@@ -137,7 +131,8 @@ def _read(folder: Path) -> dict[str, Entry]:
         content = json.loads((folder / INDEX).read_text())
         if content.get("format") == _FORMAT:
             known = {key: entry for key, entry in content["videos"].items() if _is_valid(entry)}
-    for line in _lines(folder / _JOURNAL):
+    journal = folder / _JOURNAL
+    for line in journal.read_text(errors="replace").splitlines() if journal.is_file() else ():
         with contextlib.suppress(ValueError, TypeError):  # the last line may be incomplete
             number, key, entry = json.loads(line)
             if number == _FORMAT and _is_valid(entry) and not entry.get("transient"):
@@ -150,11 +145,6 @@ def _is_valid(entry: Entry) -> bool:
         return "error" in entry or bool(VideoInfo.from_json(entry["info"]).num_frames)
     except (KeyError, TypeError):
         return False
-
-
-def _lines(file: Path) -> Iterator[str]:
-    if file.is_file():
-        yield from file.read_text(errors="replace").splitlines()
 
 
 def _result(entry: Entry, path: Path) -> VideoInfo | VideoError:

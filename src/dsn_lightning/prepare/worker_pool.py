@@ -55,8 +55,7 @@ class _Worker:
             kind, text = self.pipe.recv()
         except (EOFError, ConnectionResetError):
             self.process.join()
-            code = self.process.exitcode
-            return f"its worker process ended with exit code {code}"
+            return f"its worker process ended with exit code {self.process.exitcode}"
         if kind == "full":
             raise DiskFullError(text)
         if kind == "error":
@@ -117,7 +116,13 @@ def _serve(call: Callable[..., None], pipe: Connection) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     parent = multiprocessing.parent_process()
     assert parent is not None
-    Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
+    sentinel = parent.sentinel
+
+    def end_with_parent() -> None:  # for whatever reason it ends
+        wait([sentinel])
+        os._exit(1)
+
+    Thread(target=end_with_parent, daemon=True).start()
     while True:
         try:
             arguments = pipe.recv()
@@ -131,8 +136,6 @@ def _outcome(call: Callable[..., None], arguments: tuple[Any, ...]) -> tuple[str
         call(*arguments)
     except VideoError as error:
         return "failed", error.reason
-    except UsageError:
-        return "error", traceback.format_exc()
     except OSError as error:
         return ("full" if disk_is_full(error) else "failed"), str(error.strerror or error)
     except av.FFmpegError as error:
@@ -142,9 +145,3 @@ def _outcome(call: Callable[..., None], arguments: tuple[Any, ...]) -> tuple[str
     except Exception:
         return "error", traceback.format_exc()
     return "done", ""
-
-
-def _end_with(sentinel: int) -> None:
-    """End this process when the one that started it has ended, for whatever reason."""
-    wait([sentinel])
-    os._exit(1)
