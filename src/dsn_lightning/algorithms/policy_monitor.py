@@ -35,15 +35,8 @@ class PolicyMonitor(Metric):
         greedy = log_policy.argmax(-1)
         advantage = estimate.reward - estimate.baseline
         entropy = -(log_policy.exp() * log_policy).sum(-1)
-        per_section = (
-            entropy,
-            estimate.reward,
-            estimate.reward > 0,
-            estimate.baseline,
-            advantage,
-            advantage**2,
-            estimate.action == greedy,
-        )
+        reward, same = estimate.reward, estimate.action == greedy
+        per_section = (entropy, reward, reward > 0, estimate.baseline, advantage, advantage**2, same)
         counts = torch.bincount(greedy.flatten(), minlength=log_policy.shape[-1])
         if not len(self.positions):
             self.positions = torch.zeros_like(counts, dtype=torch.float32)

@@ -77,8 +77,8 @@ class Recognizer(pl.LightningModule):
         self.register_buffer("mean", 255 * torch.tensor(mean).view(-1, 1, 1, 1), persistent=False)
         self.register_buffer("std", 255 * torch.tensor(std).view(-1, 1, 1, 1), persistent=False)
         self.validation_metrics = VideoMetrics()
-        names, quantities = ("classifier", "sampler"), ("loss", "gradient_norm", "lr")
-        figures = [f"train/{name}_{quantity}" for name in names for quantity in quantities]
+        names = ("classifier", "sampler")
+        figures = [f"train/{name}_{quantity}" for name in names for quantity in ("loss", "gradient_norm", "lr")]
         figures += [f"train/{name}_head_lr" for name in names if self.finetuning.head_lr_of(name) is not None]
         self.means = EpochMeans(figures)
         self.num_videos = 0  # of this process in the current batch
@@ -137,11 +137,7 @@ class Recognizer(pl.LightningModule):
     def update(self, optimizer: Any, loss: Tensor, batch_idx: int, *, name: str) -> None:
         """Add the gradient of ``loss``, and make a step when a group of ``accumulate`` batches is complete.
 
-        Args:
-            optimizer: of the network ``name``.
-            loss: mean over this process's videos.
-            batch_idx: number of the batch in its epoch.
-            name: ``classifier`` or ``sampler``.
+        The loss is the mean over this process's videos; the optimiser is that of the network ``name``.
         """
         self.means.update(f"train/{name}_loss", loss.detach(), self.num_videos)
         self.videos_in_step[name] += self.num_videos
@@ -177,12 +173,11 @@ class Recognizer(pl.LightningModule):
         owners = [o.optimizer for o in self.optimizer_list()]
         name = self.optimizer_names[owners.index(optimizer)]
         parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-        count = torch.tensor(float(self.videos_in_step[name]), device=self.device)
-        count = self.trainer.strategy.reduce(count, reduce_op="sum")
+        videos = torch.tensor(float(self.videos_in_step[name]), device=self.device)
+        count = self.trainer.strategy.reduce(videos, reduce_op="sum")
         self.videos_in_step[name] = 0
         torch._foreach_div_([p.grad for p in parameters], count)
-        limit = float("inf") if self.gradient_clip is None else self.gradient_clip
-        norm = nn.utils.clip_grad_norm_(parameters, limit)
+        norm = nn.utils.clip_grad_norm_(parameters, float("inf") if self.gradient_clip is None else self.gradient_clip)
         finite = torch.isfinite(norm)  # False after an fp16 overflow; such a step is skipped
         self.means.update(f"train/{name}_gradient_norm", torch.where(finite, norm, 0.0), finite.float())
 
@@ -195,8 +190,7 @@ class Recognizer(pl.LightningModule):
             factor = self.schedules[name].factor(epoch)
             for group in optimizer.param_groups:
                 group["lr"] = group.setdefault("initial_lr", group["lr"]) * factor
-            heads = [group for group in optimizer.param_groups if group.get("head")]
-            rest = [group for group in optimizer.param_groups if not group.get("head")]
+            heads, rest = ([g for g in optimizer.param_groups if bool(g.get("head")) == h] for h in (True, False))
             self.means.update(f"train/{name}_lr", (rest or heads)[0]["lr"])
             if heads:
                 self.means.update(f"train/{name}_head_lr", heads[0]["lr"])

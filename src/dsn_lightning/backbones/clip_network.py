@@ -52,11 +52,7 @@ _ATTRIBUTES: Attributes = {
 
 
 def check_clip_network(network: nn.Module, *, key: str) -> None:
-    """Check that a network satisfies `ClipNetwork`.
-
-    Args:
-        network: of any origin.
-        key: where the network was configured, for the message.
+    """Check that a network satisfies `ClipNetwork`; ``key``, in the message, says where it was configured.
 
     Raises:
         UsageError: lists everything that is missing or wrong.
@@ -87,22 +83,14 @@ def attribute_problems(module: nn.Module, attributes: Attributes) -> list[str]:
     problems = []
     for name, (kind, meaning) in attributes.items():
         value = getattr(module, name, _MISSING)
+        expected = " or ".join("None" if one is NoneType else one.__name__ for one in get_args(kind) or (kind,))
         if value is _MISSING:
-            problems.append(f"missing {name} ({_name(kind)}: {meaning})")
-        elif not _is_a(value, kind):
-            problems.append(f"{name}: expected {_name(kind)}, got {type(value).__name__}")
+            problems.append(f"missing {name} ({expected}: {meaning})")
+        elif not isinstance(value, kind) or isinstance(value, bool):
+            problems.append(f"{name}: expected {expected}, got {type(value).__name__}")
         elif name == "head" and value not in dict(module.named_modules()):
             problems.append(f"head={value}: no such layer")
     return problems
-
-
-def _is_a(value: object, kind: type | UnionType) -> bool:
-    return isinstance(value, kind) and not isinstance(value, bool)
-
-
-def _name(kind: type | UnionType) -> str:
-    kinds = get_args(kind) or (kind,)
-    return " or ".join("None" if one is NoneType else one.__name__ for one in kinds)
 
 
 def raise_problems(module: nn.Module, problems: list[str], *, key: str, contract: str) -> None:
@@ -113,9 +101,6 @@ def raise_problems(module: nn.Module, problems: list[str], *, key: str, contract
         problems: a phrase each.
         key: where the module was configured.
         contract: public name of the class that states the contract, below ``dsn_lightning``.
-
-    Raises:
-        UsageError: there are problems.
     """
     if problems:
         raise UsageError(

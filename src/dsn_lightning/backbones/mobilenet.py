@@ -78,13 +78,8 @@ class MobileNetV2(ClipNetwork):
         if clips.shape[1] == self.in_channels:
             with torch.no_grad():
                 x = self.frozen(x)
-        x = torch.cat([self.features[self.frozen_blocks :](part).mean((2, 3)) for part in self._split(x)])
-        return self.fc(self.dropout(x.unflatten(0, frames.shape[:2]).mean(1)))
-
-    def _split(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Split the frames into parts that fit a core's caches, on the CPU.
-
-        Batch norm in training mode needs all frames at once; they stay together then.
-        """
         norms = (part for part in self.features.modules() if isinstance(part, nn.BatchNorm2d))
-        return x.split(_FRAMES_AT_ONCE) if x.device.type == "cpu" and not any(n.training for n in norms) else (x,)
+        together = x.device.type != "cpu" or any(norm.training for norm in norms)  # which needs all frames at once
+        parts = (x,) if together else x.split(_FRAMES_AT_ONCE)
+        x = torch.cat([self.features[self.frozen_blocks :](part).mean((2, 3)) for part in parts])
+        return self.fc(self.dropout(x.unflatten(0, frames.shape[:2]).mean(1)))

@@ -51,17 +51,14 @@ class ResNet2D(ClipNetwork):
         for i, (width, num_blocks) in enumerate(zip(widths, blocks, strict=True)):
             stage = nn.Sequential()
             for b in range(num_blocks):
-                stride = 2 if b == 0 and i > 0 else 1
-                shortcut = None
+                stride, shortcut = (2 if b == 0 and i > 0 else 1), None
                 if stride != 1 or width_in != width:
-                    shortcut = nn.Sequential(
-                        nn.Conv2d(width_in, width, 1, stride=stride, bias=False), nn.BatchNorm2d(width)
-                    )
+                    conv = nn.Conv2d(width_in, width, 1, stride=stride, bias=False)
+                    shortcut = nn.Sequential(conv, nn.BatchNorm2d(width))
                 stage.append(BasicBlock(width_in, width, stride, shortcut))
                 width_in = width
             self.add_module(f"layer{i + 1}", stage)
-        self.num_stages = len(widths)
-        self.num_features = width_in
+        self.num_stages, self.num_features = len(widths), width_in
         self.avgpool = nn.AdaptiveAvgPool2d(1)
         self.fc = nn.Linear(width_in, num_classes) if num_classes else nn.Identity()
         for module in self.modules():  # torchvision's initialisation of ResNet

@@ -62,20 +62,17 @@ class ResNet3D(ClipNetwork):
         for i, (width, num_blocks) in enumerate(zip(widths, blocks, strict=True)):
             stage = nn.Sequential()
             for b in range(num_blocks):
-                stride = 2 if b == 0 and i > 0 else 1
-                shortcut = None
+                stride, shortcut = (2 if b == 0 and i > 0 else 1), None
                 if stride != 1 or width_in != width:
-                    shortcut = nn.Sequential(
-                        nn.Conv3d(width_in, width, 1, stride=stride, bias=False), nn.BatchNorm3d(width)
-                    )
+                    projection = nn.Conv3d(width_in, width, 1, stride=stride, bias=False)
+                    shortcut = nn.Sequential(projection, nn.BatchNorm3d(width))
                 block = BasicBlock(width_in, width, Conv2Plus1D if factorised else Conv3DSimple, stride, shortcut)
                 if factorised and separate_midplanes:
                     block.conv2[0] = Conv2Plus1D(width, width, width * width * 27 // (width * 9 + 3 * width))
                 stage.append(block)
                 width_in = width
             self.add_module(f"layer{i + 1}", stage)
-        self.num_stages = len(widths)
-        self.num_features = width_in
+        self.num_stages, self.num_features = len(widths), width_in
         self.avgpool = nn.AdaptiveAvgPool3d(1)
         self.fc = nn.Linear(width_in, num_classes) if num_classes else nn.Identity()
         for module in self.modules():  # torchvision's initialisation of VideoResNet

@@ -135,9 +135,8 @@ def _check_fit(given: Mapping[str, Tensor], expected: Mapping[str, torch.Size]) 
 def _fit_input(kernel: Tensor, expected: torch.Size, network: ClipNetwork, source_channels: int) -> Tensor:
     """Adapt a first convolution's kernel to the network's frames and channels; return other tensors unchanged."""
     frames, channels = network.stacked_frames, network.in_channels
-    if kernel.dim() < 4 or kernel.shape[0] != expected[0] or kernel.shape[2:] != expected[2:]:
-        return kernel
-    if expected[1] != frames * channels:
+    same_otherwise = kernel.dim() >= 4 and (kernel.shape[0], *kernel.shape[2:]) == (expected[0], *expected[2:])
+    if not same_otherwise or expected[1] != frames * channels:
         return kernel
     if frames > 1 and kernel.shape[1] == source_channels:
         kernel = over_frames(kernel, frames=frames)
@@ -178,5 +177,4 @@ def across_modalities(kernel: Tensor, *, frames: int, channels: int) -> Tensor:
 
 
 def _first_few(names: list[str]) -> str:
-    shown = ", ".join(names[:3])
-    return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more"
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

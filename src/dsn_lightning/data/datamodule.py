@@ -2,7 +2,6 @@
 
 import hashlib
 import math
-import multiprocessing
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -65,18 +64,11 @@ class BatchLoading:
         batch_size: videos per step, over all processes.
         num_workers: loader processes; 0 reads in the training process.
         start_workers: their start method, ``fork`` or ``spawn``; None uses torch's default.
-
-    Raises:
-        UsageError: this system does not have the start method.
     """
 
     batch_size: int
     num_workers: int = 0
     start_workers: str | None = None
-
-    def __post_init__(self) -> None:
-        if self.start_workers not in (None, *multiprocessing.get_all_start_methods()):
-            raise UsageError(f"start_workers={self.start_workers}: must be fork or spawn")
 
 
 class SectionClipDataModule(pl.LightningDataModule):
@@ -159,8 +151,7 @@ class SectionClipDataModule(pl.LightningDataModule):
             read: FrameReader = FlowFrames(copies) if self.modality == "flow" else frames
             if self.reading.cache_frames:
                 read = FrameCache(read)
-            scheme = self.scheme
-            channels = CHANNELS[self.modality]
+            scheme, channels = self.scheme, CHANNELS[self.modality]
             self._reader = ClipReader(read, self.crop, scheme.frames_per_clip, scheme.frame_stride, channels)
         return self._reader
 
@@ -171,8 +162,7 @@ class SectionClipDataModule(pl.LightningDataModule):
 
     def read_activations(self, store: Activations) -> None:
         """Give networks activations instead of pixels from now on."""
-        crop = self.crop
-        view = View(crop.flip, crop.frame_size, crop.crop_size)
+        view = View(self.crop.flip, self.crop.frame_size, self.crop.crop_size)
         self._network_reader = replace(self.reader, read=store, crop=view, activations=store.shape)
 
     def setup(self, stage: str | None = None) -> None:

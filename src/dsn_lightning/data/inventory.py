@@ -13,7 +13,7 @@ from dsn_lightning.prepare.copies import CopyProber
 from dsn_lightning.prepare.copy_kinds import FlowCopy, SmallCopy
 from dsn_lightning.prepare.video_index import index_videos, usable
 from dsn_lightning.video.decoder import Decoder
-from dsn_lightning.video.modality import CHANNELS, Modality
+from dsn_lightning.video.modality import Modality
 from dsn_lightning.video.time_line import Video, place_on_time_line
 from dsn_lightning.video.video_info import VideoError, VideoInfo
 
@@ -31,22 +31,11 @@ class BadVideoPolicy:
             ``raise`` ends the run.
         max_bad: largest share of bad training videos in an epoch, in [0, 1].
         max_missing: largest share of missing videos in each subset, in [0, 1].
-
-    Raises:
-        UsageError: a value is out of range.
     """
 
     on_bad_video: Literal["skip", "raise"] = "raise"
     max_bad: float = 1.0
     max_missing: float = 1.0
-
-    def __post_init__(self) -> None:
-        if self.on_bad_video not in ("skip", "raise"):
-            raise UsageError(f"dataset.reading.on_bad_video={self.on_bad_video}: must be one of skip, raise")
-        for key in ("max_bad", "max_missing"):
-            share = getattr(self, key)
-            if not 0 <= share <= 1:
-                raise UsageError(f"dataset.reading.{key}={share}: must be at least 0 and at most 1")
 
     @property
     def skip(self) -> bool:
@@ -64,9 +53,6 @@ class Reading:
         modality: ``rgb``, or ``flow`` as dsn-prepare extracted it.
         copies: whether to read the small copies of dsn-prepare instead of the original files.
         cache_frames: whether to keep decoded frames in memory (small data sets only).
-
-    Raises:
-        UsageError: the modality is unknown.
     """
 
     decoder: Decoder
@@ -74,10 +60,6 @@ class Reading:
     modality: Modality = "rgb"
     copies: bool = False
     cache_frames: bool = False
-
-    def __post_init__(self) -> None:
-        if self.modality not in CHANNELS:
-            raise UsageError(f"dataset.modality={self.modality}: must be one of {', '.join(CHANNELS)}")
 
 
 @dataclass
@@ -97,13 +79,8 @@ class SubsetInventory:
     def summary(self, classes: Sequence[str], *, clip_span: int) -> dict[str, Any]:
         """Return counts and reasons as plain values.
 
-        Args:
-            classes: class names.
-            clip_span: frames that a clip covers.
-
-        Returns:
-            ``listed, present``; ``missing`` by class; ``failed`` with the reasons; ``shorter_than_a_clip``, the number
-            of videos that repeat their last frame.
+        These are ``listed, present``; ``missing`` by class; ``failed`` with the reasons; ``shorter_than_a_clip``, the
+        number of videos that repeat their last frame, as they have fewer than ``clip_span`` frames.
         """
         present = len(self.videos) + len(self.bad)
         missing = Counter(classes[label] for record in self.missing for label in record.labels)
@@ -117,12 +94,7 @@ class SubsetInventory:
 
 
 def take_inventory(
-    source: VideoSource,
-    subsets: Sequence[Subset],
-    reading: Reading,
-    policy: BadVideoPolicy,
-    *,
-    prepared: Path,
+    source: VideoSource, subsets: Sequence[Subset], reading: Reading, policy: BadVideoPolicy, *, prepared: Path
 ) -> tuple[dict[Subset, SubsetInventory], str | None]:
     """Find the files of a data set's videos and index them; unchanged files are not decoded again.
 
@@ -147,7 +119,13 @@ def take_inventory(
     inventories = {}
     for subset, records in listed.items():
         missing = [record for record in records if record.path not in present]
-        _check_missing(missing, subset, len(records), policy)
+        if len(missing) > policy.max_missing * len(records):
+            raise UsageError(
+                f"{len(missing)} of {len(records)} {subset} videos are missing, more than dataset.reading.max_missing="
+                f"{policy.max_missing} allows; the first one: {missing[0].path}"
+            )
+        if records and len(missing) == len(records):
+            raise UsageError(f"all {len(records)} {subset} videos are missing; the first one: {missing[0].path}")
         inventories[subset] = SubsetInventory(missing=missing)
     found = index_videos(sorted(present), prepared, root=source.root, decoder=decoder, num_threads=os.cpu_count() or 1)
     copies, made_with = _index_copies(source, found, reading, prepared)
@@ -158,16 +136,6 @@ def take_inventory(
     if "train" in inventories:
         _check_bad(inventories["train"], policy)
     return inventories, made_with
-
-
-def _check_missing(missing: Sequence[VideoRecord], subset: Subset, num_listed: int, policy: BadVideoPolicy) -> None:
-    if len(missing) > policy.max_missing * num_listed:
-        raise UsageError(
-            f"{len(missing)} of {num_listed} {subset} videos are missing, more than dataset.reading.max_missing="
-            f"{policy.max_missing} allows; the first one: {missing[0].path}"
-        )
-    if num_listed and len(missing) == num_listed:
-        raise UsageError(f"all {num_listed} {subset} videos are missing; the first one: {missing[0].path}")
 
 
 def _check_bad(train: SubsetInventory, policy: BadVideoPolicy) -> None:
@@ -222,13 +190,10 @@ def _add(
         info = found[record.path]
         if isinstance(info, VideoError):
             raise info
-        copy = None
-        if record.path in copies:
-            file, copy_info = copies[record.path]
-            if isinstance(copy_info, VideoError):
-                raise copy_info
-            copy = (file, copy_info)
-        inventory.videos.append(place_on_time_line(record, info, fps, copy=copy))
+        file, file_info = copies.get(record.path, (record.path, info))
+        if isinstance(file_info, VideoError):
+            raise file_info
+        inventory.videos.append(place_on_time_line(record, info, fps, copy=(file, file_info)))
     except VideoError as error:
         if not policy.skip:
             raise

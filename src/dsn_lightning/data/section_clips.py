@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 
 from dsn_lightning.data.batches import Draw
+from dsn_lightning.datasets.records import VideoRecord
 from dsn_lightning.errors import UsageError
 from dsn_lightning.stateless_random import stateless_rng
 from dsn_lightning.video.clip_reader import ClipReader
@@ -78,36 +79,33 @@ class SectionClips(Dataset[dict[str, Any] | UsageError]):
                 record = self.videos[draw.video].record
                 bad.append((record.video_id, str(error)))
             if self.seed is None:
-                return {**self._placeholder(draw), "bad_videos": bad}
+                return {**self._placeholder(record), "bad_videos": bad}
             rng = stateless_rng(self.seed, draw.epoch, record.video_id, "replacement", attempt)
             draw = draw._replace(video=int(rng.integers(len(self.videos))))
         return UsageError(f"{_MAX_REPLACEMENTS} videos in a row cannot be read; the last one: {bad[-1][1]}")
 
-    def _placeholder(self, draw: Draw) -> dict[str, Any]:
-        record = self.videos[draw.video].record
+    def _item(self, record: VideoRecord, clips: Tensor, starts: Tensor, counted: bool) -> dict[str, Any]:
+        return {
+            "clips": clips,  # (M, N, C, T, H, W)
+            "targets": label_vector(record.labels, self.num_classes),
+            "video_id": record.video_id,
+            "start_frame": starts,
+            "counted": counted,
+        }
+
+    def _placeholder(self, record: VideoRecord) -> dict[str, Any]:
         side = self.reader.crop.crop_size
         channels, *size = self.reader.activations or (self.reader.channels, side, side)
         shape = (self.num_sections, self.clips_per_section, channels, self.reader.frames_per_clip, *size)
-        return {
-            "clips": torch.zeros(shape, dtype=torch.float16 if self.reader.activations else torch.uint8),
-            "targets": label_vector(record.labels, self.num_classes),
-            "video_id": record.video_id,
-            "start_frame": torch.zeros(shape[:2], dtype=torch.int64),
-            "counted": False,
-        }
+        clips = torch.zeros(shape, dtype=torch.float16 if self.reader.activations else torch.uint8)
+        return self._item(record, clips, torch.zeros(shape[:2], dtype=torch.int64), False)
 
     def _read(self, draw: Draw) -> dict[str, Any]:
         epoch, index, counted = draw
         video = self.videos[index]
         starts = self.starts(epoch, index)
         rng = None if self.seed is None else stateless_rng(self.seed, epoch, video.record.video_id, "crop")
-        return {
-            "clips": self.reader(video, starts, rng),  # (M, N, C, T, H, W)
-            "targets": label_vector(video.record.labels, self.num_classes),
-            "video_id": video.record.video_id,
-            "start_frame": torch.from_numpy(starts),
-            "counted": counted,
-        }
+        return self._item(video.record, self.reader(video, starts, rng), torch.from_numpy(starts), counted)
 
 
 def label_vector(labels: Sequence[int], num_classes: int) -> Tensor:

@@ -46,11 +46,7 @@ class Estimator(Protocol):
 
 
 def check_estimator(estimator: Callable[..., Estimate], *, key: str) -> None:
-    """Check that a callable can be called as an `Estimator`.
-
-    Args:
-        estimator: of any origin.
-        key: where it was configured, for the message.
+    """Check that a callable can be called as an `Estimator`; ``key``, in the message, says where it was configured.
 
     Raises:
         UsageError: shows the expected parameters and those that it has.

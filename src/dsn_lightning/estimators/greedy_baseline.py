@@ -10,12 +10,7 @@ def reinforce_with_greedy_baseline(log_policy: Tensor, *, uniforms: Tensor, rewa
     """Estimate grad J = E[(R(A) - R(B)) grad log pi(A)], with B the most probable clip (Eq. 11).
 
     Where A = B the advantage is 0, so R(B) is not computed a second time. The loss is the mean over videos and
-    sections, where Algorithm 1 sums over sections; so the step size does not depend on M.
-
-    Args:
-        log_policy: log P of each section, (B, M, N), with gradient.
-        uniforms: numbers in [0, 1) that decide the actions, (B, M).
-        reward: R of an action (Eq. 6).
+    sections, where Algorithm 1 sums over sections; so the step size does not depend on M. See `Estimator`.
     """
     action = sample_actions(log_policy, uniforms)  # A, line 12
     greedy = log_policy.argmax(-1)  # B

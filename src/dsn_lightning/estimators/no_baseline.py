@@ -7,13 +7,7 @@ from dsn_lightning.estimators.estimate import Estimate, RewardFunction, log_prob
 
 
 def reinforce(log_policy: Tensor, *, uniforms: Tensor, reward: RewardFunction) -> Estimate:
-    """Estimate grad J = E[R(A) grad log pi(A)] from one action per section (Eq. 8).
-
-    Args:
-        log_policy: log P of each section, (B, M, N), with gradient.
-        uniforms: numbers in [0, 1) that decide the actions, (B, M).
-        reward: R of an action (Eq. 6).
-    """
+    """Estimate grad J = E[R(A) grad log pi(A)] from one action per section (Eq. 8). See `Estimator`."""
     action = sample_actions(log_policy, uniforms)
     reward_a = reward(action)
     loss = -(reward_a.detach() * log_probability(log_policy, action)).mean()

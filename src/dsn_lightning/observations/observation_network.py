@@ -41,11 +41,7 @@ _ATTRIBUTES: Attributes = {
 
 
 def check_observation_network(network: nn.Module, *, key: str) -> None:
-    """Check that a network satisfies `ObservationNetwork`, its trunk included.
-
-    Args:
-        network: of any origin.
-        key: where the network was configured, for the message.
+    """Check that a network satisfies `ObservationNetwork`, its trunk included; see `check_clip_network`.
 
     Raises:
         UsageError: lists everything that is missing or wrong.
