@@ -26,10 +26,7 @@ class Draw(NamedTuple):
 class EpochOrder(Sampler[Draw]):
     """All videos once, in an order that depends on (seed, epoch) alone. Lightning calls `set_epoch`.
 
-    Args:
-        num_videos: number of videos.
-        seed: seed of the order; None keeps the order of the data set.
-        epoch: the first epoch.
+    Without a seed the order is that of the data set.
     """
 
     def __init__(self, num_videos: int, *, seed: int | None, epoch: int = 0) -> None:

@@ -81,10 +81,8 @@ class SectionClipDataModule(pl.LightningDataModule):
     Args:
         source: the data set.
         crop: cuts the networks' input window.
-        scheme: which clips are read of a video.
-        loading: how batches are loaded.
+        scheme, loading, bad_videos: see their classes.
         reading: how videos are read; None: with `PyAV`.
-        bad_videos: what happens if videos are missing or cannot be read.
         prepared: folder of the index and of the copies of dsn-prepare; None for the data set's default folder.
         seed: key of clip jitter, crops and order.
 

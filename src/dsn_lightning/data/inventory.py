@@ -101,8 +101,6 @@ def take_inventory(
     Args:
         source: the data set, after its `prepare`.
         subsets: subsets to look at.
-        reading: how the videos are read.
-        policy: what happens if videos are missing or bad.
         prepared: folder of the index and of the copies.
 
     Returns:
@@ -133,28 +131,22 @@ def take_inventory(
         for record in records:
             if record.path in present:
                 _add(inventories[subset], record, found, copies, reading.fps, policy)
-    if "train" in inventories:
-        _check_bad(inventories["train"], policy)
-    return inventories, made_with
-
-
-def _check_bad(train: SubsetInventory, policy: BadVideoPolicy) -> None:
+    train = inventories.get("train", SubsetInventory())
     num_bad, num_present = len(train.bad), len(train.videos) + len(train.bad)
     if num_bad > policy.max_bad * num_present:
-        first = next(iter(train.bad.values()))
         raise UsageError(
             f"{num_bad} of {num_present} training videos cannot be used, more than dataset.reading.max_bad="
-            f"{policy.max_bad} allows; the first one: {first}"
+            f"{policy.max_bad} allows; the first one: {next(iter(train.bad.values()))}"
         )
+    return inventories, made_with
 
 
 def _index_copies(source: VideoSource, found: Found, reading: Reading, prepared: Path) -> tuple[Copies, str | None]:
     """Return the copies to read instead of the originals, if any, and the settings they were made with."""
     if reading.modality == "rgb" and not reading.copies:
         return {}, None
-    kind, step, name = (
-        (FlowCopy, "flow", "flow") if reading.modality == "flow" else (SmallCopy, "transcode", "small copies")
-    )
+    flow = reading.modality == "flow"
+    kind, step, name = (FlowCopy, "flow", "flow") if flow else (SmallCopy, "transcode", "small copies")
     originals = usable(found)
     copy_of = {path: kind.target(prepared, source.root, path) for path in originals}
     present = sorted(copy for copy in copy_of.values() if copy.is_file())

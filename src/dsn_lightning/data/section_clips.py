@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset, default_collate
@@ -12,7 +13,7 @@ from dsn_lightning.datasets.records import VideoRecord
 from dsn_lightning.errors import UsageError
 from dsn_lightning.stateless_random import stateless_rng
 from dsn_lightning.video.clip_reader import ClipReader
-from dsn_lightning.video.sections import IntArray, section_clip_starts
+from dsn_lightning.video.sections import section_clip_starts
 from dsn_lightning.video.time_line import Video
 from dsn_lightning.video.video_info import VideoError
 
@@ -23,8 +24,7 @@ class SectionClips(Dataset[dict[str, Any] | UsageError]):
     """Videos as section clips, addressed by `Draw`.
 
     Args:
-        videos: the videos.
-        reader: reads their clips.
+        videos, reader: the videos, and what reads their clips.
         num_classes: J.
         num_sections: M.
         clips_per_section: N.
@@ -55,17 +55,9 @@ class SectionClips(Dataset[dict[str, Any] | UsageError]):
     def __len__(self) -> int:
         return len(self.videos)
 
-    def starts(self, epoch: int, index: int) -> IntArray:
-        """Return the first frames of the clips, (M, N)."""
-        video = self.videos[index]
-        rng = None if self.seed is None else stateless_rng(self.seed, epoch, video.record.video_id, "jitter")
-        return section_clip_starts(
-            video.num_frames,
-            num_sections=self.num_sections,
-            clips_per_section=self.clips_per_section,
-            clip_span=self.reader.clip_span,
-            rng=rng,
-        )
+    def _rng(self, draw: Draw, purpose: str) -> np.random.Generator | None:
+        video_id = self.videos[draw.video].record.video_id
+        return None if self.seed is None else stateless_rng(self.seed, draw.epoch, video_id, purpose)
 
     def __getitem__(self, draw: Draw) -> dict[str, Any] | UsageError:
         """Return an item, or the error that ends the run."""
@@ -101,11 +93,16 @@ class SectionClips(Dataset[dict[str, Any] | UsageError]):
         return self._item(record, clips, torch.zeros(shape[:2], dtype=torch.int64), False)
 
     def _read(self, draw: Draw) -> dict[str, Any]:
-        epoch, index, counted = draw
-        video = self.videos[index]
-        starts = self.starts(epoch, index)
-        rng = None if self.seed is None else stateless_rng(self.seed, epoch, video.record.video_id, "crop")
-        return self._item(video.record, self.reader(video, starts, rng), torch.from_numpy(starts), counted)
+        video = self.videos[draw.video]
+        starts = section_clip_starts(
+            video.num_frames,
+            num_sections=self.num_sections,
+            clips_per_section=self.clips_per_section,
+            clip_span=self.reader.clip_span,
+            rng=self._rng(draw, "jitter"),
+        )
+        clips = self.reader(video, starts, self._rng(draw, "crop"))
+        return self._item(video.record, clips, torch.from_numpy(starts), draw.counted)
 
 
 def label_vector(labels: Sequence[int], num_classes: int) -> Tensor:
