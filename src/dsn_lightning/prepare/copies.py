@@ -40,8 +40,6 @@ def write_copy(path: Path, target: Path, info: VideoInfo, *, decoder: Decoder, k
         path: the video.
         target: the copy; its folder is created.
         info: the result of `Decoder.probe` for the video.
-        decoder: reads the video.
-        kind: kind of the copy.
 
     Raises:
         VideoError: the video cannot be decoded, or has changed since it was probed.

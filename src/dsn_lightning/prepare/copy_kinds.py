@@ -69,9 +69,9 @@ class CopyKind(ABC):
     def frame_size(self, info: VideoInfo) -> tuple[int, int]:
         """Return a copy's (height, width)."""
 
-    @abstractmethod
     def pictures(self, frames: Iterable[NDArray[np.uint8]]) -> Iterator[NDArray[np.uint8]]:
         """Turn the video's frames, scaled to `frame_size`, into the copy's frames."""
+        return iter(frames)
 
     @abstractmethod
     def options(self) -> dict[str, str]:
@@ -110,10 +110,6 @@ class SmallCopy(CopyKind):
     def frame_size(self, info: VideoInfo) -> tuple[int, int]:
         """Return a copy's (height, width), both even."""
         return small_size(info.height, info.width, self.short_side)
-
-    def pictures(self, frames: Iterable[NDArray[np.uint8]]) -> Iterator[NDArray[np.uint8]]:
-        """Return the frames unchanged."""
-        return iter(frames)
 
     def options(self) -> dict[str, str]:
         """Return libx264's options. ``veryfast`` gives files as small as ``medium``, half a decibel worse.

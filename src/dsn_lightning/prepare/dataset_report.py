@@ -22,8 +22,7 @@ def dataset_report(name: str, classes: Sequence[str], records: Records, found: F
     """Return the content of `prepare_report.json` for a data set. Lists are sorted by video.
 
     Args:
-        name: name of the data set.
-        classes: class names; labels are indices into them.
+        name, classes: of the data set.
         records: the videos of each subset.
         found: what decoding found.
 

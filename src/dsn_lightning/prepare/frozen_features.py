@@ -106,8 +106,7 @@ def compute_activations(
     """Store the activations of the videos that have none yet; of several processes one computes, the others wait.
 
     Args:
-        videos: videos to read.
-        reader: reads their pixels.
+        videos, reader: the videos, and what reads their pixels.
         network: frozen blocks, uint8 frames (F, C, H, W) -> activations (F, C', H', W').
         store: where the activations go.
         jobs: videos processed at the same time.
@@ -175,11 +174,7 @@ def _write_activations(
 
 
 def _check_disk_space(videos: Sequence[Video], store: Activations) -> str:
-    """Return a title with the size of the activations to compute.
-
-    Raises:
-        UsageError: they do not fit on the disk.
-    """
+    """Return a title with the size of the activations to compute, or refuse it if it does not fit on the disk."""
     num_frames = sum(len(frames_on_time_line(video)) for video in videos)
     size = num_frames * _VIEWS * int(np.prod(store.shape)) * 2
     free = shutil.disk_usage(store.folder).free

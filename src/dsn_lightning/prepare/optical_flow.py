@@ -19,11 +19,7 @@ _FARNEBACK = {"pyr_scale": 0.5, "levels": 3, "winsize": 15, "iterations": 3, "po
 
 
 def check_opencv() -> None:
-    """Check that OpenCV is installed.
-
-    Raises:
-        UsageError: it is not; names the remedy.
-    """
+    """Raise a `UsageError` with the remedy if OpenCV is not installed."""
     try:
         import cv2  # noqa: F401
     except ImportError as error:

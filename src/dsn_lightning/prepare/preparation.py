@@ -132,15 +132,12 @@ def _naming_disk_errors(output: Path) -> Iterator[None]:
 def _locked(folder: Path) -> Iterator[None]:
     """Keep the folder locked: only one dsn-prepare works in it."""
     folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / ".prepare.lock")
     try:
-        lock.acquire(timeout=3)  # a process that was just killed may take a moment to end
+        lock = FileLock(folder / ".prepare.lock").acquire(timeout=3)  # a killed process may take a moment to end
     except Timeout:
         raise UsageError(f"output={folder}: another dsn-prepare is working in this folder") from None
-    try:
+    with lock:
         yield
-    finally:
-        lock.release()
 
 
 def _write(path: Path, report: dict[str, Any]) -> None:

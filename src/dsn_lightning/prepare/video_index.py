@@ -38,14 +38,9 @@ def prepared_folder(source: VideoSource, cache: Path = Path("~/.cache/dsn_lightn
 
 
 def prepare_source(source: VideoSource, folder: str | Path | None = None) -> Path:
-    """Call `VideoSource.prepare`, in only one process at a time that uses ``folder``.
+    """Call `VideoSource.prepare`, in only one process at a time that uses ``folder``, and return the folder.
 
-    Args:
-        source: the data set.
-        folder: folder of its prepared files; None for the default, `prepared_folder`.
-
-    Returns:
-        The folder, which now exists.
+    It is the folder of the prepared files; None takes `prepared_folder`.
     """
     prepared = prepared_folder(source) if folder is None else Path(folder).expanduser().absolute()
     prepared.mkdir(parents=True, exist_ok=True)
@@ -65,7 +60,6 @@ def index_videos(
         paths: existing files below ``root``.
         folder: folder of the index.
         root: folder of the data set.
-        decoder: reads the files.
         num_threads: files decoded at the same time.
         show: whether to draw a progress bar.
     """

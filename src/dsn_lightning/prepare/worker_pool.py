@@ -17,8 +17,6 @@ import av
 from dsn_lightning.errors import UsageError
 from dsn_lightning.video.video_info import VideoError
 
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-
 
 class DiskFullError(UsageError):
     """A file could not be written for lack of disk space."""
@@ -26,7 +24,7 @@ class DiskFullError(UsageError):
 
 def disk_is_full(error: OSError) -> bool:
     """Whether an error means a lack of disk space."""
-    return error.errno in _FULL
+    return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class _Worker:
@@ -76,10 +74,7 @@ def run_each(
     A task that fails because of its file, or whose process dies, is reported as failed, and the others go on. When the
     caller stops or is killed, all processes end at once.
 
-    Args:
-        call: an importable function.
-        tasks: picklable arguments.
-        jobs: number of processes.
+    The function must be importable, and its arguments picklable.
 
     Raises:
         DiskFullError: the disk is full.

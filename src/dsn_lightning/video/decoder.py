@@ -18,11 +18,7 @@ class Prober(Protocol):
     """Finds out what a file contains. Methods raise `VideoError` for a file that cannot be used."""
 
     def fingerprint(self, path: Path) -> list[Any]:
-        """Return plain values that change whenever `probe` has to be called again.
-
-        Raises:
-            OSError: the file is missing.
-        """
+        """Return plain values that change whenever `probe` has to be called again; OSError if the file is missing."""
 
     def probe(self, path: Path) -> VideoInfo:
         """Return what a file contains, by decoding it to its end if necessary."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -27,15 +27,11 @@ class ImageFolder:
 
     pattern: str = "img_*.jpg"
     fps: float = 25.0
+    deadline: ClassVar[float] = math.inf
 
     def __post_init__(self) -> None:
         if isinstance(self.fps, bool) or not isinstance(self.fps, int | float) or not 0 < self.fps < math.inf:
             raise UsageError(f"dataset.reading.decoder.fps={self.fps}: must be a number above 0")
-
-    @property
-    def deadline(self) -> float:
-        """Infinite: reading images does not time out."""
-        return math.inf
 
     def find(self, path: Path) -> Path:
         """Return the folder of a video: the path itself, or the path without its extension."""

@@ -59,11 +59,7 @@ class PyAV:
         return path
 
     def fingerprint(self, path: Path) -> list[Any]:
-        """Return the file's size and modification time, as all decoders of video files do, so that they share an index.
-
-        Raises:
-            OSError: the file is missing.
-        """
+        """Return the file's size and modification time."""
         status = path.stat()
         return ["video", status.st_size, status.st_mtime_ns]
 
