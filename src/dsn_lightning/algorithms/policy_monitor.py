@@ -46,12 +46,9 @@ class PolicyMonitor(Metric):
 
     def compute(self) -> dict[str, Tensor]:
         """Return the statistics that the class describes."""
-        entropy, reward, right, baseline, mean, square, agreement = self.sums / self.total
+        *means, mean, square, agreement = self.sums / self.total
         return {
-            "entropy": entropy,
-            "reward": reward,
-            "right": right,
-            "baseline": baseline,
+            **dict(zip(("entropy", "reward", "right", "baseline"), means, strict=True)),
             "advantage_std": (square - mean**2).clamp(min=0).sqrt(),
             "agreement": agreement,
             "position_share": self.positions / self.total,

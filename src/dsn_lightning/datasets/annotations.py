@@ -22,9 +22,7 @@ class ListedVideos:
         name: name of the data set in results.
         root: folder of the videos, absolute.
         classes: class names.
-        train: training videos.
-        test: test videos.
-        val: validation videos.
+        train, test, val: videos of the subsets.
         val_fraction: share of the training videos (of their groups, where these are known) that is held out to follow
             the training, in [0, 1).
         seed: decides which videos are held out.
@@ -76,11 +74,7 @@ class ListedVideos:
 
 
 def check_val_fraction(fraction: object) -> None:
-    """Check a share of held-out videos.
-
-    Raises:
-        UsageError: it is not a number in [0, 1).
-    """
+    """Raise a `UsageError` if a share of held-out videos is not a number in [0, 1)."""
     if isinstance(fraction, bool) or not isinstance(fraction, int | float) or not 0 <= fraction < 1:
         raise UsageError(f"dataset.val_fraction={fraction}: must be at least 0 and less than 1")
 
@@ -91,7 +85,6 @@ def hold_out(
     """Divide training videos into kept and held-out ones; the videos of a group stay together.
 
     Args:
-        videos: the videos to divide.
         fraction: share of the groups that is held out, in [0, 1). Above 0 at least one is held out, and at least one is
             kept.
         seed: decides which groups are held out.
@@ -174,11 +167,7 @@ def annotation_path(given: str | None, candidates: Sequence[Path], *, content: s
 
 
 def check_split(split: object) -> int:
-    """Return the number of an official split: 1, 2 or 3.
-
-    Raises:
-        UsageError: it is anything else.
-    """
+    """Return the number of an official split, or raise a `UsageError` if it is not 1, 2 or 3."""
     if isinstance(split, bool) or not isinstance(split, int) or split not in (1, 2, 3):
         raise UsageError(f"dataset.split={split}: must be 1, 2 or 3, one of the official splits")
     return split

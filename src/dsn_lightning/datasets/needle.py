@@ -12,14 +12,11 @@ well-trained classifier answers it with a probability of about a half. But there
 the action, and averaging over everything is misled wherever they show another class. The rest is empty scenes and
 movement that belongs to no class: jitter, swinging back and forth, wobbling.
 
-How the difficulty was chosen: earlier forms had six classes and glimpses of wrong classes only. A well-trained
-classifier took those as evidence against the class shown, so that dense sampling reached 93% with nothing to gain, and
-learning to tell six directions apart took most of a training. The present form was chosen on a development set
-(``seed: 1``), by the baseline's figures and the oracle's hit rate. Samplers were then tuned on that set. Meanwhile the
-glimpses were shortened from three or four frames to three, cuts within a movement were removed, and spans were allowed
-to reach the ends of a video (kept away from them, they missed the places where uniform sampling looks). The set of
-``seed: 0``, which the demo's figures come from, was first written after all of that. `needle_everywhere`
-(``everywhere: true``) is the control: the action never stops and there is nothing to select.
+The difficulty was chosen on a development set (``seed: 1``), by the baseline's figures and the oracle's hit rate, and
+samplers were tuned on it. (With six classes and glimpses of wrong classes only, a well-trained classifier took these as
+evidence against the class shown, and dense sampling reached 93%.) The set of ``seed: 0``, which the demo's figures come
+from, was first written after that. `needle_everywhere` (``everywhere: true``) is the control: the action never stops
+and there is nothing to select.
 
 The spans are stored to measure hit rates, and used for nothing else.
 """

@@ -43,8 +43,7 @@ class VideoRecord:
 class VideoSource(Protocol):
     """A data set: what the data module, the commands and the tables need to know of it.
 
-    A new data set is one file with a class that follows this protocol, and one YAML in ``conf/dataset``. `check_source`
-    verifies an object once, when it is built.
+    A new data set is one file with a class that follows this protocol, and one YAML in ``conf/dataset``.
 
     Attributes:
         metric: the figure that its results are ranked by.
@@ -85,11 +84,7 @@ class VideoSource(Protocol):
 
 
 def check_source(source: object, key: str) -> None:
-    """Check that an object follows `VideoSource`, without reading a file.
-
-    Args:
-        source: the object.
-        key: the setting that chose it, for the message, such as ``dataset=folder``.
+    """Check that the object that ``key`` (such as ``dataset=folder``) chose follows `VideoSource`; reads no file.
 
     Raises:
         UsageError: lists every attribute that is missing or has the wrong type.
