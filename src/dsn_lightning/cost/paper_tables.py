@@ -114,10 +114,7 @@ def cost_table(
         sampler = None if row.N is None else samplers[row.backbone, row.N]
         candidates = row.clips * (row.N or 0)
         cost = VideoCost.of(
-            clips=row.clips,
-            classifier=classifiers[row.backbone],
-            candidates=candidates,
-            observation=sampler or 0.0,
+            clips=row.clips, classifier=classifiers[row.backbone], candidates=candidates, observation=sampler or 0.0
         )
         theirs = paper[name]["gmacs"]
         table.append(

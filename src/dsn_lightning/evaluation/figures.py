@@ -137,11 +137,7 @@ def _title(method: Mapping[str, Any]) -> str:
 
 
 def clips_figure(
-    curves: Mapping[str, Sequence[tuple[int, float, float | None]]],
-    path: Path,
-    *,
-    metric: str,
-    title: str,
+    curves: Mapping[str, Sequence[tuple[int, float, float | None]]], path: Path, *, metric: str, title: str
 ) -> None:
     """Draw accuracy against the number of clips, a line for each selection method (Fig. 4).
 

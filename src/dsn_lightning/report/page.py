@@ -279,11 +279,7 @@ def _reason(run: Run) -> str:
 
 def write_report(report: Report, output: Path) -> list[Path]:
     """Write ``report.html``, ``report.md`` and ``report.csv`` to ``output``, each atomically; return their paths."""
-    contents = {
-        "report.html": to_html(report),
-        "report.md": to_text(report),
-        "report.csv": to_csv(report.results),
-    }
+    contents = {"report.html": to_html(report), "report.md": to_text(report), "report.csv": to_csv(report.results)}
     for name, content in contents.items():
         write_atomically(output / name, content)
     return [output / name for name in contents]
