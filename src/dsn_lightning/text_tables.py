@@ -56,6 +56,15 @@ class TextTable:
         return "".join(f"| {' | '.join(text.replace('|', chr(92) + '|') for text in line)} |\n" for line in lines)
 
 
+def percent(mean: float | None, spread: float | None = None) -> str:
+    """Return a rate in percent, with its spread if that is known.
+
+    >>> percent(0.595), percent(0.595, 0.003), percent(None)
+    ('59.5', '59.5 ± 0.3', '-')
+    """
+    return "-" if mean is None else f"{100 * mean:.1f}" + ("" if spread is None else f" ± {100 * spread:.1f}")
+
+
 def csv_text(records: Iterable[Mapping[str, Any]], columns: Sequence[str] | None = None) -> str:
     r"""Return records as CSV with a header; None becomes an empty cell.
 

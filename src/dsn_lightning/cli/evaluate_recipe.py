@@ -33,9 +33,10 @@ from dsn_lightning.config.trained import (
 from dsn_lightning.config.trust import refuse_foreign_code
 from dsn_lightning.data.datamodule import SectionClipDataModule
 from dsn_lightning.errors import UsageError
+from dsn_lightning.evaluation.answers import sheet_videos
 from dsn_lightning.evaluation.clip_loading import Loading
 from dsn_lightning.evaluation.details import EvaluationDetails
-from dsn_lightning.evaluation.figures import class_figure, contact_sheets, cost_figure, sheet_videos
+from dsn_lightning.evaluation.figures import class_figure, contact_sheets, cost_figure
 from dsn_lightning.evaluation.outcomes import evaluation_of
 from dsn_lightning.evaluation.results import FIELDS, Row, evaluate_rows, results_table
 from dsn_lightning.evaluation.scores import ClipScores

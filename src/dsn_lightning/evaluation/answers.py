@@ -8,8 +8,9 @@ import torch
 from numpy.typing import NDArray
 
 from dsn_lightning.algorithms.dsn import Consensus, consensus_log_probabilities
-from dsn_lightning.evaluation.results import HEADINGS, Row
+from dsn_lightning.evaluation.results import Row
 from dsn_lightning.evaluation.scores import ClipScores
+from dsn_lightning.evaluation.splits import HEADINGS
 from dsn_lightning.selections import Scheme, Selection, VideoScores, softmax
 from dsn_lightning.video.sections import IntArray
 
@@ -52,10 +53,10 @@ def kept_clips(
 ) -> list[list[KeptClip]]:
     """Return the kept clips of each chosen video, in the order of time."""
     videos = scores.videos()
-    return [_kept(videos[v], float(scores.fps[v]), selection, scheme, classifier) for v in chosen]
+    return [_kept_of(videos[v], float(scores.fps[v]), selection, scheme, classifier) for v in chosen]
 
 
-def _kept(video: VideoScores, fps: float, selection: Selection, scheme: Scheme, classifier: str) -> list[KeptClip]:
+def _kept_of(video: VideoScores, fps: float, selection: Selection, scheme: Scheme, classifier: str) -> list[KeptClip]:
     grid: IntArray = scheme.grid(video.num_frames)  # (M, N)
     policies = video.policies.get(str(selection.sampler), {})
     logits = policies.get((scheme.num_sections, scheme.clips_per_section))
@@ -66,6 +67,15 @@ def _kept(video: VideoScores, fps: float, selection: Selection, scheme: Scheme, 
         clip = None if policy is None else int((grid[section] == start).argmax())
         clips.append(KeptClip(section, start, start / fps, None if policy is None else policy[section], clip))
     return clips
+
+
+def sheet_videos(num_videos: int, *, at_most: int = 6, seed: int = 0) -> NDArray[np.int64]:
+    """Return the indices of the videos on a contact sheet, ascending: chosen by ``seed``, not by hand.
+
+    >>> sheet_videos(100).tolist(), sheet_videos(2).tolist()
+    ([5, 16, 20, 36, 82, 93], [0, 1])
+    """
+    return np.sort(np.random.default_rng(seed).permutation(num_videos)[:at_most])
 
 
 def confusion_matrix(targets: NDArray[np.float32], predicted: NDArray[np.int64]) -> NDArray[np.int64] | None:
@@ -89,8 +99,7 @@ def row_figures(rows: Iterable[Row], main_classifiers: Mapping[str, str], *, pre
 
     Args:
         rows: of the results.
-        main_classifiers: selection method -> its main classifier. Rows of any other classifier name it, as in
-            ``test/uniform+dsn/M3/top1``.
+        main_classifiers: selection method -> its main classifier. Rows of any other classifier name it.
         prefix: first part of the names.
 
     >>> row = {"selection": "uniform", "classifier": "dsn", "M": 3, "top1": 0.5}

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsn_lightning.evaluation.answers import confusion_matrix
-from dsn_lightning.evaluation.outcomes import Method, Outcome
+from dsn_lightning.evaluation.outcomes import Method
 from dsn_lightning.evaluation.resampling import average_precisions, class_means, original_sample
 from dsn_lightning.evaluation.study import Study, correct_share
 
@@ -20,17 +20,10 @@ def class_gains(study: Study, method: Method, other: Method) -> list[dict[str, A
     """
     (top1, precision), (other_top1, other_precision) = _by_class(study, method), _by_class(study, other)
     videos = (study.targets > 0).sum(0)
+    figures = {"top1": top1, "other_top1": other_top1, "top1_gain": top1 - other_top1}
+    figures |= {"ap": precision, "other_ap": other_precision, "ap_gain": precision - other_precision}
     gains = [
-        {
-            "class": study.classes[j],
-            "videos": int(videos[j]),
-            "top1": float(top1[j]),
-            "other_top1": float(other_top1[j]),
-            "top1_gain": float(top1[j] - other_top1[j]),
-            "ap": float(precision[j]),
-            "other_ap": float(other_precision[j]),
-            "ap_gain": float(precision[j] - other_precision[j]),
-        }
+        {"class": study.classes[j], "videos": int(videos[j])} | {name: float(of[j]) for name, of in figures.items()}
         for j in np.flatnonzero(videos)
     ]
     return sorted(gains, key=lambda gain: (-gain["top1_gain"], -gain["ap_gain"]))
@@ -52,7 +45,8 @@ def confusion_counts(study: Study, method: Method) -> NDArray[np.int64] | None:
 
     For a random method the first draw counts. None if some video has several labels or none.
     """
-    counts = [confusion_matrix(study.targets, _predicted(outcome)) for outcome in study.outcomes(method)]
+    predicted = [outcome.probabilities[0].argmax(-1) for outcome in study.outcomes(method)]
+    counts = [confusion_matrix(study.targets, classes) for classes in predicted]
     return None if any(matrix is None for matrix in counts) else np.sum([m for m in counts if m is not None], 0)
 
 
@@ -64,7 +58,3 @@ def row_shares(counts: NDArray[np.int64]) -> NDArray[np.float64]:
            [0.  , 0.  ]])
     """
     return np.asarray(counts / np.maximum(counts.sum(1, keepdims=True), 1), np.float64)
-
-
-def _predicted(outcome: Outcome) -> NDArray[np.int64]:
-    return np.asarray(outcome.probabilities[0].argmax(-1), np.int64)

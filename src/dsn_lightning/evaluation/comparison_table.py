@@ -3,8 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dsn_lightning.evaluation.results import HEADINGS
-from dsn_lightning.evaluation.splits import kind_of_videos
+from dsn_lightning.evaluation.splits import HEADINGS, kind_of_videos
 from dsn_lightning.evaluation.study import RATES
 from dsn_lightning.selections import BASELINE_CLASSIFIER, Dense, Kind, MaxResponse, Random, Uniform
 from dsn_lightning.text_tables import TextTable
@@ -50,7 +49,7 @@ def against_references(statistics: Entry) -> list[Entry]:
         for difference in main_differences(statistics)
         if kinds[_key(difference["other"])] == "reference" and difference["same_classifier"]
     ]
-    return [difference for difference in references if _scheme(difference) == _scheme(references[0])]
+    return [difference for difference in references if schemes(difference) == schemes(references[0])]
 
 
 def differences_table(statistics: Entry, differences: Sequence[Entry], *, title: str = "") -> TextTable:
@@ -144,10 +143,6 @@ def _gap_line(entry: Entry) -> str:
 def _same_in_classes(difference: Entry) -> bool:
     top1, mean_class = difference["top1"], difference["mean_class"]
     return bool(top1 and mean_class) and abs(top1["value"] - mean_class["value"]) < 1e-9
-
-
-def _scheme(difference: Entry) -> tuple[int, int]:
-    return difference["method"]["M"], difference["method"]["N"]
 
 
 def _kinds(statistics: Entry) -> dict[tuple[Any, ...], Kind]:

@@ -23,6 +23,8 @@ from dsn_lightning.video.time_line import Video
 RANKS = ("most probable", "second", "second least", "least probable")
 """Ranks of the clips that a contact sheet shows of a video."""
 _GAIN, _LOSS = PALETTE[2], PALETTE[3]
+_MAX_BARS = 40  # classes whose gains can be read; of more, those that gain and lose most
+_MAX_NAMES = 60  # classes whose names fit beside a confusion matrix
 
 
 def cost_figure(rows: Sequence[Row], path: Path) -> None:
@@ -66,19 +68,6 @@ def cost_figure(rows: Sequence[Row], path: Path) -> None:
 def _label(row: Row, rows: Sequence[Row]) -> str:
     name = method_name(row["selection"], row["classifier"], {other["classifier"] for other in rows})
     return f"{name}, {row['clips']} clip{'s' * (row['clips'] != 1)}"
-
-
-def sheet_videos(num_videos: int, *, at_most: int = 6, seed: int = 0) -> NDArray[np.int64]:
-    """Return the indices of the videos on a contact sheet, ascending: chosen by ``seed``, not by hand.
-
-    >>> sheet_videos(100).tolist(), sheet_videos(2).tolist()
-    ([5, 16, 20, 36, 82, 93], [0, 1])
-    """
-    return np.sort(np.random.default_rng(seed).permutation(num_videos)[:at_most])
-
-
-_MAX_BARS = 40  # classes whose gains can be read; of more, those that gain and lose most
-_MAX_NAMES = 60  # classes whose names fit beside a confusion matrix
 
 
 def class_figure(statistics: Mapping[str, Any], path: Path) -> None:

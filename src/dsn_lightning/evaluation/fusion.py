@@ -160,9 +160,8 @@ def _fused(
     targets: NDArray[np.float32],
 ) -> Outcome:
     """Return the outcome of one method from those of the streams."""
-    probabilities = weighted_mean(
-        [outcome.probabilities[:, index] for outcome, index in zip(outcomes, indices, strict=True)], shares
-    )
+    streams = [outcome.probabilities[:, index] for outcome, index in zip(outcomes, indices, strict=True)]
+    probabilities = weighted_mean(streams, shares)
     figures = mean_metrics([torch.from_numpy(draw) for draw in probabilities], torch.from_numpy(targets))
     row = _row([outcome.row for outcome in outcomes], figures, num_videos=len(targets))
     return Outcome(probabilities, None, None, outcomes[0].kind, outcomes[0].sampler, row)

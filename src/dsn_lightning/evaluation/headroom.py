@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from dsn_lightning.evaluation.outcomes import Method
-from dsn_lightning.evaluation.results import HEADINGS, is_fused
+from dsn_lightning.evaluation.results import is_fused
+from dsn_lightning.evaluation.splits import HEADINGS
 from dsn_lightning.evaluation.study import IntervalEstimate, Study
 from dsn_lightning.paper import paper_table
 from dsn_lightning.selections import (
@@ -49,12 +50,7 @@ class Share:
 
     def as_json(self) -> dict[str, Any]:
         """Return ``share, gap, low, high, reason``."""
-        estimates = {"gap": self.gap, "low": self.low, "high": self.high}
-        return {
-            "share": self.share and self.share.as_json(),
-            **{name: estimate.as_json() for name, estimate in estimates.items()},
-            "reason": self.reason,
-        }
+        return {name: v.as_json() if isinstance(v, IntervalEstimate) else v for name, v in vars(self).items()}
 
 
 def gap_share(study: Study, method: Method, low: Method, high: Method, figure: str) -> Share | None:
@@ -105,15 +101,6 @@ def gap_shares(study: Study, method: Method) -> list[dict[str, Any]]:
     return shares
 
 
-def mixed_share(*, low: float, method: float, high: float) -> float:
-    """Return a method's share of the gap from three figures of a table, whichever classifiers they are of.
-
-    >>> mixed_share(low=0.5, method=0.75, high=1.0)
-    0.5
-    """
-    return (method - low) / (high - low)
-
-
 def paper_share(column: str) -> float | None:
     """Return DSN's mixed share in the paper's Table I; None if the table has no such column.
 
@@ -121,10 +108,8 @@ def paper_share(column: str) -> float | None:
     (0.16, 0.95)
     """
     table = paper_table(1)
-    rows = {"low": "Baseline (uniform)", "method": "DSN", "high": "Oracle sampling"}
-    if any(column not in table[row] for row in rows.values()):
-        return None
-    return mixed_share(**{name: table[row][column] for name, row in rows.items()})
+    low, dsn, high = (table[row].get(column) for row in ("Baseline (uniform)", "DSN", "Oracle sampling"))
+    return None if low is None or dsn is None or high is None else (dsn - low) / (high - low)
 
 
 def headroom(study: Study, *, classifier: str = BASELINE_CLASSIFIER) -> list[dict[str, Any]]:
@@ -141,15 +126,9 @@ def headroom(study: Study, *, classifier: str = BASELINE_CLASSIFIER) -> list[dic
         if is_other or not has_oracle or is_fused(study.outcomes(uniform)[0].row):
             continue
         if figures := _figures(study, uniform):
-            entries.append(
-                {
-                    "M": uniform.M,
-                    "N": uniform.N,
-                    "classifier": classifier,
-                    "figures": {f: {name: e.as_json() for name, e in gains.items()} for f, gains in figures.items()},
-                    "verdict": _verdict(study, uniform, figures),
-                }
-            )
+            entry: dict[str, Any] = {"M": uniform.M, "N": uniform.N, "classifier": classifier}
+            entry["figures"] = {f: {name: e.as_json() for name, e in gains.items()} for f, gains in figures.items()}
+            entries.append(entry | {"verdict": _verdict(study, uniform, figures)})
     return entries
 
 
@@ -174,13 +153,10 @@ def _verdict(study: Study, uniform: Method, figures: Mapping[str, Mapping[str, I
 
     bound = f"at {uniform.M}:{uniform.N} a perfect choice of clips would gain {gain(Oracle.name)} over uniform clips"
     if not any(gains[Oracle.name].low > 0 for gains in rates.values()):
-        return (
-            f"{bound}; with {study.num_videos} videos this is not significant, so no sampler can help this classifier"
-        )
+        significance = f"with {study.num_videos} videos this is not significant"
+        return f"{bound}; {significance}, so no sampler can help this classifier"
     without_label = f"the most confident clips, chosen without the label, gain {gain(MostConfident.name)}"
     significant = [gains[MostConfident.name].low > 0 for gains in rates.values()]
-    if all(significant):
-        return f"{bound}; {without_label}: a sampler can learn from this"
     if any(significant):
-        return f"{bound}; {without_label}: a sampler may learn from this"
+        return f"{bound}; {without_label}: a sampler {'can' if all(significant) else 'may'} learn from this"
     return f"{bound}; but {without_label}: the perfect choice may gain by chance, which no sampler can learn"

@@ -5,10 +5,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from dsn_lightning.errors import UsageError
-from dsn_lightning.evaluation.results import FIELDS, Row, draw_probabilities, hit_counts
+from dsn_lightning.evaluation.results import FIELDS, Row, hit_counts, select_and_classify
 from dsn_lightning.evaluation.scores import ClipScores, sampler_network
 from dsn_lightning.evaluation.splits import COUNTS
 from dsn_lightning.evaluation.splits import FIGURES as ROW_FIGURES
@@ -98,30 +99,11 @@ _EQUAL_IN_SEEDS = tuple(field for field in FIELDS if field not in (*ROW_FIGURES,
 def outcome_of(
     scores: ClipScores, videos: Sequence[VideoScores], selection: Selection, scheme: Scheme, row: Row
 ) -> Outcome:
-    """Return the outcome of one row's method.
-
-    Args:
-        scores: of all videos.
-        videos: the same, video by video.
-        selection: the method.
-        scheme: of the row's test.
-        row: of the results.
-    """
-    classifier = row["classifier"]
-    starts = [selection.select(video, scheme, classifier) for video in videos]  # each (D, K)
-    draws = [
-        draw_probabilities(videos, [kept[d] for kept in starts], classifier, consensus=scores.consensus).numpy()
-        for d in range(len(starts[0]))
-    ]
+    """Return the outcome of one row's method; ``videos`` are the scores, video by video."""
+    starts, draws = select_and_classify(videos, selection, scheme, row["classifier"], consensus=scores.consensus)
     counts = hit_counts(scores, starts, scheme)  # (V, 2)
     hits, possible_hits = (None, None) if counts is None else (counts[:, 0], counts[:, 1])
-    return Outcome(np.stack(draws), hits, possible_hits, selection.kind, selection.sampler, row)
-
-
-def select_videos(outcome: Outcome, indices: NDArray[np.int64]) -> Outcome:
-    """Return the outcome for the videos at ``indices``, (V',), in their order."""
-    hits, possible = (None if c is None else c[indices] for c in (outcome.hits, outcome.possible_hits))
-    return replace(outcome, probabilities=outcome.probabilities[:, indices], hits=hits, possible_hits=possible)
+    return Outcome(torch.stack(draws).numpy(), hits, possible_hits, selection.kind, selection.sampler, row)
 
 
 def evaluation_of(
@@ -241,14 +223,7 @@ def _in_order_of(
     fields: Sequence[str] | None = None,
     may_have_more_videos: bool = False,
 ) -> StoredEvaluation:
-    """Return the evaluation with the videos of ``first``, in their order.
-
-    Args:
-        first: gives the videos.
-        evaluation: to be reordered.
-        fields: settings of the test that must be equal; None means all.
-        may_have_more_videos: drop further videos instead of refusing them.
-    """
+    """Return the evaluation with the videos of ``first``, in their order; settings ``fields`` (None: all) are equal."""
     if evaluation.classes != first.classes:
         raise UsageError(f"{evaluation.name} and {first.name} have different classes")
     for field in dict.fromkeys((*first.test, *evaluation.test)) if fields is None else fields:
@@ -268,12 +243,12 @@ def _in_order_of(
     if differ.any():
         video = first.video_id[differ][0]
         raise UsageError(f"{evaluation.name} and {first.name} have different labels for video {video}")
-    return replace(
-        evaluation,
-        video_id=evaluation.video_id[order],
-        targets=evaluation.targets[order],
-        outcomes={method: select_videos(outcome, order) for method, outcome in evaluation.outcomes.items()},
-    )
+    outcomes = {}
+    for method, outcome in evaluation.outcomes.items():
+        hits, possible = (None if c is None else c[order] for c in (outcome.hits, outcome.possible_hits))
+        probabilities = outcome.probabilities[:, order]
+        outcomes[method] = replace(outcome, probabilities=probabilities, hits=hits, possible_hits=possible)
+    return replace(evaluation, video_id=first.video_id, targets=evaluation.targets[order], outcomes=outcomes)
 
 
 def _check_rows_differ_in_seed(method: Method, evaluations: Sequence[StoredEvaluation]) -> None:

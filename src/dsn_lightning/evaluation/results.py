@@ -10,10 +10,10 @@ from torch import Tensor
 
 from dsn_lightning.algorithms.dsn import Consensus, consensus_log_probabilities
 from dsn_lightning.evaluation.scores import ClipScores
-from dsn_lightning.evaluation.splits import group_rows
+from dsn_lightning.evaluation.splits import HEADINGS, group_rows
 from dsn_lightning.metrics import video_metrics
 from dsn_lightning.selections import Scheme, Selection, VideoScores
-from dsn_lightning.text_tables import TextTable
+from dsn_lightning.text_tables import TextTable, percent
 from dsn_lightning.video.sections import IntArray
 
 Row = dict[str, Any]
@@ -25,9 +25,6 @@ FIELDS = (
     *("videos", "videos_missing", "videos_failed", "seconds_per_video"),
 )
 """The keys of a row of results.json, in order. Rates are fractions; a figure that does not apply is None."""
-
-HEADINGS = {"top1": "top-1", "top5": "top-5", "mean_class": "mean class", "map": "mAP", "hit_rate": "hit rate"}
-"""The rates of a row, and their headings in tables."""
 
 
 def is_fused(row: Row) -> bool:
@@ -74,22 +71,21 @@ def measure(scores: ClipScores, selection: Selection, scheme: Scheme, classifier
 
     For a method that draws at random, the metrics of the draws are averaged, not the scores.
     """
-    videos = scores.videos()
-    starts = [selection.select(video, scheme, classifier) for video in videos]  # each (D, K)
-    draws = [
-        draw_probabilities(videos, [kept[draw] for kept in starts], classifier, consensus=consensus)
-        for draw in range(len(starts[0]))
-    ]
+    starts, draws = select_and_classify(scores.videos(), selection, scheme, classifier, consensus=consensus)
     targets = torch.from_numpy(scores.targets)
     return {"clips": starts[0].shape[1], **mean_metrics(draws, targets), "hit_rate": hit_rate(scores, starts, scheme)}
 
 
-def draw_probabilities(
-    videos: Sequence[VideoScores], starts: Sequence[IntArray], classifier: str, *, consensus: Consensus
-) -> Tensor:
-    """Return H (V, J), the class probabilities of each video from its clips at ``starts``, each (K,) (Eq. 4)."""
-    logits = [video.logits_at(classifier, kept) for video, kept in zip(videos, starts, strict=True)]  # each (K, J)
-    return consensus_log_probabilities(torch.from_numpy(np.stack(logits)), consensus=consensus).exp()
+def select_and_classify(
+    videos: Sequence[VideoScores], selection: Selection, scheme: Scheme, classifier: str, *, consensus: Consensus
+) -> tuple[list[IntArray], list[Tensor]]:
+    """Return each video's kept clips (D, K), and each draw's class probabilities H (V, J) (Eq. 4)."""
+    starts = [selection.select(video, scheme, classifier) for video in videos]
+    draws = []
+    for d in range(len(starts[0])):
+        logits = [video.logits_at(classifier, kept[d]) for video, kept in zip(videos, starts, strict=True)]  # (K, J)
+        draws.append(consensus_log_probabilities(torch.from_numpy(np.stack(logits)), consensus=consensus).exp())
+    return starts, draws
 
 
 def mean_metrics(draws: Sequence[Tensor], targets: Tensor) -> dict[str, float | None]:
@@ -161,6 +157,5 @@ def results_table(rows: Sequence[Row], *, title: str = "") -> TextTable:
 
 def _percent(values: NDArray[np.float64]) -> str:
     if np.isnan(values).any():
-        return "-"
-    spread = f" ± {100 * values.std(ddof=1):.1f}" if len(values) > 1 else ""
-    return f"{100 * values.mean():.1f}{spread}"
+        return percent(None)
+    return percent(values.mean(), values.std(ddof=1) if len(values) > 1 else None)

@@ -6,10 +6,10 @@ from typing import Any
 
 Row = Mapping[str, Any]
 
-FIGURES = (
-    *("top1", "top5", "mean_class", "map", "hit_rate"),
-    *("gmacs_classifier", "gmacs_observation", "gmacs", "seconds_per_video"),
-)
+HEADINGS = {"top1": "top-1", "top5": "top-5", "mean_class": "mean class", "map": "mAP", "hit_rate": "hit rate"}
+"""The rates of a row, fractions in [0, 1], and their headings in tables."""
+
+FIGURES = (*HEADINGS, "gmacs_classifier", "gmacs_observation", "gmacs", "seconds_per_video")
 """Keys of a row that are averaged."""
 
 COUNTS = ("videos", "videos_missing", "videos_failed")
@@ -80,8 +80,10 @@ def mean_over_splits(rows: Iterable[Row], *, required: Iterable[Any] = ()) -> li
         mean = {name: value for name, value in group[0].items() if name not in averaged}
         mean |= {"splits": " ".join(map(str, splits)), "seeds": " ".join(map(str, sorted(complete)))}
         for figure in FIGURES:
-            values = [[row.get(figure) for row in by_split.values()] for by_split in complete.values()]
-            mean |= _mean_and_spread(figure, values)
+            values: list[list[Any]] = [[row.get(figure) for row in by_split.values()] for by_split in complete.values()]
+            per_seed = None if any(None in by_split for by_split in values) else [statistics.fmean(v) for v in values]
+            mean[figure] = per_seed and statistics.fmean(per_seed)
+            mean[f"{figure}_std"] = statistics.stdev(per_seed) if per_seed and len(per_seed) > 1 else None
         first = next(iter(complete.values()))
         mean |= {name: sum(row.get(name) or 0 for row in first.values()) for name in COUNTS}
         means.append(mean)
@@ -100,12 +102,3 @@ def splits_of(rows: Iterable[Row]) -> dict[str, list[Any]]:
         if row.get("split") is not None:
             found.setdefault(row["dataset"], set()).add(row["split"])
     return {dataset: sorted(splits) for dataset, splits in found.items()}
-
-
-def _mean_and_spread(figure: str, values: Sequence[Sequence[float | None]]) -> dict[str, float | None]:
-    """Return a figure's mean and spread from its values by seed and split."""
-    if any(value is None for by_split in values for value in by_split):
-        return {figure: None, f"{figure}_std": None}
-    per_seed = [statistics.fmean(by_split) for by_split in values]  # type: ignore[arg-type]
-    spread = statistics.stdev(per_seed) if len(per_seed) > 1 else None
-    return {figure: statistics.fmean(per_seed), f"{figure}_std": spread}

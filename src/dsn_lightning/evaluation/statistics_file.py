@@ -172,13 +172,8 @@ def _confusion(study: Study, learned: Sequence[Method]) -> dict[str, Any] | None
     counts = confusion_counts(study, method)
     if counts is None:
         return None
-    shares = row_shares(counts).round(6)
-    return {
-        "method": vars(method),
-        "classes": list(study.classes),
-        "counts": counts.tolist(),
-        "shares": shares.tolist(),
-    }
+    matrices = {"counts": counts.tolist(), "shares": row_shares(counts).round(6).tolist()}
+    return {"method": vars(method), "classes": list(study.classes), **matrices}
 
 
 def _json(estimate: IntervalEstimate | None) -> dict[str, Any] | None:

@@ -59,8 +59,7 @@ class IntervalEstimate:
 
     def as_json(self) -> dict[str, Any]:
         """Return ``value, low, high, seeds, spread``."""
-        interval = {"value": self.value, "low": self.low, "high": self.high}
-        return {**interval, "seeds": list(self.seeds), "spread": self.spread}
+        return {**vars(self), "seeds": list(self.seeds), "spread": self.spread}
 
     def points(self) -> str:
         """Return the estimate in percentage points, as text.

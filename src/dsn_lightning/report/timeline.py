@@ -7,7 +7,7 @@ from markupsafe import Markup
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from dsn_lightning.evaluation.figures import sheet_videos
+from dsn_lightning.evaluation.answers import sheet_videos
 from dsn_lightning.evaluation.scores import ClipScores
 from dsn_lightning.selections.scheme import softmax
 

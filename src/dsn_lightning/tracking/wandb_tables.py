@@ -5,12 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from dsn_lightning.evaluation.answers import confusion_matrix, kept_clips, predicted_classes
+from dsn_lightning.evaluation.answers import confusion_matrix, kept_clips, predicted_classes, sheet_videos
 from dsn_lightning.evaluation.details import EvaluationDetails
 from dsn_lightning.video.modality import FLOW_LEGEND, as_pictures, is_flow
 
 _MOST_CLASSES = 100  # W&B draws no larger confusion matrix
-_SHOWN_VIDEOS = 6
 _SHARE = "train/position_share_"
 _CLIP_COLUMNS = (
     *("video", "label", "answer", "section", "clip", "start_frame", "start_seconds"),
@@ -35,7 +34,7 @@ def clip_table(evaluation: EvaluationDetails) -> Any:
 
     selection, classifier = evaluation.main()
     scheme, scores = evaluation.schemes[0], evaluation.scores
-    chosen = np.sort(np.random.default_rng(0).permutation(len(evaluation.videos))[:_SHOWN_VIDEOS])
+    chosen = sheet_videos(len(evaluation.videos))
     answered = predicted_classes(scores, selection, scheme, classifier, consensus=evaluation.consensus)
     table = wandb.Table(columns=list(_CLIP_COLUMNS))
     for v, clips in zip(chosen, kept_clips(scores, selection, scheme, classifier, chosen), strict=True):
