@@ -1,6 +1,5 @@
 """Finds runs and results in folders and below; a file that cannot be read becomes a note, never an error."""
 
-import json
 import math
 import os
 from collections.abc import Iterator, Sequence
@@ -9,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from dsn_lightning.errors import UsageError
+from dsn_lightning.evaluation.splits import HEADINGS
 from dsn_lightning.runs import RunFolder, SweepFolder
 from dsn_lightning.runs.reading import read_configs, read_histories
+from dsn_lightning.runs.tolerant_files import read_json
 
 Json = dict[str, Any]
 
@@ -51,7 +52,6 @@ class Source:
 
     Attributes:
         name: its path below the given folder.
-        folder: that holds the file.
         rows: of ``results.json``.
         environment: content of ``environment.json``.
     """
@@ -68,8 +68,6 @@ class Collection:
 
     Attributes:
         folders: as given.
-        runs: in the order of their folders.
-        sources: likewise.
         differences: name of a file that a table of the paper has written -> its content, with the fields of
             ``statistics.json``: methods of several trainings, over all seeds.
         notes: a sentence for each file that could not be read and each folder without runs or results.
@@ -83,8 +81,8 @@ class Collection:
 
     def environments(self) -> list[Json]:
         """Return the content of each ``environment.json`` that is not empty."""
-        environments = [run.environment for run in self.runs] + [source.environment for source in self.sources]
-        return [environment for environment in environments if environment]
+        everything: list[Run | Source] = [*self.runs, *self.sources]
+        return [one.environment for one in everything if one.environment]
 
 
 def collect(folders: Sequence[str]) -> Collection:
@@ -95,18 +93,19 @@ def collect(folders: Sequence[str]) -> Collection:
     """
     if not folders:
         raise UsageError("no folder given: expected at least one folder with runs, sweeps or evaluations")
-    for given in folders:
-        if not Path(given).expanduser().is_dir():
+    tops = {given: Path(given).expanduser() for given in folders}
+    for given, top in tops.items():
+        if not top.is_dir():
             raise UsageError(f"{given}: no such folder")
     found = Collection(list(folders))
     names = _Names(folders)
     with_runs = []
-    for given in folders:
-        sources = list(_sources(Path(given).expanduser(), names, found.notes))
+    for given, top in tops.items():
+        sources = list(_sources(top, names, found.notes))
         known = {source.folder.resolve() for source in found.sources}
         found.sources += [source for source in sources if source.folder.resolve() not in known]
-        found.differences |= _differences(Path(given).expanduser(), names)
-        if _has_runs(Path(given).expanduser()):
+        found.differences |= _differences(top, names)
+        if any(RunFolder(place).exists() or SweepFolder(place).exists() for place, _ in _walk(top)):
             with_runs.append(given)
         elif not sources:
             found.notes.append(f"{given}: no run and no results")
@@ -140,16 +139,12 @@ def _walk(top: Path) -> Iterator[tuple[Path, list[str]]]:
         yield Path(place), files
 
 
-def _has_runs(top: Path) -> bool:
-    return any(RunFolder(place).exists() or SweepFolder(place).exists() for place, _ in _walk(top))
-
-
 def _sources(top: Path, names: _Names, notes: list[str]) -> Iterator[Source]:
     for place, files in _walk(top):
         results = RunFolder(place).results_json
         if results.name not in files:
             continue
-        content = _read_json(results)
+        content = read_json(results)
         rows = [row for row in content if _is_row(row)] if isinstance(content, list) else []
         if not isinstance(content, list) or len(rows) < len(content):
             problem = "not read: expected a list of rows" if not rows else "some entries are not rows of results"
@@ -162,7 +157,7 @@ def _differences(top: Path, names: _Names) -> dict[str, Json]:
     files = [place / file for place, files in _walk(top) if place.name == "differences" for file in sorted(files)]
     found = {}
     for file in files:
-        content = _read_json(file) if file.suffix == ".json" else None
+        content = read_json(file) if file.suffix == ".json" else None
         if isinstance(content, dict) and {"about", "differences"} <= {*content}:
             found[str(Path(names(file.parent)) / file.name)] = content
     return found
@@ -172,7 +167,7 @@ def _is_row(row: Any) -> bool:
     """Whether this is a row of results: it names data set and selection, and its figures are numbers or null."""
     if not isinstance(row, dict) or not all(isinstance(row.get(key), str) for key in ("dataset", "selection")):
         return False
-    figures = (row.get(name) for name in ("top1", "top5", "mean_class", "map", "hit_rate", "gmacs"))
+    figures = (row.get(name) for name in (*HEADINGS, "gmacs"))
     return all(
         value is None or (isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value))
         for value in figures
@@ -188,18 +183,10 @@ def _runs(folders: Sequence[str], names: _Names) -> list[Run]:
     for row in read_configs(*folders).to_dict("records"):
         config = {str(key): value for key, value in row.items() if not _is_missing(value)}
         status = {key: config.pop(key, None) for key in ("run", "folder", "state", "error", "seconds")}
-        folder = Path(str(status["folder"]))
-        run = Run(
-            name=names(folder),
-            folder=folder,
-            state=str(status["state"]),
-            error=status["error"],
-            seconds=status["seconds"],
-            config=config,
-            history=histories.get(str(status["run"]), []),
-            environment=_environment(folder),
-        )
-        runs.append(run)
+        folder, state = Path(str(status["folder"])), str(status["state"])
+        history = histories.get(str(status["run"]), [])
+        kept = (status["error"], status["seconds"], config, history, _environment(folder))
+        runs.append(Run(names(folder), folder, state, *kept))
     return runs
 
 
@@ -210,12 +197,5 @@ def _is_missing(value: Any) -> bool:
 
 
 def _environment(folder: Path) -> Json:
-    content = _read_json(RunFolder(folder).environment_json)
+    content = read_json(RunFolder(folder).environment_json)
     return content if isinstance(content, dict) else {}
-
-
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8", errors="replace"))
-    except (OSError, ValueError):
-        return None

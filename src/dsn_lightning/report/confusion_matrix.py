@@ -14,12 +14,7 @@ MAX_DRAWN = 60
 
 
 def frequent_confusions(confusion: Mapping[str, Any], method: str) -> str:
-    """Return the ten most frequent confusions as a sentence.
-
-    Args:
-        confusion: of ``statistics.json``.
-        method: as readers call it.
-    """
+    """Return the ten most frequent confusions of ``statistics.json`` as a sentence; readers know the method by name."""
     classes, counts = confusion["classes"], confusion["counts"]
     pairs = [
         (count, f"{label} taken for {answer} ({count} of {sum(row)})")

@@ -1,6 +1,5 @@
 """Differences between methods with their intervals, from the statistics of evaluations; seeds are taken together."""
 
-import json
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,12 +11,14 @@ from markupsafe import Markup
 from dsn_lightning.errors import UsageError
 from dsn_lightning.evaluation import comparison_table
 from dsn_lightning.evaluation.row_methods import method_name
+from dsn_lightning.evaluation.splits import HEADINGS
 from dsn_lightning.evaluation.stored import stored_scores
 from dsn_lightning.report.collect import Source
 from dsn_lightning.report.confusion_matrix import MAX_DRAWN, draw_confusion, frequent_confusions
-from dsn_lightning.report.page_tables import NAMES, NOTHING, Cell, PageTable
+from dsn_lightning.report.page_tables import NOTHING, Cell, PageTable
 from dsn_lightning.report.result_rows import Result, by_folder
 from dsn_lightning.runs import RunFolder
+from dsn_lightning.runs.tolerant_files import read_json
 
 Compare = Callable[[Sequence[Path]], dict[str, Any]]
 """Makes the content of ``statistics.json`` from the folders of evaluations, one for each seed."""
@@ -58,14 +59,10 @@ def evaluations_of(results: Sequence[Result], sources: Sequence[Source]) -> list
     for source in sources:
         if source.name in groups and stored_scores(source.folder) is not None:
             alike.setdefault(tuple(sorted(groups[source.name])), []).append(source)
-    seeds = {source.name: [row.get("seed") for row in source.rows] for source in sources}  # of several networks
-    parts = [
-        part
-        for members in alike.values()
-        for part in by_folder(
-            members, names=lambda source: [source.name], seed=lambda source: seeds[source.name]
-        ).values()
-    ]
+    parts: list[list[Source]] = []
+    for members in alike.values():  # an evaluation has the seeds of several networks
+        by_place = by_folder(members, names=lambda s: [s.name], seed=lambda s: [row.get("seed") for row in s.rows])
+        parts += by_place.values()
     originals = {name for result in results for name in result.origins}
     return [part for part in parts if any(source.name in originals for source in part)]  # others are copies
 
@@ -73,13 +70,7 @@ def evaluations_of(results: Sequence[Result], sources: Sequence[Source]) -> list
 def not_in_tables(
     groups: Sequence[Sequence[Source]], shown: Sequence[Comparison], differences: Mapping[str, Mapping[str, Any]]
 ) -> list[Sequence[Source]]:
-    """Return the groups whose differences no table of the paper has written.
-
-    Args:
-        groups: evaluations that differ in the seed.
-        shown: result of `comparisons_of_tables`.
-        differences: see `Collection`.
-    """
+    """Return the groups whose differences no table of the paper, ``shown`` by `comparisons_of_tables`, has written."""
     compared = []
     for name in dict.fromkeys(comparison.file for comparison in shown):
         evaluations = differences[name]["about"]["evaluations"]
@@ -98,13 +89,8 @@ def comparisons_of(
 ) -> tuple[list[Comparison], list[str]]:
     """Return a comparison for each group of evaluations, and a sentence for each group without one.
 
-    A group of one is read from its ``statistics.json`` if dsn-evaluate wrote one.
-
-    Args:
-        groups: evaluations that differ in the seed.
-        compare: computes statistics.
-        at_most: groups whose statistics are computed.
-        announce: receives a line before each slow step.
+    A group of one is read from its ``statistics.json`` if dsn-evaluate wrote one. The statistics of ``at_most`` groups
+    are computed; ``announce`` receives a line before each.
     """
     found, notes = [], []
     num_skipped = 0
@@ -133,11 +119,7 @@ def comparisons_of(
 
 
 def comparisons_of_tables(differences: Mapping[str, Mapping[str, Any]]) -> tuple[list[Comparison], list[str]]:
-    """Return a comparison for each file that a table of the paper has written, and a sentence for each unreadable one.
-
-    Args:
-        differences: see `Collection`.
-    """
+    """Return a comparison for each file that a table of the paper has written; a sentence for each damaged one."""
     found, notes = [], []
     for name, statistics in differences.items():
         try:
@@ -163,9 +145,9 @@ def _written(source: Source) -> dict[str, Any] | None:
         scores = stored_scores(source.folder)
         if scores is None or path.stat().st_mtime < scores.stat().st_mtime:  # written by an earlier evaluation
             return None
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except OSError:
         return None
+    content = read_json(path)
     return content if isinstance(content, dict) else None
 
 
@@ -193,18 +175,14 @@ def _comparison(statistics: Mapping[str, Any], place: str) -> Comparison:
 
 
 def _differences(differences: Sequence[Mapping[str, Any]], classifiers: Collection[str]) -> PageTable:
-    figures = [name for name in NAMES if any(difference.get(name) for difference in differences)]
+    figures = [name for name in HEADINGS if any(difference.get(name) for difference in differences)]
     rows = []
     for difference in differences:
         names = [_name(difference[side], classifiers) for side in ("method", "other")]
-        numbers = [
-            Cell(comparison_table.points(difference[figure]), repr(difference[figure]["value"]))
-            if difference.get(figure)
-            else NOTHING
-            for figure in figures
-        ]
+        estimates = [difference.get(figure) for figure in figures]
+        numbers = [Cell(comparison_table.points(e), repr(e["value"])) if e else NOTHING for e in estimates]
         rows.append([*(Cell(text, text) for text in (*names, comparison_table.schemes(difference))), *numbers])
-    heads = ["method", "minus", "M:N", *(NAMES[name] for name in figures)]
+    heads = ["method", "minus", "M:N", *(HEADINGS[name] for name in figures)]
     return PageTable(heads, [False] * 3 + [True] * len(figures), rows, {})
 
 
@@ -225,16 +203,12 @@ def _gains(classes: Sequence[Mapping[str, Any]], classifiers: Collection[str]) -
     rows = []
     for gain in classes[0]["gains"]:
         texts = [str(gain["class"]), str(gain["videos"])]
-        figures = [
-            _percent(gain[name], signed=name.endswith("gain")) for name in ("top1", "top1_gain", "ap", "ap_gain")
-        ]
+        figures = [_percent(gain[name], "+" * name.endswith("gain")) for name in ("top1", "top1_gain", "ap", "ap_gain")]
         rows.append([*(Cell(text, text) for text in texts), *figures])
     names = [_name(side, classifiers) for side in (method, other)]
     title = f"What each class gains by {names[0]} over {names[1]} at {method['M']}:{method['N']}"
     return title, PageTable(heads, [False, *[True] * 5], rows, {})
 
 
-def _percent(value: float | None, *, signed: bool) -> Cell:
-    if value is None or math.isnan(value):
-        return NOTHING
-    return Cell(f"{100 * value:+.1f}" if signed else f"{100 * value:.1f}", repr(value))
+def _percent(value: float | None, sign: str) -> Cell:
+    return NOTHING if value is None or math.isnan(value) else Cell(f"{100 * value:{sign}.1f}", repr(value))

@@ -14,10 +14,11 @@ from dsn_lightning.evaluation.frontier import (
     number_points,
     pareto_front,
 )
+from dsn_lightning.evaluation.splits import HEADINGS
 from dsn_lightning.report.inline_svg import inline_svg
-from dsn_lightning.report.page_tables import NAMES
 from dsn_lightning.report.result_rows import Result
 from dsn_lightning.selections import BASELINE_CLASSIFIER
+from dsn_lightning.text_tables import percent
 
 _MAX_NUMBERED = 24  # points beyond these have a tooltip only
 _MAX_LEVELS = 2  # more dashed lines would hide the points
@@ -86,7 +87,8 @@ def _frontier(
     order = [*front, *sorted(set(range(len(shown))) - set(front), key=lambda i: places[i])]
     num_numbered = len(shown) if len(shown) <= _MAX_NUMBERED else min(len(front), _MAX_NUMBERED)
     names = _distinct_names(shown)
-    texts = [f"{names[i]}: {_with_spread(shown[i], metric)}% at {places[i][0]:.3g} GMACs" for i in range(len(shown))]
+    rates = [percent(result.mean(metric), result.spread(metric)) for result in shown]
+    texts = [f"{names[i]}: {rates[i]}% at {places[i][0]:.3g} GMACs" for i in range(len(shown))]
     points = [
         FrontierPoint(
             name=texts[i],
@@ -103,38 +105,28 @@ def _frontier(
     levels = [(text, 100 * _known(bound, metric)) for text, bound in zip(bound_names, bounds, strict=True)]
     levels = levels if len(levels) <= _MAX_LEVELS else []
     figure, axes = new_chart(400, 300)
-    draw_frontier(axes, points[::-1], metric=NAMES[metric], levels=levels)
+    draw_frontier(axes, points[::-1], metric=HEADINGS[metric], levels=levels)
     name_levels(axes, levels)
     number_points(axes, points)
     on_front = ", ".join(names[i] for i in front)
-    title = f"{name}: {NAMES[metric]} against multiply-adds a video; on the front: {on_front}"
+    title = f"{name}: {HEADINGS[metric]} against multiply-adds a video; on the front: {on_front}"
     legend = [
         LegendEntry(texts[i], colours[shown[i].described["selection"]], point.number, point.hollow, i in front)
         for i, point in zip(order, points, strict=True)
         if point.number
     ]
-    svg = inline_svg(figure, name=identifier, title=title, width=520)
-    return ReportChart(name, svg, legend, _note(len(shown) - num_numbered, [] if levels else bounds))
-
-
-def _note(num_unnumbered: int, bounds: Sequence[Result]) -> str:
     notes = []
-    if num_unnumbered:
-        notes.append(f"{num_unnumbered} more points have a tooltip and a row in the table.")
-    if bounds:
+    if num_numbered < len(shown):
+        notes.append(f"{len(shown) - num_numbered} more points have a tooltip and a row in the table.")
+    if bounds and not levels:
         notes.append(f"{len(bounds)} upper bounds ({bounds[0].described['selection']}) appear in the table only.")
-    return " ".join(notes)
+    return ReportChart(name, inline_svg(figure, name=identifier, title=title, width=520), legend, " ".join(notes))
 
 
 def _known(result: Result, figure: str) -> float:
     value = result.mean(figure)
     assert value is not None
     return value
-
-
-def _with_spread(result: Result, figure: str) -> str:
-    spread = result.spread(figure)
-    return f"{100 * _known(result, figure):.1f}" + ("" if spread is None else f" ± {100 * spread:.1f}")
 
 
 def _distinct_names(results: Sequence[Result]) -> list[str]:
@@ -145,8 +137,6 @@ def _distinct_names(results: Sequence[Result]) -> list[str]:
     names = []
     for result in results:
         known = {key: result.described[key] for key in varied if result.described.get(key) is not None}
-        fields = [
-            f"{value} clip{'s' * (value != 1)}" if key == "clips" else f"{key}={value}" for key, value in known.items()
-        ]
+        fields = [f"{v} clip{'s' * (v != 1)}" if key == "clips" else f"{key}={v}" for key, v in known.items()]
         names.append(", ".join([result.method, *fields, *filter(None, [result.setting])]))
     return names

@@ -54,18 +54,12 @@ class Report:
     """Everything that a report shows.
 
     Attributes:
-        title: of the page.
         made: time in UTC.
         head: (name, text) pairs at the top: folders, versions, hardware.
-        results: rows, means over seeds.
-        results_table: the same as cells.
+        results: rows, means over seeds; ``results_table`` shows them.
         paper_note: what limits the comparison with the paper's figures in the table.
-        runs: in any state.
-        runs_table: the same as cells.
-        frontiers: accuracy against cost, a chart for each data set and split.
-        comparisons: differences between methods with intervals.
+        runs: in any state; ``runs_table`` shows them.
         curves: (data set, charts, legend).
-        sheets: contact sheets and time lines.
         notes: a sentence for each thing that could not be read or is not shown.
     """
 
@@ -87,13 +81,6 @@ class Report:
     def troubled(self) -> list[Run]:
         """Runs that failed, were stopped or were killed."""
         return [run for run in self.runs if run.state not in _UNTROUBLED]
-
-
-def _shows_clips(folder: Path) -> bool:
-    """Whether a folder holds an evaluation that scored clips; a fusion does not."""
-    stored = stored_scores(folder)
-    run = RunFolder(folder)
-    return stored == run.clip_scores if stored else run.figures.is_dir()
 
 
 def make_report(
@@ -138,16 +125,17 @@ def make_report(
 
 def _sheets(found: Collection, at_most: int, announce: Callable[[str], None]) -> tuple[list[Sheet], list[str]]:
     """Return the contact sheets of the first evaluations, and notes on what is left out or scaled down."""
-    sheets, notes = [], []
-    evaluations = [source for source in found.sources if _shows_clips(source.folder)]
+    sheets, notes, evaluations = [], [], []
+    for source in found.sources:
+        stored, run = stored_scores(source.folder), RunFolder(source.folder)
+        if stored == run.clip_scores if stored else run.figures.is_dir():  # a fusion has scored no clips
+            evaluations.append(source)
     for i, source in enumerate(evaluations[:at_most]):
         announce(f"clips of {source.name} ({i + 1} of {min(len(evaluations), at_most)})")
         sheets += sheets_of(source)
     if len(evaluations) > at_most:
-        notes.append(
-            f"clips of the first {at_most} of {len(evaluations)} evaluations are shown; "
-            f"sheets={len(evaluations)} shows all"
-        )
+        shown = f"clips of the first {at_most} of {len(evaluations)} evaluations are shown"
+        notes.append(f"{shown}; sheets={len(evaluations)} shows all")
     sheets, note = scaled_to_fit(sheets, LIMIT)
     return sheets, [*notes, note] if note else notes
 
@@ -166,11 +154,14 @@ def _head(found: Collection, results: Sequence[Result]) -> list[tuple[str, str]]
         ("Folders", ", ".join(found.folders)),
         ("Runs", f"{len(found.runs)}" + (f" ({', '.join(counts)})" if counts else "")),
         ("Results", f"{len(results)} rows from {len(found.sources)} results.json" if results else ""),
-        ("Seeds", _listed(seeds)),
+        ("Seeds", ", ".join(sorted(map(str, seeds), key=lambda text: (len(text), text)))),
         ("Commit", different(_commit)),
         ("Versions", different(_versions)),
         ("Hardware", different(_hardware)),
-        ("Frame rate, stride", different(_frame_rate)),
+        (
+            "Frame rate, stride",
+            different(lambda env: f"{env['fps']}, {env.get('frame_stride')}" if "fps" in env else ""),
+        ),
         ("Batch (effective)", different(lambda env: str(env.get("effective_batch_size", "")))),
         ("Made with", f"dsn-lightning {importlib.metadata.version('dsn-lightning')}"),
     ]
@@ -183,19 +174,11 @@ def _commit(environment: Mapping[str, Any]) -> str:
     return digits[:12] + dash + dirty
 
 
-def _listed(seeds: set[Any]) -> str:
-    return ", ".join(sorted(map(str, seeds), key=lambda text: (len(text), text)))
-
-
 def _versions(environment: Mapping[str, Any]) -> str:
     versions = environment.get("versions")
     texts = [f"Python {environment.get('python')}"] if environment.get("python") else []
     texts += [f"{name} {version}" for name, version in versions.items()] if isinstance(versions, dict) else []
     return ", ".join(texts)
-
-
-def _frame_rate(environment: Mapping[str, Any]) -> str:
-    return f"{environment['fps']}, {environment.get('frame_stride')}" if "fps" in environment else ""
 
 
 def _hardware(environment: Mapping[str, Any]) -> str:
@@ -237,9 +220,9 @@ def to_text(report: Report) -> str:
         lines += ["", "## Runs", "", to_markdown(report.runs_table)]
     if report.troubled:
         lines += ["", "## Not finished", ""]
-        lines += [
-            f"- {escape_markdown(f'{run.name}: {run.state}. {run.error or _reason(run)}')}" for run in report.troubled
-        ]
+        for run in report.troubled:
+            reason = run.error or "no error was recorded" * (run.state == "failed")
+            lines.append(f"- {escape_markdown(f'{run.name}: {run.state}. {reason}')}")
     if report.sheets:
         lines += _clips_text(report.sheets)
     return "\n".join(lines).rstrip() + "\n"
@@ -265,16 +248,11 @@ def _comparison_text(comparison: Comparison) -> list[str]:
 def _clips_text(sheets: Sequence[Sheet]) -> list[str]:
     lines = ["", "## Selected clips", "", "The pictures are in the page and in each evaluation's figures/.", ""]
     for sheet in sheets:
-        name = f"{sheet.source}{f', {sheet.sampler}' if sheet.sampler else ''}"
-        lines += [
-            f"- {escape_markdown(f'{name}, {line.video} ({line.classes}): {line.text}')}" for line in sheet.timelines
-        ]
+        name = ", ".join(filter(None, [sheet.source, sheet.sampler]))
+        texts = [f"{name}, {line.video} ({line.classes}): {line.text}" for line in sheet.timelines]
+        lines += [f"- {escape_markdown(text)}" for text in texts]
     notes = [f"{sheet.source}: {note}" for sheet in sheets for note in sheet.notes]
     return [*lines, *(f"- {escape_markdown(note)}" for note in notes)]
-
-
-def _reason(run: Run) -> str:
-    return "no error was recorded" if run.state == "failed" else ""
 
 
 def write_report(report: Report, output: Path) -> list[Path]:

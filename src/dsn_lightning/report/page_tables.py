@@ -1,17 +1,15 @@
 """The tables of a report: cells that the page, Markdown and CSV have in common."""
 
+import html
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from dsn_lightning.evaluation.splits import FIGURES
+from dsn_lightning.evaluation.splits import FIGURES, HEADINGS
 from dsn_lightning.paper.matching import NUMERALS, PaperFigure, paper_figures
 from dsn_lightning.report.collect import Run
-from dsn_lightning.report.result_rows import RATES, Result
-from dsn_lightning.text_tables import TextTable, csv_text
-
-NAMES = {"top1": "top-1", "top5": "top-5", "mean_class": "mean class", "map": "mAP", "hit_rate": "hit rate"}
-"""Metric -> what readers call it."""
+from dsn_lightning.report.result_rows import Result
+from dsn_lightning.text_tables import TextTable, csv_text, percent
 
 
 @dataclass(frozen=True)
@@ -59,7 +57,7 @@ def results_table(results: Sequence[Result]) -> PageTable:
         "estimator": (False, _field("estimator")),
         "setting": (False, lambda result: _text(result.setting)),
         "clips": (True, _field("clips")),
-        **{NAMES[name]: (True, _rate(name)) for name in RATES},
+        **{heading: (True, _rate(name)) for name, heading in HEADINGS.items()},
         "GMACs": (True, lambda result: _number(result.mean("gmacs"))),
         "paper": (True, _paper),
         "ours - paper": (True, _difference),
@@ -72,7 +70,9 @@ def results_table(results: Sequence[Result]) -> PageTable:
         "failed": (True, _field("videos_failed")),
         "s/video": (True, lambda result: _number(result.mean("seconds_per_video"))),
     }
-    return _table(columns, results, always=("selection", "M:N", "clips", *NAMES.values(), "GMACs", *_OF_PAPER, "seeds"))
+    return _table(
+        columns, results, always=("selection", "M:N", "clips", *HEADINGS.values(), "GMACs", *_OF_PAPER, "seeds")
+    )
 
 
 def runs_table(runs: Sequence[Run]) -> PageTable:
@@ -84,15 +84,16 @@ def runs_table(runs: Sequence[Run]) -> PageTable:
         "data set": (False, _of_config("dataset.name")),
         "backbone": (False, _of_config("backbone.name")),
         **{key: (True, _of_config(key)) for key in ("M", "N", "gamma")},
-        "seed": (True, lambda run: _of_config("seed")(run) if _is_training(run) else NOTHING),  # else of its draws
+        "seed": (True, _seed),
         "epochs": (True, lambda run: _number(len(run.history) or None)),
         "minutes": (True, lambda run: _number(None if run.seconds is None else round(run.seconds / 60, 1))),
     }
     return _table(columns, runs, always=("run", "state"))
 
 
-def _is_training(run: Run) -> bool:
-    return any(key.partition(".")[0] == "algorithm" for key in run.config)
+def _seed(run: Run) -> Cell:
+    is_training = any(key.partition(".")[0] == "algorithm" for key in run.config)
+    return _of_config("seed")(run) if is_training else NOTHING  # that of an evaluation is of its draws
 
 
 def _of_config(key: str) -> Callable[[Run], Cell]:
@@ -133,29 +134,27 @@ def _number(value: object) -> Cell:
 
 
 def _scheme(result: Result, m: str, n: str) -> Cell:
-    first, second = result.described.get(m), result.described.get(n)
-    return NOTHING if first is None else _text(f"{first}:{second}" if second is not None else f"{first}")
+    numbers = [result.described.get(m), result.described.get(n)]
+    return NOTHING if numbers[0] is None else _text(":".join(str(n) for n in numbers if n is not None))
 
 
 def _rate(name: str) -> Callable[[Result], Cell]:
     def cell(result: Result) -> Cell:
-        mean, spread = result.mean(name), result.spread(name)
-        if mean is None:
-            return NOTHING
-        return Cell(f"{100 * mean:.1f}" + ("" if spread is None else f" ± {100 * spread:.1f}"), repr(mean))
+        mean = result.mean(name)
+        return NOTHING if mean is None else Cell(percent(mean, result.spread(name)), repr(mean))
 
     return cell
 
 
 def _figures_of_paper(result: Result) -> list[PaperFigure]:
-    return paper_figures({**result.described, **{figure: result.mean(figure) for figure in RATES}})
+    return paper_figures({**result.described, **{figure: result.mean(figure) for figure in HEADINGS}})
 
 
 def _paper(result: Result) -> Cell:
     given = _figures_of_paper(result)
     if not given:
         return NOTHING
-    texts = [NAMES[one.figure] + " " if one.figure != result.main_figure else "" for one in given]
+    texts = [HEADINGS[one.figure] + " " if one.figure != result.main_figure else "" for one in given]
     values = [f"{text}{100 * one.value:.1f}" for text, one in zip(texts, given, strict=True)]
     return Cell("; ".join(dict.fromkeys(values)), repr(given[0].value))
 
@@ -217,11 +216,8 @@ def escape_markdown(text: str) -> str:
 
 def _escape(text: str) -> str:
     """Escape all but the vertical bar, which a table escapes itself."""
-    for character, shown in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("\\", "\\\\")):
-        text = text.replace(character, shown)
-    for character in "*`[]":  # an underscore inside of a word means nothing
-        text = text.replace(character, f"\\{character}")
-    return " ".join(text.split())
+    escaped = {ord(character): f"\\{character}" for character in "\\*`[]"}  # an underscore in a word means nothing
+    return " ".join(html.escape(text, quote=False).translate(escaped).split())
 
 
 def to_csv(results: Sequence[Result]) -> str:
@@ -234,13 +230,8 @@ def to_csv(results: Sequence[Result]) -> str:
 
 
 def _record(result: Result) -> dict[str, Any]:
-    record = {
-        **result.described,
-        "setting": result.setting,
-        "seeds": " ".join(map(str, result.seeds)),
-        "num_seeds": len(result.seeds),
-        "folders": "; ".join(result.sources),
-    }
+    record = {**result.described, "setting": result.setting, "folders": "; ".join(result.sources)}
+    record |= {"seeds": " ".join(map(str, result.seeds)), "num_seeds": len(result.seeds)}
     for figure in FIGURES:
         record |= {figure: result.mean(figure), f"{figure}_std": result.spread(figure)}
     if given := _figures_of_paper(result):

@@ -18,9 +18,7 @@ from dsn_lightning.runs import RunFolder
 LIMIT = 20_000_000
 """The most bytes that all pictures take in the page; they are scaled down to fit."""
 
-DAMAGED = (ValueError, KeyError, TypeError, IndexError, OSError, EOFError, zipfile.BadZipFile, zlib.error)
-"""What reading a damaged clip-score file may raise."""
-
+_DAMAGED = (ValueError, KeyError, TypeError, IndexError, OSError, EOFError, zipfile.BadZipFile, zlib.error)
 _WIDTHS = (1400, 1100, 800, 560, 400)  # pixels; a sheet of dsn-evaluate is 1540 wide
 
 
@@ -31,8 +29,7 @@ class Sheet:
     Attributes:
         source: name of the evaluation.
         sampler: its name; empty where no sampler was evaluated.
-        picture: content of the contact sheet; empty where there is none.
-        kind: media type of the picture.
+        picture: content of the contact sheet, of media type ``kind``; empty where there is none.
         alt: what the picture shows.
         timelines: of the same videos, from the top of the picture down.
         notes: what is missing and how to make it.
@@ -56,30 +53,31 @@ def sheets_of(source: Source) -> list[Sheet]:
 
     Time lines show the scheme that the contact sheet shows: the first M:N of the results.
     """
-    pictures = {
-        path.stem.removeprefix("clips_"): path for path in sorted(RunFolder(source.folder).figures.glob("clips_*.png"))
-    }
+    run = RunFolder(source.folder)
+    pictures = {path.stem.removeprefix("clips_"): path for path in sorted(run.figures.glob("clips_*.png"))}
     timelines: dict[str, list[Timeline]] = {}
     notes = []
-    stored = RunFolder(source.folder).clip_scores
+    stored = run.clip_scores
     if stored.is_file():
         try:
             timelines = timelines_of(ClipScores.load(stored), source.rows[0].get("M"), source.rows[0].get("N"))
-        except DAMAGED as error:
+        except _DAMAGED as error:
             notes.append(f"no time line: cannot read {stored.name} ({type(error).__name__}: {error})")
     else:
         notes.append(f"no time line: {stored.name} is missing; dsn-evaluate writes it")
     samplers = list(dict.fromkeys([*pictures, *timelines]))
-    if not samplers and stored.is_file() and not notes:
-        return [Sheet(source.name, "", notes=["no policy to show: no sampler was evaluated"])]
     if not samplers:
-        return [Sheet(source.name, "", notes=[*notes, "no contact sheet: dsn-evaluate checkpoint=... draws figures/"])]
+        missing = "no contact sheet: dsn-evaluate checkpoint=... draws figures/"
+        return [
+            Sheet(
+                source.name, "", notes=[*notes, missing] if notes else ["no policy to show: no sampler was evaluated"]
+            )
+        ]
     return [_sheet(source, sampler, pictures.get(sampler), timelines.get(sampler, []), notes) for sampler in samplers]
 
 
 def _sheet(source: Source, sampler: str, path: Path | None, lines: Sequence[Timeline], notes: Sequence[str]) -> Sheet:
-    missing = []
-    picture = b""
+    missing, picture = [], b""
     if path is None:
         missing.append("no contact sheet for this sampler: dsn-evaluate draws one for the run given as checkpoint=")
     else:

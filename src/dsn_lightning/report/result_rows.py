@@ -15,9 +15,6 @@ from dsn_lightning.selections import Kind
 
 _T = TypeVar("_T")
 
-RATES = ("top1", "top5", "mean_class", "map", "hit_rate")
-"""Figures that are fractions in [0, 1]."""
-
 _SETTINGS = ("algorithm", "backbone", "dataset", "estimator", "observation", "schedule", "weights", "fusion_weights")
 """Keys and groups of the configuration that can set a row apart; of these, not the following ones."""
 _NOT_SETTINGS = (  # where files are, how they are read, what a row states itself, what follows from another key
@@ -38,7 +35,6 @@ class Result:
     Attributes:
         described: a row's fields that are neither figures nor counts nor the seed, and the counts of the first row.
         method: what figures and texts call the selection method and the classifier.
-        kind: of the selection method.
         setting: what else sets these rows apart: values of the configuration, or their folder.
         seeds: one for each row, sorted.
         values: figure -> value for each seed; None where a row has none.
@@ -163,7 +159,11 @@ def _settings(found: Collection) -> dict[str, tuple[str, Json]]:
     kinds: dict[tuple, list[tuple[Source, Json, Json]]] = {}
     for source in found.sources:
         config = configs.get(source.folder.resolve(), {})
-        values = {key: value for key, value in config.items() if _is_setting(key)}
+        values = {
+            key: value
+            for key, value in config.items()
+            if _is_below(key, _SETTINGS) and not _is_below(key, _NOT_SETTINGS)
+        }
         if config.get("dataset.modality") != "flow":
             values.pop("backbone.flow_std", None)
         in_rows = {key: config[key] for key in _IN_SOME_ROWS if key in config}
@@ -184,10 +184,6 @@ def _varied(configs: Sequence[Json]) -> list[str]:
     return [key for key in keys if len({repr(config.get(key)) for config in configs}) > 1]
 
 
-def _is_setting(key: str) -> bool:
-    return _is_below(key, _SETTINGS) and not _is_below(key, _NOT_SETTINGS)
-
-
 def _is_below(key: str, groups: Sequence[str]) -> bool:
     return any(key == group or key.startswith(f"{group}.") for group in groups)
 
@@ -195,10 +191,9 @@ def _is_below(key: str, groups: Sequence[str]) -> bool:
 def _grouped(rows: Sequence[_Row]) -> list[list[_Row]]:
     """Group rows that differ in nothing but the seed: other costs are other networks, other videos another test."""
     tagged = [
-        {**row.row, "_of": (row.setting, row.row.get("videos"), row.row.get("gmacs")), "top1": i}
-        for i, row in enumerate(rows)
-    ]  # the grouping ignores top1
-    return [[rows[row["top1"]] for row in group] for group in group_rows(tagged, but=("seed",))]
+        {**row.row, "_of": (row.setting, row.row.get("videos"), row.row.get("gmacs")), "_row": row} for row in rows
+    ]
+    return [[row["_row"] for row in group] for group in group_rows(tagged, but=("seed", "_row"))]
 
 
 def _result(rows: list[_Row], group: int, place: str, classifiers: set[str]) -> Result:

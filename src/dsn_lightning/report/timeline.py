@@ -34,10 +34,7 @@ class Timeline:
 def timelines_of(scores: ClipScores, num_sections: object, clips_per_section: object) -> dict[str, list[Timeline]]:
     """Return the time lines of the videos on contact sheets, by sampler.
 
-    Args:
-        scores: of an evaluation.
-        num_sections: M of the scheme to draw.
-        clips_per_section: its N. A sampler that was not evaluated with it is drawn with its smallest scheme.
+    A sampler that was not evaluated with the scheme M:N given is drawn with its smallest one.
     """
     found: dict[str, list[Timeline]] = {}
     for sampler in dict.fromkeys(map(str, scores.section_network)):
@@ -73,13 +70,10 @@ def _timeline(scores: ClipScores, v: int, policy: NDArray[np.float64]) -> Timeli
 
 
 def _spans(spans: list[tuple[float, float]], duration: float) -> list[Markup]:
-    rectangle = Markup('<rect class="action" x="{:.1f}" y="0" width="{:.1f}" height="{}"><title>{}</title></rect>')
+    bar = Markup('<rect class="action" x="{:.1f}" y="0" width="{:.1f}" height="{}"><title>{}</title></rect>')
     scale = _WIDTH / duration
-    return [
-        rectangle.format(a * scale, (b - a) * scale, _HEIGHT, f"action: {a:.1f} to {b:.1f} s")
-        for a, b in spans
-        if b > a
-    ]
+    texts = [(a, b, f"action: {a:.1f} to {b:.1f} s") for a, b in spans if b > a]
+    return [bar.format(a * scale, (b - a) * scale, _HEIGHT, text) for a, b, text in texts]
 
 
 def _bars(policy: NDArray[np.float64], kept: NDArray[np.int64], seconds: NDArray[np.float64]) -> list[Markup]:

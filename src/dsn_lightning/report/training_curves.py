@@ -1,6 +1,7 @@
 """Training curves: a chart for each logged figure, a line for each run."""
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
@@ -33,12 +34,8 @@ def training_curves(runs: Sequence[Run]) -> list[tuple[str, list[ReportChart], l
     shown: list[tuple[str, list[ReportChart], list[LegendEntry]]] = []
     for dataset, members in sorted(places.items()):
         looks, legend = _looks(members)
-        charts = [
-            chart
-            for i, key in enumerate(CURVES)
-            if (chart := _curve(f"curve-{len(shown)}-{i}", key, members, looks)) is not None
-        ]
-        if charts:
+        drawn = [_curve(f"curve-{len(shown)}-{i}", key, members, looks) for i, key in enumerate(CURVES)]
+        if charts := [chart for chart in drawn if chart is not None]:
             shown.append((dataset, charts, legend))
     return shown
 
@@ -47,22 +44,15 @@ def _looks(runs: Sequence[Run]) -> tuple[Mapping[str, int], list[LegendEntry]]:
     """Return each run's look and the legend: the runs where they are few, otherwise the algorithms."""
     if len(runs) <= _MAX_DISTINCT:
         looks = {run.name: i for i, run in enumerate(runs)}
-        return looks, [LegendEntry(f"{run.name} ({_state(run)})", looks[run.name]) for run in runs]
-    algorithms = list(dict.fromkeys(_algorithm(run) for run in runs))
-    counts = [sum(_algorithm(run) == algorithm for run in runs) for algorithm in algorithms]
-    legend = [
-        LegendEntry(f"{algorithm} ({count} runs)", i)
-        for i, (algorithm, count) in enumerate(zip(algorithms, counts, strict=True))
-    ]
-    return {run.name: algorithms.index(_algorithm(run)) for run in runs}, legend
+        states = ["" if run.state == "finished" else f", {run.state}" for run in runs]
+        return looks, [LegendEntry(f"{r.name} ({_algorithm(r)}{states[i]})", looks[r.name]) for i, r in enumerate(runs)]
+    counts = Counter(map(_algorithm, runs))  # in the order of their first run
+    legend = [LegendEntry(f"{algorithm} ({count} runs)", i) for i, (algorithm, count) in enumerate(counts.items())]
+    return {run.name: [*counts].index(_algorithm(run)) for run in runs}, legend
 
 
 def _algorithm(run: Run) -> str:
     return str(run.config.get("algorithm.name", "unknown algorithm"))
-
-
-def _state(run: Run) -> str:
-    return _algorithm(run) if run.state == "finished" else f"{_algorithm(run)}, {run.state}"
 
 
 def _curve(identifier: str, key: str, runs: Sequence[Run], looks: Mapping[str, int]) -> ReportChart | None:
