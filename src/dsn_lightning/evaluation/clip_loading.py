@@ -33,13 +33,7 @@ class Loading:
 
 
 class CandidateClips(Dataset[tuple[int, Tensor | VideoError]]):
-    """The requested clips of each video, each read once; for an unreadable video the error in place of its clips.
-
-    Args:
-        videos: the videos.
-        starts: first frames of the clips of each video.
-        reader: reads them.
-    """
+    """The clips of each video at its ``starts``, each read once; for an unreadable video the error in their place."""
 
     def __init__(self, videos: Sequence[Video], starts: Sequence[IntArray], reader: ClipReader) -> None:
         self.videos = videos

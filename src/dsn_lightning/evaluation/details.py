@@ -20,11 +20,8 @@ class EvaluationDetails:
     Attributes:
         rows: of the results.
         scores: of all videos.
-        selections: the methods.
         schemes: the M:N of each test; clips and confusions are shown for the first.
         consensus: how clips were averaged (Eq. 4).
-        videos: the videos.
-        reader: reads their clips.
         role: name of the run's network; the selection method of this name is shown in detail.
         step: training step, for the axes.
         subset: ``test``, or ``val`` for videos held out of training.

@@ -130,11 +130,8 @@ def clips_figure(
 ) -> None:
     """Draw accuracy against the number of clips, a line for each selection method (Fig. 4).
 
-    Args:
-        curves: method -> points: clips, mean over seeds in [0, 1], standard deviation (None with one seed).
-        path: of the picture.
-        metric: as readers call it.
-        title: above.
+    ``curves``: method -> points: clips, mean over seeds in [0, 1], standard deviation (None with one seed). ``metric``
+    is named as readers know it.
     """
     figure, axes = new_chart(504, 324)
     label_axes(axes, "clips that are classified (M, N = 3)", f"{metric} (%)")
@@ -162,7 +159,7 @@ def most_and_least(policy: NDArray[np.floating]) -> dict[str, int]:
     >>> most_and_least(np.array([0.2, 0.5, 0.3]))
     {'most probable': 1, 'second': 2, 'least probable': 0}
     """
-    order = [int(clip) for clip in np.argsort(-policy, kind="stable")]
+    order: list[int] = np.argsort(-policy, kind="stable").tolist()
     most, least = order[:2], order[2:][-2:]
     if len(order) == 2:
         most, least = order[:1], order[1:]
@@ -217,8 +214,7 @@ def contact_sheets(
         names = [str(name) for name in scores.classes[scores.targets[v] > 0]]
         axes[line][0].set_ylabel("\n".join(names) or "background", fontsize=8)
     legend = f"\n{FLOW_LEGEND}" if flow else ""
-    heading = "two most probable clips (left), two least probable (right)"
-    if columns != [*RANKS]:
-        heading = ", ".join(columns) + ", from left to right"
+    all_ranks = "two most probable clips (left), two least probable (right)"
+    heading = all_ranks if columns == [*RANKS] else f"{', '.join(columns)}, from left to right"
     figure.suptitle(f"{sampler}: {heading}{legend}", fontsize=10)
     figure.savefig(path, dpi=110)

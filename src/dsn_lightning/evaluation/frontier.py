@@ -1,5 +1,6 @@
 """Draws accuracy against multiply-adds: the picture of an evaluation and the chart of the report."""
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -44,13 +45,8 @@ def colours_of(kinds: Mapping[str, Kind]) -> dict[str, int]:
     >>> colours_of({"uniform": "reference", "dsn": "learned", "dense": "reference"})
     {'uniform': 7, 'dsn': 4, 'dense': 0}
     """
-    seen: dict[Kind, int] = {}
-    colours = {}
-    for name, kind in kinds.items():
-        position = seen.get(kind, 0)
-        colours[name] = _COLOURS[kind][position % len(_COLOURS[kind])]
-        seen[kind] = position + 1
-    return colours
+    unused = {kind: itertools.cycle(colours) for kind, colours in _COLOURS.items()}
+    return {name: next(unused[kind]) for name, kind in kinds.items()}
 
 
 def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
@@ -179,6 +175,4 @@ def _write_number(axes: Axes, point: FrontierPoint, dx: float, dy: float) -> Non
 
 def _offsets() -> list[tuple[float, float]]:
     angles = [math.pi * eighth / 4 for eighth in _DIRECTIONS]
-    return [
-        (distance * math.cos(angle), distance * math.sin(angle)) for distance in _MARKER_DISTANCES for angle in angles
-    ]
+    return [(far * math.cos(angle), far * math.sin(angle)) for far in _MARKER_DISTANCES for angle in angles]

@@ -74,13 +74,14 @@ def fuse(streams: Sequence[StoredEvaluation], weights: Sequence[float], *, name:
             + "".join(f"; {reason}" for reason in reasons)
         )
     test = {field: _joined([stream.test.get(field) for stream in streams], numbers=True) for field in streams[0].test}
+    names = dict.fromkeys(network for stream in streams for network in stream.networks)
     evaluation = StoredEvaluation(
         name=name,
         classes=streams[0].classes,
         video_id=streams[0].video_id[indices[0]],
         targets=targets,
         test=test | {"fusion_weights": "+".join(f"{share:g}" for share in shares)},
-        networks=_networks(streams),
+        networks={n: "+".join(s.networks[n] for s in streams if n in s.networks) for n in names},
         outcomes=outcomes,
         left_out=tuple(unmatched),
     )
@@ -167,20 +168,12 @@ def _fused(
     return Outcome(probabilities, None, None, outcomes[0].kind, outcomes[0].sampler, row)
 
 
-def _networks(streams: Sequence[StoredEvaluation]) -> dict[str, str]:
-    """Return the joined hashes of each network in all streams."""
-    names = dict.fromkeys(name for stream in streams for name in stream.networks)
-    return {name: "+".join(s.networks[name] for s in streams if name in s.networks) for name in names}
-
-
 def _row(rows: Sequence[Row], figures: Mapping[str, float | None], *, num_videos: int) -> Row:
     """Return a row of the fused results from those of the streams."""
     fused: Row = {name: _joined([row[name] for row in rows]) for name in FIELDS}
     fused |= figures
     fused |= {name: None if None in (v := [row[name] for row in rows]) else sum(v) for name in _SUMMED}
-    fused["modality"] = "+".join(row["modality"] for row in rows)
-    fused["hit_rate"] = None
-    fused["videos"] = num_videos
+    fused |= {"modality": "+".join(row["modality"] for row in rows), "hit_rate": None, "videos": num_videos}
     unscored = max(row["videos"] + row["videos_missing"] + row["videos_failed"] for row in rows) - num_videos
     fused["videos_failed"] = min(unscored, sum(row["videos_failed"] for row in rows))
     fused["videos_missing"] = unscored - fused["videos_failed"]

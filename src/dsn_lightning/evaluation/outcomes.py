@@ -1,5 +1,6 @@
 """The predictions of each method for every video, and evaluations of the same videos brought together."""
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -22,7 +23,7 @@ class Method:
 
     Attributes:
         selection: name of the selection method.
-        classifier: name of the classifier; ``control:dsn`` is that of the other training ``control``.
+        classifier: its name; ``control:dsn`` is that of the other training ``control``.
         M: sections.
         N: candidates in a section.
     """
@@ -159,19 +160,23 @@ def align(evaluations: Sequence[StoredEvaluation]) -> list[StoredEvaluation]:
         raise UsageError("nothing to compare: give at least one evaluation")
     first = evaluations[0]
     aligned = [_in_order_of(first, evaluation) for evaluation in evaluations]
-    for i, evaluation in enumerate(evaluations):
-        for earlier in evaluations[:i]:
-            if evaluation.networks == earlier.networks:
-                raise UsageError(
-                    f"{earlier.name} and {evaluation.name} evaluate the same networks; give only one of them"
-                )
+    for earlier, later in itertools.combinations(evaluations, 2):
+        if later.networks == earlier.networks:
+            raise UsageError(f"{earlier.name} and {later.name} evaluate the same networks; give only one of them")
     common = [method for method in first.outcomes if all(method in evaluation.outcomes for evaluation in aligned)]
     if not common:
         names = " and ".join(evaluation.name for evaluation in evaluations)
         raise UsageError(f"{names} have no method (selection, classifier, M and N) in common")
-    for method in common:
-        _check_rows_differ_in_seed(method, aligned)
-    return [_with_methods(evaluation, common) for evaluation in aligned]
+    for method, evaluation, field in itertools.product(common, aligned[1:], _EQUAL_IN_SEEDS):
+        value, expected = evaluation.outcomes[method].row.get(field), aligned[0].outcomes[method].row.get(field)
+        if value != expected:
+            difference = f"{method} has {field}={value} and {field}={expected}"
+            raise UsageError(f"{evaluation.name} and {first.name} differ in more than the seed: {difference}")
+    for i, evaluation in enumerate(aligned):
+        missing = [f"{method}: not in every evaluation" for method in evaluation.outcomes if method not in common]
+        outcomes = {method: evaluation.outcomes[method] for method in common}
+        aligned[i] = replace(evaluation, outcomes=outcomes, left_out=(*evaluation.left_out, *missing))
+    return aligned
 
 
 def add_training(evaluation: StoredEvaluation, label: str, other: StoredEvaluation) -> StoredEvaluation:
@@ -234,10 +239,8 @@ def _in_order_of(
     missing = [video for video in first.video_id if video not in index]
     if missing or (len(evaluation.video_id) != len(first.video_id) and not may_have_more_videos):
         difference = f"{missing[0]} is missing" if missing else f"it has {len(evaluation.video_id)} videos"
-        raise UsageError(
-            f"{evaluation.name} was not tested on the same videos as {first.name}: {difference}; comparisons are made "
-            "video by video, so evaluate both on the same videos"
-        )
+        remedy = "comparisons are made video by video, so evaluate both on the same videos"
+        raise UsageError(f"{evaluation.name} was not tested on the same videos as {first.name}: {difference}; {remedy}")
     order = np.array([index[video] for video in first.video_id], np.int64)
     differ = ((evaluation.targets[order] > 0) != (first.targets > 0)).any(1)
     if differ.any():
@@ -249,24 +252,3 @@ def _in_order_of(
         probabilities = outcome.probabilities[:, order]
         outcomes[method] = replace(outcome, probabilities=probabilities, hits=hits, possible_hits=possible)
     return replace(evaluation, video_id=first.video_id, targets=evaluation.targets[order], outcomes=outcomes)
-
-
-def _check_rows_differ_in_seed(method: Method, evaluations: Sequence[StoredEvaluation]) -> None:
-    first = evaluations[0]
-    for evaluation in evaluations[1:]:
-        for field in _EQUAL_IN_SEEDS:
-            value, expected = evaluation.outcomes[method].row.get(field), first.outcomes[method].row.get(field)
-            if value != expected:
-                raise UsageError(
-                    f"{evaluation.name} and {first.name} differ in more than the seed: {method} has {field}={value} "
-                    f"and {field}={expected}"
-                )
-
-
-def _with_methods(evaluation: StoredEvaluation, methods: Sequence[Method]) -> StoredEvaluation:
-    left_out = [f"{method}: not in every evaluation" for method in evaluation.outcomes if method not in methods]
-    return replace(
-        evaluation,
-        outcomes={method: evaluation.outcomes[method] for method in methods},
-        left_out=(*evaluation.left_out, *left_out),
-    )

@@ -101,14 +101,12 @@ class ClipScores:
     def videos(self) -> list[VideoScores]:
         """Return the scores video by video, as selection methods take them."""
         logits: list[dict] = [defaultdict(dict) for _ in self.video_id]
-        for video, start, network, row in zip(
-            self.clip_video, self.clip_start, self.clip_network, self.clip_logits, strict=True
-        ):
+        clips = zip(self.clip_video, self.clip_start, self.clip_network, self.clip_logits, strict=True)
+        for video, start, network, row in clips:
             logits[video][str(network)][int(start)] = row
         policies: list[dict] = [defaultdict(dict) for _ in self.video_id]
-        for video, (m, n, section), network, row in zip(
-            self.section_video, self.section_scheme, self.section_network, self.section_logits, strict=True
-        ):
+        sections = zip(self.section_video, self.section_scheme, self.section_network, self.section_logits, strict=True)
+        for video, (m, n, section), network, row in sections:
             grid = policies[video][str(network)].setdefault((int(m), int(n)), np.empty((m, n), np.float32))
             grid[section] = row[:n]
         return [

@@ -30,12 +30,7 @@ SectionRow = tuple[int, tuple[int, int, int], str, NDArray[np.float32]]  # video
 
 @dataclass(frozen=True)
 class Networks:
-    """The networks of an evaluation.
-
-    Attributes:
-        classifiers: name -> recognizer whose classifier it is.
-        samplers: name -> DSN whose observation network it is.
-    """
+    """The networks of an evaluation: recognizers by their classifier's name, DSNs by their observation network's."""
 
     classifiers: Mapping[str, Recognizer]
     samplers: Mapping[str, DSN]
@@ -109,19 +104,12 @@ class _VideoClips:
 
 @dataclass
 class _Scored:
-    """What the pass has produced so far.
-
-    Attributes:
-        clip_rows: class logits.
-        section_rows: policy logits.
-        watch: the networks' times.
-        failed: index of a video -> why it could not be read.
-    """
+    """What the pass has produced so far."""
 
     clip_rows: list[ClipRow] = field(default_factory=list)
     section_rows: list[SectionRow] = field(default_factory=list)
     watch: Stopwatch = field(default_factory=Stopwatch)
-    failed: dict[int, VideoError] = field(default_factory=dict)
+    failed: dict[int, VideoError] = field(default_factory=dict)  # index of a video -> why it could not be read
 
 
 @torch.no_grad()

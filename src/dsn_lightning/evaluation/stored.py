@@ -38,11 +38,7 @@ def _scores_file(folder: Path) -> Path:
 
 
 def read_evaluation(folder: Path, selections: Iterable[Selection]) -> StoredEvaluation:
-    """Read the folder of a run or of dsn-evaluate.
-
-    Args:
-        folder: with results and scores.
-        selections: the methods to read.
+    """Read the outcomes of ``selections`` in the folder of a run or of dsn-evaluate.
 
     Raises:
         UsageError: the folder has no results or no scores, or they cannot be read.
@@ -69,19 +65,11 @@ def save_outcomes(evaluation: StoredEvaluation, path: Path) -> None:
     Its columns are those of `StoredEvaluation`; ``outcomes`` contains a JSON object per method, and ``probabilities_0``
     and so on their float32 (D, V, J). Hits are not stored: they do not apply to fused scores.
     """
-    described = [
-        json.dumps({**vars(method), "sampler": outcome.sampler, "row": outcome.row})
-        for method, outcome in evaluation.outcomes.items()
-    ]
-    columns: dict[str, Any] = {
-        "classes": np.array(evaluation.classes),
-        "video_id": evaluation.video_id,
-        "targets": evaluation.targets,
-        "test": np.array(json.dumps(evaluation.test)),
-        "networks": np.array(json.dumps(evaluation.networks)),
-        "outcomes": np.array(described),
-    }
-    columns |= {f"probabilities_{i}": o.probabilities for i, o in enumerate(evaluation.outcomes.values())}
+    outcomes = evaluation.outcomes.items()
+    columns: dict[str, Any] = {name: getattr(evaluation, name) for name in ("classes", "video_id", "targets")}
+    columns |= {name: json.dumps(getattr(evaluation, name)) for name in ("test", "networks")}
+    columns["outcomes"] = [json.dumps({**vars(method), "sampler": o.sampler, "row": o.row}) for method, o in outcomes]
+    columns |= {f"probabilities_{i}": outcome.probabilities for i, (_, outcome) in enumerate(outcomes)}
     partial = path.with_name(f".{path.stem}.partial.npz")
     np.savez_compressed(partial, **columns)
     partial.replace(path)

@@ -17,16 +17,9 @@ import torch
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 
+from dsn_lightning.evaluation import resampling
 from dsn_lightning.evaluation.outcomes import Method, Outcome, StoredEvaluation, align
-from dsn_lightning.evaluation.resampling import (
-    Counts,
-    average_precisions,
-    class_means,
-    mean_over_classes,
-    original_sample,
-    ratio,
-    resamples,
-)
+from dsn_lightning.evaluation.resampling import Counts, original_sample, resamples
 from dsn_lightning.metrics import top_k_hits
 from dsn_lightning.selections import Kind, MostConfident
 
@@ -38,14 +31,7 @@ Floats = NDArray[np.floating]
 
 @dataclass(frozen=True)
 class IntervalEstimate:
-    """A figure, or a difference of two, with its interval.
-
-    Attributes:
-        value: mean over the seeds.
-        low: lower end of the interval.
-        high: upper end of the interval.
-        seeds: value of each seed.
-    """
+    """A figure, or a difference of two: its mean over the seeds with the interval, and the value of each seed."""
 
     value: float
     low: float
@@ -126,9 +112,8 @@ class Study:
         seeds = len(self.evaluations)
         self._shares = np.full((seeds, number), 1 / seeds)  # of each seed in each resample
         if resample_seeds:
-            self._shares = (
-                np.random.default_rng([seed, 1]).multinomial(seeds, [1 / seeds] * seeds, size=number).T / seeds
-            )
+            drawn = np.random.default_rng([seed, 1]).multinomial(seeds, [1 / seeds] * seeds, size=number)
+            self._shares = drawn.T / seeds
         self._cache: dict[Method, dict[str, ResampledFigure]] = {}
 
     @property
@@ -157,10 +142,7 @@ class Study:
             observed = [figures_of(outcome, self.targets, once) for outcome in outcomes]
             resampled = [figures_of(outcome, self.targets, self._counts) for outcome in outcomes]
             self._cache[method] = {
-                name: ResampledFigure(
-                    np.concatenate([figures[name] for figures in observed]),
-                    np.stack([figures[name] for figures in resampled]),
-                )
+                name: ResampledFigure(np.hstack([f[name] for f in observed]), np.stack([f[name] for f in resampled]))
                 for name in observed[0]
                 if all(name in figures for figures in observed)
             }
@@ -222,10 +204,11 @@ def figures_of(outcome: Outcome, targets: Floats, counts: Counts) -> dict[str, F
     figures: dict[str, Floats] = {}
     if labelled.any():
         correct = correct_share(outcome, targets)
-        figures["top1"] = ratio(correct * labelled, labelled, counts)
-        figures["mean_class"] = mean_over_classes(class_means(correct, targets, counts))
-        precisions = [mean_over_classes(average_precisions(draw, targets, counts)) for draw in outcome.probabilities]
-        figures["map"] = np.asarray(np.mean(precisions, 0))  # of (D, R)
+        figures["top1"] = resampling.ratio(correct * labelled, labelled, counts)
+        figures["mean_class"] = resampling.mean_over_classes(resampling.class_means(correct, targets, counts))
+        precisions = (resampling.average_precisions(draw, targets, counts) for draw in outcome.probabilities)
+        means = [resampling.mean_over_classes(precision) for precision in precisions]
+        figures["map"] = np.asarray(np.mean(means, 0))  # of (D, R)
     if outcome.hits is not None and outcome.possible_hits is not None and outcome.possible_hits.any():
-        figures["hit_rate"] = ratio(outcome.hits, outcome.possible_hits, counts)
+        figures["hit_rate"] = resampling.ratio(outcome.hits, outcome.possible_hits, counts)
     return figures
