@@ -58,12 +58,7 @@ class Job:
 
 
 def start_server(*, at_once: int, preload: Sequence[str] = ()) -> int:
-    """Start the process that jobs are forked from, which imports modules meanwhile; return the threads of each job.
-
-    Args:
-        at_once: jobs that will run at the same time.
-        preload: modules that every job needs.
-    """
+    """Start the process that jobs are forked from, which imports ``preload`` meanwhile; return each job's threads."""
     threads = max(1, available_threads() // at_once)
     os.environ["OMP_NUM_THREADS"] = str(threads)  # read when the server imports torch
     multiprocessing.get_context("forkserver").set_forkserver_preload(list(preload))
@@ -90,7 +85,7 @@ def run_jobs(
         at_once: how many run at the same time.
         console: shows the table.
         on_change: called whenever the state of a job has changed.
-        preload: see `start_server`; without effect if the server is running.
+        preload: modules that every job needs; without effect if the server is running.
     """
     context = multiprocessing.get_context("forkserver")
     threads = start_server(at_once=at_once, preload=preload)
@@ -163,16 +158,16 @@ def _collect(jobs: Sequence[Job], console: Console) -> None:
             continue
         job.seconds = time.monotonic() - job.started
         job.exit_code = job.process.exitcode
-        job.state = "done" if job.exit_code == 0 else "failed"
-        if job.state == "done" and job.is_whole is not None and not job.is_whole():
+        if job.exit_code != 0:
+            job.state = "failed"
+            line = f"failed with exit code {job.exit_code}; see {RunFolder(job.folder).log}"
+        elif job.is_whole is not None and not job.is_whole():
             job.state = "stopped"
-        line = f"{job.name}: done in {job.seconds:.0f} s"
-        if job.state == "failed":
-            line = f"{job.name}: failed with exit code {job.exit_code}; see {RunFolder(job.folder).log}"
-        elif job.state == "stopped":
-            line = f"{job.name}: stopped by its time limit after {job.seconds:.0f} s; the same call continues it"
+            line = f"stopped by its time limit after {job.seconds:.0f} s; the same call continues it"
+        else:
+            job.state, line = "done", f"done in {job.seconds:.0f} s"
         if job.state != "done" or not console.is_terminal:
-            console.print(line, markup=False)
+            console.print(f"{job.name}: {line}", markup=False)
 
 
 def _table(jobs: Sequence[Job]) -> Table:

@@ -83,23 +83,17 @@ class _SignalForwarder:
             if process.is_alive():
                 process.kill() if self.received[signal.SIGINT] > 1 else process.terminate()
 
-    @property
-    def has_received(self) -> bool:
-        """Whether this process was asked to end."""
-        return any(self.received.values())
-
 
 def _wait_for(processes: Sequence[BaseProcess], forward: _SignalForwarder) -> BaseProcess | None:
     """Wait until all have ended; when one fails, end the others and return the one that is the cause."""
     failed: BaseProcess | None = None
     while alive := [process for process in processes if process.is_alive()]:
         wait([process.sentinel for process in alive], timeout=1)
-        failed = failed or _cause([p for p in processes if p.exitcode], stopped=forward.has_received)
+        stopped = any(forward.received.values())
+        failed = failed or _cause([p for p in processes if p.exitcode], stopped=stopped)
         if failed is not None:
-            if forward.has_received:
-                end_processes(processes, within=60)
-            else:
-                end_processes(processes, within=10, signal_number=signal.SIGUSR2)
+            patience, number = (60, signal.SIGTERM) if stopped else (10, signal.SIGUSR2)
+            end_processes(processes, within=patience, signal_number=number)
     return failed
 
 

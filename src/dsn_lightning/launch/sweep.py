@@ -10,19 +10,17 @@ from typing import Any
 from rich.console import Console
 
 from dsn_lightning.errors import UsageError
-from dsn_lightning.evaluation.splits import mean_over_splits, splits_of
+from dsn_lightning.evaluation.splits import HEADINGS, mean_over_splits, splits_of
 from dsn_lightning.files import write_atomically
 from dsn_lightning.launch.jobs import Job, run_jobs
 from dsn_lightning.runs.exit_codes import sigterm_as_exit
 from dsn_lightning.runs.run_folder import RunFolder
 from dsn_lightning.runs.sweep_folder import SweepFolder, SweepJob, SweepRecord
 from dsn_lightning.runs.tolerant_files import read_json
-from dsn_lightning.text_tables import TextTable, csv_text
+from dsn_lightning.text_tables import TextTable, csv_text, percent
 
 RunJob = Callable[[Sequence[str], str, str], None]
 """Runs one job, called with its arguments, its folder and the name of the sweep; continues an interrupted one."""
-
-_RATES = {"top1": "top-1", "top5": "top-5", "mean_class": "mean class", "map": "mAP", "hit_rate": "hit rate"}
 
 
 def run_sweep(
@@ -121,8 +119,8 @@ def show_means_over_splits(sweep: SweepFolder, console: Console) -> None:
     for job in jobs:
         results = read_json(sweep.run(job).results_json)
         if job.state == "done" and results is not None:
-            differing = (o for o in job.overrides if o not in common and not o.startswith(("dataset.split=", "seed=")))
-            settings = " ".join(differing)
+            ignored = ("dataset.split=", "seed=")
+            settings = " ".join(o for o in job.overrides if o not in common and not o.startswith(ignored))
             rows += [row | {"settings": settings} for row in results]
     present = splits_of(rows)
     for dataset, settings, seed in dict.fromkeys((row["dataset"], row["settings"], row["seed"]) for row in rows):
@@ -141,22 +139,14 @@ def show_means_over_splits(sweep: SweepFolder, console: Console) -> None:
 
 def _table_of_means(means: Sequence[dict[str, Any]]) -> TextTable:
     """Return a table with rates in percent, +- the standard deviation over seeds."""
-    rates = {name: title for name, title in _RATES.items() if any(mean[name] is not None for mean in means)}
+    rates = {name: title for name, title in HEADINGS.items() if any(mean[name] is not None for mean in means)}
     has_settings = any(mean["settings"] for mean in means)
     names = ["selection", "classifier", *(["settings"] if has_settings else []), "M:N", "splits", "seeds"]
     rows = []
     for mean in means:
         cells = [mean["selection"], mean["classifier"], *([mean["settings"]] if has_settings else [])]
         cells += [f"{mean['M']}:{mean['N']}", mean["splits"], mean["seeds"]]
-        for name in rates:
-            spread = mean[f"{name}_std"]
-            rate = "-" if mean[name] is None else f"{100 * mean[name]:.1f}"
-            cells.append(rate if spread is None else f"{rate} ± {100 * spread:.1f}")
+        cells += [percent(mean[name], mean[f"{name}_std"]) for name in rates]
         rows.append([*cells, "-" if mean["gmacs"] is None else f"{mean['gmacs']:.3g}"])
-    return TextTable(
-        [*names, *rates.values(), "GMACs"],
-        rows,
-        num_names=len(names),
-        title="means over splits (rates in %)",
-        fold=has_settings,
-    )
+    header, title = [*names, *rates.values(), "GMACs"], "means over splits (rates in %)"
+    return TextTable(header, rows, num_names=len(names), title=title, fold=has_settings)

@@ -31,27 +31,14 @@ KEYS = ("M", "N", "gamma", "seed")
 
 _FolderPath = str | os.PathLike[str]
 _Json = dict[str, Any]
-_STATES_OF_JOBS = {
-    "waiting": "waiting",
-    "running": "running",
-    "done": "finished",
-    "failed": "failed",
-    "skipped": "skipped",
-}
+_STATES_OF_JOBS = {name: name for name in ("waiting", "running", "failed", "skipped")} | {"done": "finished"}
 
 
 @dataclass(frozen=True)
 class _FoundRun:
-    """A run, or a job of a sweep that has not begun.
+    """A run, or a job of a sweep that has not begun; ``sweep`` and ``job`` are None outside of sweeps."""
 
-    Attributes:
-        name: its path relative to the folder that was searched.
-        folder: of the run.
-        sweep: the sweep that it belongs to.
-        job: its entry in ``sweep.json``; None outside of sweeps.
-    """
-
-    name: str
+    name: str  # its path relative to the folder that was searched
     folder: RunFolder
     sweep: SweepFolder | None
     job: SweepJob | None
@@ -93,11 +80,7 @@ def read_histories(*folders: _FolderPath) -> pd.DataFrame:
     Raises:
         UsageError: see `find_runs`.
     """
-    rows = []
-    for run in _runs(folders):
-        config = _configuration(run)
-        common = {"run": run.name, "state": _status(run)["state"], **{key: config.get(key) for key in KEYS}}
-        rows += [common | epoch for epoch in _history(run.folder)]
+    rows = [_common(run) | epoch for run in _runs(folders) for epoch in _history(run.folder)]
     return _table(rows, ("run", "state", *KEYS, "epoch"))
 
 
@@ -112,11 +95,14 @@ def read_results(*folders: _FolderPath) -> pd.DataFrame:
     """
     rows = []
     for run in _runs(folders):
-        content = read_json(run.folder.results_json)
-        config = _configuration(run)
-        common = {"run": run.name, "state": _status(run)["state"], **{f"run.{key}": config.get(key) for key in KEYS}}
+        content, common = read_json(run.folder.results_json), _common(run, "run.")
         rows += [common | row for row in content if isinstance(row, dict)] if isinstance(content, list) else []
     return _table(rows, ("run", "state", *(f"run.{key}" for key in KEYS), "selection", "classifier", "M", "N", "top1"))
+
+
+def _common(run: _FoundRun, prefix: str = "") -> _Json:
+    config = _configuration(run)
+    return {"run": run.name, "state": _status(run)["state"], **{prefix + key: config.get(key) for key in KEYS}}
 
 
 def _table(rows: Sequence[_Json], leading: Sequence[str]) -> pd.DataFrame:

@@ -20,7 +20,7 @@ from dsn_lightning.runs.tolerant_files import read_json, read_text
 RUN_FORMAT = 1
 """Version of the files in a run's folder."""
 
-RECORDED_STATES = ("running", "finished", "failed", "stopped")
+_RECORDED_STATES = ("running", "finished", "failed", "stopped")
 
 
 class FileIn:
@@ -39,11 +39,7 @@ class FileIn:
 
 @dataclass(frozen=True)
 class RunFolder:
-    """The folder of a training or an evaluation, which may not exist yet.
-
-    Attributes:
-        path: the folder.
-    """
+    """The folder of a training or an evaluation, which may not exist yet."""
 
     path: Path
 
@@ -103,18 +99,16 @@ class RunFolder:
         if not isinstance(content, dict):
             return {}
         check_format(self.path, content, expected=RUN_FORMAT, kind="run")
-        return content if content.get("state") in RECORDED_STATES else {}
+        return content if content.get("state") in _RECORDED_STATES else {}
 
     def state(self) -> str:
         """Return the run's state; see the head of this module."""
         state = str(self.status().get("state", "unknown"))
-        if state == "running":
-            return "running" if folder_lock.is_held(self.path) else "killed"
         if state == "unknown" and isinstance(read_json(self.results_json), list):
             return "finished"
-        if state == "unknown" and folder_lock.is_held(self.path):
+        if state in ("running", "unknown") and folder_lock.is_held(self.path):
             return "running"
-        return state
+        return "killed" if state == "running" else state
 
     def is_finished(self) -> bool:
         """Whether a training recorded that it ended well."""
@@ -139,11 +133,7 @@ class RunFolder:
 
 
 def check_format(folder: Path, content: dict[str, Any], *, expected: int, kind: str) -> None:
-    """Refuse the record of a run or a sweep in another format.
-
-    Raises:
-        UsageError: names both formats.
-    """
+    """Raise `UsageError` if the record of a run or a sweep has another format."""
     found = content.get("format")
     if found != expected:
         version = "none: it was made by an earlier, unreleased version" if found is None else repr(found)

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from dsn_lightning.errors import UsageError
 from dsn_lightning.files import write_json
@@ -49,11 +48,7 @@ class SweepRecord:
 
 @dataclass(frozen=True)
 class SweepFolder:
-    """The folder of a sweep, which may not exist yet.
-
-    Attributes:
-        path: the folder.
-    """
+    """The folder of a sweep, which may not exist yet."""
 
     path: Path
 
@@ -94,17 +89,10 @@ class SweepFolder:
 
     def write(self, record: SweepRecord) -> None:
         """Write the record."""
-        content: dict[str, Any] = {"format": SWEEP_FORMAT, **asdict(record)}
-        write_json(self.sweep_json, content)
+        write_json(self.sweep_json, {"format": SWEEP_FORMAT, **asdict(record)})
 
     def refuse_existing(self) -> None:
-        """Refuse to begin a new sweep in a folder that holds one.
-
-        Raises:
-            UsageError: it does.
-        """
+        """Raise `UsageError` if the folder holds a sweep, so that a new one cannot begin."""
         if self.exists():
-            raise UsageError(
-                f"hydra.sweep.dir={self.path}: already holds a sweep; sweep.resume={self.path} continues it, a new one "
-                "needs another folder"
-            )
+            remedy = f"sweep.resume={self.path} continues it, a new one needs another folder"
+            raise UsageError(f"hydra.sweep.dir={self.path}: already holds a sweep; {remedy}")

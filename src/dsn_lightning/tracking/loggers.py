@@ -31,7 +31,6 @@ class RunInfo:
     """Description of a run for its loggers.
 
     Attributes:
-        folder: of the run.
         config: resolved, as plain dicts and lists.
         job_type: ``train`` or ``evaluate``.
         name: readable, composed of the settings that a sweep varies.
@@ -84,10 +83,9 @@ def finishing(tracker: Tracker) -> Iterator[Tracker]:
         code = exit_code_of(error)
         raise
     finally:
-        if threading.current_thread() is threading.main_thread():  # the process is ending already
-            signals = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGTERM, signal.SIGUSR2)}
-        else:
-            signals = {}
+        in_main_thread = threading.current_thread() is threading.main_thread()
+        ignored = (signal.SIGTERM, signal.SIGUSR2) if in_main_thread else ()  # the process is ending already
+        signals = {number: signal.signal(number, signal.SIG_IGN) for number in ignored}
         try:
             tracker.finish(code)
         finally:
@@ -217,22 +215,14 @@ class WandbRun(WandbLogger):
 
 
 class TensorBoardRun(TensorBoardLogger):
-    """Event files in ``<run folder>/tensorboard``.
-
-    Args:
-        info: description of the run.
-
-    Raises:
-        UsageError: TensorBoard is not installed.
-    """
+    """Event files in ``<run folder>/tensorboard``; raises `UsageError` if TensorBoard is not installed."""
 
     def __init__(self, info: RunInfo) -> None:
         try:
             super().__init__(info.folder, name="tensorboard", version="", default_hp_metric=False)
         except ModuleNotFoundError as error:
-            raise UsageError(
-                "logger=tensorboard: TensorBoard is not installed; pip install 'dsn-lightning[tensorboard]'"
-            ) from error
+            remedy = "pip install 'dsn-lightning[tensorboard]'"
+            raise UsageError(f"logger=tensorboard: TensorBoard is not installed; {remedy}") from error
         self.log_hyperparams({**info.config, "git_commit": info.commit})
 
 
