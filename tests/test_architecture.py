@@ -35,7 +35,7 @@ FOLDERS = {  # a folder, or a module of the top level -> what it may import of t
     },
     "runs": {"errors", "files", "cost"},
     "launch": {"text_tables", "errors", "files", "runs", "evaluation"},
-    "training": {"errors", "files", "algorithms", "data", "runs"},
+    "training": {"text_tables", "errors", "files", "algorithms", "data", "runs"},
     "evaluation": {
         *("algorithms", "cost", "data", "datasets", "errors", "files", "metrics", "paper", "runs", "selections"),
         *("stateless_random", "text_tables", "video"),

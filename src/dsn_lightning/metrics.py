@@ -72,11 +72,7 @@ def video_metrics(scores: Tensor, targets: Tensor) -> dict[str, float | None]:
 
 
 class EpochMeans(Metric):
-    """Weighted means of named values, over all processes.
-
-    Args:
-        names: of the values.
-    """
+    """Weighted means of named values, over all processes."""
 
     full_state_update = False
     sums: Tensor

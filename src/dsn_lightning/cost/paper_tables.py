@@ -138,8 +138,9 @@ def cost_table(
 
 def print_table(number: int, rows: list[TableRow], console: Console) -> None:
     """Print a table, and what the paper's figures imply for the sampler."""
+    title = f"Table {'III' if number == 3 else 'IV'}: GMACs of a video"
     header = ["", "clips", "M:N", "classifier", "sampler", "ours", "paper", "ours / paper"]
-    console.print(TextTable(header, [_cells(row) for row in rows], title=_title(number)).terminal())
+    console.print(TextTable(header, [_cells(row) for row in rows], title=title).terminal())
     lines = [
         "The paper's FLOPs are multiply-adds (MACs): two floating-point operations each. The M in a row's name is that "
         "of the training. M:N is the test scheme, which costs M * classifier + M * N * observation.",
@@ -153,21 +154,10 @@ def print_table(number: int, rows: list[TableRow], console: Console) -> None:
         console.print(line, highlight=False, soft_wrap=True, markup=False)
 
 
-def _title(number: int) -> str:
-    return f"Table {'III' if number == 3 else 'IV'}: GMACs of a video"
-
-
 def _cells(row: TableRow) -> list[str]:
-    return [
-        row.row,
-        str(row.clips),
-        f"{row.clips}:{row.N}" if row.N else "-",
-        f"{row.gmacs_classifier:.1f}",
-        f"{row.gmacs_observation:.1f}" if row.N else "-",
-        f"{row.gmacs:.1f}",
-        f"{row.paper_gmacs:.1f}",
-        f"{row.ratio:.4f}",
-    ]
+    scheme, sampler = (f"{row.clips}:{row.N}", f"{row.gmacs_observation:.1f}") if row.N else ("-", "-")
+    ours = [f"{row.gmacs_classifier:.1f}", sampler, f"{row.gmacs:.1f}"]
+    return [row.row, str(row.clips), scheme, *ours, f"{row.paper_gmacs:.1f}", f"{row.ratio:.4f}"]
 
 
 def _implied(row: TableRow) -> str:

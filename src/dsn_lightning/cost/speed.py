@@ -17,11 +17,8 @@ from torch import nn
 PRECISIONS = {"32-true": torch.float32, "bf16-mixed": torch.bfloat16}
 """Lightning's names of precisions -> type of the numbers that are multiplied."""
 
-_SIDE = {"cpu": 2048, "cuda": 8192}
-"""Rows and columns of the largest matrices whose product is timed."""
-
-_LONG_ENOUGH = 0.1
-"""Seconds: smaller matrices do if their product takes longer than this."""
+_SIDE = {"cpu": 2048, "cuda": 8192}  # rows and columns of the largest matrices whose product is timed
+_LONG_ENOUGH = 0.1  # seconds: smaller matrices do if their product takes longer than this
 
 
 @dataclass(frozen=True)
@@ -89,8 +86,9 @@ def measure(
             network(batch)
 
     seconds, peaks = [], []
+    # On GPUs, matrix products get the precision of convolutions; by default only those use TF32.
     before = torch.backends.cuda.matmul.fp32_precision
-    torch.backends.cuda.matmul.fp32_precision = _precision_of_convolutions()
+    torch.backends.cuda.matmul.fp32_precision = torch.backends.cudnn.conv.fp32_precision  # type: ignore[attr-defined]
     try:
         for _ in range(warm_up):
             run()
@@ -108,12 +106,6 @@ def measure(
     finally:
         torch.backends.cuda.matmul.fp32_precision = before
     return Speed(np.array(seconds), macs, clips, np.array(peaks))
-
-
-def _precision_of_convolutions() -> str:
-    """Return the precision of convolutions on GPUs, which matrix products get, too; by default only they use TF32."""
-    precision: str = torch.backends.cudnn.conv.fp32_precision  # type: ignore[attr-defined]
-    return precision
 
 
 def _matrix_product(device: torch.device, dtype: torch.dtype) -> tuple[Callable[[], object], int]:
@@ -165,28 +157,12 @@ def time_networks(
     for name, (network, macs, shape) in networks.items():
         torch.manual_seed(0)
         clips = math.prod(shape[:-4])
-        speed = measure(
-            network.to(place),
-            torch.rand(shape).to(place),
-            macs=round(macs * clips),
-            clips=clips,
-            precision=precision,
-            repeats=repeats,
-        )
+        network, batch = network.to(place), torch.rand(shape).to(place)
+        speed = measure(network, batch, macs=round(macs * clips), clips=clips, precision=precision, repeats=repeats)
         found.append({"network": name, "clips_at_once": clips, **speed.summary()})
-    return {
-        "device": device_name(place),
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-        "precision": precision,
-        "repeats": repeats,
-        "networks": found,
-    }
-
-
-def device_name(device: torch.device) -> str:
-    """Return the vendor's name of the device."""
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_name()
+    device_name = torch.cuda.get_device_name(place) if place.type == "cuda" else cpu_name()
+    about = {"device": device_name, "threads": torch.get_num_threads(), "torch": torch.__version__}
+    return {**about, "precision": precision, "repeats": repeats, "networks": found}
 
 
 def cpu_name() -> str:

@@ -30,13 +30,10 @@ def paper_table(number: int) -> dict[str, dict[str, float]]:
     >>> paper_table(1)["DSN"]["hmdb51/top1"]
     0.595
     """
-    rows: dict[str, dict[str, float]] = {}
-    for line in lines_of("tables.csv"):
-        if int(line["table"]) == number:
-            rows.setdefault(line["row"], {})[line["column"]] = float(line["value"])
+    rows = _table("tables.csv", number)
     if not rows:
         raise ValueError(f"paper/tables.csv has no figures of Table {number}")
-    return rows
+    return {row: {column: float(value) for column, value in values.items()} for row, values in rows.items()}
 
 
 def literature(number: int) -> dict[str, dict[str, str]]:
@@ -47,8 +44,12 @@ def literature(number: int) -> dict[str, dict[str, str]]:
     >>> literature(7)["C3D [4]"]["ucf101/top1"]
     '0.823'
     """
+    return _table("literature.csv", number)
+
+
+def _table(file: str, number: int) -> dict[str, dict[str, str]]:
     rows: dict[str, dict[str, str]] = {}
-    for line in lines_of("literature.csv"):
+    for line in lines_of(file):
         if int(line["table"]) == number:
             rows.setdefault(line["row"], {})[line["column"]] = line["value"]
     return rows

@@ -1,7 +1,5 @@
 """Lightning callbacks that log figures and show the progress of the run."""
 
-import csv
-import io
 import json
 import math
 import time
@@ -18,6 +16,7 @@ from dsn_lightning.algorithms.dsn import DSN
 from dsn_lightning.algorithms.policy_monitor import has_collapsed
 from dsn_lightning.algorithms.recognizer import Recognizer
 from dsn_lightning.files import write_atomically
+from dsn_lightning.text_tables import csv_text
 
 
 class EpochLog(pl.Callback):
@@ -116,18 +115,12 @@ class MetricsFile(pl.Callback):
         """Add the row of the epoch."""
         if not trainer.is_global_zero:
             return
-        row: dict[str, float] = {"epoch": trainer.current_epoch}
-        for name, value in trainer.callback_metrics.items():
-            if self.validated or not name.startswith("val/"):
-                row[name] = float(value)
+        logged = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        row = {n: value for n, value in logged.items() if self.validated or not n.startswith("val/")}
         self.validated = False
-        self.rows.append(row)
+        self.rows.append({"epoch": trainer.current_epoch} | row)
         names = ["epoch", *sorted({name for row in self.rows for name in row} - {"epoch"})]
-        out = io.StringIO()
-        writer = csv.DictWriter(out, names, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(self.rows)
-        write_atomically(self.file, out.getvalue())
+        write_atomically(self.file, csv_text(self.rows, names))
 
 
 class RunProgress(pl.Callback):

@@ -113,16 +113,11 @@ class LastCheckpoint(Checkpoint):
         done = batch_idx + 1
         if not pl_module.ends_group(batch_idx) or done == int(trainer.num_training_batches):
             return  # the end of the epoch saves too
-        stop = self._should_stop(trainer)
-        if stop or (self.every_n_batches and self._passed(done, pl_module.accumulate)):
+        stop, every, before = self._should_stop(trainer), self.every_n_batches, done - pl_module.accumulate
+        if stop or (every and done // every > before // every):  # a multiple lies in the batches of this step
             trainer.save_checkpoint(self.file)
         if stop:
             raise Stopped
-
-    def _passed(self, done: int, group: int) -> bool:
-        """Whether a multiple of ``every_n_batches`` lies in the last ``group`` batches."""
-        assert self.every_n_batches is not None
-        return done // self.every_n_batches > (done - group) // self.every_n_batches
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Save, and stop if requested and epochs remain."""

@@ -27,12 +27,9 @@ def joined(parts: Iterable[Tensor | None]) -> Tensor | None:
     >>> joined([hashes_of("ab"), hashes_of("bc")]).equal(hashes_of("abc")), joined([hashes_of("a"), None])
     (True, None)
     """
-    known = []
-    for part in parts:
-        if part is None:
-            return None
-        known.append(part)
-    return torch.cat(known).unique()
+    parts = list(parts)
+    known = [part for part in parts if part is not None]
+    return torch.cat(known).unique() if len(known) == len(parts) else None
 
 
 def among(trained_on: Tensor | None, video_ids: Iterable[str]) -> list[str]:
@@ -46,16 +43,7 @@ def among(trained_on: Tensor | None, video_ids: Iterable[str]) -> list[str]:
 
 
 def check_held_out(trained_on: Tensor | None, video_ids: Sequence[str], *, where: str) -> None:
-    """Make sure that none of the held-out videos was trained on.
-
-    Args:
-        trained_on: of a network, and of all that it began from.
-        video_ids: the held-out videos.
-        where: what was trained, for the message.
-
-    Raises:
-        UsageError: some were, or it is not known.
-    """
+    """Raise `UsageError` if ``where``, for messages, was trained on some of the held-out videos, or it is not known."""
     if trained_on is None:
         raise UsageError(
             f"{where}: does not say which videos it was trained on (it, or what it began from, is of an earlier "
