@@ -231,6 +231,13 @@ def test_the_head_is_the_layer_that_the_network_names():
     assert len(FineTuning(sampler_head_lr=0.1).groups(network, name="classifier")) == 1
 
 
+def test_wrong_values_name_their_argument():
+    with pytest.raises(UsageError, match=r"^batch_norm=off: must be trained or frozen$"):
+        FineTuning(batch_norm="off")
+    with pytest.raises(UsageError, match=r"^decay_norm_and_bias=2: must be true or false$"):
+        FineTuning(decay_norm_and_bias=2)
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [

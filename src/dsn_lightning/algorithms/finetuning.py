@@ -24,12 +24,21 @@ class FineTuning:
         decay_norm_and_bias: False exempts the parameters of norm layers and all biases from weight decay.
         head_lr: learning rate of the classifier's ``head``; None: that of its other layers.
         sampler_head_lr: learning rate of the observation network's ``head``, likewise.
+
+    Raises:
+        UsageError: ``batch_norm`` or ``decay_norm_and_bias`` has another value.
     """
 
     batch_norm: Literal["trained", "frozen"] = "trained"
     decay_norm_and_bias: bool = True
     head_lr: float | None = None
     sampler_head_lr: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.batch_norm not in ("trained", "frozen"):
+            raise UsageError(f"batch_norm={self.batch_norm}: must be trained or frozen")
+        if not isinstance(self.decay_norm_and_bias, bool):
+            raise UsageError(f"decay_norm_and_bias={self.decay_norm_and_bias}: must be true or false")
 
     def freeze(self, module: nn.Module) -> None:
         """Exclude the parameters of frozen batch-norm layers from training."""

@@ -1,5 +1,6 @@
 """The settings of dsn-evaluate, and how they complete those of the runs that it evaluates."""
 
+import multiprocessing
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,7 +66,7 @@ class EvaluationSettings:
     trust: tuple[str, ...] = setting(lambda _: True, "", convert=as_tuple)
     seed: int = whole(0)
     num_workers: int = whole(0)
-    start_workers: str | None = one_of("fork", "spawn", "forkserver", optional=True)
+    start_workers: str | None = one_of(*multiprocessing.get_all_start_methods(), optional=True)
     devices: int = whole(1)
     test: EvaluationTestSettings = section(EvaluationTestSettings)
     selection: Node = node()

@@ -5,6 +5,7 @@ of one; none of them sees a configuration. A value that two keys must agree on i
 """
 
 import copy
+import multiprocessing
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -283,7 +284,7 @@ class Settings:
     gamma: float = number(at_least=0, says="is a penalty and ")
     seed: int = whole(0)
     num_workers: int = whole(0)
-    start_workers: str | None = one_of("fork", "spawn", "forkserver", optional=True)
+    start_workers: str | None = one_of(*multiprocessing.get_all_start_methods(), optional=True)
     weights: str | None = text(optional=True)
     trust: tuple[str, ...] = setting(
         lambda value: all(isinstance(name, str) for name in as_tuple(value)),
