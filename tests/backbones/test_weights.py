@@ -281,7 +281,7 @@ def test_a_checkpoint_builds_nothing_but_parts_of_the_package(part, tmp_path):
     content = torch.load(trained.path, weights_only=True)
     content[RECORD_KEY]["config"]["estimator"]["hidden"] = [part]
     torch.save(content, trained.path)
-    with pytest.raises(UsageError, match=f"would run {part['_target_']}, which is no part of dsn_lightning"):
+    with pytest.raises(UsageError, match=f"would run {part['_target_']}, which is not part of dsn_lightning"):
         load_trained(trained.path, key="checkpoint")
     if part["_target_"].startswith("conftest"):
         refuse_foreign_code([part], "here", trusted=["conftest"])

@@ -336,7 +336,7 @@ def test_foreign_code_in_a_checkpoint_is_refused(runs, tmp_path):
     content[RECORD_KEY]["config"]["backbone"]["network"]["_target_"] = "os.system"
     torch.save(content, tmp_path / "evil.ckpt")
     done = call("dsn-evaluate", f"checkpoint={tmp_path}/evil.ckpt", cwd=tmp_path, expect=None)
-    one_line(done, "dsn-evaluate", "would run os.system, which is no part of dsn_lightning")
+    one_line(done, "dsn-evaluate", "would run os.system, which is not part of dsn_lightning")
 
 
 def test_own_folder_trains_and_evaluates(class_folders, tmp_path):

@@ -51,7 +51,7 @@ def costs(settings: CostSettings) -> dict[str, Any]:
         ``clip`` (channels, frames, height, width), ``num_classes``, ``crops``, ``networks`` (``role``, ``name``, ``N``,
         ``parameters``, ``gmacs`` of a clip), ``rows`` of one video each (``selection``, ``M``, ``N``, ``clips``,
         ``gmacs_classifier``, ``gmacs_observation``, ``gmacs`` as in ``results.json``, and ``share_of_dense``: of each
-        of ``dense_clips``), and ``measured``, None where that is not asked for.
+        of ``dense_clips``), and ``measured``, None unless ``measure`` is set.
     """
     if settings.measure:
         _check_measuring(settings)

@@ -1,4 +1,4 @@
-"""dsn-evaluate: all selection methods and all M asked for, in one pass over the test videos or those held out."""
+"""dsn-evaluate: compares selection methods, at one or more M, in one pass over the test or held-out videos."""
 
 import sys
 from collections.abc import Sequence

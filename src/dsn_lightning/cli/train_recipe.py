@@ -68,7 +68,7 @@ COMMAND = "dsn-train"
 def train(settings: Settings) -> None:
     """Train what the settings describe, write checkpoints and metrics to the run's folder, and test it.
 
-    One call is one training: here, or in as many processes as ``trainer.devices`` asks for.
+    One call is one training: in this process, or in those that ``trainer.devices`` sets.
 
     Raises:
         SystemExit: with the exit code of the process that failed, or 143 after SIGTERM, 130 after one Ctrl-C.
@@ -127,10 +127,10 @@ def on_gpus(trainer: TrainerSettings) -> bool:
 
 
 def num_local_processes(trainer: TrainerSettings) -> int:
-    """Return how many processes ``trainer.devices`` asks for on this machine.
+    """Return the number of processes that ``trainer.devices`` sets for this machine.
 
     Raises:
-        UsageError: more GPUs are asked for than there are, or the value means nothing.
+        UsageError: this machine has fewer GPUs, or the value is invalid.
     """
     devices = trainer.devices
     gpus = torch.cuda.device_count() if trainer.accelerator in ("auto", "gpu", "cuda") else 0

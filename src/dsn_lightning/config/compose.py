@@ -92,7 +92,7 @@ def settings_of(*overrides: str, values: Mapping[str, Any] | None = None) -> Set
             same overrides.
 
     Raises:
-        UsageError: they make no sense.
+        UsageError: a setting is invalid.
     """
     cfg = compose_anew("train", *overrides)
     for key, value in (values or {}).items():

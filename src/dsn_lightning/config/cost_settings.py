@@ -31,7 +31,7 @@ class CostSettings:
     """Networks, schemes and what to do with them.
 
     Attributes:
-        observations: the observation network for each N asked for; empty where the classifier alone is counted.
+        observations: the observation network for each N; empty where the classifier alone is counted.
     """
 
     table: Any = anything()

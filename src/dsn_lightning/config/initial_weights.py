@@ -109,11 +109,11 @@ def take_classifier(target: ClipNetwork, trained: Trained, settings: Settings) -
             f"{where}: expected backbone={expected.name} with {_arguments(expected.network, differing)}, got "
             f"{found.name} with {_arguments(found.network, differing)}"
         )
-    modality, wanted = trained.settings.dataset.modality, settings.dataset.modality
-    if modality != wanted and settings.algorithm.keeps_classifier:
+    modality, expected_modality = trained.settings.dataset.modality, settings.dataset.modality
+    if modality != expected_modality and settings.algorithm.keeps_classifier:
         raise UsageError(
             f"{where}: algorithm={settings.algorithm.name} keeps the classifier; expected a run of "
-            f"dataset.modality={wanted}, got {modality}"
+            f"dataset.modality={expected_modality}, got {modality}"
         )
     _take(target, trained, where=where, keep_head=False)
 

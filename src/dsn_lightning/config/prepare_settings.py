@@ -57,7 +57,7 @@ class PreparationSettings:
         """Read a resolved configuration.
 
         Raises:
-            UsageError: a setting makes no sense; names the key, its value and the remedy.
+            UsageError: a setting is invalid; names the key, its value and the remedy.
         """
         return read(cls, plain)
 

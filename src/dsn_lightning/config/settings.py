@@ -314,7 +314,7 @@ class Settings:
         """Read a resolved configuration.
 
         Raises:
-            UsageError: a key is missing, or settings make no sense; names the key, its value and the remedy.
+            UsageError: a key is missing, or a setting is invalid; names the key, its value and the remedy.
         """
         settings = read(cls, plain)
         _check_trainer(settings)

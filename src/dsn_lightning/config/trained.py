@@ -1,4 +1,4 @@
-"""Trained recognisers out of checkpoints, and whether they fit what they are wanted for."""
+"""Loads trained recognisers from checkpoints, and checks that they fit the settings that use them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -140,9 +140,9 @@ def check_same_clips(trained: Trained, settings: Settings, *, where: str) -> Non
     elif modality == expected:
         names.append("flow_std")
     for name in names:
-        found, wanted = getattr(trained.settings.backbone, name), getattr(settings.backbone, name)
-        if found != wanted:
-            raise UsageError(f"{where}: expected a run of backbone.{name}={_text(wanted)}, got {_text(found)}")
+        found, expected_value = getattr(trained.settings.backbone, name), getattr(settings.backbone, name)
+        if found != expected_value:
+            raise UsageError(f"{where}: expected a run of backbone.{name}={_text(expected_value)}, got {_text(found)}")
 
 
 def check_algorithm(trained: Trained, algorithm: str, *, key: str) -> None:

@@ -42,7 +42,7 @@ def refuse_foreign_code(parts: list[Any], where: str, *, trusted: Sequence[str] 
             target = part.get("_target_")
             if target is not None and not _is_known(str(target), trusted):
                 raise UsageError(
-                    f"{where}: would run {target}, which is no part of dsn_lightning; if you know what it does, allow "
+                    f"{where}: would run {target}, which is not part of dsn_lightning; if you know what it does, allow "
                     f"it with trust=[{str(target).split('.')[0]}]"
                 )
             parts.extend(part.values())

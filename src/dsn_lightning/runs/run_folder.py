@@ -136,5 +136,5 @@ def check_format(folder: Path, content: dict[str, Any], *, expected: int, kind: 
     """Raise `UsageError` if the record of a run or a sweep has another format."""
     found = content.get("format")
     if found != expected:
-        version = "none: it was made by an earlier, unreleased version" if found is None else repr(found)
+        version = "none" if found is None else repr(found)
         raise UsageError(f"{folder}: expected {kind} format {expected}, got {version}")
