@@ -312,7 +312,10 @@ def test_bad_evaluation_input_gets_one_line(runs, needle_root, class_folders, tm
             ["dsn_fixed=dsn_fixed/checkpoints/last.ckpt", "baseline=other/checkpoints/last.ckpt"],
             "its classifier is not that of baseline=other",
         ),
-        (["max_response=max_response/checkpoints/last.ckpt"], "no selection method can be evaluated with what was"),
+        (
+            ["max_response=max_response/checkpoints/last.ckpt"],
+            "no selection method can be evaluated with the given runs",
+        ),
         (["baseline=baseline/checkpoints/last.ckpt", "selection=[dsn]"], "no selection method can be evaluated"),
     ]
     content = torch.load(runs / "baseline" / "checkpoints" / "last.ckpt", weights_only=True)
