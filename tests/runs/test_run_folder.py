@@ -51,7 +51,7 @@ def test_the_exit_code_of_all_processes_replaces_that_of_the_first(tmp_path):
     assert (run.state(), run.status()["exit_code"]) == ("failed", 137)
 
 
-@pytest.mark.parametrize(("content", "found"), [({}, "none: it was made by"), ({"format": 2}, "2")])
+@pytest.mark.parametrize(("content", "found"), [({}, "none"), ({"format": 2}, "2")])
 def test_a_run_of_another_format_is_neither_read_nor_resumed(content, found, tmp_path):
     run = RunFolder(tmp_path / "run")
     run.path.mkdir()

@@ -20,7 +20,7 @@ def test_what_is_written_is_read_again(tmp_path):
         sweep.refuse_existing()
 
 
-@pytest.mark.parametrize(("content", "found"), [([], "none: it was made by"), ({"format": 2}, "2")])
+@pytest.mark.parametrize(("content", "found"), [([], "none"), ({"format": 2}, "2")])
 def test_a_sweep_of_another_format_is_neither_read_nor_resumed(content, found, tmp_path):
     (tmp_path / "sweep").mkdir()
     (tmp_path / "sweep" / "sweep.json").write_text(json.dumps(content))
