@@ -34,7 +34,7 @@ class Timeline:
 def timelines_of(scores: ClipScores, num_sections: object, clips_per_section: object) -> dict[str, list[Timeline]]:
     """Return the time lines of the videos on contact sheets, by sampler.
 
-    A sampler that was not evaluated with the scheme M:N given is drawn with its smallest one.
+    A sampler that was not evaluated at M = ``num_sections``, N = ``clips_per_section`` is drawn at its smallest M:N.
     """
     found: dict[str, list[Timeline]] = {}
     for sampler in dict.fromkeys(map(str, scores.section_network)):
