@@ -99,23 +99,11 @@ def _samplers(settings: CostSettings) -> dict[int, NetworkCost]:
 
 
 def _network(role: str, n: int | None, network: NetworkCost) -> dict[str, Any]:
-    return {
-        "role": role,
-        "name": network.name,
-        "N": n,
-        "parameters": network.parameters,
-        "gmacs": network.macs / 1e9,
-    }
+    return {"role": role, "name": network.name, "N": n, "parameters": network.parameters, "gmacs": network.macs / 1e9}
 
 
 def _row(
-    selection: str,
-    classifier: NetworkCost,
-    *,
-    clips: int,
-    crops: int,
-    sampler: NetworkCost | None = None,
-    n: int = 0,
+    selection: str, classifier: NetworkCost, *, clips: int, crops: int, sampler: NetworkCost | None = None, n: int = 0
 ) -> dict[str, Any]:
     cost = VideoCost.of(
         clips=clips,

@@ -49,12 +49,7 @@ from dsn_lightning.runs.run_folder import RunFolder
 from dsn_lightning.runs.status import correct_exit_code, recorded_status
 from dsn_lightning.selections import BASELINE_CLASSIFIER
 from dsn_lightning.tracking.loggers import Tracker
-from dsn_lightning.training.announcements import (
-    Step,
-    missing_videos_messages,
-    print_interruption,
-    training_summary,
-)
+from dsn_lightning.training.announcements import Step, missing_videos_messages, print_interruption, training_summary
 from dsn_lightning.training.bad_videos import BadVideos
 from dsn_lightning.training.callbacks import EpochLog, MetricsFile, RunProgress, Throughput
 from dsn_lightning.training.checkpoints import AtomicCheckpointIO, CheckpointRecord, LastCheckpoint, Stopped
@@ -293,9 +288,7 @@ def fit(settings: Settings, parts: TrainingParts, tracker: Tracker) -> pl.Traine
     """
     run = RunFolder(settings.folder)
     saving = LastCheckpoint(
-        run.last_checkpoint,
-        every_n_batches=settings.checkpoint.every_n_batches,
-        max_time=settings.trainer.max_seconds,
+        run.last_checkpoint, every_n_batches=settings.checkpoint.every_n_batches, max_time=settings.trainer.max_seconds
     )
     callbacks = [*make_callbacks(settings, parts), saving]  # behind the others, whose state it holds
     trainer = make_trainer(settings, parts.recognizer, callbacks, tracker)

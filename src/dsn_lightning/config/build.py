@@ -8,12 +8,7 @@ from dsn_lightning.algorithms.recognizer import Recognizer
 from dsn_lightning.backbones.clip_network import ClipNetwork, check_clip_network
 from dsn_lightning.config.build_part import build_part, build_source
 from dsn_lightning.config.setting_rules import Node
-from dsn_lightning.config.settings import (
-    BackboneSettings,
-    ObservationSettings,
-    ScheduleSettings,
-    Settings,
-)
+from dsn_lightning.config.settings import BackboneSettings, ObservationSettings, ScheduleSettings, Settings
 from dsn_lightning.data.datamodule import BatchLoading, ClipScheme, SectionClipDataModule
 from dsn_lightning.data.inventory import BadVideoPolicy, Reading
 from dsn_lightning.errors import UsageError
@@ -94,9 +89,7 @@ def _channels(modality: str) -> dict[str, Any]:
 def build_recognizer(settings: Settings, num_classes: int) -> Recognizer:
     """Return the recogniser that the settings describe, with fresh weights."""
     modality, backbone = settings.dataset.modality, settings.backbone
-    networks: dict[str, Any] = {
-        "classifier": build_classifier(backbone, num_classes=num_classes, modality=modality),
-    }
+    networks: dict[str, Any] = {"classifier": build_classifier(backbone, num_classes=num_classes, modality=modality)}
     if settings.algorithm.has_sampler:
         networks["observation"] = build_observation(settings.observation, num_classes=num_classes, modality=modality)
         networks["estimator"] = build_part(settings.estimator, "estimator")

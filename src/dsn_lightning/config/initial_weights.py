@@ -165,12 +165,7 @@ def _load(network: ClipNetwork, state: State, channels: int, *, where: str, keep
 
 
 def take_weights(
-    network: ClipNetwork,
-    weights: str,
-    published: Mapping[str, str | None],
-    *,
-    key: str,
-    trusted: Sequence[str] = (),
+    network: ClipNetwork, weights: str, published: Mapping[str, str | None], *, key: str, trusted: Sequence[str] = ()
 ) -> Tensor | None:
     """Load pretrained weights into a clip network, except for its classification layer.
 
