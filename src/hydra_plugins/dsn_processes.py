@@ -39,12 +39,7 @@ class ProcessLauncher(Launcher):
         self.config = config
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        """Run the jobs and return when all have ended.
-
-        Raises:
-            SystemExit: code 1, when a job has failed; 2, when a setting is wrong; 130, after Ctrl-C; 143, after
-                SIGTERM.
-        """
+        """Run the jobs; exit with 1 if one failed, 2 if a setting is wrong, 130 after Ctrl-C, 143 after SIGTERM."""
         from dsn_lightning.cli import PRELOAD  # here: Hydra imports this module at every start
         from dsn_lightning.cli.application import one_line_errors
         from dsn_lightning.launch.sweep import run_sweep
@@ -81,11 +76,7 @@ class ProcessLauncher(Launcher):
 
 
 def config_arguments(config: DictConfig) -> list[str]:
-    """Return the arguments of a command line that find the same configuration files, from any working folder.
-
-    Args:
-        config: composed by Hydra, with its ``hydra`` node.
-    """
+    """Return the arguments of a command line that find the same configuration files, from any working folder."""
     arguments, searched = [], []
     for source in config.hydra.runtime.config_sources:
         path = os.path.abspath(source.path) if source.schema == "file" else source.path

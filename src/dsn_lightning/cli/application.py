@@ -41,11 +41,7 @@ def stop(command: str, message: str) -> NoReturn:
 def run_hydra(command: str, application: Callable[[], None], arguments: Sequence[str], *, stopped: str = "") -> None:
     """Run a Hydra application with these arguments; the only place that writes ``sys.argv``.
 
-    Args:
-        command: its name.
-        application: decorated by `hydra.main`.
-        arguments: of the command line.
-        stopped: what to say after Ctrl-C, which ends the command with exit code 130; without it Ctrl-C is left alone.
+    After Ctrl-C the command says ``stopped`` and exits with code 130; without that text Ctrl-C is left alone.
     """
     sys.argv = [command, *arguments]
     try:

@@ -47,11 +47,10 @@ def print_paper_table(number: int, console: Console, *, as_json: bool) -> None:
 def costs(settings: CostSettings) -> dict[str, Any]:
     """Return what the networks and videos cost, in plain values.
 
-    Returns:
-        ``clip`` (channels, frames, height, width), ``num_classes``, ``crops``, ``networks`` (``role``, ``name``, ``N``,
-        ``parameters``, ``gmacs`` of a clip), ``rows`` of one video each (``selection``, ``M``, ``N``, ``clips``,
-        ``gmacs_classifier``, ``gmacs_observation``, ``gmacs`` as in ``results.json``, and ``share_of_dense``: of each
-        of ``dense_clips``), and ``measured``, None unless ``measure`` is set.
+    Its keys: ``clip`` (channels, frames, height, width), ``num_classes``, ``crops``, ``networks`` (``role``, ``name``,
+    ``N``, ``parameters``, ``gmacs`` of a clip), ``rows`` of one video each (``selection``, ``M``, ``N``, ``clips``,
+    ``gmacs_classifier``, ``gmacs_observation``, ``gmacs`` as in ``results.json``, and ``share_of_dense``: of each of
+    ``dense_clips``), and ``measured``, None unless ``measure`` is set.
     """
     if settings.measure:
         _check_measuring(settings)

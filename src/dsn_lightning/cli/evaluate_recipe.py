@@ -60,11 +60,7 @@ COMMAND = "dsn-evaluate"
 
 
 def evaluate(settings: EvaluationSettings) -> None:
-    """Load the runs that are named, compare all selection methods and write the results; in several processes if asked.
-
-    Raises:
-        SystemExit: with the exit code of the process that failed.
-    """
+    """Load the runs that are named, compare all methods and write the results; in several processes if asked."""
     folder, devices = settings.folder, settings.devices
     folder.mkdir(parents=True, exist_ok=True)
     if 0 < torch.cuda.device_count() < devices:
@@ -111,11 +107,7 @@ def _evaluate(given: EvaluationSettings) -> None:
 
 
 def load_runs(given: EvaluationSettings) -> dict[str, Trained]:
-    """Load the checkpoints that are named; the one given as ``checkpoint`` goes by its algorithm and comes first.
-
-    Raises:
-        UsageError: none is given, one cannot be loaded, or one is of another kind than its name stands for.
-    """
+    """Load the checkpoints that are named; the one given as ``checkpoint`` goes by its algorithm and comes first."""
     named = {name: path for name, path in given.networks.items() if path is not None}
     if given.checkpoint is None and not named:
         keys = ", ".join(f"{key}=PATH" for key in ("checkpoint", *given.networks))
@@ -138,14 +130,7 @@ def load_runs(given: EvaluationSettings) -> dict[str, Trained]:
 
 @dataclass(frozen=True)
 class EvaluationPlan:
-    """What is scored, by which networks.
-
-    Attributes:
-        runs: by name.
-        networks: of these runs.
-        scoring: videos, methods and schemes.
-        settings: of the evaluation.
-    """
+    """What is scored, by the networks of which runs."""
 
     runs: Mapping[str, Trained]
     networks: Networks
@@ -155,19 +140,12 @@ class EvaluationPlan:
 
 @dataclass(frozen=True)
 class Scored:
-    """What one pass of the networks over the videos gave.
-
-    Attributes:
-        scores: of the videos that could be read.
-        videos: these videos.
-        watch: seconds that the networks took; None where stored activations stood in for their first blocks.
-        failures: by video id, why the others could not be read.
-    """
+    """What one pass of the networks over the videos gave."""
 
     scores: ClipScores
-    videos: Sequence[Video]
-    watch: Stopwatch | None
-    failures: Mapping[str, VideoError]
+    videos: Sequence[Video]  # that could be read
+    watch: Stopwatch | None  # None where stored activations stood in for the first blocks
+    failures: Mapping[str, VideoError]  # of the others, by video id
 
 
 def evaluate_trained(
@@ -182,11 +160,13 @@ def evaluate_trained(
 ) -> list[Row]:
     """Compare all selection methods that the runs allow; write the results to the run's folder and print them.
 
+    In several processes the first one writes and prints.
+
     Args:
         runs: by the name under which selection methods and rows know them.
         settings: data set, tests and selection methods.
         data: set up for them.
-        device: where the networks run. In several processes the first one writes and prints.
+        device: where the networks run.
         announce: name each row that is left out and which run it needs.
         seed: of the random draws.
         tracker: gets the results as well.
@@ -216,11 +196,7 @@ def evaluate_trained(
 def plan(
     runs: Mapping[str, Trained], settings: Settings, data: SectionClipDataModule, *, seed: int = 0
 ) -> EvaluationPlan:
-    """Return what is to be scored.
-
-    Raises:
-        UsageError: runs do not fit the test or each other, or there is nothing to evaluate.
-    """
+    """Return what is to be scored; runs that do not fit the test or each other are refused."""
     for name, trained in runs.items():
         check_fits(trained, classes=data.classes, settings=settings, key=name)
         if trained.settings.algorithm.has_sampler:
@@ -243,11 +219,7 @@ def plan(
 
 
 def networks_of(runs: Mapping[str, Trained]) -> Networks:
-    """Return the classifiers and samplers of the runs; a classifier that was kept stands for the baseline's.
-
-    Raises:
-        UsageError: the baseline is given, too, and has another classifier.
-    """
+    """Return the classifiers and samplers of the runs; a classifier that was kept stands for the baseline's."""
     by_name = dict(sorted(runs.items()))
     classifiers = {name: run.recognizer for name, run in by_name.items() if not run.settings.algorithm.keeps_classifier}
     samplers = {name: run.recognizer for name, run in by_name.items() if isinstance(run.recognizer, DSN)}
@@ -262,11 +234,7 @@ def networks_of(runs: Mapping[str, Trained]) -> Networks:
 
 
 def announce_missing_rows(evaluation: EvaluationPlan, console: Console, *, announce: bool) -> None:
-    """Print which rows are left out and which run each needs.
-
-    Raises:
-        UsageError: no row is left.
-    """
+    """Print which rows are left out and which run each needs; it is an error if none is left."""
     networks = evaluation.networks
     rows = [(method, classifier) for method in evaluation.scoring.selections for classifier in method.classifiers]
     left_out: dict[str, list[str]] = {}  # missing run -> rows
@@ -284,11 +252,7 @@ def announce_missing_rows(evaluation: EvaluationPlan, console: Console, *, annou
 
 
 def check_seen_videos(evaluation: EvaluationPlan, console: Console) -> None:
-    """Refuse runs that were trained on held-out videos, and warn of those that were trained on test videos.
-
-    Raises:
-        UsageError: names the run and a video.
-    """
+    """Refuse runs that were trained on held-out videos, and warn of those that were trained on test videos."""
     ids = [video.record.video_id for video in evaluation.scoring.videos]
     for name, trained in evaluation.runs.items():
         where = f"{name}={trained.path}"

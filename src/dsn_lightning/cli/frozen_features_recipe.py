@@ -46,15 +46,7 @@ def use_frozen_features(
 ) -> None:
     """Compute the activations of all videos that ``data`` has set up, unless they exist, and read them from now on.
 
-    Args:
-        settings: of the run.
-        data: set up.
-        recognizers: their networks share their frozen blocks.
-        device: where those run.
-        subsets: whose videos are needed, of those that are set up.
-
-    Raises:
-        UsageError: the networks do not share their frozen blocks.
+    ``subsets`` are those whose videos are needed. Recognisers that do not share their frozen blocks are refused.
     """
     if not share_frozen_blocks(recognizers):
         raise UsageError(

@@ -24,11 +24,7 @@ from dsn_lightning.text_tables import csv_text
 
 
 def fuse_stored(settings: EvaluationSettings) -> None:
-    """Fuse the evaluations in the folders ``settings.fusion``; write and print the results.
-
-    Raises:
-        UsageError: a folder holds no evaluation, or they do not fit each other.
-    """
+    """Fuse the evaluations in the folders ``settings.fusion``; write and print the results."""
     selections = build_selections(settings.selection)
     streams = [_read(folder, selections) for folder in settings.fusion or ()]
     fusion = fuse(streams, settings.fusion_weights, name=str(settings.folder))

@@ -28,12 +28,7 @@ def application(cfg: DictConfig) -> None:
 
 
 def prepare(settings: PreparationSettings) -> None:
-    """Prepare a data set and print a summary of the report.
-
-    Raises:
-        UsageError: the output could overwrite a video, or the disk is full.
-        SystemExit: 1 if the settings are strict and the report has findings.
-    """
+    """Prepare a data set and print a summary of the report; exit with code 1 if strict and it has findings."""
     key = "dataset.reading.decoder"
     file, report = prepare_dataset(
         build_source(settings.dataset),

@@ -15,12 +15,7 @@ _KEYS = ("output", "sheets", "statistics")
 
 
 def parse_arguments(words: Sequence[str]) -> argparse.Namespace:
-    """Return ``folders``, ``output``, ``sheets`` and ``statistics``; ``key=value`` is short for ``--key value``.
-
-    Raises:
-        SystemExit: with code 0 after ``--help``.
-        UsageError: an argument is unknown or wrong.
-    """
+    """Return ``folders``, ``output``, ``sheets`` and ``statistics``; ``key=value`` is short for ``--key value``."""
     try:
         arguments, unknown = _parser().parse_known_args([_as_option(word) for word in words])
     except argparse.ArgumentError as error:
@@ -69,11 +64,7 @@ def _as_option(word: str) -> str:
 
 
 def report(words: Sequence[str]) -> None:
-    """Run dsn-report with these arguments, and print what was written.
-
-    Raises:
-        UsageError: a folder does not exist or is empty, or the output cannot be written.
-    """
+    """Run dsn-report with these arguments, and print what was written."""
     arguments = parse_arguments(words)
     from dsn_lightning.config.compose import add_plug_ins
     from dsn_lightning.report.collect import collect

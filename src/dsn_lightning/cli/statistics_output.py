@@ -14,14 +14,7 @@ from dsn_lightning.runs.run_folder import RunFolder
 
 
 def write_statistics(evaluation: StoredEvaluation, folder: Path, *, number: int, console: Console) -> dict[str, Any]:
-    """Write ``statistics.json`` of an evaluation, print its main part and return it.
-
-    Args:
-        evaluation: its outcomes.
-        folder: gets the file.
-        number: of resamples.
-        console: to print on.
-    """
+    """Write ``statistics.json`` of an evaluation, print its main part and return it; ``number`` counts resamples."""
     statistics = summary(Study([evaluation], number=number))
     write_json(RunFolder(folder).statistics_json, statistics)
     differences = comparison_table.against_references(statistics)

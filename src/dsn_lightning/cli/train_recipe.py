@@ -198,27 +198,16 @@ def assemble_fit_test(settings: Settings, tracker: Tracker) -> None:
 
 @dataclass(frozen=True)
 class TrainingParts:
-    """What a training is made of.
+    """What a training is made of."""
 
-    Attributes:
-        data: set up.
-        recognizer: with the weights that it starts from.
-        trained_on: the videos that it, or what it starts from, is trained on (`seen_videos.hashes_of`).
-        compared: trained runs that its test compares it with, by name.
-    """
-
-    data: SectionClipDataModule
-    recognizer: Recognizer
-    trained_on: Tensor | None
-    compared: Mapping[str, Trained]
+    data: SectionClipDataModule  # set up
+    recognizer: Recognizer  # with the weights that it starts from
+    trained_on: Tensor | None  # see `Trained`
+    compared: Mapping[str, Trained]  # by its test, by name
 
 
 def assemble(settings: Settings) -> TrainingParts:
-    """Return the parts of a training, checked against each other.
-
-    Raises:
-        UsageError: something is missing or does not fit.
-    """
+    """Return the parts of a training, checked against each other."""
     pl.seed_everything(settings.seed, workers=True, verbose=False)
     data = build_datamodule(settings)
     data.prepare_data()
@@ -255,11 +244,7 @@ def _resume_or_start(recognizer: Recognizer, settings: Settings, data: SectionCl
 
 
 def compared_runs(recognizer: Recognizer, settings: Settings, data: SectionClipDataModule) -> dict[str, Trained]:
-    """Load what the run's test compares it with; what does not fit is refused before the training.
-
-    Raises:
-        UsageError: says what does not fit.
-    """
+    """Load what the run's test compares it with; what does not fit is refused before the training."""
     algorithm = settings.algorithm
     check_clips_per_section(recognizer, settings.test.N, where=f"algorithm={algorithm.name}")
     found: dict[str, Trained] = {}
@@ -281,11 +266,7 @@ def compared_runs(recognizer: Recognizer, settings: Settings, data: SectionClipD
 
 
 def fit(settings: Settings, parts: TrainingParts, tracker: Tracker) -> pl.Trainer:
-    """Train; returns the Trainer, whose device the test uses.
-
-    Raises:
-        SystemExit: 143 after SIGTERM, 130 after one Ctrl-C: what was trained is saved.
-    """
+    """Train and return the Trainer, whose device the test uses; exit with 143 after SIGTERM, 130 after Ctrl-C."""
     run = RunFolder(settings.folder)
     saving = LastCheckpoint(
         run.last_checkpoint, every_n_batches=settings.checkpoint.every_n_batches, max_time=settings.trainer.max_seconds

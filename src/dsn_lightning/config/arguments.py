@@ -67,11 +67,7 @@ def without_a_folder(arguments: list[str]) -> list[str]:
 
 
 def continue_run(arguments: list[str]) -> list[str]:
-    """Turn ``resume=RUN_DIR`` into the arguments that give that run's configuration.
-
-    Raises:
-        UsageError: there is no run, or other keys are given than those that leave its result alone.
-    """
+    """Turn ``resume=RUN_DIR`` into the arguments that give that run's configuration."""
     given = [a for a in arguments if a.startswith("resume=") and a not in ("resume=", "resume=null")]
     if not given:
         return arguments
@@ -96,11 +92,7 @@ def continue_run(arguments: list[str]) -> list[str]:
 
 
 def continue_sweep(arguments: list[str]) -> list[str]:
-    """Complete ``sweep.resume=DIR`` to the arguments of a sweep in that folder, and refuse a second sweep in one.
-
-    Raises:
-        UsageError: there is no sweep to resume, it is given other keys, or the folder of a new one holds a sweep.
-    """
+    """Complete ``sweep.resume=DIR`` to the arguments of a sweep in that folder, and refuse a second sweep in one."""
     given = [a for a in arguments if a.startswith("sweep.resume=") and a != "sweep.resume=null"]
     if not given:
         for argument in arguments:

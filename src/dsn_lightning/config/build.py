@@ -55,11 +55,7 @@ def build_datamodule(settings: Settings) -> SectionClipDataModule:
 
 
 def build_classifier(backbone: BackboneSettings, *, num_classes: int, modality: str) -> ClipNetwork:
-    """Return the classifier with fresh weights; it is told the number of channels unless it is RGB's.
-
-    Raises:
-        UsageError: it does not satisfy the contract of a clip network.
-    """
+    """Return the classifier with fresh weights, checked against its contract; it is told the channels unless RGB's."""
     key = "backbone.network"
     network: ClipNetwork = build_part(backbone.network, key, num_classes=num_classes, **_channels(modality))
     check_clip_network(network, key=key)
@@ -67,11 +63,7 @@ def build_classifier(backbone: BackboneSettings, *, num_classes: int, modality: 
 
 
 def build_observation(observation: ObservationSettings, *, num_classes: int, modality: str) -> ObservationNetwork:
-    """Return the observation network with fresh weights; a trunk that classifies gets the data set's classes.
-
-    Raises:
-        UsageError: it does not satisfy the contract of an observation network.
-    """
+    """Return the checked observation network with fresh weights; a trunk that classifies gets ``num_classes``."""
     arguments = _channels(modality)
     if observation.classifies:
         arguments["num_classes"] = num_classes
@@ -119,21 +111,13 @@ def finetuning_of(schedule: ScheduleSettings) -> FineTuning:
 
 
 def check_schedule(schedule: ScheduleSettings) -> None:
-    """Refuse a schedule that cannot be followed, before anything costly starts.
-
-    Raises:
-        UsageError: names the key, its value and the remedy.
-    """
+    """Refuse a schedule that cannot be followed, before anything costly starts."""
     build_part(schedule.rule, "schedule.rule")
     if schedule.sampler_rule is not None:
         build_part(schedule.sampler_rule, "schedule.sampler_rule")
 
 
 def build_selections(nodes: Mapping[str, Node | None]) -> list[Selection]:
-    """Return the selection methods of a configuration, in its order.
-
-    Raises:
-        UsageError: one does not satisfy the contract of a selection method.
-    """
+    """Return the selection methods of a configuration, in its order, each checked against its contract."""
     found = [build_part(node, f"selection.{name}") for name, node in nodes.items() if node is not None]
     return [check_selection(selection) for selection in found]

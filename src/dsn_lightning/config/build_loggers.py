@@ -17,13 +17,7 @@ from dsn_lightning.tracking.loggers import RunInfo, Tracker, finishing
 
 @contextmanager
 def tracked(settings: Settings, loggers: Mapping[str, Node] | None, *, job_type: str) -> Iterator[Tracker]:
-    """Start the loggers of a run, and end them with the run's true exit code.
-
-    Args:
-        settings: of the run.
-        loggers: name -> what it is built from.
-        job_type: ``train`` or ``evaluate``.
-    """
+    """Start a run's loggers (name -> node), and end them with its true exit code; ``job_type`` is train or evaluate."""
     rank_zero_only.rank = process_rank()  # type: ignore[attr-defined]  # Lightning sets it later
     with sigterm_as_exit(), finishing(Tracker()) as tracker:
         if loggers:

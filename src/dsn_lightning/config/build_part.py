@@ -14,13 +14,8 @@ from dsn_lightning.errors import UsageError
 def build_part(node: Node, /, key: str, **arguments: Any) -> Any:
     """Return what a node describes: its ``_target_`` called with its keys and ``arguments``; lists stay lists.
 
-    Args:
-        node: plain values.
-        key: of the node in the configuration.
-        **arguments: more arguments, or other values than the node's.
-
-    Raises:
-        UsageError: an argument is wrong. The library names the argument; the node's key is added here.
+    Where both have a key, ``arguments`` win. The library's `UsageError` names the argument; ``key``, the node's place
+    in the configuration, is added here.
     """
     try:
         return instantiate(dict(node), _convert_="all", **arguments)
@@ -34,11 +29,7 @@ def build_part(node: Node, /, key: str, **arguments: Any) -> Any:
 
 
 def build_source(dataset: DatasetSettings) -> VideoSource:
-    """Return the data set, without what training needs.
-
-    Raises:
-        UsageError: an argument is wrong, or it does not satisfy the contract of a data set.
-    """
+    """Return the data set, checked against its contract, without what training needs."""
     source: VideoSource = build_part(dataset.source, "dataset")
     check_source(source, f"dataset={dataset.name}")
     return source

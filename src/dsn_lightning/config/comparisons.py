@@ -26,11 +26,7 @@ def compare_folders(
     resample_seeds: bool = False,
     others: Mapping[str, Sequence[Path]] | None = None,
 ) -> dict[str, Any]:
-    """Return `compare_runs` of the folders of evaluations, one a seed, with `known_selections`.
-
-    Raises:
-        UsageError: a folder cannot be read, or they do not fit each other.
-    """
+    """Return `compare_runs` of the folders of evaluations, one a seed, with `known_selections`."""
     return compare_runs(
         folders, known_selections(), number=number, seed=seed, resample_seeds=resample_seeds, others=others
     )

@@ -51,13 +51,9 @@ def names_in_group(group: str) -> list[str]:
 
 
 def compose_anew(name: str, *overrides: str) -> DictConfig:
-    """Return the configuration of a command line, from inside or outside of a Hydra application, which is not affected.
+    """Return the configuration of ``conf/NAME.yaml`` with overrides; a Hydra application that runs is not affected.
 
     The files are read once for the same arguments; each call returns a configuration of its own.
-
-    Args:
-        name: of a file in ``conf/``, without its ending.
-        *overrides: arguments of the command line.
     """
     return deepcopy(_composed(config_folder(), _plug_in_folders, name, overrides))
 
@@ -84,15 +80,9 @@ def plain(cfg: DictConfig) -> dict[str, Any]:
 
 
 def settings_of(*overrides: str, values: Mapping[str, Any] | None = None) -> Settings:
-    """Return the settings of ``dsn-train`` with these overrides.
+    """Return the settings of ``dsn-train`` with these overrides, and with ``values`` by dotted key.
 
-    Args:
-        *overrides: arguments of the command line.
-        values: more of them, by dotted key. Composing takes far longer than setting a value, and is done once for the
-            same overrides.
-
-    Raises:
-        UsageError: a setting is invalid.
+    Composing takes far longer than setting a value, and is done once for the same overrides.
     """
     cfg = compose_anew("train", *overrides)
     for key, value in (values or {}).items():

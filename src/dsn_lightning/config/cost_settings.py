@@ -28,11 +28,7 @@ class CostTest:
 
 @dataclass(frozen=True, kw_only=True)
 class CostSettings:
-    """Networks, schemes and what to do with them.
-
-    Attributes:
-        observations: the observation network for each N; empty where the classifier alone is counted.
-    """
+    """Networks, schemes and what to do with them; ``observations`` is empty where the classifier alone is counted."""
 
     table: Any = anything()
     format: str = one_of("text", "json")
@@ -53,11 +49,7 @@ class CostSettings:
 
     @classmethod
     def of(cls, cfg: DictConfig) -> "CostSettings":
-        """Read the configuration of dsn-cost.
-
-        Raises:
-            UsageError: names the key, its value and the remedy.
-        """
+        """Read the configuration of dsn-cost; a `UsageError` names the key, its value and the remedy."""
         values = plain(cfg)
         for key in ("M", "N"):
             if values[key] == []:

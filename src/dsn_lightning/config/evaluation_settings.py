@@ -45,16 +45,10 @@ def _wholes(value: Any) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationSettings:
-    """What dsn-evaluate is given.
+    """What dsn-evaluate is given."""
 
-    Attributes:
-        checkpoint: any run, which is known by its algorithm.
-        networks: other runs by the name under which selection methods and rows know them.
-        fusion: folders of evaluations whose stored scores are averaged; nothing else is loaded then.
-    """
-
-    checkpoint: str | None = text(optional=True)
-    networks: Mapping[str, str | None] = node()
+    checkpoint: str | None = text(optional=True)  # known by its algorithm
+    networks: Mapping[str, str | None] = node()  # by the name under which selection methods and rows know them
     fusion: tuple[str, ...] | None = setting(
         lambda value: isinstance(value, list),
         "must be a list of folders, such as fusion=[RGB,FLOW]",
@@ -75,11 +69,7 @@ class EvaluationSettings:
 
     @classmethod
     def of(cls, plain: Mapping[str, Any]) -> "EvaluationSettings":
-        """Read a resolved configuration.
-
-        Raises:
-            UsageError: names the key, its value and the remedy.
-        """
+        """Read a resolved configuration; a `UsageError` names the key, its value and the remedy."""
         settings = read(cls, plain)
         if settings.fusion is not None:
             _check_fusion(settings)
@@ -96,11 +86,7 @@ class EvaluationSettings:
         return "_target_" in self.dataset
 
     def completed_by(self, trained: Settings) -> Settings:
-        """Return the settings of the evaluation: those of a training, changed by what was given.
-
-        Raises:
-            UsageError: a key is given that the trained data set does not have.
-        """
+        """Return the settings of the evaluation: those of a training, changed by what was given."""
         plain: dict[str, Any] = {
             **trained.plain,
             "selection": self.selection,

@@ -24,14 +24,9 @@ _ARGUMENTS_WITHOUT_WEIGHTS = {"channels_last", "frozen_blocks", "dropout"}
 
 
 def start_from(recognizer: Recognizer, settings: Settings, *, classes: Sequence[str]) -> Tensor | None:
-    """Give a recogniser the weights that the settings say it starts from (``weights``, ``classifier.checkpoint``, ...).
+    """Give a recogniser what the settings say it starts from, and return the videos that this was trained on.
 
-    Returns:
-        The videos that these were trained on (`seen_videos.hashes_of`), as far as runs of ours say; None where one
-        does not say.
-
-    Raises:
-        UsageError: they cannot be had, or do not fit; or a classifier that is to be kept is not given.
+    These are `seen_videos.hashes_of`, as far as runs of ours say; None where one does not say.
     """
     seen = [hashes_of([]), _start_classifier(recognizer, settings, classes)]
     if isinstance(recognizer, DSN):
@@ -70,11 +65,7 @@ def _start_observation(recognizer: DSN, settings: Settings, classes: Sequence[st
 
 
 def check_starts(source: Trained, settings: Settings, *, classes: Sequence[str]) -> None:
-    """Refuse a run whose classifier cannot start this training; it may be of RGB where this one is of flow.
-
-    Raises:
-        UsageError: says what differs.
-    """
+    """Refuse a run whose classifier cannot start this training; it may be of RGB where this one is of flow."""
     where = f"classifier.checkpoint={source.path}"
     check_classes(source, classes, where=where)
     check_same_clips(source, settings, where=where)
@@ -94,11 +85,7 @@ def _refuse_random_frozen_blocks(network: ClipNetwork, key: str) -> None:
 
 
 def take_classifier(target: ClipNetwork, trained: Trained, settings: Settings) -> None:
-    """Copy a trained run's classifier into ``target``, from RGB to flow if need be; see `weights.across_modalities`.
-
-    Raises:
-        UsageError: it is another network, or of another modality in a way that cannot be bridged.
-    """
+    """Copy a trained run's classifier into ``target``, from RGB to flow if need be; see `weights.across_modalities`."""
     where = f"classifier.checkpoint={trained.path}"
     found, expected = trained.settings.backbone, settings.backbone
     arguments = {**found.network, **expected.network}
@@ -123,15 +110,9 @@ def _arguments(network: Mapping[str, object], names: Sequence[str]) -> str:
 
 
 def take_trunk(trunk: ClipNetwork, trained: Trained, *, classes: Sequence[str] | None = None) -> None:
-    """Copy a clip network that was trained as a baseline into an observation network's trunk, RGB to flow if need be.
+    """Copy a baseline's clip network into an observation network's trunk, RGB to flow if need be.
 
-    Args:
-        trunk: takes the weights.
-        trained: the baseline.
-        classes: of the trunk's classification layer, which is copied too; None if it has none.
-
-    Raises:
-        UsageError: it is another network, has other classes, or is of flow where the trunk is of RGB.
+    ``classes`` are those of the trunk's classification layer, which is copied too; None if it has none.
     """
     where = f"observation.checkpoint={trained.path}"
     if classes is not None:
@@ -171,16 +152,13 @@ def take_weights(
 
     Args:
         network: takes them.
-        weights: a name in ``published``; or a file of weights by name, or of ``dsn-train``, whose classifier is taken.
+        weights: a name in ``published``, a file of weights by name, or a checkpoint, whose classifier is taken.
         published: name -> address; None where there are no public ones.
         key: that ``weights`` was given with, for messages.
         trusted: the user's packages that a checkpoint may build from.
 
     Returns:
         The videos that they were trained on, as far as it is a checkpoint of ``dsn-train`` (see `start_from`).
-
-    Raises:
-        UsageError: they cannot be had, or do not fit.
     """
     where = f"{key}={weights}"
     if weights in published:

@@ -26,17 +26,11 @@ _Network = TypeVar("_Network", bound=nn.Module)
 
 @dataclass(frozen=True)
 class NetworkCost:
-    """What one network costs.
-
-    Attributes:
-        name: of its configuration.
-        parameters: weights, frozen ones included.
-        macs: multiply-adds of a clip.
-    """
+    """What one network, named as its configuration, costs."""
 
     name: str
-    parameters: int
-    macs: float
+    parameters: int  # frozen ones included
+    macs: float  # of a clip
 
 
 def clip_shape(backbone: BackboneSettings, *, modality: str) -> ClipShape:
@@ -70,11 +64,7 @@ def _without_memory(make: Callable[[], _Network]) -> _Network:
 def count_classifier(
     backbone: BackboneSettings, *, num_classes: int, modality: str, clip: ClipShape | None = None
 ) -> NetworkCost:
-    """Count the classifier on its own clips, or on others.
-
-    Raises:
-        UsageError: it cannot be built, or does not take such clips.
-    """
+    """Count the classifier on its own clips, or on others; one that does not take them is refused."""
     shape = clip or clip_shape(backbone, modality=modality)
     try:
         network = _without_memory(lambda: build_classifier(backbone, num_classes=num_classes, modality=modality))
@@ -92,11 +82,7 @@ def count_observation(
     modality: str,
     clip: ClipShape | None = None,
 ) -> NetworkCost:
-    """Count the observation network for sections of N clips; its head is shared out among them.
-
-    Raises:
-        UsageError: it cannot be built, or does not take such clips.
-    """
+    """Count the observation network for sections of N clips, among which the cost of its head is divided."""
     shape = clip or clip_shape(backbone, modality=modality)
     try:
         network = _without_memory(lambda: build_observation(observation, num_classes=num_classes, modality=modality))

@@ -54,11 +54,7 @@ class PreparationSettings:
 
     @classmethod
     def of(cls, plain: Mapping[str, Any]) -> "PreparationSettings":
-        """Read a resolved configuration.
-
-        Raises:
-            UsageError: a setting is invalid; names the key, its value and the remedy.
-        """
+        """Read a resolved configuration; a `UsageError` names the key, its value and the remedy."""
         return read(cls, plain)
 
     @property

@@ -13,16 +13,11 @@ _DATA_SETS = {"kinetics400": "KINETICS400", "imagenet": "IMAGENET1K"}
 
 
 def torchvision_preset(model: str, what: str) -> Any:
-    """Return what torchvision's default weights of a classifier were made for.
+    """Return what torchvision's default weights of a classifier were made for; an unknown ``model`` is refused.
 
-    Args:
-        model: a name in `torchvision.models` or `torchvision.models.video`.
-        what: ``crop_size``, ``frame_size``, ``mean``, ``std``; ``frames`` a clip and their ``fps``, as its accuracy is
-            stated for (networks of images: 8 and None); or a data set's name, for the address of the weights trained on
-            it (None if there are none).
-
-    Raises:
-        UsageError: torchvision has no such classifier.
+    ``what`` is ``crop_size``, ``frame_size``, ``mean`` or ``std``; ``frames`` a clip or their ``fps``, as its accuracy
+    is stated for (networks of images: 8 and None); or a data set's name, for the address of the weights trained on it
+    (None if there are none).
     """
     from torchvision import models  # takes seconds
 

@@ -17,17 +17,11 @@ from dsn_lightning.selections import Scheme, Selection
 
 @dataclass(frozen=True)
 class VideoCounts:
-    """How many videos an evaluation has.
+    """How many videos an evaluation has."""
 
-    Attributes:
-        scored: videos that every figure is a mean over.
-        missing: listed videos without a file.
-        failed: videos that could not be read.
-    """
-
-    scored: int
-    missing: int
-    failed: int
+    scored: int  # every figure is a mean over these
+    missing: int  # listed, but without a file
+    failed: int  # could not be read
 
 
 class RowDescription:

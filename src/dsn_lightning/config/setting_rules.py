@@ -21,15 +21,10 @@ _Section = TypeVar("_Section")
 
 @dataclass(frozen=True)
 class Rule:
-    """What a key accepts.
+    """What a key accepts."""
 
-    Attributes:
-        convert: returns the value to keep, or raises ValueError for one that is not accepted.
-        remedy: what the message says after ``key=value:``.
-    """
-
-    convert: Callable[[Any], Any]
-    remedy: str
+    convert: Callable[[Any], Any]  # returns the value to keep, or raises ValueError
+    remedy: str  # what the message says after ``key=value:``
 
 
 def setting(
@@ -98,15 +93,7 @@ def number(
     optional: bool = False,
     default: Any = _MISSING,
 ) -> Any:
-    """Return a field for a number above a bound, or at least at it.
-
-    Args:
-        above: the bound, excluded.
-        at_least: the bound, included; counts where ``above`` is None.
-        says: what the number is, for the message.
-        optional: accept None as well.
-        default: where the key is absent.
-    """
+    """Return a field for a number above a bound, or at least at it; ``says`` begins the message with what it is."""
     low, bound = (at_least, f"of at least {at_least:g}") if above is None else (above, f"above {above:g}")
     return setting(
         lambda value: is_number(value) and (value > low if above is not None else value >= low),
@@ -190,10 +177,10 @@ def as_tuple(value: Any) -> tuple[Any, ...]:
 
 
 def read(cls: type[_Section], values: Mapping[str, Any], *, prefix: str = "") -> _Section:
-    """Read a mapping into a settings class; keys that the class does not know are left to others.
+    """Read a mapping into a settings class, whose fields have rules; keys that it does not know are left to others.
 
     Args:
-        cls: a dataclass whose fields have rules.
+        cls: a dataclass.
         values: plain values by key.
         prefix: of the keys, for messages, such as ``test.``.
 

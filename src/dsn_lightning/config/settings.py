@@ -273,11 +273,7 @@ class CheckpointSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """Everything that a training, and the test of what it trained, depend on.
-
-    Attributes:
-        plain: the resolved configuration that this was read from, as dicts, lists and plain values.
-    """
+    """Everything that a training and its test depend on; ``plain`` is the resolved configuration, as plain values."""
 
     M: int = whole(1)
     N: int = whole(1)
@@ -311,11 +307,7 @@ class Settings:
 
     @classmethod
     def of(cls, plain: Mapping[str, Any]) -> "Settings":
-        """Read a resolved configuration.
-
-        Raises:
-            UsageError: a key is missing, or a setting is invalid; names the key, its value and the remedy.
-        """
+        """Read a resolved configuration; a `UsageError` names the key, its value and the remedy."""
         settings = read(cls, plain)
         _check_trainer(settings)
         _check_warmup(settings)
@@ -387,9 +379,6 @@ def _check_warmup(settings: Settings) -> None:
 
 def seconds_of(duration: Any) -> float:
     """Return ``trainer.max_time`` in seconds: "DD:HH:MM:SS" or a mapping like {hours: 2}, as Lightning has it.
-
-    Raises:
-        UsageError: it is neither.
 
     >>> seconds_of("00:01:30:00")
     5400.0

@@ -67,11 +67,7 @@ def _is_pointless(settings: Settings, key: str) -> bool:
 
 
 def shared_settings(settings: Settings, role: str) -> Settings:
-    """Return the settings of the baseline that a run needs in a role of `AUTO`; ``run_dir`` is its place.
-
-    Raises:
-        UsageError: the observation network has no trunk that could be trained as a classifier.
-    """
+    """Return the settings of the baseline that a run needs in a role of `AUTO`; ``run_dir`` is its place."""
     config = OmegaConf.create(deepcopy(dict(settings.plain)))
     assert isinstance(config, DictConfig)
     with open_dict(config):
@@ -114,11 +110,7 @@ def folder_name(settings: Settings, digest: str) -> str:
 
 
 def train_once(settings: Settings, train: Train) -> Path:
-    """Train what the settings describe unless its folder holds it, and return its checkpoint; one process at a time.
-
-    Raises:
-        UsageError: there is no checkpoint after all.
-    """
+    """Train what the settings describe unless its folder holds it, and return its checkpoint; one process at a time."""
     run = RunFolder(settings.folder)
     run.path.mkdir(parents=True, exist_ok=True)
     with FileLock(run.lock_beside):

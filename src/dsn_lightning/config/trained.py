@@ -27,22 +27,14 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained recogniser.
-
-    Attributes:
-        recognizer: with its weights, in eval mode.
-        settings: of its run.
-        classes: class names; the order of its outputs.
-        path: the checkpoint.
-        trained_on: the videos that it, or what it started from, was trained on (`seen_videos.hashes_of`); None where
-            that is not known.
-    """
+    """A trained recogniser, in eval mode, with the settings of its run."""
 
     recognizer: Recognizer
     settings: Settings
-    classes: list[str]
+    classes: list[str]  # in the order of its outputs
     path: Path
     trained_on: Tensor | None = None
+    """Videos that it, or what it started from, was trained on (`seen_videos.hashes_of`); None where not known."""
 
 
 def checkpoint_record(settings: Settings, *, classes: Sequence[str], trained_on: Tensor | None) -> dict[str, Any]:
@@ -52,15 +44,10 @@ def checkpoint_record(settings: Settings, *, classes: Sequence[str], trained_on:
 
 
 def load_trained(path: str | Path, *, key: str, trusted: Sequence[str] = ()) -> Trained:
-    """Load a checkpoint of ``dsn-train``.
-
-    Args:
-        path: the checkpoint file.
-        key: that named it, for messages.
-        trusted: the user's packages that it may build from; see `trust.refuse_foreign_code`.
+    """Load a checkpoint of ``dsn-train``; ``key`` named it, ``trusted`` packages may be built from.
 
     Raises:
-        UsageError: the file is missing, is no such checkpoint, is of another format, or is damaged.
+        UsageError: the file is missing, damaged, no such checkpoint, of another format, or would build foreign code.
     """
     file = Path(path).expanduser()
     where = f"{key}={path}"
@@ -93,11 +80,7 @@ def load_trained(path: str | Path, *, key: str, trusted: Sequence[str] = ()) -> 
 
 
 def check_clips(recognizer: Recognizer, settings: Settings) -> None:
-    """Make sure that the networks take the clips that the settings describe.
-
-    Raises:
-        UsageError: one does not; says which keys to change.
-    """
+    """Refuse settings whose clips a network does not take; says which keys to change."""
     backbone = settings.backbone
     clip = clip_shape(backbone, modality=settings.dataset.modality)
     networks: list[tuple[str, nn.Module, tuple[int, ...]]] = [
@@ -114,11 +97,7 @@ def check_clips(recognizer: Recognizer, settings: Settings) -> None:
 
 
 def check_fits(trained: Trained, *, classes: Sequence[str], settings: Settings, key: str) -> None:
-    """Refuse a checkpoint that was trained for other classes or other clips than the settings describe.
-
-    Raises:
-        UsageError: says what differs.
-    """
+    """Refuse a checkpoint that was trained for other classes or other clips than the settings describe."""
     where = f"{key}={trained.path}"
     modality, expected = trained.settings.dataset.modality, settings.dataset.modality
     if modality != expected:
@@ -128,11 +107,7 @@ def check_fits(trained: Trained, *, classes: Sequence[str], settings: Settings, 
 
 
 def check_same_clips(trained: Trained, settings: Settings, *, where: str) -> None:
-    """Refuse a checkpoint that was trained on clips of other frames; of another modality only shapes are compared.
-
-    Raises:
-        UsageError: names the key and both values.
-    """
+    """Refuse a checkpoint that was trained on clips of other frames; of another modality only shapes are compared."""
     modality, expected = trained.settings.dataset.modality, settings.dataset.modality
     names = ["frames_per_clip", "frame_stride", "frame_size", "crop_size"]
     if expected == "rgb":
@@ -146,38 +121,20 @@ def check_same_clips(trained: Trained, settings: Settings, *, where: str) -> Non
 
 
 def check_algorithm(trained: Trained, algorithm: str, *, key: str) -> None:
-    """Refuse a checkpoint of another algorithm than the one that ``key`` is for.
-
-    Raises:
-        UsageError: names both.
-    """
+    """Refuse a checkpoint of another algorithm than the one that ``key`` is for."""
     name = trained.settings.algorithm.name
     if name != algorithm:
         raise UsageError(f"{key}={trained.path}: expected a run of algorithm={algorithm}, got algorithm={name}")
 
 
 def check_shared_classifier(fixed: Recognizer, baseline: Trained, *, where: str, key: str) -> None:
-    """Refuse a baseline next to a DSN-f that was not trained with its classifier.
-
-    Args:
-        fixed: the DSN-f.
-        baseline: the other run.
-        where: what names DSN-f's classifier.
-        key: that names the baseline.
-
-    Raises:
-        UsageError: names both.
-    """
+    """Refuse a baseline, named by ``key``, that does not share the classifier of a DSN-f, named by ``where``."""
     if weights_hash(fixed.classifier) != weights_hash(baseline.recognizer.classifier):
         raise UsageError(f"{where}: its classifier is not that of {key}={baseline.path}, which DSN-f must share")
 
 
 def check_clips_per_section(recognizer: Recognizer, clips_per_section: int, *, where: str) -> None:
-    """Refuse a test with another number of clips per section than the observation network was made for, if it was.
-
-    Raises:
-        UsageError: names both.
-    """
+    """Refuse a test with another number of clips per section than the observation network was made for, if it was."""
     expected = recognizer.observation.clips_per_section if isinstance(recognizer, DSN) else None
     if expected is not None and expected != clips_per_section:
         raise UsageError(
@@ -187,11 +144,7 @@ def check_clips_per_section(recognizer: Recognizer, clips_per_section: int, *, w
 
 
 def check_classes(trained: Trained, classes: Sequence[str], *, where: str) -> None:
-    """Refuse a checkpoint that was trained for other classes.
-
-    Raises:
-        UsageError: says which.
-    """
+    """Refuse a checkpoint that was trained for other classes."""
     if trained.classes != list(classes):
         raise UsageError(
             f"{where}: was trained for {len(trained.classes)} classes ({_first(trained.classes)}), "

@@ -23,7 +23,7 @@ _FUNCTIONS = ("dsn_lightning.estimators", "torchvision.models")
 
 
 def refuse_foreign_code(parts: list[Any], where: str, *, trusted: Sequence[str] = ()) -> None:
-    """Make sure that configurations out of a checkpoint build nothing but known parts.
+    """Refuse configurations out of a checkpoint that would build anything but known parts.
 
     A name is followed no further than the module that defines it: what that module has imported does not count.
 
@@ -31,9 +31,6 @@ def refuse_foreign_code(parts: list[Any], where: str, *, trusted: Sequence[str] 
         parts: of the configuration, as plain values.
         where: names the checkpoint, for messages.
         trusted: packages of the user's that may be imported, too.
-
-    Raises:
-        UsageError: names what would be run.
     """
     parts = list(parts)
     while parts:

@@ -26,34 +26,23 @@ from dsn_lightning.text_tables import TextTable
 
 @dataclass
 class Job:
-    """A call in its own process.
+    """A call of an importable function in its own process.
 
-    Attributes:
-        name: unique; shown, and listed in the ``after`` of others.
-        call: importable function.
-        arguments: picklable arguments of ``call``.
-        folder: receives ``log.txt``, all output of the job; ``progress.json`` in it feeds the table.
-        after: names of jobs that must have ended well before.
-        is_whole: called when the job has ended well; False: ``trainer.max_time`` stopped it. None: not called.
-        state: ``waiting``, ``running``, ``done``, ``failed``, ``stopped`` (`is_whole`) or ``skipped`` (`after`).
-        exit_code: None until it ended.
-        slot: its place among the jobs that run at the same time.
-        process: set once it has started.
-        started: on the clock of `time.monotonic`.
-        seconds: how long it took.
+    Its state is ``waiting``, ``running``, ``done``, ``failed``, ``stopped`` (`is_whole`) or ``skipped`` (`after`).
     """
 
-    name: str
+    name: str  # unique; shown in the table
     call: Callable[..., Any]
-    arguments: tuple[Any, ...]
-    folder: Path
-    after: Sequence[str] = ()
+    arguments: tuple[Any, ...]  # picklable
+    folder: Path  # receives all output in log.txt; progress.json in it feeds the table
+    after: Sequence[str] = ()  # names of jobs that must have ended well before
     is_whole: Callable[[], bool] | None = field(default=None, repr=False)
+    """Called when the job has ended well; False: ``trainer.max_time`` stopped it."""
     state: str = "waiting"
     exit_code: int | None = None
-    slot: int = 0
+    slot: int = 0  # its place among the jobs that run at the same time
     process: BaseProcess | None = field(default=None, repr=False)
-    started: float = 0.0
+    started: float = 0.0  # on the clock of `time.monotonic`
     seconds: float = 0.0
 
 
@@ -74,18 +63,11 @@ def run_jobs(
     on_change: Callable[[], None] = lambda: None,
     preload: Sequence[str] = (),
 ) -> list[Job]:
-    """Run the jobs, ``at_once`` at a time, and return those that are not done.
+    """Run the jobs in their order, ``at_once`` at a time, with a table, and return those that are not done.
 
     The cores and the GPUs are divided among them. A failed or stopped job stops only the jobs that come after it.
     Ctrl-C ends all of them, and so does the end of this process, whatever its cause. A job whose state is ``done`` is
-    not run again.
-
-    Args:
-        jobs: in the order in which they start.
-        at_once: how many run at the same time.
-        console: shows the table.
-        on_change: called whenever the state of a job has changed.
-        preload: modules that every job needs; without effect if the server is running.
+    not run again. ``on_change`` is called whenever a state has changed; ``preload`` counts unless the server runs.
     """
     context = multiprocessing.get_context("forkserver")
     threads = start_server(at_once=at_once, preload=preload)

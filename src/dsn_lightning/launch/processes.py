@@ -34,13 +34,6 @@ def run_processes(
     save their state.
 
     They are forked: this process has imported what they need, and must not have used torch before.
-
-    Args:
-        call: what each process calls.
-        arguments: of ``call``.
-        count: processes on this machine.
-        folder: of the run.
-        num_nodes: machines that work together.
     """
     context = multiprocessing.get_context("fork")
     environment = {

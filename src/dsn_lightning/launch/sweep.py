@@ -35,20 +35,15 @@ def run_sweep(
     """Run the jobs of a sweep and return those that are not done; ``folder/sweep.json`` records their states.
 
     Where jobs differ in ``dataset.split``, it ends with a table of the means over the splits, which is also written to
-    ``folder/mean_over_splits.csv``.
+    ``folder/mean_over_splits.csv``. A folder that is in use, or holds another sweep, is refused.
 
     Args:
         folder: of the sweep.
-        planned: the jobs of a new sweep; None resumes the one in ``folder``: jobs that are missing, failed or
-            interrupted.
+        planned: the jobs of a new sweep; None: those of the one in ``folder`` that are missing, failed or interrupted.
         run_job: importable function that runs a job.
         at_once: how many run at the same time.
         first_job: number of the first job; not 0 where a sweeper launches its jobs in batches.
         preload: modules that every job needs.
-
-    Raises:
-        UsageError: the folder is in use, already holds a sweep, or holds one of another format.
-        KeyboardInterrupt: Ctrl-C, which ends the jobs.
     """
     console = Console(width=None if sys.stdout.isatty() else 110)
     folder.mkdir(parents=True, exist_ok=True)

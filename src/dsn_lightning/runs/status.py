@@ -32,10 +32,7 @@ def recorded_status(run: RunFolder) -> Iterator[None]:
 def correct_exit_code(run: RunFolder, code: int, *, since: datetime) -> None:
     """Record the exit code of a whole run, where the failure of another process ended the first one.
 
-    Args:
-        run: the run's folder.
-        code: exit code of the run.
-        since: when the run began; the record of a run that the folder already held stays unchanged.
+    The record of a run that the folder held before ``since``, when this one began, stays unchanged.
     """
     status = run.status()
     if status and datetime.fromisoformat(status["started"]) >= since and status["exit_code"] != code:

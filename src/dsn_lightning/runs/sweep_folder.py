@@ -17,33 +17,21 @@ SWEEP_FORMAT = 1
 
 @dataclass(frozen=True)
 class SweepJob:
-    """A job as ``sweep.json`` records it.
-
-    Attributes:
-        overrides: arguments that set the job's configuration.
-        folder: of its run, relative to the sweep's.
-        state: ``waiting``, ``running``, ``done``, ``failed``, ``stopped`` (``trainer.max_time``) or ``skipped``.
-        exit_code: None until it ended.
-    """
+    """A job as ``sweep.json`` records it; its states are those of `dsn_lightning.launch.jobs.Job`."""
 
     overrides: Sequence[str]
-    folder: str
+    folder: str  # of its run, relative to the sweep's
     state: str = "waiting"
     exit_code: int | None = None
 
 
 @dataclass(frozen=True)
 class SweepRecord:
-    """Content of ``sweep.json``, which is complete at every moment.
+    """Content of ``sweep.json``, which is complete at every moment."""
 
-    Attributes:
-        jobs: in the order in which they start.
-        config_arguments: where the configurations of all jobs are found, as arguments of the command line:
-            ``--config-dir=DIR``, ``--config-name=NAME``, ``hydra.searchpath=[...]``.
-    """
-
-    jobs: Sequence[SweepJob]
+    jobs: Sequence[SweepJob]  # in the order in which they start
     config_arguments: Sequence[str] = ()
+    """Where all jobs' configurations are: ``--config-dir=DIR``, ``--config-name=NAME``, ``hydra.searchpath=[...]``."""
 
 
 @dataclass(frozen=True)

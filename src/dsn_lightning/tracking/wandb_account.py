@@ -12,9 +12,6 @@ from dsn_lightning.errors import UsageError
 def choose_mode(requested: str) -> str:
     """Return the mode of W&B; ``auto`` becomes that of the user's settings, or depends on whether an account is set up.
 
-    Args:
-        requested: ``auto``, ``online``, ``offline`` or ``disabled``.
-
     Raises:
         UsageError: there is no such mode, or ``online`` was requested without an account (W&B would prompt for one).
     """

@@ -10,24 +10,14 @@ from dsn_lightning.data.datamodule import SectionClipDataModule
 
 @dataclass(frozen=True)
 class Step:
-    """What one optimiser step is made of.
+    """What one optimiser step is made of."""
 
-    Attributes:
-        batch_size: videos in a batch, over all processes.
-        accumulate: batches a step.
-        processes: that share a batch.
-        lr: learning rate of the classifier.
-        head_lr: of its last layer; None: ``lr``.
-        sampler_lr: learning rate of the observation network; None: there is none.
-        sampler_head_lr: of its last layer; None: ``sampler_lr``.
-    """
-
-    batch_size: int
-    accumulate: int
-    processes: int
+    batch_size: int  # videos, over all processes
+    accumulate: int  # batches a step
+    processes: int  # that share a batch
     lr: float
-    head_lr: float | None = None
-    sampler_lr: float | None = None
+    head_lr: float | None = None  # of the last layer; None: that of the others
+    sampler_lr: float | None = None  # None: there is no observation network
     sampler_head_lr: float | None = None
 
 

@@ -10,15 +10,12 @@ from dsn_lightning.errors import UsageError
 
 
 class BadVideos(pl.Callback):
-    """Names each replaced video once, and ends the training when an epoch has too many.
+    """Names each replaced video once, and ends the training when one process has met too many, or all have in an epoch.
 
     Args:
         limit: share of the training videos that may be bad, in [0, 1].
         known: number of training videos that were known to be bad before the training began.
         num_videos: number of the others.
-
-    Raises:
-        UsageError: one process has met too many; or, at the end of an epoch, all processes together have.
     """
 
     def __init__(self, *, limit: float, known: int, num_videos: int) -> None:

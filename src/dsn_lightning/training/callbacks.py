@@ -85,13 +85,8 @@ class Throughput(pl.Callback):
 class MetricsFile(pl.Callback):
     """Writes ``metrics.csv``: one row for each epoch, with everything that was logged in it.
 
-    Times (``time/*``) depend on the machine; everything else is reproducible.
-
-    The rows are part of every checkpoint, so a resumed run has each epoch once, wherever it was stopped. (Lightning's
-    CSVLogger deletes the file when a run is resumed.)
-
-    Args:
-        file: where to write.
+    Times (``time/*``) depend on the machine; everything else is reproducible. The rows are part of every checkpoint, so
+    a resumed run has each epoch once, wherever it was stopped. (Lightning's CSVLogger deletes the file then.)
     """
 
     def __init__(self, file: Path) -> None:
@@ -128,8 +123,7 @@ class RunProgress(pl.Callback):
 
     Args:
         bar: show the bar on a terminal, or a line every few epochs elsewhere.
-        file: where to write ``{"epoch", "max_epochs", "seconds_per_epoch", "best_top1", "metrics"}`` after each epoch,
-            or None.
+        file: gets ``{"epoch", "max_epochs", "seconds_per_epoch", "best_top1", "metrics"}`` after each epoch.
     """
 
     def __init__(self, *, bar: bool, file: Path | None = None) -> None:
