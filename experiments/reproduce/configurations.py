@@ -10,9 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 from dsn_lightning.cli import PRELOAD
 from dsn_lightning.config.compose import add_plug_ins, compose_anew, plain, settings_of
-from dsn_lightning.config.fingerprint import Known, fingerprint, is_trained
 from dsn_lightning.config.settings import Settings
-from dsn_lightning.config.shared_trainings import folder_name, shared_by_key, shared_settings
+from dsn_lightning.config.shared_trainings import (
+    fingerprint,
+    finished_trainings,
+    folder_name,
+    is_trained,
+    shared_settings,
+    train_once,
+    training_fingerprint,
+)
 from dsn_lightning.selections import MaxResponse
 
 if TYPE_CHECKING:
@@ -49,20 +56,6 @@ def max_response_settings(settings: Settings) -> Settings:
     return shared_settings(settings, MaxResponse.name)
 
 
-def training_fingerprint(settings: Settings, known: Known | None = None) -> str:
-    """Return what a training is known by; see `dsn_lightning.config.fingerprint`."""
-    from dsn_lightning.config.fingerprint import training_fingerprint
-
-    return training_fingerprint(settings, shared_by_key, known)
-
-
-def finished_trainings(folders: Sequence[Path]) -> dict[str, Path]:
-    """Return the finished trainings in and below some folders: fingerprint -> folder."""
-    from dsn_lightning.config.fingerprint import finished_trainings
-
-    return finished_trainings(folders, shared_by_key)
-
-
 def run_command(program: str, arguments: Sequence[str]) -> None:
     """Run ``dsn-train`` or ``dsn-evaluate`` in this process.
 
@@ -81,7 +74,6 @@ def train_max_response(settings: Settings) -> None:
         SystemExit: with code 2 when a setting is wrong.
     """
     from dsn_lightning.cli.application import one_line_errors
-    from dsn_lightning.config.shared_trainings import train_once
 
     with one_line_errors("dsn-train"):
         train_once(max_response_settings(settings), train)

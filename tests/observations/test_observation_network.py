@@ -11,10 +11,9 @@ from dsn_lightning.backbones.clip_network import check_clip_network
 from dsn_lightning.config.build import build_observation
 from dsn_lightning.config.build_part import build_part
 from dsn_lightning.config.compose import settings_of
-from dsn_lightning.config.fingerprint import training_fingerprint
 from dsn_lightning.config.network_costs import clip_shape
 from dsn_lightning.config.settings import Settings
-from dsn_lightning.config.shared_trainings import shared_by_key, shared_settings
+from dsn_lightning.config.shared_trainings import shared_settings, training_fingerprint
 from dsn_lightning.errors import UsageError
 from dsn_lightning.observations.observation_network import check_observation_network
 from dsn_lightning.observations.shared import SharedObservation
@@ -76,7 +75,7 @@ def test_auto_trains_the_clip_classifier_that_a_backbone_names(dsn, by_hand):
     common = ["dataset=hmdb51", "dataset.root=a", "run_dir=none"]
     auto = shared_settings(settings_of(*common, *dsn), "max_response")
     same = settings_of("algorithm=baseline", *common, *by_hand)
-    assert training_fingerprint(auto, shared_by_key) == training_fingerprint(same, shared_by_key)
+    assert training_fingerprint(auto) == training_fingerprint(same)
 
 
 class Headless(nn.Module):

@@ -2,11 +2,14 @@
 
 What is shared is a baseline: the classifier that DSN-f keeps and that most rows of Table I answer with, or the
 observation network's trunk as a clip classifier (max response, and what a sampler may start from). It has the run's
-data set, schedule, M and seed. Its folder's name holds a fingerprint of what it depends on, which gamma and N are not
-part of, so that the jobs of a sweep find it; the first one trains it, the others wait.
+data set, schedule, M and seed. Its folder's name holds a fingerprint of what its weights depend on, which gamma and N
+are not part of, so that the jobs of a sweep find it; the first one trains it, the others wait. Not part of a
+fingerprint are a run's place, its logging, the device, the number of loader processes, and all test settings.
 """
 
-from collections.abc import Callable
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -15,9 +18,9 @@ from filelock import FileLock
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from dsn_lightning.config.compose import compose_anew, plain
-from dsn_lightning.config.fingerprint import classifier_content, fingerprint
 from dsn_lightning.config.settings import Settings
 from dsn_lightning.errors import UsageError
+from dsn_lightning.runs import find_runs
 from dsn_lightning.runs.run_folder import RunFolder
 from dsn_lightning.runs.tolerant_files import read_json
 from dsn_lightning.selections import BASELINE_CLASSIFIER, MaxResponse
@@ -31,6 +34,20 @@ AUTO = {
 """Keys that may be ``auto``, and the role of the training that they stand for."""
 
 Train = Callable[[Settings], None]
+
+_PARTS = ("dataset", "backbone", "schedule", "algorithm", "trainer", "M", "seed", "weights")
+_SAMPLER_PARTS = ("N", "schedule", "gamma", "estimator", "observation")
+_UNRELATED = {
+    "schedule": ("sampler_lr", "sampler_rule", "sampler_head_lr"),
+    "trainer": ("accelerator", "num_nodes", "strategy", "max_time", "check_val_every_n_epoch"),
+}
+"""Keys that the weights of a classifier do not depend on."""
+
+_SAMPLER_ARGUMENTS = ("gamma", "exploration", "sampler_optimizer", "sampler_schedule")
+"""Arguments of `dsn_lightning.algorithms.DSN` that matter to the observation network alone."""
+
+Known = Mapping[str, str]
+"""Checkpoints that do not exist yet -> the fingerprint of their training."""
 
 
 def keys_left_to_auto(settings: Settings) -> list[str]:
@@ -99,11 +116,6 @@ def _trunk_as_backbone(settings: Settings) -> dict[str, Any]:
     return {"name": classifier["name"], "network": network, "weights_from": observation.weights_from}
 
 
-def shared_by_key(settings: Settings, key: str) -> Settings:
-    """Return the settings of the training that a key with the value ``auto`` stands for."""
-    return shared_settings(settings, AUTO[key])
-
-
 def folder_name(settings: Settings, digest: str) -> str:
     """Return the name of a shared training's folder."""
     return f"{settings.dataset.name}_{settings.backbone.name}_M{settings.M}_seed{settings.seed}_{digest}"
@@ -120,3 +132,88 @@ def train_once(settings: Settings, train: Train) -> Path:
     if not run.last_checkpoint.is_file():
         raise UsageError(f"{run.path}: has no checkpoint; remove the folder to train it again")
     return run.last_checkpoint
+
+
+def fingerprint(content: Mapping[str, Any]) -> str:
+    """Return ten hexadecimal digits that stand for plain values, whatever the order of their keys.
+
+    >>> fingerprint({"M": 3, "N": 4}) == fingerprint({"N": 4, "M": 3})
+    True
+    """
+    return hashlib.blake2b(json.dumps(content, sort_keys=True).encode(), digest_size=5).hexdigest()
+
+
+def classifier_content(settings: Settings) -> dict[str, Any]:
+    """Return what the weights of a baseline depend on, as plain values."""
+    content: dict[str, Any] = json.loads(json.dumps({part: settings.plain.get(part) for part in _PARTS}))
+    flow = settings.dataset.modality == "flow"
+    for group, keys in (_UNRELATED | {"backbone": ("mean", "std") if flow else ("flow_std",)}).items():
+        content[group] = {key: value for key, value in content[group].items() if key not in keys}
+    if flow:
+        content["backbone"]["flow_std"] = list(settings.backbone.flow_std)
+    for key in ("dense_clips", "sections"):  # of the tests; what M may refer to
+        content["dataset"]["reading"].pop(key, None)
+    if content["dataset"].get("root") is not None:
+        content["dataset"]["root"] = str(Path(content["dataset"]["root"]).expanduser().absolute())
+    return content
+
+
+def training_fingerprint(settings: Settings, known: Known | None = None) -> str:
+    """Return a training's fingerprint; a baseline has the same one as where it is shared, so each finds the other's."""
+    content = classifier_content(settings)
+    algorithm = settings.algorithm
+    if algorithm.has_sampler:
+        plain = json.loads(json.dumps({key: settings.plain[key] for key in _SAMPLER_PARTS}))
+        content |= {"N": plain["N"], "schedule": plain["schedule"]}
+        if algorithm.train_sampler:
+            content |= {part: plain[part] for part in ("gamma", "estimator", "observation")}
+            content["observation"].pop("clip_classifier", None)  # counts through the checkpoint alone
+            content["observation"]["checkpoint"] = _start(settings, "observation.checkpoint", known or {})
+        else:
+            module = {k: v for k, v in content["algorithm"]["module"].items() if k not in _SAMPLER_ARGUMENTS}
+            content["algorithm"] = {**content["algorithm"], "module": module, "exploration": None}
+    start = _start(settings, "classifier.checkpoint", known or {})
+    if start is not None:
+        content["classifier"] = start
+    return fingerprint(content)
+
+
+def _start(settings: Settings, key: str, known: Known) -> str | None:
+    """Return what stands for the training that ``key`` names; a file of another origin is known by its path."""
+    path = settings.value(key)
+    if path is None:
+        return None
+    if path == "auto":
+        return training_fingerprint(shared_settings(settings, AUTO[key]))
+    path = str(Path(path).expanduser().absolute())
+    if path in known:
+        return known[path]
+    record = read_json(RunFolder(Path(path).parent.parent).config_json)
+    if not isinstance(record, dict):
+        return path
+    last = Path(path).name == Path(RunFolder.last_checkpoint.name).name
+    return training_fingerprint(Settings.of(record)) + ("" if last else f" {Path(path).name}")
+
+
+def finished_trainings(folders: Iterable[Path]) -> dict[str, Path]:
+    """Return the finished trainings in and below some folders: fingerprint -> folder, the first of each.
+
+    A path that is no folder, or holds no run, contributes none.
+    """
+    found: dict[str, Path] = {}
+    for top in folders:
+        try:
+            runs = find_runs(top) if top.is_dir() else []
+        except UsageError:  # nothing in it yet
+            continue
+        for folder in runs:
+            run = RunFolder(folder)
+            record = read_json(run.config_json) if is_trained(run) else None
+            if isinstance(record, dict) and "algorithm" in record:
+                found.setdefault(training_fingerprint(Settings.of(record)), folder)
+    return found
+
+
+def is_trained(run: RunFolder) -> bool:
+    """Return whether a training has ended well, with no epochs left."""
+    return run.last_checkpoint.is_file() and run.is_finished() and not run.stopped_early()
