@@ -114,7 +114,7 @@ def check_holds_out(settings: Settings) -> None:
     Raises:
         UsageError: it has no held-out videos.
     """
-    from dsn_lightning.config.held_out import check_holds_out
+    from dsn_lightning.config.build import check_holds_out
 
     if settings.test.subset == "val":
         check_holds_out(build_source(settings), settings)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from conftest import NEEDLE
-from dsn_lightning.config.held_out import check_holds_out
+from dsn_lightning.config.build import check_holds_out
 from dsn_lightning.config.trained import RECORD_KEY
 from dsn_lightning.datasets.needle import Needle
 from dsn_lightning.evaluation.scores import ClipScores

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
 
 import torch
 from rich.console import Console
@@ -13,14 +13,13 @@ from rich.progress import track
 
 from dsn_lightning.algorithms.dsn import DSN
 from dsn_lightning.cli.application import one_line_errors
+from dsn_lightning.cli.evaluation_output import draw_contact_sheets, show_results, wide_console, write_rows
 from dsn_lightning.cli.frozen_features_recipe import share_frozen_blocks, use_frozen_features
-from dsn_lightning.cli.statistics_output import write_statistics
-from dsn_lightning.config.build import build_datamodule, build_selections
+from dsn_lightning.config.build import build_datamodule, build_selections, check_holds_out
 from dsn_lightning.config.build_loggers import tracked
 from dsn_lightning.config.compose import names_in_group
 from dsn_lightning.config.evaluation_settings import EvaluationSettings
-from dsn_lightning.config.held_out import check_holds_out
-from dsn_lightning.config.row_description import RowDescription, VideoCounts
+from dsn_lightning.config.row_description import RowDescription
 from dsn_lightning.config.settings import Settings
 from dsn_lightning.config.trained import (
     Trained,
@@ -33,23 +32,20 @@ from dsn_lightning.config.trained import (
 from dsn_lightning.config.trust import refuse_foreign_code
 from dsn_lightning.data.datamodule import SectionClipDataModule
 from dsn_lightning.errors import UsageError
-from dsn_lightning.evaluation.answers import sheet_videos
 from dsn_lightning.evaluation.clip_loading import Loading
 from dsn_lightning.evaluation.details import EvaluationDetails
-from dsn_lightning.evaluation.figures import class_figure, contact_sheets, cost_figure
 from dsn_lightning.evaluation.outcomes import evaluation_of
-from dsn_lightning.evaluation.results import FIELDS, Row, evaluate_rows, results_table
+from dsn_lightning.evaluation.results import Row, evaluate_rows
 from dsn_lightning.evaluation.scores import ClipScores
 from dsn_lightning.evaluation.scoring import Networks, ScoringPlan, score_videos
 from dsn_lightning.evaluation.splits import kind_of_videos
 from dsn_lightning.evaluation.stopwatch import Stopwatch
-from dsn_lightning.files import write_atomically, write_json
+from dsn_lightning.files import write_json
 from dsn_lightning.launch.process_rank import process_rank, started_as_one_of_many
 from dsn_lightning.launch.processes import run_processes
 from dsn_lightning.runs.environment import environment
 from dsn_lightning.runs.run_folder import RunFolder
 from dsn_lightning.selections import BASELINE_CLASSIFIER, MaxResponse, Scheme
-from dsn_lightning.text_tables import csv_text
 from dsn_lightning.tracking.loggers import Tracker
 from dsn_lightning.training.lightning_advice import hide_lightning_advice
 from dsn_lightning.training.seen_videos import among, check_held_out
@@ -172,7 +168,7 @@ def evaluate_trained(
         tracker: gets the results as well.
     """
     first = process_rank() == 0
-    console = Console(width=max(Console().width, 110), quiet=not first)  # tables stay whole in files, narrow windows
+    console = wide_console(quiet=not first)
     evaluation = plan(runs, settings, data, seed=seed)
     announce_missing_rows(evaluation, console, announce=announce)
     check_seen_videos(evaluation, console)
@@ -180,15 +176,15 @@ def evaluate_trained(
     if not first:
         return []
     rows = write_scores(evaluation, scored, data, console)
-    console.print(results_table(rows, title=_title(rows, len(scored.videos))).terminal())
-    statistics = None
-    if settings.test.bootstrap:
-        stored = evaluation_of(str(settings.folder), rows, scored.scores, evaluation.scoring.selections)
-        statistics = write_statistics(stored, settings.folder, number=settings.test.bootstrap, console=console)
+    dataset, selections = rows[0]["dataset"], evaluation.scoring.selections
+    title = f"{dataset}, {len(scored.videos)} {kind_of_videos(dataset)} (rates in %)"
+    outcomes = partial(evaluation_of, str(settings.folder), rows, scored.scores, selections)
+    show_results(rows, outcomes, settings, console, title=title)
+    details = _details(evaluation, scored, data, rows)
     if settings.test.figures:
-        write_figures(evaluation, scored, data, rows, statistics)
+        draw_contact_sheets(details, evaluation.networks.samplers, settings.folder)
     if tracker is not None and tracker.loggers:
-        tracker.log_evaluation(_details(evaluation, scored, data, rows))
+        tracker.log_evaluation(details)
     console.print(f"written: {settings.folder}")
     return rows
 
@@ -225,10 +221,8 @@ def networks_of(runs: Mapping[str, Trained]) -> Networks:
     samplers = {name: run.recognizer for name, run in by_name.items() if isinstance(run.recognizer, DSN)}
     for name, run in by_name.items():
         if run.settings.algorithm.keeps_classifier:
-            if BASELINE_CLASSIFIER in runs:
-                baseline = runs[BASELINE_CLASSIFIER]
-                where = f"{name}={run.path}"
-                check_shared_classifier(run.recognizer, baseline, where=where, key=BASELINE_CLASSIFIER)
+            if baseline := runs.get(BASELINE_CLASSIFIER):
+                check_shared_classifier(run.recognizer, baseline, where=f"{name}={run.path}", key=BASELINE_CLASSIFIER)
             classifiers.setdefault(BASELINE_CLASSIFIER, run.recognizer)
     return Networks(classifiers, samplers)
 
@@ -306,9 +300,17 @@ def write_scores(
     inventory = data.inventory()
     inventory[subset]["failed"] = {video_id: str(error) for video_id, error in scored.failures.items()}
     write_json(run.videos_json, inventory)
-    counts = VideoCounts(len(scored.videos), len(data.missing[subset]), len(scored.failures))
     describe = RowDescription(
-        evaluation.runs, evaluation.networks, settings, scoring.selections, watch=scored.watch, counts=counts
+        evaluation.runs,
+        evaluation.networks,
+        settings,
+        scoring.selections,
+        watch=scored.watch,
+        counts={
+            "videos": len(scored.videos),
+            "videos_missing": len(data.missing[subset]),
+            "videos_failed": len(scored.failures),
+        },
     )
     rows = evaluate_rows(
         scored.scores,
@@ -318,35 +320,10 @@ def write_scores(
         describe=describe,
         consensus=scoring.consensus,
     )
-    write_json(run.results_json, rows)
-    write_atomically(run.results_csv, csv_text(rows, FIELDS))
+    write_rows(rows, run)
     if not run.environment_json.is_file():
         write_json(run.environment_json, environment())
     return rows
-
-
-def _title(rows: Sequence[Row], num_videos: int) -> str:
-    dataset = rows[0]["dataset"]
-    return f"{dataset}, {num_videos} {kind_of_videos(dataset)} (rates in %)"
-
-
-def write_figures(
-    evaluation: EvaluationPlan,
-    scored: Scored,
-    data: SectionClipDataModule,
-    rows: Sequence[Row],
-    statistics: dict[str, Any] | None,
-) -> None:
-    """Draw accuracy against cost, gains by class, and the clips that a sampler ranks highest and lowest."""
-    folder = RunFolder(evaluation.settings.folder).figures
-    folder.mkdir(parents=True, exist_ok=True)
-    cost_figure(rows, folder / "accuracy_vs_gmacs.png")
-    if statistics is not None:
-        class_figure(statistics, folder / "classes.png")
-    for sampler in list(evaluation.networks.samplers)[:1]:
-        chosen = sheet_videos(len(scored.videos))
-        path, scheme = folder / f"clips_{sampler}.png", evaluation.scoring.schemes[0]
-        contact_sheets(scored.scores, sampler, scheme, scored.videos, chosen, data.reader, path)
 
 
 def _details(

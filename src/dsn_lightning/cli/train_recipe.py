@@ -1,7 +1,6 @@
 """The training of one recogniser, from its settings to its test: assemble, fit, test."""
 
 import os
-import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,12 +19,18 @@ from torch import Tensor
 from dsn_lightning.algorithms.recognizer import Recognizer
 from dsn_lightning.backbones.weights import WeightsError, load_exactly, read_weights, tensors_of
 from dsn_lightning.cli.application import one_line_errors
-from dsn_lightning.config.build import build_datamodule, build_recognizer, build_selections, check_schedule
+from dsn_lightning.config.build import (
+    build_datamodule,
+    build_recognizer,
+    build_selections,
+    check_holds_out,
+    check_schedule,
+)
 from dsn_lightning.config.build_loggers import tracked
 from dsn_lightning.config.build_part import build_part, build_source
-from dsn_lightning.config.held_out import check_holds_out
 from dsn_lightning.config.initial_weights import start_from
-from dsn_lightning.config.settings import Settings, TrainerSettings
+from dsn_lightning.config.process_counts import check_processes, num_local_processes, num_processes
+from dsn_lightning.config.settings import Settings
 from dsn_lightning.config.shared_trainings import keys_left_to_auto, with_shared_trainings
 from dsn_lightning.config.trained import (
     RECORD_KEY,
@@ -72,73 +77,25 @@ def train(settings: Settings) -> None:
     began = datetime.now(UTC).replace(microsecond=0)
     check_schedule(settings.schedule)
     build_selections(settings.selection)  # what the test would refuse is refused before the training
-    local = num_local_processes(settings.trainer)
-    total = local * settings.trainer.num_nodes
-    _check_processes(settings, total)
+    check_processes(settings)
     if settings.test.subset == "val":
         check_holds_out(build_source(settings.dataset), settings)
-    alone = settings.trainer.num_nodes == 1 and not started_as_one_of_many()
-    if alone:
+    if settings.trainer.num_nodes == 1 and not started_as_one_of_many():
         settings = with_shared_trainings(settings, train)
     elif left := keys_left_to_auto(settings):
         raise UsageError(
             f"{left[0]}=auto: on several nodes, or started by another program, a run cannot train what is missing; "
             "give the PATH"
         )
-    if total == 1 or started_as_one_of_many():
+    if num_processes(settings.trainer) == 1 or started_as_one_of_many():
         _train_as_one_process(settings)
         return
     settings.folder.mkdir(parents=True, exist_ok=True)
-    nodes = settings.trainer.num_nodes
-    code = run_processes(_be_one_of_many, (settings,), count=local, folder=settings.folder, num_nodes=nodes)
+    count, nodes = num_local_processes(settings.trainer), settings.trainer.num_nodes
+    code = run_processes(_be_one_of_many, (settings,), count=count, folder=settings.folder, num_nodes=nodes)
     if code:
         correct_exit_code(RunFolder(settings.folder), code, since=began)
         sys.exit(code)
-
-
-def _check_processes(settings: Settings, total: int) -> None:
-    trainer, batch = settings.trainer, settings.schedule.batch_size
-    if trainer.sync_batchnorm and not on_gpus(trainer):
-        raise UsageError(
-            "trainer.sync_batchnorm=true: works on GPUs only; on the CPU each process has statistics of its own"
-        )
-    if batch < total:
-        raise UsageError(
-            f"schedule.batch_size={batch}: is shared by all processes, and there are {total}; use a larger batch or "
-            "fewer trainer.devices"
-        )
-    if trainer.num_nodes > 1 and not started_as_one_of_many():
-        unset = [name for name in ("NODE_RANK", "MASTER_ADDR", "MASTER_PORT") if not os.environ.get(name)]
-        if unset:
-            raise UsageError(
-                f"trainer.num_nodes={trainer.num_nodes}: {', '.join(unset)} not set; start it with torchrun or srun, "
-                "or once on each node with these set"
-            )
-
-
-def on_gpus(trainer: TrainerSettings) -> bool:
-    """Return whether a training with these settings runs on GPUs."""
-    return trainer.accelerator != "cpu" and torch.cuda.device_count() > 0
-
-
-def num_local_processes(trainer: TrainerSettings) -> int:
-    """Return the number of processes that ``trainer.devices`` sets for this machine.
-
-    Raises:
-        UsageError: this machine has fewer GPUs, or the value is invalid.
-    """
-    devices = trainer.devices
-    gpus = torch.cuda.device_count() if trainer.accelerator in ("auto", "gpu", "cuda") else 0
-    if devices in ("auto", -1, "-1"):
-        return max(1, gpus)
-    if isinstance(devices, list | tuple) or (isinstance(devices, str) and "," in devices):
-        listed = devices.split(",") if isinstance(devices, str) else devices
-        return len([device for device in listed if str(device).strip()])
-    if not re.fullmatch(r"[1-9][0-9]*", str(devices)):
-        raise UsageError(f"trainer.devices={devices}: must be a number of at least 1, a list of GPUs, or auto")
-    if gpus and int(devices) > gpus:
-        raise UsageError(f"trainer.devices={devices}: this machine has {gpus} GPUs")
-    return int(devices)
 
 
 def _be_one_of_many(settings: Settings) -> None:
@@ -179,21 +136,11 @@ def assemble_fit_test(settings: Settings, tracker: Tracker) -> None:
 
     from dsn_lightning.cli.evaluate_recipe import evaluate_trained  # evaluation is not needed to train
 
-    trained = Trained(
-        parts.recognizer.eval(),
-        settings,
-        list(parts.data.classes),
-        RunFolder(settings.folder).last_checkpoint,
-        parts.trained_on,
-    )
-    evaluate_trained(
-        {settings.algorithm.name: trained, **parts.compared},
-        settings,
-        parts.data,
-        device=trainer.strategy.root_device,
-        announce=False,
-        tracker=tracker,
-    )
+    path, classes = RunFolder(settings.folder).last_checkpoint, list(parts.data.classes)
+    trained = Trained(parts.recognizer.eval(), settings, classes, path, parts.trained_on)
+    runs = {settings.algorithm.name: trained, **parts.compared}
+    device = trainer.strategy.root_device
+    evaluate_trained(runs, settings, parts.data, device=device, announce=False, tracker=tracker)
 
 
 @dataclass(frozen=True)
@@ -219,8 +166,7 @@ def assemble(settings: Settings) -> TrainingParts:
         raise UsageError(f"dataset={settings.dataset.name}: has no training videos")
     trained_on = joined([started_from, hashes_of(_ids(data, "train"))])
     if settings.test.subset == "val":
-        where = "what this training starts from, or its own videos"
-        check_held_out(trained_on, _ids(data, "val"), where=where)
+        check_held_out(trained_on, _ids(data, "val"), where="what this training starts from, or its own videos")
     compared = compared_runs(recognizer, settings, data) if settings.test.enabled else {}
     return TrainingParts(data, recognizer, trained_on, compared)
 
@@ -259,9 +205,8 @@ def compared_runs(recognizer: Recognizer, settings: Settings, data: SectionClipD
             if settings.test.subset == "val":
                 check_held_out(trained.trained_on, _ids(data, "val"), where=f"{key}={trained.path}")
     if algorithm.keeps_classifier and BASELINE_CLASSIFIER in found:
-        check_shared_classifier(
-            recognizer, found[BASELINE_CLASSIFIER], where="classifier.checkpoint", key=f"test.{BASELINE_CLASSIFIER}"
-        )
+        baseline, key = found[BASELINE_CLASSIFIER], f"test.{BASELINE_CLASSIFIER}"
+        check_shared_classifier(recognizer, baseline, where="classifier.checkpoint", key=key)
     return found
 
 
@@ -351,40 +296,34 @@ def _describe(settings: Settings, parts: TrainingParts, trainer: pl.Trainer) -> 
 def make_callbacks(settings: Settings, parts: TrainingParts) -> list[Callback]:
     """Return what follows the training: figures, bad videos, progress, the averaged weights, the best checkpoint."""
     run, data = RunFolder(settings.folder), parts.data
+    max_bad = data.bad_video_policy.max_bad
     record = checkpoint_record(settings, classes=data.classes, trained_on=parts.trained_on)
     callbacks: list[Callback] = [
         CheckpointRecord(RECORD_KEY, record),
         EpochLog(),
         Throughput(),
         MetricsFile(run.metrics_csv),
-        BadVideos(
-            limit=data.bad_video_policy.max_bad, known=len(data.bad["train"]), num_videos=len(data.videos("train"))
-        ),
+        BadVideos(limit=max_bad, known=len(data.bad["train"]), num_videos=len(data.videos("train"))),
         RunProgress(bar=settings.progress and process_rank() == 0, file=run.progress_json),
     ]
     if settings.schedule.ema is not None:
         callbacks.append(AveragedWeights(decay=settings.schedule.ema))
     if data.videos("val"):  # its save_last=True writes only when the best one improves; hence LastCheckpoint
-        callbacks.append(
-            ModelCheckpoint(
-                run.checkpoints,
-                filename=run.best_checkpoint.stem,
-                monitor="val/top1",
-                mode="max",
-                enable_version_counter=False,
-            )
-        )
+        name = run.best_checkpoint.stem
+        best = ModelCheckpoint(run.checkpoints, name, monitor="val/top1", mode="max", enable_version_counter=False)
+        callbacks.append(best)
     return callbacks
 
 
 def make_trainer(settings: Settings, recognizer: Recognizer, callbacks: list[Callback], tracker: Tracker) -> pl.Trainer:
     """Return Lightning's Trainer for manual optimisation in one process or several."""
-    several = num_local_processes(settings.trainer) * settings.trainer.num_nodes > 1
     flags = dict(settings.trainer.flags)
     if flags.get("strategy", "auto") in ("auto", "ddp"):
         # with two optimisers a backward pass reaches only one network's parameters
         unused = len(recognizer.optimizer_names) > 1
-        flags["strategy"] = DDPStrategy(find_unused_parameters=unused) if several else "auto"
+        flags["strategy"] = (
+            DDPStrategy(find_unused_parameters=unused) if num_processes(settings.trainer) > 1 else "auto"
+        )
     # in a SLURM job Lightning would take SLURM's, in which our own processes do not exist
     cluster = [LightningEnvironment()] if PROCESS_VARIABLE in os.environ else []
     target = flags.pop("_target_")

@@ -11,9 +11,11 @@ from dsn_lightning.config.setting_rules import Node
 from dsn_lightning.config.settings import BackboneSettings, ObservationSettings, ScheduleSettings, Settings
 from dsn_lightning.data.datamodule import BatchLoading, ClipScheme, SectionClipDataModule
 from dsn_lightning.data.inventory import BadVideoPolicy, Reading
+from dsn_lightning.datasets.records import VideoSource
 from dsn_lightning.errors import UsageError
 from dsn_lightning.estimators.estimate import check_estimator
 from dsn_lightning.observations.observation_network import ObservationNetwork, check_observation_network
+from dsn_lightning.prepare.video_index import prepare_source
 from dsn_lightning.selections import Selection, check_selection
 from dsn_lightning.video.crops import Crop
 from dsn_lightning.video.modality import CHANNELS, FLOW_MEAN
@@ -115,6 +117,17 @@ def check_schedule(schedule: ScheduleSettings) -> None:
     build_part(schedule.rule, "schedule.rule")
     if schedule.sampler_rule is not None:
         build_part(schedule.sampler_rule, "schedule.sampler_rule")
+
+
+def check_holds_out(source: VideoSource, settings: Settings) -> None:
+    """Refuse a data set without the videos held out of training that ``test.subset=val`` is to evaluate on."""
+    if settings.test.subset != "val":
+        return
+    prepare_source(source, settings.dataset.reading.prepared)
+    if not source.records("val"):
+        raise UsageError(
+            f"test.subset=val: dataset={settings.dataset.name} has no held-out videos; use dataset.val_fraction=0.2"
+        )
 
 
 def build_selections(nodes: Mapping[str, Node | None]) -> list[Selection]:

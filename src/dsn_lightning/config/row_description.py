@@ -1,7 +1,6 @@
 """What a row of results says of the runs behind it, besides what was measured."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from dsn_lightning.config.network_costs import clip_shape
@@ -15,15 +14,6 @@ from dsn_lightning.evaluation.stopwatch import Stopwatch
 from dsn_lightning.selections import Scheme, Selection
 
 
-@dataclass(frozen=True)
-class VideoCounts:
-    """How many videos an evaluation has."""
-
-    scored: int  # every figure is a mean over these
-    missing: int  # listed, but without a file
-    failed: int  # could not be read
-
-
 class RowDescription:
     """Fills in a row's fields that are not metrics.
 
@@ -33,7 +23,7 @@ class RowDescription:
         settings: of the evaluation.
         selections: its methods.
         watch: seconds that the networks took; None where they do not stand for the whole networks.
-        counts: of videos.
+        counts: the fields of a row that count videos.
     """
 
     def __init__(
@@ -44,7 +34,7 @@ class RowDescription:
         selections: Sequence[Selection],
         *,
         watch: Stopwatch | None,
-        counts: VideoCounts,
+        counts: Mapping[str, int],
     ) -> None:
         self.runs = runs
         self.networks = networks
@@ -84,9 +74,7 @@ class RowDescription:
             "N": scheme.clips_per_section,
             "crops": self.settings.test.crops,
             **self._cost(selection, scheme, classifier, num_clips),
-            "videos": self.counts.scored,
-            "videos_missing": self.counts.missing,
-            "videos_failed": self.counts.failed,
+            **self.counts,
         }
 
     def _keeper(self) -> Trained:

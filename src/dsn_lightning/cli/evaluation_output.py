@@ -1,0 +1,75 @@
+"""What an evaluation, of videos or of stored scores, writes besides its scores, and what it prints."""
+
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from dsn_lightning.config.evaluation_settings import EvaluationSettings
+from dsn_lightning.config.settings import Settings
+from dsn_lightning.evaluation import comparison_table
+from dsn_lightning.evaluation.answers import sheet_videos
+from dsn_lightning.evaluation.details import EvaluationDetails
+from dsn_lightning.evaluation.figures import class_figure, contact_sheets, cost_figure
+from dsn_lightning.evaluation.outcomes import StoredEvaluation
+from dsn_lightning.evaluation.results import FIELDS, Row, results_table
+from dsn_lightning.evaluation.statistics_file import summary
+from dsn_lightning.evaluation.study import Study
+from dsn_lightning.files import write_atomically, write_json
+from dsn_lightning.runs.run_folder import RunFolder
+from dsn_lightning.text_tables import csv_text
+
+
+def wide_console(*, quiet: bool = False) -> Console:
+    """Return a console on which tables stay whole in files and narrow windows."""
+    return Console(width=max(Console().width, 110), quiet=quiet)
+
+
+def write_rows(rows: Sequence[Row], run: RunFolder) -> None:
+    """Write the rows of results, as JSON and as CSV."""
+    write_json(run.results_json, rows)
+    write_atomically(run.results_csv, csv_text(rows, FIELDS))
+
+
+def show_results(
+    rows: Sequence[Row],
+    outcomes: Callable[[], StoredEvaluation],
+    settings: Settings | EvaluationSettings,
+    console: Console,
+    *,
+    title: str,
+) -> None:
+    """Print the table of results, then make the statistics of their ``outcomes`` and the figures that are asked for."""
+    console.print(results_table(rows, title=title).terminal())
+    test, figures = settings.test, RunFolder(settings.folder).figures
+    statistics = write_statistics(outcomes(), settings.folder, test.bootstrap, console) if test.bootstrap else None
+    if test.figures:
+        figures.mkdir(parents=True, exist_ok=True)
+        cost_figure(rows, figures / "accuracy_vs_gmacs.png")
+        if statistics is not None:
+            class_figure(statistics, figures / "classes.png")
+
+
+def write_statistics(evaluation: StoredEvaluation, folder: Path, resamples: int, console: Console) -> dict[str, Any]:
+    """Write ``statistics.json`` of an evaluation, print its main part and return it."""
+    statistics = summary(Study([evaluation], number=resamples))
+    write_json(RunFolder(folder).statistics_json, statistics)
+    differences = comparison_table.against_references(statistics)
+    if differences:
+        title = "what choosing clips gains over uniform and dense ones, with the same classifier"
+        console.print(comparison_table.differences_table(statistics, differences, title=title).terminal())
+    elif statistics["headroom"]:
+        title = "headroom: what the best choice of clips could gain over uniform ones"
+        console.print(comparison_table.headroom_table(statistics, title=title).terminal())
+    lines = [*comparison_table.gap_lines(statistics), *comparison_table.headroom_lines(statistics)]
+    for line in [comparison_table.explanation(statistics), *lines] if lines else []:
+        console.print(line, soft_wrap=True, markup=False, highlight=False)
+    return statistics
+
+
+def draw_contact_sheets(shown: EvaluationDetails, samplers: Collection[str], folder: Path) -> None:
+    """Draw the clips that the first sampler ranks highest and lowest."""
+    for name in list(samplers)[:1]:
+        chosen, file = sheet_videos(len(shown.videos)), RunFolder(folder).figures / f"clips_{name}.png"
+        contact_sheets(shown.scores, name, shown.schemes[0], shown.videos, chosen, shown.reader, file)
