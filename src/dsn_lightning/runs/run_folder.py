@@ -8,13 +8,15 @@ when its ``results.json`` exists, which is written at once, after all else is kn
 """
 
 import re
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, overload
 
+from filelock import FileLock, Timeout
+
 from dsn_lightning.errors import UsageError
-from dsn_lightning.runs import folder_lock
 from dsn_lightning.runs.tolerant_files import read_json, read_text
 
 RUN_FORMAT = 1
@@ -38,10 +40,46 @@ class FileIn:
 
 
 @dataclass(frozen=True)
-class RunFolder:
-    """The folder of a training or an evaluation, which may not exist yet."""
+class LockedFolder:
+    """A folder with a lock, which the system releases when the process ends, however it ends."""
 
     path: Path
+
+    lock = FileIn(".lock")
+
+    @contextmanager
+    def hold(self) -> Iterator[None]:
+        """Hold the folder for this process.
+
+        Raises:
+            UsageError: another process holds it.
+        """
+        lock = FileLock(self.lock)
+        try:
+            lock.acquire(timeout=3)  # a process that was just killed may take a moment to end
+        except Timeout:
+            raise UsageError(f"{self.path}: another process is working in this folder") from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def is_held(self) -> bool:
+        """Whether a process holds the folder."""
+        if not self.lock.is_file():  # looking must not create it
+            return False
+        lock = FileLock(self.lock)
+        try:
+            lock.acquire(timeout=0)
+        except (Timeout, OSError):  # OSError: the lock belongs to another user
+            return True
+        lock.release()
+        return False
+
+
+@dataclass(frozen=True)
+class RunFolder(LockedFolder):
+    """The folder of a training or an evaluation, which may not exist yet."""
 
     config_yaml = FileIn("config.yaml")
     """Resolved configuration with which the run began; ``resume=`` continues with it."""
@@ -81,10 +119,6 @@ class RunFolder:
         """Return the file for the output of a process that is not the first of its node."""
         return self.path / f"process_{rank}.txt"
 
-    def hold(self) -> AbstractContextManager[None]:
-        """Hold the folder for this process; see `folder_lock.hold`."""
-        return folder_lock.hold(self.path)
-
     def exists(self) -> bool:
         """Whether a run began here."""
         return self.hydra_config.is_file() or self.status_json.is_file()
@@ -106,7 +140,7 @@ class RunFolder:
         state = str(self.status().get("state", "unknown"))
         if state == "unknown" and isinstance(read_json(self.results_json), list):
             return "finished"
-        if state in ("running", "unknown") and folder_lock.is_held(self.path):
+        if state in ("running", "unknown") and self.is_held():
             return "running"
         return "killed" if state == "running" else state
 

@@ -1,14 +1,11 @@
 """The folder of a sweep: the names of its files, the record of its jobs and its lock."""
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 from dsn_lightning.errors import UsageError
 from dsn_lightning.files import write_json
-from dsn_lightning.runs import folder_lock
-from dsn_lightning.runs.run_folder import FileIn, RunFolder, check_format
+from dsn_lightning.runs.run_folder import FileIn, LockedFolder, RunFolder, check_format
 from dsn_lightning.runs.tolerant_files import read_json
 
 SWEEP_FORMAT = 1
@@ -35,23 +32,13 @@ class SweepRecord:
 
 
 @dataclass(frozen=True)
-class SweepFolder:
+class SweepFolder(LockedFolder):
     """The folder of a sweep, which may not exist yet."""
-
-    path: Path
 
     sweep_json = FileIn("sweep.json")
     multirun_yaml = FileIn("multirun.yaml")
     """Hydra's copy of the configuration that all jobs share."""
     mean_over_splits_csv = FileIn("mean_over_splits.csv")
-
-    def hold(self) -> AbstractContextManager[None]:
-        """Hold the folder for this process; see `folder_lock.hold`."""
-        return folder_lock.hold(self.path)
-
-    def is_held(self) -> bool:
-        """Whether a process runs this sweep."""
-        return folder_lock.is_held(self.path)
 
     def exists(self) -> bool:
         """Whether the folder holds a sweep."""
