@@ -23,7 +23,7 @@ from dsn_lightning.evaluation.clip_loading import Loading
 from dsn_lightning.evaluation.scoring import Networks, ScoringPlan, score_videos
 from dsn_lightning.prepare.video_index import INDEX, index_videos, usable
 from dsn_lightning.selections import Scheme, Uniform
-from dsn_lightning.training.bad_videos import BadVideos
+from dsn_lightning.training.callbacks import BadVideos
 from dsn_lightning.video.crops import Crop
 from dsn_lightning.video.image_folder import ImageFolder
 from dsn_lightning.video.pyav_decoder import PyAV

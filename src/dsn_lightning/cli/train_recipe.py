@@ -55,8 +55,7 @@ from dsn_lightning.runs.status import correct_exit_code, recorded_status
 from dsn_lightning.selections import BASELINE_CLASSIFIER
 from dsn_lightning.tracking.loggers import Tracker
 from dsn_lightning.training.announcements import Step, missing_videos_messages, print_interruption, training_summary
-from dsn_lightning.training.bad_videos import BadVideos
-from dsn_lightning.training.callbacks import EpochLog, MetricsFile, RunProgress, Throughput
+from dsn_lightning.training.callbacks import BadVideos, EpochLog, MetricsFile, RunProgress, Throughput
 from dsn_lightning.training.checkpoints import AtomicCheckpointIO, CheckpointRecord, LastCheckpoint, Stopped
 from dsn_lightning.training.lightning_advice import hide_lightning_advice
 from dsn_lightning.training.seen_videos import check_held_out, hashes_of, joined
