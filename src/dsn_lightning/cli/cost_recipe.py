@@ -85,14 +85,9 @@ def _classifier(settings: CostSettings) -> NetworkCost:
 
 
 def _samplers(settings: CostSettings) -> dict[int, NetworkCost]:
+    data: dict[str, Any] = {"num_classes": settings.num_classes, "modality": settings.dataset.modality}
     return {
-        n: count_observation(
-            observation,
-            settings.backbone,
-            clips_per_section=n,
-            num_classes=settings.num_classes,
-            modality=settings.dataset.modality,
-        )
+        n: count_observation(observation, settings.backbone, clips_per_section=n, **data)
         for n, observation in settings.observations.items()
     }
 
@@ -128,13 +123,8 @@ def print_costs(found: dict[str, Any], console: Console) -> None:
     networks = TextTable(
         ["", "network", "parameters", "GMACs a clip"],
         [
-            [
-                network["role"] + (f", N = {network['N']}" if network["N"] else ""),
-                network["name"],
-                f"{network['parameters']:,}",
-                f"{network['gmacs']:.4g}",
-            ]
-            for network in found["networks"]
+            [n["role"] + (f", N = {n['N']}" if n["N"] else ""), n["name"], f"{n['parameters']:,}", f"{n['gmacs']:.4g}"]
+            for n in found["networks"]
         ],
         num_names=2,
         title=f"Clips of {t} frames of {h}x{w}, {c} channels{windows}; {found['num_classes']} classes",
@@ -193,25 +183,15 @@ def print_measured(found: dict[str, Any], console: Console) -> None:
     for speed in found["networks"]:
         low, high = speed["seconds_quartiles"]
         least, most = speed["share_of_peak_quartiles"]
-        lines.append(
-            [
-                speed["network"],
-                str(speed["clips_at_once"]),
-                f"{speed['seconds']:.3g} ({low:.3g}-{high:.3g})",
-                f"{speed['clips_per_second']:.3g}",
-                f"{speed['gmacs_per_second']:.4g}",
-                f"{speed['peak_gmacs_per_second']:.4g}",
-                f"{speed['share_of_peak']:.0%} ({least:.0%}-{most:.0%})",
-            ]
-        )
+        seconds = f"{speed['seconds']:.3g} ({low:.3g}-{high:.3g})"
+        rates = [f"{speed['clips_per_second']:.3g}", f"{speed['gmacs_per_second']:.4g}"]
+        peak = [f"{speed['peak_gmacs_per_second']:.4g}", f"{speed['share_of_peak']:.0%} ({least:.0%}-{most:.0%})"]
+        lines.append([speed["network"], str(speed["clips_at_once"]), seconds, *rates, *peak])
     title = (
         f"{found['device']}, CPU threads: {found['threads']}, {found['precision']}, torch {found['torch']}; "
         f"medians of {found['repeats']} runs (quartiles)"
     )
     header = ["", "clips at once", "seconds a run", "clips/s", "GMAC/s", "matrices", "share of peak"]
     console.print(TextTable(header, lines, title=title).terminal())
-    console.print(
-        "Peak: a product of large matrices with the same threads and precision, timed between the runs.",
-        highlight=False,
-        soft_wrap=True,
-    )
+    note = "Peak: a product of large matrices with the same threads and precision, timed between the runs."
+    console.print(note, highlight=False, soft_wrap=True)

@@ -51,19 +51,16 @@ _REFUSED_FLAGS = {
 }
 """Flags of Lightning's Trainer that do not work in manual optimisation."""
 
-_CROPS = "must be 1 (the centre) or 3 (both ends of the longer side as well)"
-_BOOTSTRAP = "must be 0 (no intervals) or a whole number of at least 100"
-_EMA = "is a decay between 0 and 1, such as 0.99; null: no average"
-
 
 def crops_rule() -> Any:
     """Return a field for ``test.crops``."""
-    return one_of(1, 3, remedy=_CROPS)
+    return one_of(1, 3, remedy="must be 1 (the centre) or 3 (both ends of the longer side as well)")
 
 
 def bootstrap_rule() -> Any:
     """Return a field for ``test.bootstrap``."""
-    return setting(lambda value: type(value) is int and (value == 0 or value >= 100), _BOOTSTRAP)
+    remedy = "must be 0 (no intervals) or a whole number of at least 100"
+    return setting(lambda value: type(value) is int and (value == 0 or value >= 100), remedy)
 
 
 def subset_rule() -> Any:
@@ -195,7 +192,11 @@ class ScheduleSettings:
     weight_decay: float = number(at_least=0)
     decay_norm_and_bias: bool = flag()
     batch_norm: Literal["trained", "frozen"] = one_of("trained", "frozen")
-    ema: float | None = setting(lambda value: type(value) is float and 0 < value < 1, _EMA, optional=True)
+    ema: float | None = setting(
+        lambda value: type(value) is float and 0 < value < 1,
+        "is a decay between 0 and 1, such as 0.99; null: no average",
+        optional=True,
+    )
     gradient_clip: float | None = number(above=0, optional=True)
     accumulate: int = whole(1)
     rule: Node = node()

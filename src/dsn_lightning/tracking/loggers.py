@@ -28,22 +28,14 @@ _PROJECT = "dsn_lightning"
 
 @dataclass(frozen=True)
 class RunInfo:
-    """Description of a run for its loggers.
-
-    Attributes:
-        config: resolved, as plain dicts and lists.
-        job_type: ``train`` or ``evaluate``.
-        name: readable, composed of the settings that a sweep varies.
-        tags: algorithm, data set and backbone.
-        commit: of the checkout, with ``-dirty`` appended if files differ; None outside a checkout.
-    """
+    """Description of a run for its loggers."""
 
     folder: Path
-    config: dict[str, Any]
-    job_type: str
-    name: str
-    tags: Sequence[str]
-    commit: str | None
+    config: dict[str, Any]  # resolved, as plain dicts and lists
+    job_type: str  # train or evaluate
+    name: str  # readable, composed of the settings that a sweep varies
+    tags: Sequence[str]  # algorithm, data set and backbone
+    commit: str | None  # of the checkout, with -dirty appended if files differ; None outside a checkout
 
 
 class Tracker:
