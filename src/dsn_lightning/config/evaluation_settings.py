@@ -6,20 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dsn_lightning.config.setting_rules import (
-    Node,
-    all_keys,
-    as_tuple,
-    flag,
-    node,
-    numbers,
-    one_of,
-    read,
-    section,
-    setting,
-    text,
-    whole,
-)
+from dsn_lightning.config import setting_rules as rules
 from dsn_lightning.config.settings import Settings, bootstrap_rule, crops_rule, subset_rule
 from dsn_lightning.datasets.records import Subset
 from dsn_lightning.errors import UsageError
@@ -30,47 +17,49 @@ class EvaluationTestSettings:
     """``test`` of dsn-evaluate; M and N are those of the training unless given."""
 
     subset: Subset = subset_rule()
-    M: Any = setting(lambda value: value is None or _wholes(value), "must be a whole number of at least 1, or a list")
-    N: int | None = whole(1, optional=True)
+    M: Any = rules.setting(
+        lambda value: value is None or _wholes(value), "must be a whole number of at least 1, or a list"
+    )
+    N: int | None = rules.whole(1, optional=True)
     crops: int = crops_rule()
-    random_draws: int = whole(1)
+    random_draws: int = rules.whole(1)
     bootstrap: int = bootstrap_rule()
-    figures: bool = flag()
-    keys: Node = all_keys()
+    figures: bool = rules.flag()
+    keys: rules.Node = rules.all_keys()
 
 
 def _wholes(value: Any) -> bool:
-    return all(type(number) is int and number >= 1 for number in as_tuple(value))
+    return all(type(number) is int and number >= 1 for number in rules.as_tuple(value))
 
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationSettings:
     """What dsn-evaluate is given."""
 
-    checkpoint: str | None = text(optional=True)  # known by its algorithm
-    networks: Mapping[str, str | None] = node()  # by the name under which selection methods and rows know them
-    fusion: tuple[str, ...] | None = setting(
+    checkpoint: str | None = rules.text(optional=True)  # known by its algorithm
+    networks: Mapping[str, str | None] = rules.node()  # by the name under which selection methods and rows know them
+    fusion: tuple[str, ...] | None = rules.setting(
         lambda value: isinstance(value, list),
         "must be a list of folders, such as fusion=[RGB,FLOW]",
         optional=True,
         convert=lambda value: tuple(map(str, value)),
     )
-    fusion_weights: tuple[float, ...] = numbers(remedy="must be numbers of at least 0, such as [1,1.5]")
-    dataset: Node = node()
-    trust: tuple[str, ...] = setting(lambda _: True, "", convert=as_tuple)
-    seed: int = whole(0)
-    num_workers: int = whole(0)
-    start_workers: str | None = one_of(*multiprocessing.get_all_start_methods(), optional=True)
-    devices: int = whole(1)
-    test: EvaluationTestSettings = section(EvaluationTestSettings)
-    selection: Node = node()
-    logger: Node | None = node(optional=True)
-    run_dir: str = text()
+    fusion_weights: tuple[float, ...] = rules.numbers(remedy="must be numbers of at least 0, such as [1,1.5]")
+    dataset: rules.Node = rules.node()
+    trust: tuple[str, ...] = rules.setting(lambda _: True, "", convert=rules.as_tuple)
+    seed: int = rules.whole(0)
+    num_workers: int = rules.whole(0)
+    start_workers: str | None = rules.one_of(*multiprocessing.get_all_start_methods(), optional=True)
+    devices: int = rules.whole(1)
+    test: EvaluationTestSettings = rules.section(EvaluationTestSettings)
+    selection: rules.Node = rules.node()
+    logger: rules.Node | None = rules.node(optional=True)
+    run_dir: str = rules.text()
 
     @classmethod
     def of(cls, plain: Mapping[str, Any]) -> "EvaluationSettings":
         """Read a resolved configuration; a `UsageError` names the key, its value and the remedy."""
-        settings = read(cls, plain)
+        settings = rules.read(cls, plain)
         if settings.fusion is not None:
             _check_fusion(settings)
         return settings

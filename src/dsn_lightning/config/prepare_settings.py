@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dsn_lightning.config.setting_rules import as_tuple, flag, is_whole, number, read, section, setting, text, whole
+from dsn_lightning.config import setting_rules as rules
 from dsn_lightning.config.settings import DatasetSettings
 from dsn_lightning.prepare.copy_kinds import CopyKind, FlowCopy, SmallCopy
 
@@ -21,10 +21,10 @@ def _is_size(value: Any) -> bool:
 class TranscodeSettings:
     """The small copies (``transcode``)."""
 
-    short_side: int = whole(16)
-    keyint: int = whole(1)
-    crf: int = setting(
-        lambda value: is_whole(value) and 0 <= value <= 51, "must be a whole number of at least 0 and at most 51"
+    short_side: int = rules.whole(16)
+    keyint: int = rules.whole(1)
+    crf: int = rules.setting(
+        lambda value: rules.is_whole(value) and 0 <= value <= 51, "must be a whole number of at least 0 and at most 51"
     )
 
 
@@ -32,30 +32,30 @@ class TranscodeSettings:
 class FlowSettings:
     """The optical flow (``flow``)."""
 
-    size: tuple[int, int] = setting(_is_size, "must be [height, width], both at least 16 pixels", convert=tuple)
-    bound: float = number(above=0)
+    size: tuple[int, int] = rules.setting(_is_size, "must be [height, width], both at least 16 pixels", convert=tuple)
+    bound: float = rules.number(above=0)
 
 
 @dataclass(frozen=True, kw_only=True)
 class PreparationSettings:
     """Everything that a preparation depends on."""
 
-    output: str | None = text(optional=True)
-    steps: tuple[str, ...] = setting(
-        lambda value: set() < set(as_tuple(value)) <= set(_STEPS),
+    output: str | None = rules.text(optional=True)
+    steps: tuple[str, ...] = rules.setting(
+        lambda value: set() < set(rules.as_tuple(value)) <= set(_STEPS),
         f"must be a list of one or more of {', '.join(_STEPS)}",
-        convert=as_tuple,
+        convert=rules.as_tuple,
     )
-    jobs: int | None = whole(1, optional=True)
-    strict: bool = flag()
-    dataset: DatasetSettings = section(DatasetSettings)
-    transcode: TranscodeSettings = section(TranscodeSettings)
-    flow: FlowSettings = section(FlowSettings)
+    jobs: int | None = rules.whole(1, optional=True)
+    strict: bool = rules.flag()
+    dataset: DatasetSettings = rules.section(DatasetSettings)
+    transcode: TranscodeSettings = rules.section(TranscodeSettings)
+    flow: FlowSettings = rules.section(FlowSettings)
 
     @classmethod
     def of(cls, plain: Mapping[str, Any]) -> "PreparationSettings":
         """Read a resolved configuration; a `UsageError` names the key, its value and the remedy."""
-        return read(cls, plain)
+        return rules.read(cls, plain)
 
     @property
     def folder(self) -> Path | None:

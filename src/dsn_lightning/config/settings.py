@@ -13,24 +13,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal
 
-from dsn_lightning.config.setting_rules import (
-    Node,
-    all_keys,
-    anything,
-    as_tuple,
-    flag,
-    node,
-    number,
-    numbers,
-    one_of,
-    read,
-    section,
-    setting,
-    share,
-    text,
-    whole,
-    wholes,
-)
+from dsn_lightning.config import setting_rules as rules
 from dsn_lightning.datasets.records import Subset
 from dsn_lightning.errors import UsageError
 from dsn_lightning.evaluation.splits import held_out_name
@@ -54,55 +37,55 @@ _REFUSED_FLAGS = {
 
 def crops_rule() -> Any:
     """Return a field for ``test.crops``."""
-    return one_of(1, 3, remedy="must be 1 (the centre) or 3 (both ends of the longer side as well)")
+    return rules.one_of(1, 3, remedy="must be 1 (the centre) or 3 (both ends of the longer side as well)")
 
 
 def bootstrap_rule() -> Any:
     """Return a field for ``test.bootstrap``."""
     remedy = "must be 0 (no intervals) or a whole number of at least 100"
-    return setting(lambda value: type(value) is int and (value == 0 or value >= 100), remedy)
+    return rules.setting(lambda value: type(value) is int and (value == 0 or value >= 100), remedy)
 
 
 def subset_rule() -> Any:
     """Return a field for ``test.subset``."""
-    return one_of("test", "val", remedy="must be test or val (the videos held out of training)")
+    return rules.one_of("test", "val", remedy="must be test or val (the videos held out of training)")
 
 
 def modality_rule() -> Any:
     """Return a field for ``dataset.modality``."""
-    return one_of("rgb", "flow")
+    return rules.one_of("rgb", "flow")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReadingSettings:
     """How the videos of a data set are read (``dataset.reading``)."""
 
-    decoder: Node = node()
-    dense_clips: int = whole(1)
-    sections: int = whole(1)
-    cache_frames: bool = flag()
-    scales: tuple[float, ...] = numbers(remedy="must be a list of numbers above 0")
-    corners: bool = flag()
-    flip: float = share()
-    on_bad_video: Literal["skip", "raise"] = one_of("skip", "raise")
-    max_bad: float = share()
-    max_missing: float = share()
-    prepared: str | None = text(optional=True)
-    copies: bool = flag()
+    decoder: rules.Node = rules.node()
+    dense_clips: int = rules.whole(1)
+    sections: int = rules.whole(1)
+    cache_frames: bool = rules.flag()
+    scales: tuple[float, ...] = rules.numbers(remedy="must be a list of numbers above 0")
+    corners: bool = rules.flag()
+    flip: float = rules.share()
+    on_bad_video: Literal["skip", "raise"] = rules.one_of("skip", "raise")
+    max_bad: float = rules.share()
+    max_missing: float = rules.share()
+    prepared: str | None = rules.text(optional=True)
+    copies: bool = rules.flag()
 
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetSettings:
     """A data set and how it is read (``dataset``)."""
 
-    name: str = text()
+    name: str = rules.text()
     modality: Literal["rgb", "flow"] = modality_rule()
-    fps: float | None = number(above=0, optional=True)
-    reading: ReadingSettings = section(ReadingSettings)
-    keys: Node = all_keys()
+    fps: float | None = rules.number(above=0, optional=True)
+    reading: ReadingSettings = rules.section(ReadingSettings)
+    keys: rules.Node = rules.all_keys()
 
     @property
-    def source(self) -> Node:
+    def source(self) -> rules.Node:
         """What the data set is built from."""
         return {key: value for key, value in self.keys.items() if key not in _READING_KEYS}
 
@@ -111,16 +94,16 @@ class DatasetSettings:
 class BackboneSettings:
     """The classifier and the clips it takes (``backbone``)."""
 
-    name: str = text()
-    network: Node = node()
-    weights_from: Mapping[str, str | None] = node()
-    frames_per_clip: int = whole(1)
-    frame_stride: int = whole(1)
-    frame_size: tuple[int, int] = numbers(2, remedy="must be [height, width] in pixels")
-    crop_size: int = whole(1)
-    mean: tuple[float, ...] = numbers(3, remedy="must be three numbers, one a colour")
-    std: tuple[float, ...] = numbers(3, remedy="must be three numbers, one a colour")
-    flow_std: tuple[float, float] = setting(
+    name: str = rules.text()
+    network: rules.Node = rules.node()
+    weights_from: Mapping[str, str | None] = rules.node()
+    frames_per_clip: int = rules.whole(1)
+    frame_stride: int = rules.whole(1)
+    frame_size: tuple[int, int] = rules.numbers(2, remedy="must be [height, width] in pixels")
+    crop_size: int = rules.whole(1)
+    mean: tuple[float, ...] = rules.numbers(3, remedy="must be three numbers, one a colour")
+    std: tuple[float, ...] = rules.numbers(3, remedy="must be three numbers, one a colour")
+    flow_std: tuple[float, float] = rules.setting(
         lambda value: (
             isinstance(value, list | tuple)
             and len(value) == 2
@@ -129,22 +112,22 @@ class BackboneSettings:
         "must be two positive numbers, such as [0.03,0.03]",
         convert=lambda value: tuple(map(float, value)),
     )
-    cache_activations: bool = flag(default=False)
+    cache_activations: bool = rules.flag(default=False)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ObservationSettings:
     """The observation network and what it starts from (``observation``)."""
 
-    name: str = text()
-    network: Node = node()
-    checkpoint: str | None = text(optional=True)
-    weights: str | None = text(optional=True)
-    weights_from: Mapping[str, str | None] = node()
-    clip_classifier: Node | None = node(optional=True, default=None)
+    name: str = rules.text()
+    network: rules.Node = rules.node()
+    checkpoint: str | None = rules.text(optional=True)
+    weights: str | None = rules.text(optional=True)
+    weights_from: Mapping[str, str | None] = rules.node()
+    clip_classifier: rules.Node | None = rules.node(optional=True, default=None)
 
     @property
-    def trunk(self) -> Node | None:
+    def trunk(self) -> rules.Node | None:
         """What its clip network is built from; None where the YAML does not say."""
         trunk = self.network.get("trunk")
         return trunk if isinstance(trunk, Mapping) else None
@@ -159,13 +142,13 @@ class ObservationSettings:
 class AlgorithmSettings:
     """What is trained, and how (``algorithm``)."""
 
-    name: str = text()
-    module: Node = node()
-    train_N: int = whole(1)  # noqa: N815 - the paper's N
-    consensus: Literal["probabilities", "logits"] = one_of("probabilities", "logits")
-    warmup_epochs: int = whole(0, default=0)
-    exploration: float = number(at_least=0, default=0.0)
-    train_sampler: bool = flag(default=True)
+    name: str = rules.text()
+    module: rules.Node = rules.node()
+    train_N: int = rules.whole(1)  # noqa: N815 - the paper's N
+    consensus: Literal["probabilities", "logits"] = rules.one_of("probabilities", "logits")
+    warmup_epochs: int = rules.whole(0, default=0)
+    exploration: float = rules.number(at_least=0, default=0.0)
+    train_sampler: bool = rules.flag(default=True)
 
     @property
     def has_sampler(self) -> bool:
@@ -182,42 +165,42 @@ class AlgorithmSettings:
 class ScheduleSettings:
     """Epochs, batches, learning rates (``schedule``)."""
 
-    max_epochs: int = whole(1)
-    batch_size: int = whole(1)
-    lr: float = number(above=0)
-    sampler_lr: float = number(above=0)
-    head_lr: float | None = number(above=0, optional=True)
-    sampler_head_lr: float | None = number(above=0, optional=True)
-    momentum: float = number(at_least=0)
-    weight_decay: float = number(at_least=0)
-    decay_norm_and_bias: bool = flag()
-    batch_norm: Literal["trained", "frozen"] = one_of("trained", "frozen")
-    ema: float | None = setting(
+    max_epochs: int = rules.whole(1)
+    batch_size: int = rules.whole(1)
+    lr: float = rules.number(above=0)
+    sampler_lr: float = rules.number(above=0)
+    head_lr: float | None = rules.number(above=0, optional=True)
+    sampler_head_lr: float | None = rules.number(above=0, optional=True)
+    momentum: float = rules.number(at_least=0)
+    weight_decay: float = rules.number(at_least=0)
+    decay_norm_and_bias: bool = rules.flag()
+    batch_norm: Literal["trained", "frozen"] = rules.one_of("trained", "frozen")
+    ema: float | None = rules.setting(
         lambda value: type(value) is float and 0 < value < 1,
         "is a decay between 0 and 1, such as 0.99; null: no average",
         optional=True,
     )
-    gradient_clip: float | None = number(above=0, optional=True)
-    accumulate: int = whole(1)
-    rule: Node = node()
-    sampler_rule: Node | None = node(optional=True)
+    gradient_clip: float | None = rules.number(above=0, optional=True)
+    accumulate: int = rules.whole(1)
+    rule: rules.Node = rules.node()
+    sampler_rule: rules.Node | None = rules.node(optional=True)
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainerSettings:
     """Lightning's Trainer (``trainer``); ``flags`` are all of its keys but ``max_time``."""
 
-    accelerator: str = text(default="auto")
-    devices: Any = anything(default="auto")
-    num_nodes: int = whole(1, default=1)
-    strategy: Any = anything(default="auto")
-    precision: str = text(default="32-true")
-    sync_batchnorm: bool = flag(default=False)
-    max_time: Any = anything(default=None)
-    keys: Node = all_keys()
+    accelerator: str = rules.text(default="auto")
+    devices: Any = rules.anything(default="auto")
+    num_nodes: int = rules.whole(1, default=1)
+    strategy: Any = rules.anything(default="auto")
+    precision: str = rules.text(default="32-true")
+    sync_batchnorm: bool = rules.flag(default=False)
+    max_time: Any = rules.anything(default=None)
+    keys: rules.Node = rules.all_keys()
 
     @property
-    def flags(self) -> Node:
+    def flags(self) -> rules.Node:
         """Arguments of the Trainer, its public name included."""
         return {key: value for key, value in self.keys.items() if key != "max_time"}
 
@@ -233,16 +216,16 @@ class TestSettings:
 
     __test__ = False  # for pytest
 
-    enabled: bool = flag(default=True)
+    enabled: bool = rules.flag(default=True)
     subset: Subset = subset_rule()
-    M: tuple[int, ...] = wholes(1)
-    N: int = whole(1)
+    M: tuple[int, ...] = rules.wholes(1)
+    N: int = rules.whole(1)
     crops: Literal[1, 3] = crops_rule()
-    random_draws: int = whole(1)
+    random_draws: int = rules.whole(1)
     bootstrap: int = bootstrap_rule()
-    figures: bool = flag()
-    baseline: str | None = text(optional=True)
-    max_response: str | None = text(optional=True)
+    figures: bool = rules.flag()
+    baseline: str | None = rules.text(optional=True)
+    max_response: str | None = rules.text(optional=True)
 
     @property
     def networks(self) -> dict[str, str]:
@@ -255,61 +238,61 @@ class TestSettings:
 class ClassifierSettings:
     """The run whose classifier a training starts from (``classifier``)."""
 
-    checkpoint: str | None = text(optional=True)
+    checkpoint: str | None = rules.text(optional=True)
 
 
 @dataclass(frozen=True, kw_only=True)
 class SharedSettings:
     """Where trainings that several runs need lie (``shared``)."""
 
-    folder: str = text()
+    folder: str = rules.text()
 
 
 @dataclass(frozen=True, kw_only=True)
 class CheckpointSettings:
     """When a training is saved, besides after each epoch (``checkpoint``)."""
 
-    every_n_batches: int | None = whole(1, optional=True)
+    every_n_batches: int | None = rules.whole(1, optional=True)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """Everything that a training and its test depend on; ``plain`` is the resolved configuration, as plain values."""
 
-    M: int = whole(1)
-    N: int = whole(1)
-    gamma: float = number(at_least=0, says="is a penalty and ")
-    seed: int = whole(0)
-    num_workers: int = whole(0)
-    start_workers: str | None = one_of(*multiprocessing.get_all_start_methods(), optional=True)
-    weights: str | None = text(optional=True)
-    trust: tuple[str, ...] = setting(
-        lambda value: all(isinstance(name, str) for name in as_tuple(value)),
+    M: int = rules.whole(1)
+    N: int = rules.whole(1)
+    gamma: float = rules.number(at_least=0, says="is a penalty and ")
+    seed: int = rules.whole(0)
+    num_workers: int = rules.whole(0)
+    start_workers: str | None = rules.one_of(*multiprocessing.get_all_start_methods(), optional=True)
+    weights: str | None = rules.text(optional=True)
+    trust: tuple[str, ...] = rules.setting(
+        lambda value: all(isinstance(name, str) for name in rules.as_tuple(value)),
         "must be a list of packages, such as [my_package]",
-        convert=as_tuple,
+        convert=rules.as_tuple,
     )
-    progress: bool = flag()
-    resume: Any = anything()
-    run_dir: str = text()
-    dataset: DatasetSettings = section(DatasetSettings)
-    backbone: BackboneSettings = section(BackboneSettings)
-    observation: ObservationSettings = section(ObservationSettings)
-    algorithm: AlgorithmSettings = section(AlgorithmSettings)
-    estimator: Node = node()
-    schedule: ScheduleSettings = section(ScheduleSettings)
-    trainer: TrainerSettings = section(TrainerSettings)
-    classifier: ClassifierSettings = section(ClassifierSettings)
-    test: TestSettings = section(TestSettings)
-    shared: SharedSettings = section(SharedSettings)
-    checkpoint: CheckpointSettings = section(CheckpointSettings)
-    selection: Node = node()
-    logger: Node | None = node(optional=True)
-    plain: Node = all_keys()
+    progress: bool = rules.flag()
+    resume: Any = rules.anything()
+    run_dir: str = rules.text()
+    dataset: DatasetSettings = rules.section(DatasetSettings)
+    backbone: BackboneSettings = rules.section(BackboneSettings)
+    observation: ObservationSettings = rules.section(ObservationSettings)
+    algorithm: AlgorithmSettings = rules.section(AlgorithmSettings)
+    estimator: rules.Node = rules.node()
+    schedule: ScheduleSettings = rules.section(ScheduleSettings)
+    trainer: TrainerSettings = rules.section(TrainerSettings)
+    classifier: ClassifierSettings = rules.section(ClassifierSettings)
+    test: TestSettings = rules.section(TestSettings)
+    shared: SharedSettings = rules.section(SharedSettings)
+    checkpoint: CheckpointSettings = rules.section(CheckpointSettings)
+    selection: rules.Node = rules.node()
+    logger: rules.Node | None = rules.node(optional=True)
+    plain: rules.Node = rules.all_keys()
 
     @classmethod
     def of(cls, plain: Mapping[str, Any]) -> "Settings":
         """Read a resolved configuration; a `UsageError` names the key, its value and the remedy."""
-        settings = read(cls, plain)
+        settings = rules.read(cls, plain)
         _check_trainer(settings)
         _check_warmup(settings)
         return settings
