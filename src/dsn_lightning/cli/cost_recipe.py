@@ -168,13 +168,8 @@ def measured(settings: CostSettings, classifier: NetworkCost, samplers: dict[int
     for n, sampler in list(samplers.items())[:1]:
         network = build_observation(settings.observations[n], **arguments)
         networks["observation"] = (network, sampler.macs, (batch, n, *clip))
-    return time_networks(
-        networks,
-        device=settings.device,
-        threads=settings.threads,
-        precision=settings.precision,
-        repeats=settings.repeats,
-    )
+    machine: dict[str, Any] = {"device": settings.device, "threads": settings.threads}
+    return time_networks(networks, **machine, precision=settings.precision, repeats=settings.repeats)
 
 
 def print_measured(found: dict[str, Any], console: Console) -> None:

@@ -39,18 +39,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("folders", nargs="*", metavar="DIR", help="folder that holds runs, sweeps or evaluations")
     parser.add_argument("--output", default="report", metavar="DIR", help="folder to write to (default: report)")
-    parser.add_argument(
-        "--sheets", default="20", metavar="COUNT", help="evaluations whose clips are shown (default: 20)"
-    )
+    sheets = "evaluations whose clips are shown (default: 20)"
+    parser.add_argument("--sheets", default="20", metavar="COUNT", help=sheets)
     statistics = "groups of evaluations, all seeds together, whose differences are computed (default: 12)"
     parser.add_argument("--statistics", default="12", metavar="COUNT", help=statistics)
-    parser.add_argument(
-        "--config-dir",
-        action="append",
-        default=[],
-        metavar="DIR",
-        help="folder with the configurations of your plug-ins",
-    )
+    plug_ins = "folder with the configurations of your plug-ins"
+    parser.add_argument("--config-dir", action="append", default=[], metavar="DIR", help=plug_ins)
     return parser
 
 

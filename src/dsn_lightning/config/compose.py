@@ -62,9 +62,8 @@ def compose_anew(name: str, *overrides: str) -> DictConfig:
 def _composed(folder: str, plug_ins: tuple[str, ...], name: str, overrides: tuple[str, ...]) -> DictConfig:
     application = Singleton.get_state()  # a resumed run's Hydra knows that run's folder, not conf/
     GlobalHydra.instance().clear()
-    paths = (
-        "" if any(o.startswith("hydra.searchpath=") for o in overrides) else ",".join(f"'file://{p}'" for p in plug_ins)
-    )
+    is_given = any(o.startswith("hydra.searchpath=") for o in overrides)
+    paths = "" if is_given else ",".join(f"'file://{p}'" for p in plug_ins)
     try:
         with initialize_config_dir(folder, version_base="1.3"):
             return compose(name, [*overrides, *([f"hydra.searchpath=[{paths}]"] if paths else [])])

@@ -75,8 +75,7 @@ def check_starts(source: Trained, settings: Settings, *, classes: Sequence[str])
 
 
 def _refuse_random_frozen_blocks(network: ClipNetwork, key: str) -> None:
-    blocks = network.frozen_blocks
-    if blocks:
+    if blocks := network.frozen_blocks:
         raise UsageError(
             f"{key}=null: the first {blocks} blocks of this network are frozen and would stay random; give "
             f"{key}=imagenet or PATH, or train them too: backbone.network.frozen_blocks=0 "

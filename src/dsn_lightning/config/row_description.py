@@ -85,10 +85,9 @@ class RowDescription:
         """Return multiply-adds (10^9) and seconds of a video; None for a method that knows the label."""
         if selection.kind == "upper_bound":
             return dict.fromkeys(("gmacs_classifier", "gmacs_observation", "gmacs", "seconds_per_video"))
-        sampler = selection.sampler
-        watcher = sampler
-        if sampler is not None and sampler in self.networks.samplers:
-            watcher = sampler_network(sampler)
+        watcher = selection.sampler
+        if watcher is not None and watcher in self.networks.samplers:
+            watcher = sampler_network(watcher)
         candidates = scheme.num_sections * scheme.clips_per_section if watcher else 0
         cost = VideoCost.of(
             clips=num_clips,

@@ -83,13 +83,12 @@ def check_clips(recognizer: Recognizer, settings: Settings) -> None:
     """Refuse settings whose clips a network does not take; says which keys to change."""
     backbone = settings.backbone
     clip = clip_shape(backbone, modality=settings.dataset.modality)
-    networks: list[tuple[str, nn.Module, tuple[int, ...]]] = [
-        (f"backbone={backbone.name}", recognizer.classifier, (1, *clip))
-    ]
+    networks: dict[str, tuple[nn.Module, tuple[int, ...]]] = {
+        f"backbone={backbone.name}": (recognizer.classifier, (1, *clip))
+    }
     if settings.algorithm.has_sampler:
-        key = f"observation={settings.observation.name}"
-        networks.append((key, recognizer.observation, (1, settings.N, *clip)))
-    for key, network, shape in networks:
+        networks[f"observation={settings.observation.name}"] = (recognizer.observation, (1, settings.N, *clip))
+    for key, (network, shape) in networks.items():
         try:
             count_macs(network, *shape)
         except REFUSALS as error:

@@ -138,8 +138,7 @@ def _collect(jobs: Sequence[Job], console: Console) -> None:
     for job in jobs:
         if job.state != "running" or job.process is None or job.process.is_alive():
             continue
-        job.seconds = time.monotonic() - job.started
-        job.exit_code = job.process.exitcode
+        job.seconds, job.exit_code = time.monotonic() - job.started, job.process.exitcode
         if job.exit_code != 0:
             job.state = "failed"
             line = f"failed with exit code {job.exit_code}; see {RunFolder(job.folder).log}"

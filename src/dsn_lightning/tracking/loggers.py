@@ -23,8 +23,6 @@ from dsn_lightning.runs.exit_codes import exit_code_of
 from dsn_lightning.tracking.wandb_account import choose_mode, setting
 from dsn_lightning.tracking.wandb_tables import clip_table, confusion_plot, position_histogram
 
-_PROJECT = "dsn_lightning"
-
 
 @dataclass(frozen=True)
 class RunInfo:
@@ -117,9 +115,8 @@ class WandbRun(WandbLogger):
         notes: str | None = None,
         mode: str = "auto",
     ) -> None:
-        project = project or setting("project") or _PROJECT
         super().__init__(
-            project=project,
+            project=project or setting("project") or "dsn_lightning",
             save_dir=info.folder,
             group=group,
             job_type=info.job_type,
