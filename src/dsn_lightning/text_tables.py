@@ -12,22 +12,15 @@ from rich.text import Text
 
 @dataclass(frozen=True)
 class TextTable:
-    """A header and rows of texts.
+    """A header and rows of texts."""
 
-    Attributes:
-        header: titles of the columns.
-        rows: a text for each column.
-        num_names: leading columns that hold names, aligned to the left; the others hold figures, aligned to the right.
-        title: shown above the table in the terminal.
-        fold: wrap long texts in the terminal instead of keeping each on one line.
-        numbers: whether each column holds figures, where names do not come first; replaces ``num_names``.
-    """
-
-    header: Sequence[str]
-    rows: Sequence[Sequence[str]]
+    header: Sequence[str]  #: titles of the columns
+    rows: Sequence[Sequence[str]]  #: a text for each column
+    #: leading columns that hold names, aligned to the left; the others hold figures, aligned to the right
     num_names: int = 1
-    title: str = ""
-    fold: bool = False
+    title: str = ""  #: shown above the table in the terminal
+    fold: bool = False  #: wrap long texts in the terminal instead of keeping each on one line
+    #: whether each column holds figures, where names do not come first; replaces ``num_names``
     numbers: Sequence[bool] = ()
 
     def _holds_figures(self, column: int) -> bool:

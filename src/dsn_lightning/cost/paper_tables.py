@@ -19,17 +19,11 @@ NUM_CLASSES = {3: 51, 4: 101}
 
 @dataclass(frozen=True)
 class PaperRow:
-    """The networks and the test scheme of a row.
+    """The networks and the test scheme of a row."""
 
-    Attributes:
-        backbone: of the classifier, a name in ``conf/backbone``.
-        clips: clips that are classified; M where there is a sampler.
-        N: candidate clips per section; None without a sampler.
-    """
-
-    backbone: str
-    clips: int
-    N: int | None = None
+    backbone: str  #: of the classifier, a name in ``conf/backbone``
+    clips: int  #: clips that are classified; M where there is a sampler
+    N: int | None = None  #: candidate clips per section; None without a sampler
 
 
 ROWS = {  # test schemes of Sec. V-C; rows in the paper's order
@@ -52,36 +46,21 @@ ROWS = {  # test schemes of Sec. V-C; rows in the paper's order
 
 @dataclass(frozen=True)
 class TableRow:
-    """A row of Table III or IV.
+    """A row of Table III or IV."""
 
-    Attributes:
-        row: name in the paper; its M is that of the training.
-        backbone: configuration of the classifier.
-        observation: configuration of the observation network; None without one.
-        clips: clips that are classified; M in testing where there is a sampler.
-        N: candidate clips per section in testing; None without a sampler.
-        gmacs_classifier: 10^9 multiply-adds of a video in the classifier.
-        gmacs_observation: likewise in the observation network.
-        gmacs: sum of both.
-        paper_gmacs: the paper's figure.
-        ratio: gmacs / paper_gmacs.
-        paper_sampler_gmacs: what the paper's figures imply for one clip in the sampler: the row's figure minus the
-            cost of its classified clips, divided by M * N; None without a sampler.
-        sampler_gmacs: the counted cost of one clip in the sampler; None without one.
-    """
-
-    row: str
-    backbone: str
-    observation: str | None
-    clips: int
-    N: int | None
-    gmacs_classifier: float
-    gmacs_observation: float
-    gmacs: float
-    paper_gmacs: float
-    ratio: float
+    row: str  #: name in the paper; its M is that of the training
+    backbone: str  #: configuration of the classifier
+    observation: str | None  #: configuration of the observation network; None without one
+    clips: int  #: clips that are classified; M in testing where there is a sampler
+    N: int | None  #: candidate clips per section in testing; None without a sampler
+    gmacs_classifier: float  #: 10^9 multiply-adds of a video in the classifier
+    gmacs_observation: float  #: likewise in the observation network
+    gmacs: float  #: sum of both
+    paper_gmacs: float  #: the paper's figure
+    ratio: float  #: gmacs / paper_gmacs
+    #: what the paper's figures imply for a clip in the sampler: (row - cost of its classified clips) / (M * N), or None
     paper_sampler_gmacs: float | None
-    sampler_gmacs: float | None
+    sampler_gmacs: float | None  #: the counted cost of one clip in the sampler; None without one
 
 
 def rows_of(number: int) -> dict[str, PaperRow]:

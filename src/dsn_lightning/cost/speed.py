@@ -23,18 +23,12 @@ _LONG_ENOUGH = 0.1  # seconds: smaller matrices do if their product takes longer
 
 @dataclass(frozen=True)
 class Speed:
-    """Times of runs and of matrix products, measured in alternation.
+    """Times of runs and of matrix products, measured in alternation."""
 
-    Attributes:
-        seconds: of each run.
-        macs: multiply-adds of a run.
-        clips: clips in a run.
-        peaks: multiply-adds per second of matrix products: before the first run, between the runs, after the last.
-    """
-
-    seconds: np.ndarray
-    macs: int
-    clips: int
+    seconds: np.ndarray  #: of each run
+    macs: int  #: multiply-adds of a run
+    clips: int  #: clips in a run
+    #: multiply-adds per second of matrix products: before the first run, between the runs, after the last
     peaks: np.ndarray
 
     def summary(self) -> dict[str, float | list[float]]:

@@ -17,21 +17,14 @@ from dsn_lightning.video.sections import IntArray
 
 @dataclass(frozen=True)
 class KeptClip:
-    """A clip that a selection method keeps.
+    """A clip that a selection method keeps."""
 
-    Attributes:
-        section: in [0, M).
-        start_frame: on the video's time line.
-        start_seconds: on the video's time line.
-        policy: (N,), the sampler's probabilities of the section's clips; None for a method without a policy.
-        clip: index of the kept clip in the section, in [0, N); None for a method without a policy.
-    """
-
-    section: int
-    start_frame: int
-    start_seconds: float
+    section: int  #: in [0, M)
+    start_frame: int  #: on the video's time line
+    start_seconds: float  #: on the video's time line
+    #: (N,), the sampler's probabilities of the section's clips; None for a method without a policy
     policy: NDArray[np.float64] | None
-    clip: int | None
+    clip: int | None  #: index of the kept clip in the section, in [0, N); None for a method without a policy
 
     @property
     def probability(self) -> float | None:

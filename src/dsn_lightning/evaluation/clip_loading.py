@@ -17,19 +17,12 @@ from dsn_lightning.video.video_info import VideoError
 
 @dataclass(frozen=True)
 class Loading:
-    """How the clips are loaded.
+    """How the clips are loaded."""
 
-    Attributes:
-        num_workers: number of loader processes; 0 loads in this process.
-        timeout: seconds after which a loader process that returns no video counts as hung; 0 waits forever.
-        start_method: ``fork`` or ``spawn`` for loader processes; None takes PyTorch's default.
-        skip_bad: continue after a video that cannot be read.
-    """
-
-    num_workers: int = 0
-    timeout: float = 0
-    start_method: str | None = None
-    skip_bad: bool = False
+    num_workers: int = 0  #: number of loader processes; 0 loads in this process
+    timeout: float = 0  #: seconds after which a loader process that returns no video counts as hung; 0 waits forever
+    start_method: str | None = None  #: ``fork`` or ``spawn`` for loader processes; None takes PyTorch's default
+    skip_bad: bool = False  #: continue after a video that cannot be read
 
 
 class CandidateClips(Dataset[tuple[int, Tensor | VideoError]]):

@@ -15,28 +15,18 @@ from dsn_lightning.video.time_line import Video
 
 @dataclass(frozen=True)
 class EvaluationDetails:
-    """An evaluation's results, with everything they were computed from.
+    """An evaluation's results, with everything they were computed from."""
 
-    Attributes:
-        rows: of the results.
-        scores: of all videos.
-        schemes: the M:N of each test; clips and confusions are shown for the first.
-        consensus: how clips were averaged (Eq. 4).
-        role: name of the run's network; the selection method of this name is shown in detail.
-        step: training step, for the axes.
-        subset: ``test``, or ``val`` for videos held out of training.
-    """
-
-    rows: Sequence[Row]
-    scores: ClipScores
+    rows: Sequence[Row]  #: of the results
+    scores: ClipScores  #: of all videos
     selections: Sequence[Selection]
-    schemes: Sequence[Scheme]
-    consensus: Consensus
+    schemes: Sequence[Scheme]  #: the M:N of each test; clips and confusions are shown for the first
+    consensus: Consensus  #: how clips were averaged (Eq. 4)
     videos: Sequence[Video]
     reader: ClipReader
-    role: str
-    step: int
-    subset: Subset = "test"
+    role: str  #: name of the run's network; the selection method of this name is shown in detail
+    step: int  #: training step, for the axes
+    subset: Subset = "test"  #: ``test``, or ``val`` for videos held out of training
 
     @property
     def prefix(self) -> str:

@@ -18,25 +18,15 @@ _DIRECTIONS = (4, 3, 1, 0, 5, 7, 2, 6)  # eighths of a turn, left first: the fro
 
 @dataclass(frozen=True)
 class FrontierPoint:
-    """A method at its cost.
+    """A method at its cost."""
 
-    Attributes:
-        name: text of the tooltip and of the legend.
-        gmacs: 10^9 multiply-adds a video.
-        rate: accuracy or mAP in percent.
-        spread: standard deviation over seeds in percentage points; None with one seed.
-        colour: of the marker.
-        hollow: whether the classifier was trained together with a sampler.
-        number: drawn beside the marker; empty for none.
-    """
-
-    name: str
-    gmacs: float
-    rate: float
-    spread: float | None = None
-    colour: str = NEUTRAL
-    hollow: bool = False
-    number: str = ""
+    name: str  #: text of the tooltip and of the legend
+    gmacs: float  #: 10^9 multiply-adds a video
+    rate: float  #: accuracy or mAP in percent
+    spread: float | None = None  #: standard deviation over seeds in percentage points; None with one seed
+    colour: str = NEUTRAL  #: of the marker
+    hollow: bool = False  #: whether the classifier was trained together with a sampler
+    number: str = ""  #: drawn beside the marker; empty for none
 
 
 def colours_of(kinds: Mapping[str, Kind]) -> dict[str, int]:

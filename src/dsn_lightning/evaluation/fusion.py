@@ -22,17 +22,11 @@ _SUMMED = ("gmacs_classifier", "gmacs_observation", "gmacs", "seconds_per_video"
 
 @dataclass(frozen=True)
 class Fusion:
-    """The result of a fusion.
+    """The result of a fusion."""
 
-    Attributes:
-        evaluation: of the videos and methods that all streams have, in the first stream's order.
-        left_out: ids of videos that some stream does not have; they only count as failed or missing.
-        unmatched: methods that some stream does not have, each with the reason.
-    """
-
-    evaluation: StoredEvaluation
-    left_out: list[str]
-    unmatched: list[str]
+    evaluation: StoredEvaluation  #: of the videos and methods that all streams have, in the first stream's order
+    left_out: list[str]  #: ids of videos that some stream does not have; they only count as failed or missing
+    unmatched: list[str]  #: methods that some stream does not have, each with the reason
 
     @property
     def rows(self) -> list[Row]:

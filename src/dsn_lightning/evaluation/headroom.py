@@ -32,21 +32,14 @@ _VERDICT_RATES = ("top1", "map")
 
 @dataclass(frozen=True)
 class Share:
-    """The part of a gap that a method closes.
+    """The part of a gap that a method closes."""
 
-    Attributes:
-        share: of the gap; 1 is all of it, below 0 is a loss. None if the gap is too small to divide by.
-        gap: between the two ends.
-        low: the figure at the lower end; it shows how much room a gap leaves.
-        high: the figure at the upper end.
-        reason: why there is no share; None if there is one.
-    """
-
+    #: of the gap; 1 is all of it, below 0 is a loss. None if the gap is too small to divide by.
     share: IntervalEstimate | None
-    gap: IntervalEstimate
-    low: IntervalEstimate
-    high: IntervalEstimate
-    reason: str | None
+    gap: IntervalEstimate  #: between the two ends
+    low: IntervalEstimate  #: the figure at the lower end; it shows how much room a gap leaves
+    high: IntervalEstimate  #: the figure at the upper end
+    reason: str | None  #: why there is no share; None if there is one
 
     def as_json(self) -> dict[str, Any]:
         """Return ``share, gap, low, high, reason``."""

@@ -19,19 +19,12 @@ from dsn_lightning.selections import Kind, MostConfident, Oracle, Scheme, Select
 
 @dataclass(frozen=True, order=True)
 class Method:
-    """A way to choose clips, and the classifier that is evaluated on them.
+    """A way to choose clips, and the classifier that is evaluated on them."""
 
-    Attributes:
-        selection: name of the selection method.
-        classifier: its name; ``control:dsn`` is that of the other training ``control``.
-        M: sections.
-        N: candidates in a section.
-    """
-
-    selection: str
-    classifier: str
-    M: int
-    N: int
+    selection: str  #: name of the selection method
+    classifier: str  #: its name; ``control:dsn`` is that of the other training ``control``
+    M: int  #: sections
+    N: int  #: candidates in a section
 
     def __str__(self) -> str:
         return f"{self.selection} ({self.classifier}'s classifier), {self.M}:{self.N}"
@@ -44,49 +37,32 @@ class Method:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The predictions of a method for each video.
+    """The predictions of a method for each video."""
 
-    Attributes:
-        probabilities: float32 (D, V, J), class probabilities of each of D draws; D = 1 unless the method is random.
-        hits: (V,), kept clips of each video that show the action, over all draws; None without annotated spans.
-        possible_hits: (V,), kept clips in sections that contain the action; None without annotated spans.
-        kind: of the selection method.
-        sampler: name of the network that chose the clips; None if no network did.
-        row: fields of ``results.json``.
-    """
-
+    #: float32 (D, V, J), class probabilities of each of D draws; D = 1 unless the method is random
     probabilities: NDArray[np.float32]
+    #: (V,), kept clips of each video that show the action, over all draws; None without annotated spans
     hits: NDArray[np.int64] | None
+    #: (V,), kept clips in sections that contain the action; None without annotated spans
     possible_hits: NDArray[np.int64] | None
-    kind: Kind
-    sampler: str | None
-    row: Row
+    kind: Kind  #: of the selection method
+    sampler: str | None  #: name of the network that chose the clips; None if no network did
+    row: Row  #: fields of ``results.json``
 
 
 @dataclass(frozen=True)
 class StoredEvaluation:
-    """One evaluation: the outcomes of all its methods on the same V videos.
+    """One evaluation: the outcomes of all its methods on the same V videos."""
 
-    Attributes:
-        name: for messages.
-        classes: (J,) names.
-        video_id: (V,).
-        targets: (V, J), positive at the labels.
-        test: settings of the test; only evaluations with equal settings can be compared.
-        networks: name of a network -> hash of its weights.
-        outcomes: by method. An oracle is accompanied by `MostConfident` with the same classifier and scheme, which has
-            no row in the results.
-        left_out: methods of the results whose outcomes could not be computed, with the reason.
-    """
-
-    name: str
-    classes: tuple[str, ...]
-    video_id: NDArray[np.str_]
-    targets: NDArray[np.float32]
-    test: Mapping[str, Any]
-    networks: Mapping[str, str]
+    name: str  #: for messages
+    classes: tuple[str, ...]  #: (J,) names
+    video_id: NDArray[np.str_]  #: (V,)
+    targets: NDArray[np.float32]  #: (V, J), positive at the labels
+    test: Mapping[str, Any]  #: settings of the test; only evaluations with equal settings can be compared
+    networks: Mapping[str, str]  #: name of a network -> hash of its weights
+    #: by method; beside an oracle, `MostConfident` with the same classifier and scheme, which has no row in the results
     outcomes: Mapping[Method, Outcome]
-    left_out: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()  #: methods of the results whose outcomes could not be computed, with the reason
 
 
 NOT_SELECTED = "its selection method was not requested or is unknown"

@@ -19,13 +19,9 @@ Numbers = NDArray[np.number | np.bool_]
 
 @dataclass(frozen=True)
 class Counts:
-    """How often each of V videos occurs in each of R resamples.
+    """How often each of V videos occurs in each of R resamples."""
 
-    Attributes:
-        counts: (V, R), whole numbers; float32 sums them without error below 2**24.
-    """
-
-    counts: Floats
+    counts: Floats  #: (V, R), whole numbers; float32 sums them without error below 2**24
 
     def sums(self, values: Numbers) -> Floats:
         """Return the sums (K, R) of ``values`` (K, V) over the resampled videos."""

@@ -21,59 +21,32 @@ from dsn_lightning.selections import Scheme, VideoScores
 
 @dataclass(frozen=True)
 class ClipScores:
-    """Columns of the clip-score file; K clip rows, S section rows, V videos, W spans, J classes.
+    """Columns of the clip-score file; K clip rows, S section rows, V videos, W spans, J classes."""
 
-    Attributes:
-        classes: (J,) names.
-        frames_per_clip: T.
-        frame_stride: distance between the frames of a clip, in frames of the time line.
-        video_id: (V,).
-        num_frames: (V,), length of each time line.
-        fps: (V,), frames per second of each time line.
-        targets: (V, J), positive at the labels.
-        span_video: (W,), index into the videos, for each annotated span of the action.
-        span_seconds: (W, 2), start and end of the span, half-open.
-        network_name: (P,), names of the classifiers, and of the samplers as in `sampler_network`.
-        network_hash: (P,), hash of the weights that produced the rows.
-        clip_video: (K,), index into the videos.
-        clip_start: (K,), first frame.
-        clip_network: (K,), name of the classifier.
-        clip_logits: (K, J); with several crops, their consensus (see `join_crops`).
-        section_video: (S,), index into the videos.
-        section_scheme: (S, 3): M, N, section.
-        section_network: (S,), name of the sampler.
-        section_logits: (S, N), padded with NaN where N differs.
-        crops: number of windows of each clip that the classifiers saw.
-        consensus: how clips, and crops, are averaged (Eq. 4).
-        dense_clips: see `Scheme`.
-        random_draws: see `Scheme`.
-        seed: see `Scheme`.
-    """
-
-    classes: NDArray[np.str_]
-    frames_per_clip: int
-    frame_stride: int
-    video_id: NDArray[np.str_]
-    num_frames: NDArray[np.int64]
-    fps: NDArray[np.float64]
-    targets: NDArray[np.float32]
-    span_video: NDArray[np.int64]
-    span_seconds: NDArray[np.float64]
-    network_name: NDArray[np.str_]
-    network_hash: NDArray[np.str_]
-    clip_video: NDArray[np.int64]
-    clip_start: NDArray[np.int64]
-    clip_network: NDArray[np.str_]
-    clip_logits: NDArray[np.float32]
-    section_video: NDArray[np.int64]
-    section_scheme: NDArray[np.int64]
-    section_network: NDArray[np.str_]
-    section_logits: NDArray[np.float32]
-    crops: int = 1
-    consensus: Consensus = "probabilities"
-    dense_clips: int = 10
-    random_draws: int = 10
-    seed: int = 0
+    classes: NDArray[np.str_]  #: (J,) names
+    frames_per_clip: int  #: T
+    frame_stride: int  #: distance between the frames of a clip, in frames of the time line
+    video_id: NDArray[np.str_]  #: (V,)
+    num_frames: NDArray[np.int64]  #: (V,), length of each time line
+    fps: NDArray[np.float64]  #: (V,), frames per second of each time line
+    targets: NDArray[np.float32]  #: (V, J), positive at the labels
+    span_video: NDArray[np.int64]  #: (W,), index into the videos, for each annotated span of the action
+    span_seconds: NDArray[np.float64]  #: (W, 2), start and end of the span, half-open
+    network_name: NDArray[np.str_]  #: (P,), names of the classifiers, and of the samplers as in `sampler_network`
+    network_hash: NDArray[np.str_]  #: (P,), hash of the weights that produced the rows
+    clip_video: NDArray[np.int64]  #: (K,), index into the videos
+    clip_start: NDArray[np.int64]  #: (K,), first frame
+    clip_network: NDArray[np.str_]  #: (K,), name of the classifier
+    clip_logits: NDArray[np.float32]  #: (K, J); with several crops, their consensus (see `join_crops`)
+    section_video: NDArray[np.int64]  #: (S,), index into the videos
+    section_scheme: NDArray[np.int64]  #: (S, 3): M, N, section
+    section_network: NDArray[np.str_]  #: (S,), name of the sampler
+    section_logits: NDArray[np.float32]  #: (S, N), padded with NaN where N differs
+    crops: int = 1  #: number of windows of each clip that the classifiers saw
+    consensus: Consensus = "probabilities"  #: how clips, and crops, are averaged (Eq. 4)
+    dense_clips: int = 10  #: see `Scheme`
+    random_draws: int = 10  #: see `Scheme`
+    seed: int = 0  #: see `Scheme`
 
     @property
     def clip_span(self) -> int:

@@ -57,41 +57,25 @@ class Networks:
 
 @dataclass(frozen=True)
 class ScoringPlan:
-    """What is scored.
+    """What is scored."""
 
-    Attributes:
-        videos: the test videos.
-        selections: the selection methods that will be compared.
-        schemes: the M:N of each test; they differ in nothing else.
-        classes: names of the classes.
-        consensus: how clips, and their crops, are averaged (Eq. 4).
-        crops: windows of a clip that the classifiers see; see `Crop`. Networks that only choose clips see the middle
-            window.
-    """
-
-    videos: Sequence[Video]
-    selections: Sequence[Selection]
-    schemes: Sequence[Scheme]
-    classes: Sequence[str]
-    consensus: Consensus
+    videos: Sequence[Video]  #: the test videos
+    selections: Sequence[Selection]  #: the selection methods that will be compared
+    schemes: Sequence[Scheme]  #: the M:N of each test; they differ in nothing else
+    classes: Sequence[str]  #: names of the classes
+    consensus: Consensus  #: how clips, and their crops, are averaged (Eq. 4)
+    #: windows of a clip that the classifiers see; see `Crop`. Networks that only choose clips see the middle window.
     crops: Literal[1, 3] = 1
 
 
 @dataclass(frozen=True)
 class _VideoClips:
-    """The clips of one video that some network scores.
+    """The clips of one video that some network scores."""
 
-    Attributes:
-        video: index of the video.
-        starts: ascending first frames, (K,).
-        clips: (K, C, T, H, W), or (K, V, C, T, H, W) with several crops.
-        crops: V.
-    """
-
-    video: int
-    starts: IntArray
-    clips: Tensor
-    crops: int
+    video: int  # index of the video
+    starts: IntArray  # ascending first frames, (K,)
+    clips: Tensor  # (K, C, T, H, W), or (K, V, C, T, H, W) with several crops
+    crops: int  # V
 
     def index(self, starts: IntArray) -> Tensor:
         """Return the indices of some of the clips, (...,), from their first frames (...,)."""

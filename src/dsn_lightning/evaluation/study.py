@@ -58,15 +58,10 @@ class IntervalEstimate:
 
 @dataclass(frozen=True)
 class ResampledFigure:
-    """A figure of S seeds on the original videos and on R resamples of them.
+    """A figure of S seeds on the original videos and on R resamples of them."""
 
-    Attributes:
-        observed: (S,), on the original videos.
-        resampled: (S, R); NaN in a resample that has no videos for the figure.
-    """
-
-    observed: Floats
-    resampled: Floats
+    observed: Floats  #: (S,), on the original videos
+    resampled: Floats  #: (S, R); NaN in a resample that has no videos for the figure
 
     def __sub__(self, other: "ResampledFigure") -> "ResampledFigure":
         return ResampledFigure(self.observed - other.observed, self.resampled - other.resampled)

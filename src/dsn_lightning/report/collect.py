@@ -18,27 +18,16 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True)
 class Run:
-    """A training or an evaluation with a state.
+    """A training or an evaluation with a state."""
 
-    Attributes:
-        name: its path below the given folder.
-        folder: of the run, even if it was never made.
-        state: see `dsn_lightning.runs.reading`.
-        error: why it failed, where that is known.
-        seconds: how long it took.
-        config: its configuration with dotted names; empty where there is none.
-        history: what was logged, a row for each epoch; figures that were not logged are absent.
-        environment: content of ``environment.json``.
-    """
-
-    name: str
-    folder: Path
-    state: str
-    error: str | None
-    seconds: float | None
-    config: Json
-    history: list[Json]
-    environment: Json
+    name: str  #: its path below the given folder
+    folder: Path  #: of the run, even if it was never made
+    state: str  #: see `dsn_lightning.runs.reading`
+    error: str | None  #: why it failed, where that is known
+    seconds: float | None  #: how long it took
+    config: Json  #: its configuration with dotted names; empty where there is none
+    history: list[Json]  #: what was logged, a row for each epoch; figures that were not logged are absent
+    environment: Json  #: content of ``environment.json``
 
     @property
     def dataset(self) -> str:
@@ -48,35 +37,24 @@ class Run:
 
 @dataclass(frozen=True)
 class Source:
-    """A folder with a ``results.json``: an evaluation, a run, or a table made from some of them.
+    """A folder with a ``results.json``: an evaluation, a run, or a table made from some of them."""
 
-    Attributes:
-        name: its path below the given folder.
-        rows: of ``results.json``.
-        environment: content of ``environment.json``.
-    """
-
-    name: str
+    name: str  #: its path below the given folder
     folder: Path
-    rows: list[Json]
-    environment: Json
+    rows: list[Json]  #: of ``results.json``
+    environment: Json  #: content of ``environment.json``
 
 
 @dataclass
 class Collection:
-    """Everything that was found.
+    """Everything that was found."""
 
-    Attributes:
-        folders: as given.
-        differences: name of a file that a table of the paper has written -> its content, with the fields of
-            ``statistics.json``: methods of several trainings, over all seeds.
-        notes: a sentence for each file that could not be read and each folder without runs or results.
-    """
-
-    folders: list[str]
+    folders: list[str]  #: as given
     runs: list[Run] = field(default_factory=list)
     sources: list[Source] = field(default_factory=list)
+    #: file that a table of the paper has written -> its content, as in ``statistics.json``, about several trainings
     differences: dict[str, Json] = field(default_factory=dict)
+    #: a sentence for each file that could not be read and each folder without runs or results
     notes: list[str] = field(default_factory=list)
 
     def environments(self) -> list[Json]:

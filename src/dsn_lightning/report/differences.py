@@ -26,27 +26,16 @@ Compare = Callable[[Sequence[Path]], dict[str, Any]]
 
 @dataclass(frozen=True)
 class Comparison:
-    """The differences between the methods of one evaluation, or of several that differ in the seed.
+    """The differences between the methods of one evaluation, or of several that differ in the seed."""
 
-    Attributes:
-        title: data set, seeds and evaluations.
-        differences: a row for each pair of methods.
-        explanation: how the intervals were made.
-        lines: shares of the gap, headroom, what was left out.
-        gains: title and table of what each class gains.
-        confusion: the confusion matrix; empty where there is none or it is too large.
-        confused: the most frequent confusions, a sentence.
-        file: the file of a table of the paper that holds the differences; empty for others.
-    """
-
-    title: str
-    differences: PageTable
-    explanation: str
-    lines: Sequence[str]
-    gains: tuple[str, PageTable] | None
-    confusion: Markup
-    confused: str
-    file: str = ""
+    title: str  #: data set, seeds and evaluations
+    differences: PageTable  #: a row for each pair of methods
+    explanation: str  #: how the intervals were made
+    lines: Sequence[str]  #: shares of the gap, headroom, what was left out
+    gains: tuple[str, PageTable] | None  #: title and table of what each class gains
+    confusion: Markup  #: the confusion matrix; empty where there is none or it is too large
+    confused: str  #: the most frequent confusions, a sentence
+    file: str = ""  #: the file of a table of the paper that holds the differences; empty for others
 
 
 def evaluations_of(results: Sequence[Result], sources: Sequence[Source]) -> list[list[Source]]:

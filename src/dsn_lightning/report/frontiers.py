@@ -26,21 +26,13 @@ _MAX_LEVELS = 2  # more dashed lines would hide the points
 
 @dataclass(frozen=True)
 class LegendEntry:
-    """An entry of a legend.
+    """An entry of a legend."""
 
-    Attributes:
-        text: what it is.
-        look: number of its colour, and of its dashes in lines.
-        number: drawn beside the marker; empty for a line.
-        hollow: whether the marker is hollow.
-        front: whether no other point is as good at the same cost or less.
-    """
-
-    text: str
-    look: int
-    number: str = ""
-    hollow: bool = False
-    front: bool = False
+    text: str  #: what it is
+    look: int  #: number of its colour, and of its dashes in lines
+    number: str = ""  #: drawn beside the marker; empty for a line
+    hollow: bool = False  #: whether the marker is hollow
+    front: bool = False  #: whether no other point is as good at the same cost or less
 
 
 @dataclass(frozen=True)

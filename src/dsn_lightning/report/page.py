@@ -51,31 +51,21 @@ _UNTROUBLED = ("finished", "running", "waiting")
 
 @dataclass(frozen=True)
 class Report:
-    """Everything that a report shows.
-
-    Attributes:
-        made: time in UTC.
-        head: (name, text) pairs at the top: folders, versions, hardware.
-        results: rows, means over seeds; ``results_table`` shows them.
-        paper_note: what limits the comparison with the paper's figures in the table.
-        runs: in any state; ``runs_table`` shows them.
-        curves: (data set, charts, legend).
-        notes: a sentence for each thing that could not be read or is not shown.
-    """
+    """Everything that a report shows."""
 
     title: str
-    made: str
-    head: Sequence[tuple[str, str]]
-    results: Sequence[Result]
+    made: str  #: time in UTC
+    head: Sequence[tuple[str, str]]  #: (name, text) pairs at the top: folders, versions, hardware
+    results: Sequence[Result]  #: rows, means over seeds; ``results_table`` shows them
     results_table: PageTable
-    paper_note: str
-    runs: Sequence[Run]
+    paper_note: str  #: what limits the comparison with the paper's figures in the table
+    runs: Sequence[Run]  #: in any state; ``runs_table`` shows them
     runs_table: PageTable
     frontiers: Sequence[ReportChart]
     comparisons: Sequence[Comparison]
-    curves: Sequence[tuple[str, Sequence[ReportChart], Sequence[LegendEntry]]]
+    curves: Sequence[tuple[str, Sequence[ReportChart], Sequence[LegendEntry]]]  #: (data set, charts, legend)
     sheets: Sequence[Sheet]
-    notes: Sequence[str] = field(default=())
+    notes: Sequence[str] = field(default=())  #: a sentence for each thing that could not be read or is not shown
 
     @property
     def troubled(self) -> list[Run]:

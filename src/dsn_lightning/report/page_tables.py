@@ -22,19 +22,12 @@ class Cell:
 
 @dataclass(frozen=True)
 class PageTable:
-    """Cells, row by row; the first cell of a row is its name.
+    """Cells, row by row; the first cell of a row is its name."""
 
-    Attributes:
-        heads: titles of the columns.
-        numbers: whether each column holds numbers.
-        rows: a cell for each column.
-        alike: column -> text that is the same in all rows, so that the column is left out.
-    """
-
-    heads: Sequence[str]
-    numbers: Sequence[bool]
-    rows: Sequence[Sequence[Cell]]
-    alike: Mapping[str, str]
+    heads: Sequence[str]  #: titles of the columns
+    numbers: Sequence[bool]  #: whether each column holds numbers
+    rows: Sequence[Sequence[Cell]]  #: a cell for each column
+    alike: Mapping[str, str]  #: column -> text that is the same in all rows, so that the column is left out
 
 
 NOTHING = Cell("-", "")

@@ -24,24 +24,15 @@ _WIDTHS = (1400, 1100, 800, 560, 400)  # pixels; a sheet of dsn-evaluate is 1540
 
 @dataclass(frozen=True)
 class Sheet:
-    """A sampler's clips in one evaluation.
+    """A sampler's clips in one evaluation."""
 
-    Attributes:
-        source: name of the evaluation.
-        sampler: its name; empty where no sampler was evaluated.
-        picture: content of the contact sheet, of media type ``kind``; empty where there is none.
-        alt: what the picture shows.
-        timelines: of the same videos, from the top of the picture down.
-        notes: what is missing and how to make it.
-    """
-
-    source: str
-    sampler: str
-    picture: bytes = b""
+    source: str  #: name of the evaluation
+    sampler: str  #: its name; empty where no sampler was evaluated
+    picture: bytes = b""  #: content of the contact sheet, of media type ``kind``; empty where there is none
     kind: str = "image/png"
-    alt: str = ""
-    timelines: Sequence[Timeline] = ()
-    notes: Sequence[str] = field(default=())
+    alt: str = ""  #: what the picture shows
+    timelines: Sequence[Timeline] = ()  #: of the same videos, from the top of the picture down
+    notes: Sequence[str] = field(default=())  #: what is missing and how to make it
 
     def uri(self) -> str:
         """Return the picture as a data URI."""

@@ -30,28 +30,17 @@ _IN_SOME_ROWS = {"gamma": "gamma", "N": "train_N"}
 
 @dataclass(frozen=True)
 class Result:
-    """Rows that differ in nothing but the seed.
+    """Rows that differ in nothing but the seed."""
 
-    Attributes:
-        described: a row's fields that are neither figures nor counts nor the seed, and the counts of the first row.
-        method: what figures and texts call the selection method and the classifier.
-        setting: what else sets these rows apart: values of the configuration, or their folder.
-        seeds: one for each row, sorted.
-        values: figure -> value for each seed; None where a row has none.
-        sources: names of the folders that hold the rows.
-        origins: for each row, the first folder that holds it.
-        group: number shared by the results that only their folders tell apart.
-    """
-
-    described: Json
-    method: str
+    described: Json  #: a row's fields that are neither figures nor counts nor the seed, and the counts of the first row
+    method: str  #: what figures and texts call the selection method and the classifier
     kind: Kind
-    setting: str
-    seeds: tuple[Any, ...]
-    values: Mapping[str, tuple[float | None, ...]]
-    sources: tuple[str, ...]
-    origins: tuple[str, ...]
-    group: int
+    setting: str  #: what else sets these rows apart: values of the configuration, or their folder
+    seeds: tuple[Any, ...]  #: one for each row, sorted
+    values: Mapping[str, tuple[float | None, ...]]  #: figure -> value for each seed; None where a row has none
+    sources: tuple[str, ...]  #: names of the folders that hold the rows
+    origins: tuple[str, ...]  #: for each row, the first folder that holds it
+    group: int  #: number shared by the results that only their folders tell apart
 
     def mean(self, figure: str) -> float | None:
         """Return the mean over seeds; None if a seed lacks the figure."""

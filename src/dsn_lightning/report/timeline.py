@@ -16,19 +16,12 @@ _HEIGHT, _FOOT, _WIDTH = 46, 18, 420  # units of the drawing; the foot holds the
 
 @dataclass(frozen=True)
 class Timeline:
-    """A video's policy over time.
+    """A video's policy over time."""
 
-    Attributes:
-        video: its id.
-        classes: names of its labels.
-        text: kept clips and annotated action in words.
-        svg: the drawing.
-    """
-
-    video: str
-    classes: str
-    text: str
-    svg: Markup
+    video: str  #: its id
+    classes: str  #: names of its labels
+    text: str  #: kept clips and annotated action in words
+    svg: Markup  #: the drawing
 
 
 def timelines_of(scores: ClipScores, num_sections: object, clips_per_section: object) -> dict[str, list[Timeline]]:
