@@ -57,12 +57,7 @@ def top_k_hits(scores: Tensor, targets: Tensor, k: int) -> Tensor:
 
 
 def video_metrics(scores: Tensor, targets: Tensor) -> dict[str, float | None]:
-    """Return ``top1, top5, mean_class, map``.
-
-    Args:
-        scores: probabilities in [0, 1], (B, J).
-        targets: (B, J).
-    """
+    """Return ``top1, top5, mean_class, map`` of probabilities in [0, 1], (B, J)."""
     return {
         "top1": top_k_accuracy(scores, targets, k=1),
         "top5": top_k_accuracy(scores, targets, k=5),

@@ -59,11 +59,9 @@ def percent(mean: float | None, spread: float | None = None) -> str:
 
 
 def csv_text(records: Iterable[Mapping[str, Any]], columns: Sequence[str] | None = None) -> str:
-    r"""Return records as CSV with a header; None becomes an empty cell.
+    r"""Return records as CSV with a header, by default of all keys in the order of their first appearance.
 
-    Args:
-        records: one a line.
-        columns: in this order; None takes the keys of all records in the order of their first appearance.
+    None becomes an empty cell.
 
     >>> csv_text([{"M": 3, "top1": 0.5}, {"M": 1, "top1": None}])
     'M,top1\n3,0.5\n1,\n'

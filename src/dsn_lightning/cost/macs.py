@@ -16,9 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 def count_macs(network: nn.Module, *input_shape: int) -> int:
     """Return the multiply-adds of one forward pass in eval mode, which the paper calls FLOPs.
 
-    Args:
-        network: module that takes one tensor, on any device, meta included; it is not changed.
-        *input_shape: shape of this tensor, batch included.
+    The network takes one tensor of ``input_shape``, batch included. It may be on any device and is not changed.
 
     >>> count_macs(nn.Linear(3, 2), 1, 3)
     6
@@ -43,12 +41,9 @@ def count_parameters(network: nn.Module) -> int:
 
 
 def macs_per_clip(network: nn.Module, clip: tuple[int, ...], *, clips_per_section: int | None = None) -> float:
-    """Return the multiply-adds of one clip.
+    """Return the multiply-adds of one clip (C, T, H, W).
 
-    Args:
-        network: classifier of clips (B, C, T, H, W), or observation network of sections (B, N, C, T, H, W).
-        clip: (C, T, H, W).
-        clips_per_section: N of an observation network, whose cost is divided by N; None for a classifier.
+    That of a classifier, or a share of 1 / N of those of an observation network for sections of N clips (B, N, C, ...).
     """
     if clips_per_section is None:
         return count_macs(network, 1, *clip)
@@ -68,13 +63,9 @@ class VideoCost:
 
     @classmethod
     def of(cls, *, clips: int, classifier: float, candidates: int = 0, observation: float = 0.0) -> "VideoCost":
-        """Return ``clips * classifier + candidates * observation``.
+        """Return ``clips * classifier + candidates * observation`` from the multiply-adds of a clip in each network.
 
-        Args:
-            clips: clips that are classified; M where one clip per section is kept.
-            classifier: multiply-adds of a clip in the classifier.
-            candidates: clips that the sampler looks at, M * N; 0 without a sampler.
-            observation: multiply-adds of a clip in the sampler.
+        M clips are classified where one per section is kept. Candidates are the M * N clips that a sampler looks at.
         """
         return cls(clips * classifier / 1e9, candidates * observation / 1e9)
 

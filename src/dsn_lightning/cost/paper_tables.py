@@ -77,12 +77,9 @@ def rows_of(number: int) -> dict[str, PaperRow]:
 def cost_table(
     number: int, *, classifiers: Mapping[str, float], samplers: Mapping[tuple[str, int], float]
 ) -> list[TableRow]:
-    """Return the rows of Table III or IV from counted networks, in the paper's order.
+    """Return the rows of Table III or IV, in the paper's order, from the counted multiply-adds of a clip.
 
-    Args:
-        number: 3 or 4.
-        classifiers: name of the backbone -> multiply-adds of a clip.
-        samplers: name of the backbone (whose clips it sees) and N -> multiply-adds of a clip.
+    ``classifiers`` has those of each backbone, ``samplers`` those of each backbone (whose clips it sees) and N.
     """
     paper = paper_table(number)
     plain = {  # backbone -> GMACs of a clip, by the paper's row without a sampler

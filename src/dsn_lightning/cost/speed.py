@@ -60,16 +60,10 @@ def measure(
     repeats: int = 10,
     warm_up: int = 2,
 ) -> Speed:
-    """Time forward passes in eval mode and without gradients, as `dsn-evaluate` makes them.
+    """Time ``repeats`` forward passes without gradients, as `dsn-evaluate` makes them; the network stays in eval mode.
 
-    Args:
-        network: on the device of ``batch``; it stays in eval mode.
-        batch: its input.
-        macs: multiply-adds of a pass.
-        clips: clips in ``batch``.
-        precision: one of `PRECISIONS`.
-        repeats: timed passes.
-        warm_up: passes before these, which choose algorithms and allocate memory.
+    The passes of ``warm_up`` come before; they choose algorithms and allocate memory. ``macs`` and ``clips`` are those
+    of a batch.
     """
     network.eval()
     kind = batch.device.type
@@ -132,17 +126,10 @@ def time_networks(
     precision: str = "32-true",
     repeats: int = 10,
 ) -> dict[str, Any]:
-    """Time networks with random weights on this machine.
+    """Time networks with random weights on this machine; ``auto`` takes a GPU if there is one.
 
-    Args:
-        networks: name -> network, multiply-adds of a clip, shape of its input: (B, ..., C, T, H, W).
-        device: ``cpu``, ``cuda``, or ``auto``, which takes a GPU if there is one.
-        threads: of the CPU; None leaves them to torch.
-        precision: one of `PRECISIONS`.
-        repeats: timed passes.
-
-    Returns:
-        ``device, threads, torch, precision, repeats`` and, under ``networks``, a `Speed.summary` for each.
+    ``networks``: name -> network, multiply-adds of a clip, shape of its input: (B, ..., C, T, H, W). Returns
+    ``device, threads, torch, precision, repeats`` and, under ``networks``, a `Speed.summary` for each.
     """
     place = torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
     if threads is not None:

@@ -90,10 +90,7 @@ def confusion_matrix(targets: NDArray[np.float32], predicted: NDArray[np.int64])
 def row_figures(rows: Iterable[Row], main_classifiers: Mapping[str, str], *, prefix: str = "test") -> dict[str, float]:
     """Return the figures of all rows under names such as ``test/dsn/M3/top1``.
 
-    Args:
-        rows: of the results.
-        main_classifiers: selection method -> its main classifier. Rows of any other classifier name it.
-        prefix: first part of the names.
+    ``main_classifiers``: selection method -> its main classifier; the names of rows of any other classifier contain it.
 
     >>> row = {"selection": "uniform", "classifier": "dsn", "M": 3, "top1": 0.5}
     >>> row_figures([row], {"uniform": "baseline"})

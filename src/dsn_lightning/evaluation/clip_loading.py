@@ -26,7 +26,7 @@ class Loading:
 
 
 class CandidateClips(Dataset[tuple[int, Tensor | VideoError]]):
-    """The clips of each video at its ``starts``, each read once; for an unreadable video the error in their place."""
+    """Each video's clips at their first frames ``starts``, each read once; an unreadable video gives its error."""
 
     def __init__(self, videos: Sequence[Video], starts: Sequence[IntArray], reader: ClipReader) -> None:
         self.videos = videos
@@ -46,15 +46,7 @@ class CandidateClips(Dataset[tuple[int, Tensor | VideoError]]):
 def clip_loader(
     videos: Sequence[Video], starts: Sequence[IntArray], reader: ClipReader, *, crops: Literal[1, 3], loading: Loading
 ) -> DataLoader:
-    """Return a loader of `CandidateClips`; under torch.distributed, of this process's share of the videos.
-
-    Args:
-        videos: the videos.
-        starts: first frames of the clips of each video.
-        reader: reads them.
-        crops: windows of each clip; see `Crop`.
-        loading: the loader's settings.
-    """
+    """Return a loader of `CandidateClips`; under torch.distributed, of this process's share of the videos."""
     if crops > 1:
         assert isinstance(reader.crop, Crop)  # stored activations have one crop
         reader = replace(reader, crop=replace(reader.crop, windows=crops))

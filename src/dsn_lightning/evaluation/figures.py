@@ -32,10 +32,6 @@ def cost_figure(rows: Sequence[Row], path: Path) -> None:
 
     The accuracy is top-1, or mAP where no row has top-1. A filled marker answers with the baseline's classifier, a
     hollow one with a classifier that was trained together with a sampler. Dashed lines are the first upper bound.
-
-    Args:
-        rows: of ``results.json``.
-        path: of the picture.
     """
     metric = "top1" if any(row["top1"] is not None for row in rows) else "map"
     kinds = kinds_of(rows)
@@ -73,11 +69,7 @@ def _label(row: Row, rows: Sequence[Row]) -> str:
 def class_figure(statistics: Mapping[str, Any], path: Path) -> None:
     """Draw what each class gains in top-1 by the first method with a sampler, and the confusion matrix (row shares).
 
-    Classes without a video and without an answer are left out.
-
-    Args:
-        statistics: content of ``statistics.json``.
-        path: of the picture; it is not written if there is nothing to draw.
+    Classes without a video and without an answer are left out. If there is nothing to draw, no file is written.
     """
     gains, confusion = statistics["classes"][:1], statistics["confusion"]
     if not gains and confusion is None:
@@ -148,13 +140,9 @@ def clips_figure(
 
 
 def most_and_least(policy: NDArray[np.floating]) -> dict[str, int]:
-    """Return the two most and the two least probable clips, the most probable first, no clip twice.
+    """Return rank of `RANKS` -> position in ``policy`` (K,) of the two most and the two least probable clips.
 
-    Args:
-        policy: (K,) probabilities.
-
-    Returns:
-        Each rank of `RANKS` that applies -> position. With two or three clips, none is second least.
+    No clip has two ranks: with two or three clips, none is second least.
 
     >>> most_and_least(np.array([0.2, 0.5, 0.3]))
     {'most probable': 1, 'second': 2, 'least probable': 0}
@@ -178,16 +166,8 @@ def contact_sheets(
     """Draw, for each chosen video, the two most and the two least probable clips, three frames of each (Fig. 5).
 
     The probability and the time of a clip are printed above it, and whether it shows the action where spans are known.
-    Flow is drawn in colours; see `flow_colours`.
-
-    Args:
-        scores: of the evaluation.
-        sampler: whose policy ranks the clips.
-        scheme: M:N of the policy.
-        videos: of the evaluation, in the order of the scores.
-        chosen: indices of the videos to draw.
-        reader: reads the clips.
-        path: of the picture.
+    Flow is drawn in colours; see `flow_colours`. ``chosen`` are indices into ``videos``, which are in the order of the
+    scores.
     """
     known = scores.videos()
     grids = [scheme.grid(videos[v].num_frames) for v in chosen]

@@ -58,12 +58,7 @@ def draw_frontier(
     """Draw the points, their Pareto front and the levels of upper bounds; `number_points` adds the numbers.
 
     The horizontal axis is logarithmic where the costs differ by more than a factor of 20, and starts at 0 otherwise.
-
-    Args:
-        axes: to draw on.
-        points: in the order of drawing, the last on top.
-        metric: as readers call it.
-        levels: (name, percent) of upper bounds, which have no cost.
+    The last point is on top. ``levels`` are (name, percent) of upper bounds, which have no cost.
     """
     label_axes(axes, "GMACs a video (classifier and sampler)", f"{metric} (%)")
     for i, (name, rate) in enumerate(levels):

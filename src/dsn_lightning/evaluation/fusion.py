@@ -39,12 +39,8 @@ def fuse(streams: Sequence[StoredEvaluation], weights: Sequence[float], *, name:
 
     Rows of two streams match if their selection, classifier, M, N, clips and crops are equal. For a random method the
     streams' first draws are averaged, then their second draws, and so on. Costs are summed. There is no hit rate,
-    because each stream keeps its own clips.
-
-    Args:
-        streams: at least two; a stream may be a fusion itself.
-        weights: one per stream, >= 0; only their ratios matter.
-        name: of the fused evaluation.
+    because each stream keeps its own clips. A stream may be a fusion itself. Of the weights, which are >= 0, only the
+    ratios matter.
 
     Raises:
         UsageError: the streams are not of the same data set, or have no video or no row in common.

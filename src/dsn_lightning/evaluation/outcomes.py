@@ -88,11 +88,7 @@ def evaluation_of(
 ) -> StoredEvaluation:
     """Return the outcomes behind the rows of a ``results.json``, computed from its clip scores.
 
-    Args:
-        name: for messages.
-        rows: of the results.
-        scores: that the rows were computed from.
-        selections: the methods; rows of other methods are left out, with the reason.
+    Rows of methods that are not among ``selections`` are left out, with the reason.
     """
     by_name = {selection.name: selection for selection in selections}
     videos = scores.videos()
@@ -156,16 +152,11 @@ def align(evaluations: Sequence[StoredEvaluation]) -> list[StoredEvaluation]:
 
 
 def add_training(evaluation: StoredEvaluation, label: str, other: StoredEvaluation) -> StoredEvaluation:
-    """Return the evaluation with the methods of another training on the same videos, such as a control.
+    """Return the evaluation with the methods of another training on the same videos, with the same seed.
 
-    The other training's classifiers are named as in ``control:dsn``. Methods whose networks are the same in both are
-    not added. The other evaluation may have other clips (T, stride), and more videos, as a stream has that was fused:
-    then only the videos of ``evaluation`` count, which ``left_out`` reports.
-
-    Args:
-        evaluation: to be extended.
-        label: of the other training, such as ``control``.
-        other: evaluation of the other training, with the same seed.
+    With the label ``control``, its classifiers are named as in ``control:dsn``. Methods whose networks are the same in
+    both are not added. The other evaluation may have other clips (T, stride), and more videos, as a stream has that was
+    fused: then only the videos of ``evaluation`` count, which ``left_out`` reports.
 
     Raises:
         UsageError: they differ in classes, videos, labels or test, or have all networks in common.

@@ -63,15 +63,10 @@ def class_means(correct: Floats, targets: Floats, counts: Counts) -> Floats:
 
 
 def average_precisions(scores: Floats, targets: Floats, counts: Counts) -> Floats:
-    """Return the average precision (J, R) of each class; NaN for a class without a positive video.
+    """Return each class's average precision (J, R) from scores and targets (V, J); NaN without a positive video.
 
     Equal to that of scikit-learn and torchmetrics on the repeated videos, ties included: the mean over the positives of
     the precision among all videos with an equal or higher score.
-
-    Args:
-        scores: (V, J).
-        targets: (V, J), positive at the labels.
-        counts: of the videos.
     """
     by_class, positive = np.ascontiguousarray(scores.T), (targets > 0).T  # (J, V)
     return np.concatenate([_precisions(by_class[b], positive[b], counts) for b in _blocks(positive)])

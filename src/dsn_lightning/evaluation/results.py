@@ -45,15 +45,9 @@ def evaluate_rows(
     describe: Callable[[Selection, Scheme, str, int], Row],
     consensus: Consensus,
 ) -> list[Row]:
-    """Return a row for each scheme, selection method and classifier whose networks are available.
+    """Return a row for each scheme, selection method and classifier whose networks are available, as ``can`` says.
 
-    Args:
-        scores: of all test videos.
-        selections: methods to compare.
-        schemes: the M:N of each test.
-        can: whether the networks of a method with a classifier are available.
-        describe: returns the row's other fields, from the method, scheme, classifier and number of clips.
-        consensus: how clips are averaged (Eq. 4).
+    ``describe`` returns the row's other fields, from the method, scheme, classifier and number of clips.
     """
     rows = []
     for scheme in schemes:
@@ -132,11 +126,7 @@ def hit_counts(scores: ClipScores, starts: Sequence[IntArray], scheme: Scheme) -
 
 
 def mean_and_spread(rows: Iterable[Row]) -> list[tuple[Row, dict[str, NDArray[np.float64]]]]:
-    """Group the rows that differ only in the seed and the figures.
-
-    Returns:
-        The first row of each group, and each rate's values over the rows of the group.
-    """
+    """Group the rows that differ only in the seed and the figures: the first row, and each rate's values in all."""
     return [
         (group[0], {name: np.array([row[name] for row in group], np.float64) for name in HEADINGS})
         for group in group_rows(rows, but=("seed",))

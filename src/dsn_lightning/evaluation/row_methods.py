@@ -29,13 +29,9 @@ def kinds_of(rows: Iterable[Mapping[str, Any]]) -> dict[str, Kind]:
 
 
 def own_classifier(selection: str, classifiers: Collection[str]) -> str:
-    """Return whose classifier a method answers with by default.
+    """Return whose classifier a method answers with by default, of all ``classifiers`` in the results.
 
     It is the one that was trained with the method's sampler and has its name, if there is one; else the baseline's.
-
-    Args:
-        selection: name of the method.
-        classifiers: names of all classifiers in the results.
 
     >>> own_classifier("dsn", {"dsn", "baseline"}), own_classifier("uniform", {"dsn", "baseline"})
     ('dsn', 'baseline')

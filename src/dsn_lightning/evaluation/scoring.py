@@ -109,14 +109,7 @@ def score_videos(
     """Run every network once over every clip that some selection method may need.
 
     Under torch.distributed, each process scores its share of the videos; all processes return the scores of all videos.
-
-    Args:
-        plan: what is scored.
-        reader: reads the clips.
-        networks: score the clips.
-        device: where the networks run.
-        loading: how the clips are loaded; by default in this process.
-        track: wraps the loop over videos, for a progress bar.
+    ``track`` wraps the loop over videos, for a progress bar.
 
     Returns:
         The scores of all readable videos, the networks' times, and the errors of the other videos by video id.

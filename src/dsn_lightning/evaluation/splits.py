@@ -54,16 +54,13 @@ def mean_over_splits(rows: Iterable[Row], *, required: Iterable[Any] = ()) -> li
     The mean over the splits is one result of the protocol ("mean over the three official splits"); the spread over the
     seeds shows how well it repeats. The spread over splits does not show that and is not reported.
 
-    Args:
-        rows: of any number of runs. Ignored are rows without a split, data sets with a single split, and seeds without
-            results on every split of their data set: a mean over other splits is a mean over other videos.
-        required: splits that a mean needs in addition to those that occur in the data set's rows.
+    Rows without a split are ignored, and so are data sets with a single split and seeds without results on every split
+    of their data set, ``required`` ones included: a mean over other splits is a mean over other videos.
 
     Returns:
         One row for each group of rows that differ only in split and seed: their description, ``splits`` and ``seeds``
-        ("1 2 3"), each of `FIGURES` with its standard deviation over seeds as ``<figure>_std`` (None with one seed),
-        and the number of videos over all splits. A figure is None if it is None in some row. A group without a
-        complete seed has no row.
+        ("1 2 3"), each of `FIGURES` (None if it is None in some row) with its standard deviation over seeds as
+        ``<figure>_std`` (None with one seed), and the number of videos over all splits.
     """
     with_split = [row for row in rows if row.get("split") is not None]
     all_splits = splits_of(with_split)

@@ -49,14 +49,8 @@ def compare_runs(
 ) -> dict[str, Any]:
     """Return the content of ``statistics.json`` for several evaluations of the same videos, one per seed.
 
-    Args:
-        folders: of runs or of dsn-evaluate.
-        selections: the methods.
-        number: of resamples.
-        seed: of the resamples.
-        resample_seeds: see `Study`.
-        others: label of another training, such as ``control`` -> its evaluations, one per seed in the same order; see
-            `add_training`.
+    ``others``: label of another training, such as ``control`` -> its evaluations, in the same order of seeds (see
+    `add_training`). Evaluations are folders of runs or of dsn-evaluate; for the other arguments see `Study`.
 
     Raises:
         UsageError: a folder cannot be read, or the evaluations cannot be compared.
@@ -95,10 +89,8 @@ def pairs(kinds: Mapping[Method, Kind]) -> list[tuple[Method, Method]]:
 
     Two trainings may choose the same number of clips from different numbers of candidates. Methods of different
     trainings with the same selection and M are therefore paired whatever their N. The dense clips of another training
-    depend on neither M nor N, so learned methods at any M:N are paired with them.
-
-    Args:
-        kinds: the methods, in the order of the configuration, with their kinds.
+    depend on neither M nor N, so learned methods at any M:N are paired with them. ``kinds`` is in the order of the
+    configuration.
 
     >>> kinds = {Method("uniform", "baseline", 1, 3): "reference", Method("dsn", "dsn", 1, 3): "learned"}
     >>> [(str(method), str(other)) for method, other in pairs(kinds)]

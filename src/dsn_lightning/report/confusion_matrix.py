@@ -28,12 +28,7 @@ def frequent_confusions(confusion: Mapping[str, Any], method: str) -> str:
 
 
 def draw_confusion(confusion: Mapping[str, Any], *, name: str) -> Markup:
-    """Draw the matrix: a row for each label, a column for each answer, stronger for a larger share of the row.
-
-    Args:
-        confusion: of ``statistics.json``, with at most `MAX_DRAWN` classes.
-        name: of the figure, unique in the page.
-    """
+    """Draw the matrix: a row for each label, a column for each answer, stronger for a larger share of the row."""
     classes, shares, counts = confusion["classes"], confusion["shares"], confusion["counts"]
     size = len(classes)
     side = (12 if size > 15 else 24) * size + 110

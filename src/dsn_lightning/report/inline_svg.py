@@ -25,12 +25,9 @@ _THEME = {
 def inline_svg(figure: Figure, *, name: str, title: str, width: int, runs: Mapping[str, str] | None = None) -> Markup:
     """Return a figure as an ``<svg>`` element without outside references, the same bytes for the same figure.
 
-    Args:
-        figure: drawn with the colours of `chart_style`.
-        name: of the figure, unique in the page; it keeps the element's ids apart from those of other figures.
-        title: what the figure shows, for those who cannot see it.
-        width: the most pixels that the element takes.
-        runs: tooltip -> name of the run that it belongs to, which the page can highlight.
+    ``name`` is unique in the page and keeps the element's ids apart from those of other figures; ``title`` describes it
+    for those who cannot see it. ``width`` is its maximum in pixels. ``runs``: tooltip -> name of the run it belongs
+    to, which the page can highlight.
     """
     written = io.StringIO()
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}), warnings.catch_warnings():

@@ -81,14 +81,9 @@ def make_report(
     num_statistics: int = NUM_STATISTICS,
     announce: Callable[[str], None] = print,
 ) -> Report:
-    """Make everything that the report shows.
+    """Make everything that the report shows; ``announce`` receives a line before each slow step.
 
-    Args:
-        found: runs and results.
-        compare: computes the statistics of evaluations, one for each seed.
-        num_sheets: the most evaluations whose clips are shown.
-        num_statistics: the most groups of evaluations whose statistics are computed.
-        announce: receives a line before each slow step.
+    Clips of at most ``num_sheets`` evaluations are shown; ``compare`` is called for at most ``num_statistics`` groups.
     """
     results = results_of(found)
     table_comparisons, unreadable = comparisons_of_tables(found.differences)

@@ -89,13 +89,8 @@ def by_folder(
     """Split members in which a seed occurs twice: by folder without the seed in its name, else by folder.
 
     The tables' folders have the digest of a configuration after the seed, which differs with it. A member that lies
-    in several folders belongs to the part of the first one; those of the others have it as well, unless a seed would
-    occur twice there (in a file that others were copied to).
-
-    Args:
-        members: equal except for seed and folder.
-        names: the folders of a member.
-        seed: of a member.
+    in several folders (``names``) belongs to the part of the first one; those of the others have it as well, unless a
+    seed would occur twice there (in a file that others were copied to).
 
     Returns:
         What the folders of a part have in common -> its members; all of them under "" where no seed occurs twice.

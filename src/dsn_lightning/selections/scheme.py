@@ -39,15 +39,11 @@ class Scheme:
         return section_clip_starts(num_frames, num_sections=m, clips_per_section=n, clip_span=self.clip_span)
 
     def sections_of(self, kept: IntArray, num_frames: int) -> IntArray:
-        """Return the section that each kept clip belongs to, (K,).
+        """Return the section that each kept clip belongs to, (K,), from their first frames (K,).
 
         M clips that are, in order, a candidate or the middle clip of each section belong to these sections, even if
         they were shifted inwards in a short video. Any other clip belongs to the section that contains its centre, or
         to the nearest section that has it as a candidate.
-
-        Args:
-            kept: first frames, (K,).
-            num_frames: L, length of the video.
 
         >>> scheme = Scheme(num_sections=3, clips_per_section=3, clip_span=32, dense_clips=10, random_draws=10)
         >>> scheme.sections_of(np.array([0, 8, 8]), 40)  # the centres lie in the second section
