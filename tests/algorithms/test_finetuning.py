@@ -243,8 +243,8 @@ def test_wrong_values_name_their_argument():
     [
         ("schedule.batch_norm=none", "schedule.batch_norm=none: must be trained or frozen"),
         ("schedule.decay_norm_and_bias=2", "schedule.decay_norm_and_bias=2: must be true or false"),
-        ("schedule.ema=1.5", "schedule.ema=1.5: is a decay between 0 and 1"),
-        ("schedule.ema=true", "schedule.ema=true: is a decay between 0 and 1"),
+        ("schedule.ema=1.5", "schedule.ema=1.5: must be a decay between 0 and 1"),
+        ("schedule.ema=true", "schedule.ema=true: must be a decay between 0 and 1"),
         ("schedule.head_lr=0", "schedule.head_lr=0: must be a number above 0"),
         ("schedule.sampler_head_lr=-1", "schedule.sampler_head_lr=-1: must be a number above 0"),
     ],

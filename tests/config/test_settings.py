@@ -38,7 +38,7 @@ def test_every_experiment_has_valid_settings(experiment):
         ("dataset.fps=0", "dataset.fps=0: must be a number above 0"),
         ("schedule.lr=0", "schedule.lr=0: must be a number above 0"),
         ("schedule.momentum=-1", "schedule.momentum=-1: must be a number of at least 0"),
-        ("schedule.ema=1.0", "schedule.ema=1.0: is a decay between 0 and 1, such as 0.99"),
+        ("schedule.ema=1.0", "schedule.ema=1.0: must be a decay between 0 and 1, such as 0.99"),
         ("schedule.batch_norm=off", "schedule.batch_norm="),
         ("checkpoint.every_n_batches=0", "checkpoint.every_n_batches=0: must be a whole number of at least 1"),
         ("backbone.flow_std=[0,1]", r"backbone.flow_std=\[0,1\]: must be two positive numbers"),

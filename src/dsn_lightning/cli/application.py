@@ -1,4 +1,4 @@
-"""What all commands share: one line for what the user got wrong, exit codes, the command line that Hydra reads."""
+"""What all commands share: usage errors in one line, exit codes, and the call of Hydra."""
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -13,12 +13,12 @@ from dsn_lightning.errors import UsageError
 
 @contextmanager
 def one_line_errors(command: str) -> Iterator[None]:
-    """Print what the user got wrong as one line, and exit with code 2."""
+    """Print a `UsageError` in one line, and exit with code 2."""
     try:
         yield
     except UsageError as error:
         stop(command, str(error))
-    except (InstantiationException, InterpolationResolutionError) as error:  # around what a constructor, ${...} raise
+    except (InstantiationException, InterpolationResolutionError) as error:  # wrap errors of constructors and ${...}
         usage = _usage_error_behind(error)
         if usage is None:
             raise
@@ -41,7 +41,7 @@ def stop(command: str, message: str) -> NoReturn:
 def run_hydra(command: str, application: Callable[[], None], arguments: Sequence[str], *, stopped: str = "") -> None:
     """Run a Hydra application with these arguments; the only place that writes ``sys.argv``.
 
-    After Ctrl-C the command says ``stopped`` and exits with code 130; without that text Ctrl-C is left alone.
+    After Ctrl-C it prints ``stopped`` and exits with code 130; if that is empty, KeyboardInterrupt is raised.
     """
     sys.argv = [command, *arguments]
     try:

@@ -164,7 +164,7 @@ def evaluate_trained(
         data: set up for them.
         device: where the networks run.
         announce: name each row that is left out and which run it needs.
-        seed: of the random draws.
+        seed: seed of the random draws.
         tracker: gets the results as well.
     """
     first = process_rank() == 0

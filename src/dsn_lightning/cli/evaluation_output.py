@@ -1,4 +1,4 @@
-"""What an evaluation, of videos or of stored scores, writes besides its scores, and what it prints."""
+"""The output of an evaluation of videos or of stored scores, other than the scores themselves."""
 
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
@@ -22,7 +22,7 @@ from dsn_lightning.text_tables import csv_text
 
 
 def wide_console(*, quiet: bool = False) -> Console:
-    """Return a console on which tables stay whole in files and narrow windows."""
+    """Return a console wide enough for tables, also in files and narrow windows."""
     return Console(width=max(Console().width, 110), quiet=quiet)
 
 
@@ -40,7 +40,7 @@ def show_results(
     *,
     title: str,
 ) -> None:
-    """Print the table of results, then make the statistics of their ``outcomes`` and the figures that are asked for."""
+    """Print the table of results, then the requested statistics of their ``outcomes`` and figures."""
     console.print(results_table(rows, title=title).terminal())
     test, figures = settings.test, RunFolder(settings.folder).figures
     statistics = write_statistics(outcomes(), settings.folder, test.bootstrap, console) if test.bootstrap else None

@@ -1,4 +1,4 @@
-"""What a command line is rewritten to before Hydra reads it."""
+"""Rewrites the arguments of a command into those that Hydra reads."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,7 +17,7 @@ _FREE_WHEN_RESUMED = (
     "logger.",
     "hydra.searchpath=",
 )
-"""Beginnings of the keys that may change when a run is resumed: they leave its result alone."""
+"""Prefixes of the keys that may change when a run is resumed, because they do not affect its result."""
 
 _PLUG_INS = ("--config-dir", "-cd")
 
@@ -31,7 +31,7 @@ def rewritten(arguments: Sequence[str], *steps: Callable[[list[str]], list[str]]
 
 
 def quote_pattern(arguments: list[str]) -> list[str]:
-    """Put quotes around a regular expression, which Hydra's grammar would otherwise try to read.
+    """Quote the regular expression of ``dataset.group``, which Hydra would otherwise try to parse.
 
     >>> quote_pattern(["dataset.group=^[a-z]+", "M=3"])
     ["dataset.group='^[a-z]+'", 'M=3']
@@ -53,7 +53,7 @@ def add_networks(arguments: list[str]) -> list[str]:
 
 
 def without_observation(arguments: list[str]) -> list[str]:
-    """Turn ``observation=null`` into what Hydra takes for a group that has a default.
+    """Turn ``observation=null`` or ``none`` into Hydra's syntax for removing a group from the defaults list.
 
     >>> without_observation(["observation=null"])
     ['~observation']
@@ -92,7 +92,7 @@ def continue_run(arguments: list[str]) -> list[str]:
 
 
 def continue_sweep(arguments: list[str]) -> list[str]:
-    """Complete ``sweep.resume=DIR`` to the arguments of a sweep in that folder, and refuse a second sweep in one."""
+    """Turn ``sweep.resume=DIR`` into the arguments of that sweep, or refuse a new sweep in the folder of another."""
     given = [a for a in arguments if a.startswith("sweep.resume=") and a != "sweep.resume=null"]
     if not given:
         for argument in arguments:
@@ -107,7 +107,7 @@ def continue_sweep(arguments: list[str]) -> list[str]:
     flags, rest = _plug_in_flags([a for a in arguments if a not in given])
     others = [a for a in rest if not a.startswith(("sweep.jobs=", "-m", "--multirun"))]
     if others:
-        raise UsageError(f"{' '.join(others)}: a sweep is resumed as it was; give sweep.resume=DIR alone")
+        raise UsageError(f"{' '.join(others)}: a sweep keeps its configuration; give sweep.resume=DIR alone")
     jobs = [a for a in rest if a.startswith("sweep.jobs=")]
     return ["-m", *flags, f"hydra.sweep.dir='{folder}'", f"sweep.resume='{folder}'", *jobs]
 
@@ -116,10 +116,10 @@ def _plug_in_flags(arguments: list[str]) -> tuple[list[str], list[str]]:
     """Return the flags that name a folder of plug-ins, and all other arguments."""
     flags: list[str] = []
     rest: list[str] = []
-    waiting = iter(arguments)
-    for argument in waiting:
+    remaining = iter(arguments)
+    for argument in remaining:
         if argument in _PLUG_INS:
-            flags += [argument, next(waiting, "")]
+            flags += [argument, next(remaining, "")]
         elif argument.startswith(tuple(f"{name}=" for name in _PLUG_INS)):
             flags.append(argument)
         else:

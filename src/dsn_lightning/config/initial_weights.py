@@ -153,7 +153,7 @@ def take_weights(
         network: takes them.
         weights: a name in ``published``, a file of weights by name, or a checkpoint, whose classifier is taken.
         published: name -> address; None where there are no public ones.
-        key: that ``weights`` was given with, for messages.
+        key: the key of ``weights``, for messages.
         trusted: the user's packages that a checkpoint may build from.
 
     Returns:

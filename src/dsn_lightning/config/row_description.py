@@ -19,8 +19,8 @@ class RowDescription:
 
     Args:
         runs: trained runs by name; one of them keeps the classifier that another name stands for.
-        networks: of these runs.
-        settings: of the evaluation.
+        networks: their networks.
+        settings: settings of the evaluation.
         selections: its methods.
         watch: seconds that the networks took; None where they do not stand for the whole networks.
         counts: the fields of a row that count videos.

@@ -182,7 +182,7 @@ def read(cls: type[_Section], values: Mapping[str, Any], *, prefix: str = "") ->
     Args:
         cls: a dataclass.
         values: plain values by key.
-        prefix: of the keys, for messages, such as ``test.``.
+        prefix: prefix of the keys in messages, such as ``test.``.
 
     Raises:
         UsageError: keys are missing, or a value is not accepted; names the key, its value and the remedy.

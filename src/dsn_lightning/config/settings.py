@@ -23,7 +23,7 @@ _READING_KEYS = ("fps", "modality", "reading")
 """Keys of ``dataset`` that say how videos are read; all others are arguments of the data set."""
 
 _REFUSED_FLAGS = {
-    "gradient_clip_val": "use schedule.gradient_clip, which clips each optimiser by itself",
+    "gradient_clip_val": "use schedule.gradient_clip, which clips each optimiser separately",
     "gradient_clip_algorithm": "use schedule.gradient_clip, the 2-norm of each optimiser's gradient",
     "accumulate_grad_batches": "use schedule.accumulate",
     "max_epochs": "use schedule.max_epochs, which the learning rates follow",
@@ -86,7 +86,7 @@ class DatasetSettings:
 
     @property
     def source(self) -> rules.Node:
-        """What the data set is built from."""
+        """The data set's ``_target_`` and arguments."""
         return {key: value for key, value in self.keys.items() if key not in _READING_KEYS}
 
 
@@ -101,8 +101,8 @@ class BackboneSettings:
     frame_stride: int = rules.whole(1)
     frame_size: tuple[int, int] = rules.numbers(2, remedy="must be [height, width] in pixels")
     crop_size: int = rules.whole(1)
-    mean: tuple[float, ...] = rules.numbers(3, remedy="must be three numbers, one a colour")
-    std: tuple[float, ...] = rules.numbers(3, remedy="must be three numbers, one a colour")
+    mean: tuple[float, ...] = rules.numbers(3, remedy="must be three numbers, one per colour")
+    std: tuple[float, ...] = rules.numbers(3, remedy="must be three numbers, one per colour")
     flow_std: tuple[float, float] = rules.setting(
         lambda value: (
             isinstance(value, list | tuple)
@@ -157,7 +157,7 @@ class AlgorithmSettings:
 
     @property
     def keeps_classifier(self) -> bool:
-        """Whether the classifier stays as it is (the paper's DSN-f)."""
+        """Whether the classifier is frozen (the paper's DSN-f)."""
         return self.has_sampler and self.module.get("classifier_optimizer") is None
 
 
@@ -177,7 +177,7 @@ class ScheduleSettings:
     batch_norm: Literal["trained", "frozen"] = rules.one_of("trained", "frozen")
     ema: float | None = rules.setting(
         lambda value: type(value) is float and 0 < value < 1,
-        "is a decay between 0 and 1, such as 0.99; null: no average",
+        "must be a decay between 0 and 1, such as 0.99, or null (no average)",
         optional=True,
     )
     gradient_clip: float | None = rules.number(above=0, optional=True)
@@ -201,7 +201,7 @@ class TrainerSettings:
 
     @property
     def flags(self) -> rules.Node:
-        """Arguments of the Trainer, its public name included."""
+        """The Trainer's ``_target_`` and arguments."""
         return {key: value for key, value in self.keys.items() if key != "max_time"}
 
     @property
@@ -243,14 +243,14 @@ class ClassifierSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class SharedSettings:
-    """Where trainings that several runs need lie (``shared``)."""
+    """The folder of trainings that several runs share (``shared``)."""
 
     folder: str = rules.text()
 
 
 @dataclass(frozen=True, kw_only=True)
 class CheckpointSettings:
-    """When a training is saved, besides after each epoch (``checkpoint``)."""
+    """When a training is saved in addition to the end of each epoch (``checkpoint``)."""
 
     every_n_batches: int | None = rules.whole(1, optional=True)
 
@@ -298,7 +298,7 @@ class Settings:
         return settings
 
     def changed(self, values: Mapping[str, Any]) -> "Settings":
-        """Return these settings with other values, by dotted key."""
+        """Return these settings with some values replaced, by dotted key."""
         plain: dict[str, Any] = copy.deepcopy(dict(self.plain))
         for key, value in values.items():
             *groups, last = key.split(".")
@@ -322,12 +322,12 @@ class Settings:
 
     @property
     def dataset_in_results(self) -> str:
-        """The data set's name in results: videos that were held out of training have a name of their own."""
+        """The data set's name in results; its held-out videos have a separate name."""
         return held_out_name(self.dataset.name) if self.test.subset == "val" else self.dataset.name
 
     @property
     def observation_weights(self) -> str | None:
-        """What the observation network starts from; ``same`` means the classifier's, where its network is one."""
+        """Initial weights of the observation network; ``same`` means the classifier's if both are the same network."""
         if self.observation.weights != "same":
             return self.observation.weights
         trunk = self.observation.trunk or self.observation.network
@@ -362,7 +362,7 @@ def _check_warmup(settings: Settings) -> None:
 
 
 def seconds_of(duration: Any) -> float:
-    """Return ``trainer.max_time`` in seconds: "DD:HH:MM:SS" or a mapping like {hours: 2}, as Lightning has it.
+    """Return ``trainer.max_time`` in seconds: "DD:HH:MM:SS" or a mapping like {hours: 2}, as in Lightning.
 
     >>> seconds_of("00:01:30:00")
     5400.0

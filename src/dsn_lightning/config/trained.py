@@ -19,7 +19,7 @@ from dsn_lightning.errors import UsageError
 from dsn_lightning.evaluation.scores import weights_hash
 
 RECORD_KEY = "dsn_lightning"
-"""Where a checkpoint holds the record of its run, as plain values; see `checkpoint_record`."""
+"""Key of a checkpoint under which the record of its run is stored; see `checkpoint_record`."""
 
 FORMAT = 1
 """Version of the record; a checkpoint with another one is refused."""
@@ -34,20 +34,20 @@ class Trained:
     classes: list[str]  # in the order of its outputs
     path: Path
     trained_on: Tensor | None = None
-    """Videos that it, or what it started from, was trained on (`seen_videos.hashes_of`); None where not known."""
+    """Videos that it or its initial weights were trained on (`seen_videos.hashes_of`); None if unknown."""
 
 
 def checkpoint_record(settings: Settings, *, classes: Sequence[str], trained_on: Tensor | None) -> dict[str, Any]:
-    """Return what a checkpoint says of its run."""
+    """Return the record of a run that its checkpoints store, as plain values."""
     config = dict(settings.plain)
     return {"format": FORMAT, "config": config, "classes": list(classes), "trained_on": trained_on}
 
 
 def load_trained(path: str | Path, *, key: str, trusted: Sequence[str] = ()) -> Trained:
-    """Load a checkpoint of ``dsn-train``; ``key`` named it, ``trusted`` packages may be built from.
+    """Load a checkpoint of ``dsn-train``; ``key`` is for messages; it may build from ``trusted`` packages.
 
     Raises:
-        UsageError: the file is missing, damaged, no such checkpoint, of another format, or would build foreign code.
+        UsageError: the file is missing, damaged, not of dsn-train, of another format, or would build foreign code.
     """
     file = Path(path).expanduser()
     where = f"{key}={path}"
@@ -80,7 +80,7 @@ def load_trained(path: str | Path, *, key: str, trusted: Sequence[str] = ()) -> 
 
 
 def check_clips(recognizer: Recognizer, settings: Settings) -> None:
-    """Refuse settings whose clips a network does not take; says which keys to change."""
+    """Refuse settings whose clips a network does not accept, naming the keys to change."""
     backbone = settings.backbone
     clip = clip_shape(backbone, modality=settings.dataset.modality)
     networks: dict[str, tuple[nn.Module, tuple[int, ...]]] = {
@@ -106,7 +106,7 @@ def check_fits(trained: Trained, *, classes: Sequence[str], settings: Settings, 
 
 
 def check_same_clips(trained: Trained, settings: Settings, *, where: str) -> None:
-    """Refuse a checkpoint that was trained on clips of other frames; of another modality only shapes are compared."""
+    """Refuse a checkpoint of clips of other shapes or, unless flow starts from RGB, of another normalisation."""
     modality, expected = trained.settings.dataset.modality, settings.dataset.modality
     names = ["frames_per_clip", "frame_stride", "frame_size", "crop_size"]
     if expected == "rgb":
@@ -120,7 +120,7 @@ def check_same_clips(trained: Trained, settings: Settings, *, where: str) -> Non
 
 
 def check_algorithm(trained: Trained, algorithm: str, *, key: str) -> None:
-    """Refuse a checkpoint of another algorithm than the one that ``key`` is for."""
+    """Refuse a checkpoint of another algorithm than ``key`` expects."""
     name = trained.settings.algorithm.name
     if name != algorithm:
         raise UsageError(f"{key}={trained.path}: expected a run of algorithm={algorithm}, got algorithm={name}")
@@ -133,7 +133,7 @@ def check_shared_classifier(fixed: Recognizer, baseline: Trained, *, where: str,
 
 
 def check_clips_per_section(recognizer: Recognizer, clips_per_section: int, *, where: str) -> None:
-    """Refuse a test with another number of clips per section than the observation network was made for, if it was."""
+    """Refuse a test with another N than the observation network was made for; some accept any N."""
     expected = recognizer.observation.clips_per_section if isinstance(recognizer, DSN) else None
     if expected is not None and expected != clips_per_section:
         raise UsageError(

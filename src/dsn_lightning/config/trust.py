@@ -28,7 +28,7 @@ def refuse_foreign_code(parts: list[Any], where: str, *, trusted: Sequence[str] 
     A name is followed no further than the module that defines it: what that module has imported does not count.
 
     Args:
-        parts: of the configuration, as plain values.
+        parts: parts of the configuration, as plain values.
         where: names the checkpoint, for messages.
         trusted: packages of the user's that may be imported, too.
     """

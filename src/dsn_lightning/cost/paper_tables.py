@@ -14,7 +14,7 @@ OBSERVATION = "r2d_18"
 """The paper's observation network: a name in ``conf/observation``."""
 
 NUM_CLASSES = {3: 51, 4: 101}
-"""HMDB51, THUMOS14."""
+"""Number of the table -> classes of its data set (HMDB51, THUMOS14)."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ ROWS = {  # test schemes of Sec. V-C; rows in the paper's order
         "R(2+1)D & DSN (M = 1)": PaperRow("r2plus1d_34", 6, 3),
     },
 }
-"""Number of the table -> name of the row (its M is that of the training) -> what it is composed of."""
+"""Number of the table -> name of the row (its M is that of the training) -> networks and test scheme."""
 
 
 @dataclass(frozen=True)
@@ -64,10 +64,10 @@ class TableRow:
 
 
 def rows_of(number: int) -> dict[str, PaperRow]:
-    """Return what the rows of Table III or IV are composed of.
+    """Return the networks and test schemes of the rows of Table III or IV.
 
     Raises:
-        UsageError: the paper has no such table of costs.
+        UsageError: the table has no costs.
     """
     if number not in ROWS:
         raise UsageError(f"table={number}: must be {' or '.join(map(str, ROWS))}, the paper's tables of costs")
@@ -82,7 +82,7 @@ def cost_table(
     ``classifiers`` has those of each backbone, ``samplers`` those of each backbone (whose clips it sees) and N.
     """
     paper = paper_table(number)
-    plain = {  # backbone -> GMACs of a clip, by the paper's row without a sampler
+    per_clip = {  # backbone -> GMACs of a clip, from the paper's row without a sampler
         row.backbone: paper[name]["gmacs"] / row.clips for name, row in rows_of(number).items() if row.N is None
     }
     table = []
@@ -105,7 +105,7 @@ def cost_table(
                 gmacs=cost.total,
                 paper_gmacs=theirs,
                 ratio=cost.total / theirs,
-                paper_sampler_gmacs=(theirs - row.clips * plain[row.backbone]) / candidates if candidates else None,
+                paper_sampler_gmacs=(theirs - row.clips * per_clip[row.backbone]) / candidates if candidates else None,
                 sampler_gmacs=None if sampler is None else sampler / 1e9,
             )
         )
@@ -120,7 +120,7 @@ def print_table(number: int, rows: list[TableRow], console: Console) -> None:
     lines = [
         "The paper's FLOPs are multiply-adds (MACs): two floating-point operations each. The M in a row's name is that "
         "of the training. M:N is the test scheme, which costs M * classifier + M * N * observation.",
-        "The paper's figures imply for one clip in the sampler, as (row - M * classifier) / (M * N), with the "
+        "Cost of one clip in the sampler that the paper's figures imply, as (row - M * classifier) / (M * N), with the "
         "classifier of the row without DSN:",
         *(_implied(row) for row in rows if row.N is not None),
         "One sampler, ResNet2D-18 on 8 frames stacked as channels, explains the rows of R3D. Those of R(2+1)D imply a "

@@ -18,7 +18,7 @@ PRECISIONS = {"32-true": torch.float32, "bf16-mixed": torch.bfloat16}
 """Lightning's names of precisions -> type of the numbers that are multiplied."""
 
 _SIDE = {"cpu": 2048, "cuda": 8192}  # rows and columns of the largest matrices whose product is timed
-_LONG_ENOUGH = 0.1  # seconds: smaller matrices do if their product takes longer than this
+_LONG_ENOUGH = 0.1  # seconds: matrices are large enough if their product takes longer than this
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def _matrix_product(device: torch.device, dtype: torch.dtype) -> tuple[Callable[
         a, b = (torch.rand(side, side, device=device).to(dtype) for _ in range(2))
         product = partial(torch.mm, a, b, out=torch.empty(side, side, device=device, dtype=dtype))
         product()
-        if side == largest or _seconds(product, device.type) > _LONG_ENOUGH:  # a type that the processor emulates
+        if side == largest or _seconds(product, device.type) > _LONG_ENOUGH:  # such as a dtype that the CPU emulates
             return product, side**3
         side *= 2
 
@@ -147,7 +147,7 @@ def time_networks(
 
 
 def cpu_name() -> str:
-    """Return the name of the processor, as the operating system knows it."""
+    """Return the processor's name as reported by the operating system."""
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
     return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())

@@ -1,7 +1,7 @@
-"""List files of the user's videos: text with lines ``path label``, or CSV with several labels and segments.
+"""Reads list files of the user's videos: text with lines ``path label``, or CSV with several labels and segments.
 
-Text: the label is the last word; the path before it may contain spaces. A line that ends with the extension of a video,
-or is a single word, is a path without a label; its class is the folder that contains it. CSV (``*.csv``): a header with
+Text: the label is the last word; the path before it may contain spaces. A line that ends with a video extension, or
+is a single word, is a path without a label; its class is the folder that contains it. CSV (``*.csv``): a header with
 ``path`` and, optionally, ``label`` (several are separated by ``;``), ``start`` and ``end`` (seconds; the video is that
 part of the file) and ``group``.
 """

@@ -38,7 +38,7 @@ def run_sweep(
     ``folder/mean_over_splits.csv``. A folder that is in use, or holds another sweep, is refused.
 
     Args:
-        folder: of the sweep.
+        folder: folder of the sweep.
         planned: the jobs of a new sweep; None: those of the one in ``folder`` that are missing, failed or interrupted.
         run_job: importable function that runs a job.
         at_once: how many run at the same time.

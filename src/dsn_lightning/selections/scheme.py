@@ -1,4 +1,4 @@
-"""What a selection method works with: the scheme of a test and the scores of one video.
+"""The inputs of a selection method: the scheme of a test and the scores of one video.
 
 A position is the first frame of a clip on the video's time line. Scores are keyed by position, never by an index into
 a grid, because the methods' positions differ.
@@ -22,7 +22,7 @@ class Scheme:
         clips_per_section: N, candidates in a section.
         clip_span: T * stride, frames of the time line that a clip covers.
         dense_clips: clips of dense sampling: 10 for trimmed, 20 for untrimmed videos (Sec. V-C).
-        random_draws: number of draws over which the metrics of random sampling are averaged.
+        random_draws: draws over which the metrics of random sampling are averaged.
         seed: seed of the random draws.
     """
 
@@ -41,9 +41,9 @@ class Scheme:
     def sections_of(self, kept: IntArray, num_frames: int) -> IntArray:
         """Return the section that each kept clip belongs to, (K,), from their first frames (K,).
 
-        M clips that are, in order, a candidate or the middle clip of each section belong to these sections, even if
-        they were shifted inwards in a short video. Any other clip belongs to the section that contains its centre, or
-        to the nearest section that has it as a candidate.
+        If the M clips are, in order, a candidate or the middle clip of each section, clip m belongs to section m, even
+        if a short video shifts its centre elsewhere. Otherwise each clip belongs to the section that contains its
+        centre or, if it is a candidate, to the nearest section that has it as one.
 
         >>> scheme = Scheme(num_sections=3, clips_per_section=3, clip_span=32, dense_clips=10, random_draws=10)
         >>> scheme.sections_of(np.array([0, 8, 8]), 40)  # the centres lie in the second section
@@ -78,7 +78,7 @@ class VideoScores:
     Attributes:
         video_id: identifies the video.
         num_frames: L, length of its time line.
-        targets: (J,), positive at its labels.
+        targets: (J,), positive for its labels, else 0.
         logits: classifier -> first frame -> class logits, float32 (J,).
         policies: sampler -> (M, N) -> policy logits, float32 (M, N).
     """
@@ -90,7 +90,7 @@ class VideoScores:
     policies: Mapping[str, Mapping[tuple[int, int], NDArray[np.float32]]] = field(default_factory=dict)
 
     def logits_at(self, classifier: str, starts: IntArray) -> NDArray[np.float32]:
-        """Return a classifier's logits for the clips at ``starts`` (...,): (..., J)."""
+        """Return a classifier's stored logits, (..., J), for the clips at ``starts``, (...,)."""
         by_start = self.logits[classifier]
         return np.stack([by_start[int(start)] for start in starts.ravel()]).reshape(*starts.shape, -1)
 
@@ -106,5 +106,5 @@ def softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
 
 
 def take_best(grid: IntArray, values: NDArray[np.float64]) -> IntArray:
-    """Return the position of each section's largest value, (1, M), from grids (M, N)."""
+    """Return the position of the largest value in each section, (1, M); both arguments are (M, N)."""
     return grid[np.arange(len(grid)), values.argmax(-1)][None]
