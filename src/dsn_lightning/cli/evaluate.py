@@ -37,6 +37,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.argv[1:] if arguments is None else arguments,
         rewrite.quote_pattern,
         rewrite.add_networks,
-        rewrite.without_a_folder,
+        rewrite.without_run_folder,
     )
     run_hydra(COMMAND, application, given)

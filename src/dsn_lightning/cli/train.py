@@ -34,6 +34,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
             rewrite.quote_pattern,
             rewrite.continue_run,
             rewrite.continue_sweep,
-            rewrite.without_a_folder,
+            rewrite.without_run_folder,
         )
     run_hydra(COMMAND, application, given, stopped="resume=RUN_DIR goes on from its last checkpoint")

@@ -1,10 +1,11 @@
 """Rewrites the arguments of a command into those that Hydra reads."""
 
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from dsn_lightning.errors import UsageError
-from dsn_lightning.launch.process_rank import process_rank, without_run_folder
+from dsn_lightning.launch.process_rank import process_rank
 from dsn_lightning.runs.run_folder import RunFolder
 from dsn_lightning.runs.sweep_folder import SweepFolder
 
@@ -61,9 +62,13 @@ def without_observation(arguments: list[str]) -> list[str]:
     return ["~observation" if a in ("observation=null", "observation=none") else a for a in arguments]
 
 
-def without_a_folder(arguments: list[str]) -> list[str]:
-    """Keep Hydra in a process that is not the first one from writing the run's folder."""
-    return without_run_folder(arguments) if process_rank() else arguments
+def without_run_folder(arguments: list[str]) -> list[str]:
+    """Keep Hydra from writing to the run's folder in all processes but the first."""
+    if process_rank() == 0:
+        return arguments
+    has_folder = any(argument.startswith("hydra.run.dir=") for argument in arguments)
+    elsewhere = [] if has_folder else [f"hydra.run.dir='{tempfile.gettempdir()}'"]
+    return [*arguments, *elsewhere, "hydra.output_subdir=null", "hydra/job_logging=none"]
 
 
 def continue_run(arguments: list[str]) -> list[str]:

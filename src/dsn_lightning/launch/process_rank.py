@@ -1,7 +1,6 @@
 """The rank of this process among those that train together, from the environment; imports nothing heavy."""
 
 import os
-import tempfile
 
 
 def process_rank() -> int:
@@ -22,10 +21,3 @@ def started_as_one_of_many() -> bool:
 def _under_srun() -> bool:
     interactive = os.environ.get("SLURM_JOB_NAME") in ("bash", "interactive")  # Lightning distinguishes them likewise
     return int(os.environ.get("SLURM_NTASKS") or 1) > 1 and not interactive
-
-
-def without_run_folder(arguments: list[str]) -> list[str]:
-    """Complete Hydra's arguments for a process other than the first, which alone writes to the run's folder."""
-    has_folder = any(argument.startswith("hydra.run.dir=") for argument in arguments)
-    elsewhere = [] if has_folder else [f"hydra.run.dir='{tempfile.gettempdir()}'"]
-    return [*arguments, *elsewhere, "hydra.output_subdir=null", "hydra/job_logging=none"]
