@@ -103,7 +103,7 @@ class Costs:
         classifier, observation = self.macs_here(settings)
         algorithm, epochs = settings.algorithm, settings.schedule.max_epochs
         clips_per_epoch = self.videos(settings)[0] * settings.M
-        trained = 0 if algorithm.keeps_classifier else epochs * clips_per_epoch * _TRAINING_STEP
+        trained = 0 if algorithm.freezes_classifier else epochs * clips_per_epoch * _TRAINING_STEP
         observed = rewards = 0
         if algorithm.has_sampler:
             learning = epochs - algorithm.warmup_epochs

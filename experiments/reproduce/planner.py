@@ -208,7 +208,7 @@ class _Trainings:
         after: list[str] = []
         algorithm = settings.algorithm
         starts_from_auto = settings.observation.checkpoint == "auto"
-        if algorithm.keeps_classifier and settings.classifier.checkpoint == "auto":
+        if algorithm.freezes_classifier and settings.classifier.checkpoint == "auto":
             arguments, settings = self.planner.compose(run, self._values_of_dsn_fixed(starts_from_auto))
             after = [self.commands["baseline"].name, self.commands[MAX_RESPONSE].name]
         elif algorithm.has_sampler and (starts_from_auto or self.planner.ranks_by_max_response(run)):

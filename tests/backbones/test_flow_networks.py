@@ -189,7 +189,7 @@ def test_checkpoints_of_the_other_modality_are_refused(checkpoints):
     with pytest.raises(UsageError, match="was trained on flow, which cannot start"):
         take_trunk(recognizer.observation.trunk, checkpoints["flow_2d"])
     fixed = composed(FLOW, "algorithm=dsn_fixed")
-    with pytest.raises(UsageError, match="dsn_fixed keeps the classifier; expected a run of"):
+    with pytest.raises(UsageError, match="dsn_fixed freezes the classifier; expected a run of"):
         take_classifier(build_recognizer(fixed, 2).classifier, checkpoints["rgb"], fixed)
     with pytest.raises(UsageError, match="its r3d_tiny does not fit this network: missing keys: conv1"):
         take_trunk(build_recognizer(flow, 2).observation.trunk, checkpoints["rgb"])

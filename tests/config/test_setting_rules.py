@@ -7,11 +7,11 @@ import pytest
 from dsn_lightning.config.setting_rules import (
     all_keys,
     flag,
+    fraction,
     number,
     one_of,
     read,
     section,
-    share,
     shown,
     text,
     whole,
@@ -32,7 +32,7 @@ class Outer:
     counts: tuple[int, ...] = wholes(1)
     rate: float = number(above=0)
     penalty: float = number(at_least=0, says="is a penalty and ")
-    part: float = share()
+    part: float = fraction()
     on: bool = flag()
     mode: str = one_of("skip", "raise")
     name: str | None = text(optional=True)
@@ -67,7 +67,7 @@ def test_accepted_values_are_kept_and_lists_become_tuples():
         ("part", 1.5, "part=1.5: must lie between 0 and 1"),
         ("on", 1, "on=1: must be true or false"),
         ("mode", "stop", "mode=stop: must be skip or raise"),
-        ("name", [], r"name=\[\]: must be a text"),
+        ("name", [], r"name=\[\]: must be a string"),
     ],
 )
 def test_a_refused_value_is_named_with_the_remedy(key, value, message):

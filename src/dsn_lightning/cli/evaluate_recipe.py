@@ -215,12 +215,12 @@ def plan(
 
 
 def networks_of(runs: Mapping[str, Trained]) -> Networks:
-    """Return the classifiers and samplers of the runs; a classifier that was kept stands for the baseline's."""
-    by_name = dict(sorted(runs.items()))
-    classifiers = {name: run.recognizer for name, run in by_name.items() if not run.settings.algorithm.keeps_classifier}
-    samplers = {name: run.recognizer for name, run in by_name.items() if isinstance(run.recognizer, DSN)}
-    for name, run in by_name.items():
-        if run.settings.algorithm.keeps_classifier:
+    """Return the classifiers and samplers of the runs; a frozen classifier stands for the baseline's."""
+    runs = dict(sorted(runs.items()))
+    classifiers = {name: run.recognizer for name, run in runs.items() if not run.settings.algorithm.freezes_classifier}
+    samplers = {name: run.recognizer for name, run in runs.items() if isinstance(run.recognizer, DSN)}
+    for name, run in runs.items():
+        if run.settings.algorithm.freezes_classifier:
             if baseline := runs.get(BASELINE_CLASSIFIER):
                 check_shared_classifier(run.recognizer, baseline, where=f"{name}={run.path}", key=BASELINE_CLASSIFIER)
             classifiers.setdefault(BASELINE_CLASSIFIER, run.recognizer)

@@ -203,7 +203,7 @@ def compared_runs(recognizer: Recognizer, settings: Settings, data: SectionClipD
             check_fits(trained, classes=data.classes, settings=settings, key=key)
             if settings.test.subset == "val":
                 check_held_out(trained.trained_on, _ids(data, "val"), where=f"{key}={trained.path}")
-    if algorithm.keeps_classifier and BASELINE_CLASSIFIER in found:
+    if algorithm.freezes_classifier and BASELINE_CLASSIFIER in found:
         baseline, key = found[BASELINE_CLASSIFIER], f"test.{BASELINE_CLASSIFIER}"
         check_shared_classifier(recognizer, baseline, where="classifier.checkpoint", key=key)
     return found

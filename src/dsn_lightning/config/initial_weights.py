@@ -41,7 +41,7 @@ def _start_classifier(recognizer: Recognizer, settings: Settings, classes: Seque
         check_starts(source, settings, classes=classes)
         take_classifier(recognizer.classifier, source, settings)
         return source.trained_on
-    if settings.algorithm.keeps_classifier:
+    if settings.algorithm.freezes_classifier:
         raise UsageError(f"algorithm={settings.algorithm.name} keeps a trained classifier: give it with {key}=PATH")
     if settings.weights is not None:
         published = settings.backbone.weights_from
@@ -96,9 +96,9 @@ def take_classifier(target: ClipNetwork, trained: Trained, settings: Settings) -
             f"{found.name} with {_arguments(found.network, differing)}"
         )
     modality, expected_modality = trained.settings.dataset.modality, settings.dataset.modality
-    if modality != expected_modality and settings.algorithm.keeps_classifier:
+    if modality != expected_modality and settings.algorithm.freezes_classifier:
         raise UsageError(
-            f"{where}: algorithm={settings.algorithm.name} keeps the classifier; expected a run of "
+            f"{where}: algorithm={settings.algorithm.name} freezes the classifier; expected a run of "
             f"dataset.modality={expected_modality}, got {modality}"
         )
     _take(target, trained, where=where, keep_head=False)

@@ -18,7 +18,7 @@ class RowDescription:
     """Fills in a row's fields that are not metrics.
 
     Args:
-        runs: trained runs by name; one of them keeps the classifier that another name stands for.
+        runs: trained runs by name; one of them freezes the classifier that another name stands for.
         networks: their networks.
         settings: settings of the evaluation.
         selections: its methods.
@@ -79,7 +79,7 @@ class RowDescription:
 
     def _keeper(self) -> Trained:
         """Return the run that keeps the baseline's classifier, where the baseline itself is not given."""
-        return next(run for run in self.runs.values() if run.settings.algorithm.keeps_classifier)
+        return next(run for run in self.runs.values() if run.settings.algorithm.freezes_classifier)
 
     def _cost(self, selection: Selection, scheme: Scheme, classifier: str, num_clips: int) -> dict[str, Any]:
         """Return multiply-adds (10^9) and seconds of a video; None for a method that knows the label."""

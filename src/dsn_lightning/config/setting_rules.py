@@ -103,7 +103,7 @@ def number(
     )
 
 
-def share(*, default: Any = _MISSING) -> Any:
+def fraction(*, default: Any = _MISSING) -> Any:
     """Return a field for a number in [0, 1]."""
     return setting(lambda value: is_number(value) and 0 <= value <= 1, "must lie between 0 and 1", default=default)
 
@@ -125,10 +125,10 @@ def one_of(*values: Any, remedy: str = "", optional: bool = False, default: Any 
 
 
 def text(*, optional: bool = False, default: Any = _MISSING) -> Any:
-    """Return a field for a text; numbers count as such."""
+    """Return a field for a string; numbers are converted."""
     return setting(
         lambda value: isinstance(value, str) or is_number(value),
-        "must be a text",
+        "must be a string",
         optional=optional,
         default=default,
         convert=str,

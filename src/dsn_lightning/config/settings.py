@@ -66,10 +66,10 @@ class ReadingSettings:
     cache_frames: bool = rules.flag()
     scales: tuple[float, ...] = rules.numbers(remedy="must be a list of numbers above 0")
     corners: bool = rules.flag()
-    flip: float = rules.share()
+    flip: float = rules.fraction()
     on_bad_video: Literal["skip", "raise"] = rules.one_of("skip", "raise")
-    max_bad: float = rules.share()
-    max_missing: float = rules.share()
+    max_bad: float = rules.fraction()
+    max_missing: float = rules.fraction()
     prepared: str | None = rules.text(optional=True)
     copies: bool = rules.flag()
 
@@ -156,7 +156,7 @@ class AlgorithmSettings:
         return "sampler_optimizer" in self.module
 
     @property
-    def keeps_classifier(self) -> bool:
+    def freezes_classifier(self) -> bool:
         """Whether the classifier is frozen (the paper's DSN-f)."""
         return self.has_sampler and self.module.get("classifier_optimizer") is None
 

@@ -97,7 +97,7 @@ def check_source(source: object, key: str) -> None:
     expected = {
         "metric": (found["metric"] in get_args(Metric), f"one of {', '.join(get_args(Metric))}"),
         "num_classes": (count is None or (type(count) is int and count > 0), "a whole number above 0, or None"),
-        "name": (isinstance(found["name"], str) and found["name"] != "", "a text"),
+        "name": (isinstance(found["name"], str) and found["name"] != "", "a string"),
         "root": (isinstance(found["root"], Path) and found["root"].is_absolute(), "an absolute pathlib.Path"),
         "official_counts": (isinstance(found["official_counts"], classmethod | staticmethod), "a class method"),
         "prepare": (callable(found["prepare"]), "a method"),
