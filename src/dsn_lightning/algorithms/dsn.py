@@ -84,8 +84,8 @@ class DSN(Recognizer):
         observation: theta, normalised section clips (..., N, C, T, H, W) -> policy logits (..., N) (Eq. 3).
         sampler_optimizer: makes theta's optimiser from its parameter groups.
         classifier_optimizer: makes phi's optimiser; None keeps the classifier fixed, bit for bit (the paper's DSN-f).
-        sampler_schedule: of theta's learning rate; None takes the classifier's schedule.
-        estimator: of the policy gradient.
+        sampler_schedule: schedule of theta's learning rate; None takes the classifier's schedule.
+        estimator: estimator of the policy gradient.
         gamma: penalty of Eq. 6, >= 0.
         consensus: see `consensus_log_probabilities`.
         warmup_epochs: first epochs, in which only the classifier learns, from uniformly drawn clips ("pre-training the

@@ -30,7 +30,7 @@ class NetworkCost:
 
     name: str
     parameters: int  # frozen ones included
-    macs: float  # of a clip
+    macs: float  # multiply-adds of a clip
 
 
 def clip_shape(backbone: BackboneSettings, *, modality: str) -> ClipShape:

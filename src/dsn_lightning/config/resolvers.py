@@ -8,7 +8,7 @@ from omegaconf import ListConfig, OmegaConf
 
 from dsn_lightning.errors import UsageError
 
-_ASPECT = 4 / 3  # of most videos
+_ASPECT = 4 / 3  # width / height of most videos
 _DATA_SETS = {"kinetics400": "KINETICS400", "imagenet": "IMAGENET1K"}
 
 

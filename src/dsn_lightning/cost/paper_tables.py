@@ -21,7 +21,7 @@ NUM_CLASSES = {3: 51, 4: 101}
 class PaperRow:
     """The networks and the test scheme of a row."""
 
-    backbone: str  #: of the classifier, a name in ``conf/backbone``
+    backbone: str  #: the classifier's network, a name in ``conf/backbone``
     clips: int  #: clips that are classified; M where there is a sampler
     N: int | None = None  #: candidate clips per section; None without a sampler
 

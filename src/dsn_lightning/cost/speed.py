@@ -25,7 +25,7 @@ _LONG_ENOUGH = 0.1  # seconds: matrices are large enough if their product takes 
 class Speed:
     """Times of runs and of matrix products, measured in alternation."""
 
-    seconds: np.ndarray  #: of each run
+    seconds: np.ndarray  #: time of each run, (R,)
     macs: int  #: multiply-adds of a run
     clips: int  #: clips in a run
     #: multiply-adds per second of matrix products: before the first run, between the runs, after the last

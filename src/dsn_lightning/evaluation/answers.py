@@ -19,9 +19,9 @@ from dsn_lightning.video.sections import IntArray
 class KeptClip:
     """A clip that a selection method keeps."""
 
-    section: int  #: in [0, M)
-    start_frame: int  #: on the video's time line
-    start_seconds: float  #: on the video's time line
+    section: int  #: index in [0, M)
+    start_frame: int  #: position on the video's time line
+    start_seconds: float  #: likewise, in seconds
     #: (N,), the sampler's probabilities of the section's clips; None for a method without a policy
     policy: NDArray[np.float64] | None
     clip: int | None  #: index of the kept clip in the section, in [0, N); None for a method without a policy

@@ -17,8 +17,8 @@ from dsn_lightning.video.time_line import Video
 class EvaluationDetails:
     """An evaluation's results, with everything they were computed from."""
 
-    rows: Sequence[Row]  #: of the results
-    scores: ClipScores  #: of all videos
+    rows: Sequence[Row]  #: rows of results
+    scores: ClipScores  #: scores of all videos
     selections: Sequence[Selection]
     schemes: Sequence[Scheme]  #: the M:N of each test; clips and confusions are shown for the first
     consensus: Consensus  #: how clips were averaged (Eq. 4)

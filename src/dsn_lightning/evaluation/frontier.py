@@ -24,7 +24,7 @@ class FrontierPoint:
     gmacs: float  #: 10^9 multiply-adds a video
     rate: float  #: accuracy or mAP in percent
     spread: float | None = None  #: standard deviation over seeds in percentage points; None with one seed
-    colour: str = NEUTRAL  #: of the marker
+    colour: str = NEUTRAL  #: colour of the marker
     hollow: bool = False  #: whether the classifier was trained together with a sampler
     number: str = ""  #: drawn beside the marker; empty for none
 

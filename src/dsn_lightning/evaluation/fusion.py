@@ -24,7 +24,7 @@ _SUMMED = ("gmacs_classifier", "gmacs_observation", "gmacs", "seconds_per_video"
 class Fusion:
     """The result of a fusion."""
 
-    evaluation: StoredEvaluation  #: of the videos and methods that all streams have, in the first stream's order
+    evaluation: StoredEvaluation  #: videos and methods that all streams have, in the first stream's order
     left_out: list[str]  #: ids of videos that some stream does not have; they only count as failed or missing
     unmatched: list[str]  #: methods that some stream does not have, each with the reason
 

@@ -34,7 +34,7 @@ _VERDICT_RATES = ("top1", "map")
 class Share:
     """The part of a gap that a method closes."""
 
-    #: of the gap; 1 is all of it, below 0 is a loss. None if the gap is too small to divide by.
+    #: share of the gap that is closed: 1 is all of it, below 0 is a loss, None if the gap is too small to divide by.
     share: IntervalEstimate | None
     gap: IntervalEstimate  #: between the two ends
     low: IntervalEstimate  #: the figure at the lower end; it shows how much room a gap leaves

@@ -45,7 +45,7 @@ class Outcome:
     hits: NDArray[np.int64] | None
     #: (V,), kept clips in sections that contain the action; None without annotated spans
     possible_hits: NDArray[np.int64] | None
-    kind: Kind  #: of the selection method
+    kind: Kind  #: kind of the selection method
     sampler: str | None  #: name of the network that chose the clips; None if no network did
     row: Row  #: fields of ``results.json``
 
@@ -54,7 +54,7 @@ class Outcome:
 class StoredEvaluation:
     """One evaluation: the outcomes of all its methods on the same V videos."""
 
-    name: str  #: for messages
+    name: str  #: used in messages
     classes: tuple[str, ...]  #: (J,) names
     video_id: NDArray[np.str_]  #: (V,)
     targets: NDArray[np.float32]  #: (V, J), positive at the labels

@@ -72,9 +72,9 @@ class Study:
 
     Args:
         evaluations: one per seed; see `align` for what they must have in common.
-        number: of resamples, R.
-        seed: of the resamples.
-        level: of confidence, in (0, 1).
+        number: R, number of resamples.
+        seed: seed of the resampling.
+        level: confidence level, in (0, 1).
         resample_seeds: draw the seeds with replacement as well, so that intervals describe other trainings too. With
             few seeds these intervals are too narrow: of three seeds, one resample in nine contains a single one.
 
@@ -97,7 +97,7 @@ class Study:
         self.seed = seed
         self.targets = self.evaluations[0].targets
         self.classes = self.evaluations[0].classes
-        self.kinds: dict[Method, Kind] = {  # of the methods that have a row in the results
+        self.kinds: dict[Method, Kind] = {  # only methods that have a row in the results
             method: outcome.kind
             for method, outcome in self.evaluations[0].outcomes.items()
             if method.selection != MostConfident.name
@@ -105,7 +105,7 @@ class Study:
         self.resample_seeds = resample_seeds
         self._counts = resamples(self.num_videos, number=number, seed=seed)
         seeds = len(self.evaluations)
-        self._shares = np.full((seeds, number), 1 / seeds)  # of each seed in each resample
+        self._shares = np.full((seeds, number), 1 / seeds)  # weight of each seed in each resample
         if resample_seeds:
             drawn = np.random.default_rng([seed, 1]).multinomial(seeds, [1 / seeds] * seeds, size=number)
             self._shares = drawn.T / seeds
@@ -203,7 +203,7 @@ def figures_of(outcome: Outcome, targets: Floats, counts: Counts) -> dict[str, F
         figures["mean_class"] = resampling.mean_over_classes(resampling.class_means(correct, targets, counts))
         precisions = (resampling.average_precisions(draw, targets, counts) for draw in outcome.probabilities)
         means = [resampling.mean_over_classes(precision) for precision in precisions]
-        figures["map"] = np.asarray(np.mean(means, 0))  # of (D, R)
+        figures["map"] = np.asarray(np.mean(means, 0))  # over the draws: (D, R) -> (R,)
     if outcome.hits is not None and outcome.possible_hits is not None and outcome.possible_hits.any():
         figures["hit_rate"] = resampling.ratio(outcome.hits, outcome.possible_hits, counts)
     return figures

@@ -21,7 +21,7 @@ class Run:
     """A training or an evaluation with a state."""
 
     name: str  #: its path below the given folder
-    folder: Path  #: of the run, even if it was never made
+    folder: Path  #: the run's folder, even if it was never created
     state: str  #: see `dsn_lightning.runs.reading`
     error: str | None  #: why it failed, where that is known
     seconds: float | None  #: how long it took
@@ -41,7 +41,7 @@ class Source:
 
     name: str  #: its path below the given folder
     folder: Path
-    rows: list[Json]  #: of ``results.json``
+    rows: list[Json]  #: content of ``results.json``
     environment: Json  #: content of ``environment.json``
 
 

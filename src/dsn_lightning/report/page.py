@@ -59,7 +59,7 @@ class Report:
     results: Sequence[Result]  #: rows, means over seeds; ``results_table`` shows them
     results_table: PageTable
     paper_note: str  #: what limits the comparison with the paper's figures in the table
-    runs: Sequence[Run]  #: in any state; ``runs_table`` shows them
+    runs: Sequence[Run]  #: runs in any state; ``runs_table`` shows them
     runs_table: PageTable
     frontiers: Sequence[ReportChart]
     comparisons: Sequence[Comparison]

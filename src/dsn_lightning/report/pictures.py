@@ -31,7 +31,7 @@ class Sheet:
     picture: bytes = b""  #: content of the contact sheet, of media type ``kind``; empty where there is none
     kind: str = "image/png"
     alt: str = ""  #: what the picture shows
-    timelines: Sequence[Timeline] = ()  #: of the same videos, from the top of the picture down
+    timelines: Sequence[Timeline] = ()  #: one per video of the picture, from top to bottom
     notes: Sequence[str] = field(default=())  #: what is missing and how to make it
 
     def uri(self) -> str:

@@ -17,7 +17,7 @@ class SweepJob:
     """A job as ``sweep.json`` records it; its states are those of `dsn_lightning.launch.jobs.Job`."""
 
     overrides: Sequence[str]
-    folder: str  # of its run, relative to the sweep's
+    folder: str  # the run's folder, relative to the sweep's
     state: str = "waiting"
     exit_code: int | None = None
 

@@ -33,7 +33,7 @@ class RunInfo:
     job_type: str  # train or evaluate
     name: str  # readable, composed of the settings that a sweep varies
     tags: Sequence[str]  # algorithm, data set and backbone
-    commit: str | None  # of the checkout, with -dirty appended if files differ; None outside a checkout
+    commit: str | None  # checked-out commit, with -dirty appended if files differ; None outside a checkout
 
 
 class Tracker:

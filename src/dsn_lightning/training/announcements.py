@@ -14,9 +14,9 @@ class Step:
 
     batch_size: int  # videos, over all processes
     accumulate: int  # batches a step
-    processes: int  # that share a batch
+    processes: int  # processes that share a batch
     lr: float
-    head_lr: float | None = None  # of the last layer; None: that of the others
+    head_lr: float | None = None  # learning rate of the last layer; None: ``lr``
     sampler_lr: float | None = None  # None: there is no observation network
     sampler_head_lr: float | None = None
 
