@@ -1,4 +1,4 @@
-"""The contract of clip networks, for every configuration and for networks that break it."""
+"""The contract of clip networks, for every configuration and for networks that break it; the frames they look at."""
 
 from pathlib import Path
 
@@ -9,6 +9,9 @@ from torchvision import models
 
 from conftest import MeanClassifier
 from dsn_lightning.backbones.clip_network import check_clip_network, classification_layer, frozen_part
+from dsn_lightning.backbones.mobilenet import MobileNetV2
+from dsn_lightning.backbones.resnet2d import ResNet2D
+from dsn_lightning.backbones.torchvision_network import TorchvisionNetwork
 from dsn_lightning.config.build import build_classifier, build_datamodule, build_recognizer
 from dsn_lightning.config.settings import Settings
 from dsn_lightning.config.trained import check_clips
@@ -171,3 +174,16 @@ def test_wrong_combinations_are_refused(overrides, complaint):
         recognizer = build_recognizer(settings, 5)
     with pytest.raises(UsageError, match=complaint):
         check_clips(recognizer, settings)
+
+
+def test_networks_look_at_the_middle_frames():
+    clips = torch.randn(1, 3, 9, 64, 64)
+    for net in (
+        MobileNetV2(4, num_frames=3),
+        TorchvisionNetwork(4, model="resnet18", num_frames=3),
+        ResNet2D(4, num_frames=3),
+    ):
+        with torch.no_grad():
+            assert torch.equal(net.eval()(clips), net(clips[:, :, 3:6]))
+        with pytest.raises(UsageError, match="too short for a network that looks at 3"):
+            net(clips[:, :, :2])

@@ -4,8 +4,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.models.mobilenetv2 import MobileNetV2 as ImageMobileNetV2
 
-from dsn_lightning.backbones.clip_network import ClipNetwork
-from dsn_lightning.backbones.frames import middle_frames, replace_first_convolution
+from dsn_lightning.backbones.clip_network import ClipNetwork, middle_frames, replace_first_convolution
 from dsn_lightning.errors import UsageError
 
 _FRAMES_AT_ONCE = 32

@@ -6,8 +6,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock
 
-from dsn_lightning.backbones.clip_network import ClipNetwork
-from dsn_lightning.backbones.frames import middle_frames
+from dsn_lightning.backbones.clip_network import ClipNetwork, middle_frames
 
 
 class ResNet2D(ClipNetwork):

@@ -5,8 +5,13 @@ from typing import Any
 from torch import Tensor, nn
 from torchvision import models
 
-from dsn_lightning.backbones.clip_network import ClipNetwork
-from dsn_lightning.backbones.frames import Convolution, convolution_like, middle_frames, replace_first_convolution
+from dsn_lightning.backbones.clip_network import (
+    ClipNetwork,
+    Convolution,
+    convolution_like,
+    middle_frames,
+    replace_first_convolution,
+)
 from dsn_lightning.errors import UsageError
 
 
