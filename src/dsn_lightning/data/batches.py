@@ -1,11 +1,15 @@
-"""The order of the videos in training, and how processes share its batches."""
+"""Batches: the order of the videos, each process's share, and loader processes that end with the training process."""
 
-from collections.abc import Iterator
-from typing import NamedTuple
+import signal
+from collections.abc import Iterator, Sequence
+from multiprocessing.process import BaseProcess
+from multiprocessing.util import Finalize
+from typing import Any, NamedTuple
 
 import numpy as np
-from torch.utils.data import Sampler
+from torch.utils.data import DataLoader, Sampler
 
+from dsn_lightning.errors import UsageError
 from dsn_lightning.stateless_random import stateless_rng
 
 
@@ -85,3 +89,39 @@ class BatchShares(Sampler[list[Draw]]):
         for first in range(skip if self.sampler.epoch == epoch else 0, len(self)):
             batch = order[first * self.batch_size : (first + 1) * self.batch_size]
             yield batch[self.rank :: self.num_processes] or [batch[0]._replace(counted=False)]
+
+
+class ClipLoader(DataLoader[Any]):
+    """A loader whose workers end with this process, although they ignore SIGTERM.
+
+    Workers return errors, which are raised here: an error raised in a worker would arrive as one of torch's.
+    """
+
+    def __iter__(self) -> Any:
+        # Workers must not receive Ctrl-C of the terminal, from their first moment on; this process receives it later.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT] if self.num_workers else [])
+        try:
+            iterator = super().__iter__()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        workers = getattr(iterator, "_workers", [])
+        if workers:
+            Finalize(None, _kill, args=(workers,), exitpriority=10)  # when this process ends, for whatever reason
+        for batch in iterator:
+            if isinstance(batch, UsageError):
+                if workers:
+                    iterator._shutdown_workers()  # type: ignore[attr-defined]
+                raise batch
+            yield batch
+
+
+def _kill(workers: Sequence[BaseProcess]) -> None:
+    for worker in workers:
+        if worker.is_alive():
+            worker.kill()
+
+
+def ignore_signals(_: int) -> None:
+    """Ignore signals that may reach all processes of a run; the training process handles them, and saves first."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)

@@ -12,9 +12,8 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader
 
-from dsn_lightning.data.batches import BatchShares, EpochOrder
+from dsn_lightning.data.batches import BatchShares, ClipLoader, EpochOrder, ignore_signals
 from dsn_lightning.data.inventory import BadVideoPolicy, Reading, SubsetInventory, take_inventory
-from dsn_lightning.data.loader import ClipLoader, ignore_signals
 from dsn_lightning.data.section_clips import SectionClips, collate
 from dsn_lightning.datasets.records import SUBSETS, Subset, VideoRecord, VideoSource
 from dsn_lightning.errors import UsageError
