@@ -12,8 +12,8 @@ from dsn_lightning.config import arguments as rewrite
 from dsn_lightning.config.build_part import build_part, build_source
 from dsn_lightning.config.compose import add_plug_ins_of_application, config_folder, plain
 from dsn_lightning.config.prepare_settings import PreparationSettings
+from dsn_lightning.prepare.dataset_report import print_summary
 from dsn_lightning.prepare.preparation import prepare_dataset, strict_failures
-from dsn_lightning.prepare.report_summary import print_summary
 
 COMMAND = "dsn-prepare"
 

@@ -6,10 +6,12 @@ file beside its target, and renamed when it is complete and on disk.
 """
 
 import os
+import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import IO, Any
@@ -23,14 +25,104 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from dsn_lightning.errors import UsageError
 from dsn_lightning.prepare.copy_kinds import CopyKind, content_hash, frame_rate
+from dsn_lightning.prepare.worker_pool import run_each
 from dsn_lightning.video.decoder import Decoder
 from dsn_lightning.video.video_info import VideoError, VideoInfo, pack
 
 _PARTIAL = ".partial"
 _SAMPLE_FRAMES = 32
 _HEADER_BYTES = 2000  # approximate size of a file's header
+
+Videos = Sequence[tuple[Path, VideoInfo]]
+
+TITLES = {"small": "small copies", "flow": "flow"}
+"""Folder of a kind of copies -> its name in messages."""
+
+
+def make_copies(
+    videos: Videos, root: Path, output: Path, *, decoder: Decoder, kind: CopyKind, jobs: int
+) -> dict[str, Any]:
+    """Make the copies that are missing or out of date, and report on all copies.
+
+    Args:
+        videos: the originals, with the result of indexing them.
+        root: folder of the data set.
+        output: folder of the copies.
+        decoder: reads the originals.
+        kind: kind of the copies.
+        jobs: number of processes.
+
+    Returns:
+        ``settings``; ``copies`` and ``bytes`` that exist; ``failed`` (``video``, its path below the root, and
+        ``reason``).
+
+    Raises:
+        UsageError: there is not enough disk space, found before the start or (`DiskFullError`) later.
+    """
+    targets = {path: kind.target(output, root, path) for path, _ in videos}
+    stale = [(path, info) for path, info in videos if not is_current(targets[path], info, kind)]
+    failed: dict[Path, str] = {}
+    if stale:
+        _check_disk_space(stale, len(videos), output, decoder=decoder, kind=kind)
+        tasks = [(path, targets[path], info) for path, info in stale]
+        work = partial(write_copy, decoder=decoder, kind=kind)
+        try:
+            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+            with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as progress:
+                bar = progress.add_task(f"Making {TITLES[kind.folder]}", total=sum(i.num_frames for _, i in stale))
+                videos_bar = progress.add_task("videos", total=len(stale))
+                for number, failure in run_each(work, tasks, jobs=jobs):
+                    path, info = stale[number]
+                    if failure is not None:
+                        failed[path] = failure
+                        targets[path].unlink(missing_ok=True)  # an older copy would not match
+                    progress.advance(bar, info.num_frames)
+                    progress.advance(videos_bar)
+        finally:
+            remove_partial_files(output / kind.folder)
+    copies = [target for path, target in targets.items() if path not in failed]
+    return {
+        "settings": kind.settings(),
+        "copies": len(copies),
+        "bytes": sum(copy.stat().st_size for copy in copies),
+        "failed": [
+            {"video": path.relative_to(root).as_posix(), "reason": reason} for path, reason in sorted(failed.items())
+        ],
+    }
+
+
+def _check_disk_space(stale: Videos, num_videos: int, output: Path, *, decoder: Decoder, kind: CopyKind) -> None:
+    """Announce the estimated size of the copies, and refuse it if it does not fit on the disk."""
+    needed = estimate_bytes(stale, decoder=decoder, kind=kind)
+    if needed is None:
+        return
+    free = shutil.disk_usage(output).free
+    title = TITLES[kind.folder]
+    announcement = f"{title}: {len(stale)} of {num_videos} to make, about {readable(needed)} ({readable(free)} free)"
+    Console(stderr=True).print(announcement, soft_wrap=True, highlight=False)
+    if needed > free:
+        raise UsageError(
+            f"output={output}: {title} need about {readable(needed)}, but {readable(free)} are free; free some space, "
+            "or set output= to another disk"
+        )
+
+
+def readable(size: float) -> str:
+    """Return a number of bytes with a unit.
+
+    >>> readable(512), readable(21_400_000)
+    ('512 B', '21.4 MB')
+    """
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.3g} {unit}"
+        size /= 1000
+    return f"{size:.3g} TB"
 
 
 def write_copy(path: Path, target: Path, info: VideoInfo, *, decoder: Decoder, kind: CopyKind) -> None:
@@ -55,22 +147,22 @@ def write_copy(path: Path, target: Path, info: VideoInfo, *, decoder: Decoder, k
 @contextmanager
 def replacing(target: Path) -> Iterator[IO[bytes]]:
     """Yield a file to write. It replaces ``target`` at the end, or is removed after an error."""
-    partial = target.with_name(f".{target.name}{_PARTIAL}")
+    unfinished = target.with_name(f".{target.name}{_PARTIAL}")
     try:
-        with open(partial, "wb") as file:
+        with open(unfinished, "wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.replace(partial, target)
+        os.replace(unfinished, target)
     except BaseException:
-        partial.unlink(missing_ok=True)
+        unfinished.unlink(missing_ok=True)
         raise
 
 
 def remove_partial_files(folder: Path) -> None:
     """Remove the files that killed processes left below ``folder``; call it only while no process writes there."""
-    for partial in folder.rglob(f".*{_PARTIAL}"):
-        partial.unlink(missing_ok=True)
+    for file in folder.rglob(f".*{_PARTIAL}"):
+        file.unlink(missing_ok=True)
 
 
 def is_current(copy: Path, info: VideoInfo, kind: CopyKind) -> bool:
@@ -144,9 +236,7 @@ def copy_info(copy: Path, info: VideoInfo) -> VideoInfo:
     )
 
 
-def estimate_bytes(
-    videos: Sequence[tuple[Path, VideoInfo]], *, decoder: Decoder, kind: CopyKind, num_samples: int = 6
-) -> int | None:
+def estimate_bytes(videos: Videos, *, decoder: Decoder, kind: CopyKind, num_samples: int = 6) -> int | None:
     """Return an estimate of the bytes that the copies of ``videos`` take, plus a tenth.
 
     It extrapolates from a few frames in the middle of a few videos; None if none of those can be copied.

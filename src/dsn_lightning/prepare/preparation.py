@@ -12,10 +12,9 @@ from filelock import FileLock, Timeout
 
 from dsn_lightning.datasets.records import SUBSETS, VideoSource
 from dsn_lightning.errors import UsageError
-from dsn_lightning.prepare.copies import remove_partial_files, replacing
+from dsn_lightning.prepare.copies import make_copies, remove_partial_files, replacing
 from dsn_lightning.prepare.copy_kinds import CopyKind, FlowCopy, SmallCopy
 from dsn_lightning.prepare.dataset_report import Records, dataset_report
-from dsn_lightning.prepare.make_copies import make_copies
 from dsn_lightning.prepare.optical_flow import check_opencv
 from dsn_lightning.prepare.video_index import index_videos, prepared_folder, usable
 from dsn_lightning.prepare.worker_pool import DiskFullError, disk_is_full
