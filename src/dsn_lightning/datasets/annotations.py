@@ -2,6 +2,7 @@
 
 import json
 import os
+from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -71,6 +72,53 @@ class ListedVideos:
     def records(self, subset: Subset) -> list[VideoRecord]:
         """Return the videos of a subset in the order of the annotations."""
         return list(self._videos[subset])
+
+
+Lists = tuple[list[str], list[VideoRecord], list[VideoRecord]]
+"""What official lists contain: class names, training videos and test videos."""
+
+
+class OfficialSplits(ListedVideos):
+    """A data set with three official splits, given by lists, and with a folder of videos for each class.
+
+    Args:
+        root, name: of the data set; by default, the name is that of the class in lower case.
+        split: official split, 1 to 3.
+        annotations: folder of the official lists; None: the first of ``list_folders`` that exists.
+        val_fraction, seed: see `ListedVideos`.
+
+    Raises:
+        UsageError: a folder or list is missing, a list has an unexpected format, or an argument is out of range.
+    """
+
+    content: ClassVar[str]  # of the root, for messages
+    lists: ClassVar[str]  # names of the lists, for messages
+    video_folders: ClassVar[tuple[str, ...]]  # where the class folders may be below the root
+    list_folders: ClassVar[tuple[str, ...]]  # where the lists may be
+
+    def __init__(
+        self,
+        root: str | None,
+        *,
+        name: str | None = None,
+        split: int = 1,
+        annotations: str | None = None,
+        val_fraction: float = 0.0,
+        seed: int = 0,
+    ) -> None:
+        folder = root_folder(root, content=self.content)
+        check_split(split)
+        places = [folder / place for place in self.list_folders]
+        lists = annotation_path(annotations, places, content=f"the folder of the official lists ({self.lists})")
+        videos = first_existing(*(folder / place for place in self.video_folders))
+        classes, train, test = self.read(lists, videos, split)
+        check_below_root([*train, *test], folder, annotations=lists)
+        name = name or type(self).__name__.lower()
+        super().__init__(name, folder, classes, train, test, val_fraction=val_fraction, seed=seed)
+
+    @abstractmethod
+    def read(self, lists: Path, videos: Path, split: int) -> Lists:
+        """Read the lists of a split; ``videos`` is the folder of the class folders."""
 
 
 def check_val_fraction(fraction: object) -> None:

@@ -10,13 +10,10 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from dsn_lightning.datasets.annotations import (
-    ListedVideos,
-    annotation_path,
-    check_below_root,
+    Lists,
+    OfficialSplits,
     check_split,
-    first_existing,
     read_lines,
-    root_folder,
     split_label,
     video_files,
     video_stem,
@@ -25,13 +22,11 @@ from dsn_lightning.datasets.records import Subset, VideoRecord
 from dsn_lightning.errors import UsageError
 
 _ARCHIVE = "testTrainMulti_7030_splits"
-_PLACES = ("splits", _ARCHIVE, f"test_train_splits/{_ARCHIVE}", "test_train_splits")
-_SUBSETS: dict[str, Subset | None] = {"0": None, "1": "train", "2": "test"}  # 0: not used in this split
 # visible body parts, camera motion, number of people, camera viewpoint, quality, number of the clip
 _PROPERTIES = re.compile(r"_[hulf]_(cm|nm)_np\d+_(fr|ba|le|ri)_(goo|med|bad)_\d+$")
 
 
-class Hmdb51(ListedVideos):
+class Hmdb51(OfficialSplits):
     """HMDB51 as a `VideoSource`.
 
     A video's id is ``<class>/<name>`` without the extension. Its group is class and film (``catch/Italian_Job_4``),
@@ -39,46 +34,16 @@ class Hmdb51(ListedVideos):
 
     Args:
         root: folder with the videos in ``videos/<class>/``, ``hmdb51_org/<class>/`` or ``<class>/``, in any container.
-        split: official split, 1 to 3.
         annotations: folder of the 153 official lists; None looks for ``splits``, ``testTrainMulti_7030_splits`` and
             ``test_train_splits`` (with or without the former inside) below the root.
-        name, val_fraction, seed: see `ListedVideos`.
-
-    Raises:
-        UsageError: a folder or list is missing, a list has an unexpected format, or an argument is out of range.
+        name, split, val_fraction, seed: see `OfficialSplits`, also for the errors.
     """
 
     num_classes: ClassVar[int | None] = 51
-
-    def __init__(
-        self,
-        root: str | None,
-        *,
-        name: str = "hmdb51",
-        split: int = 1,
-        annotations: str | None = None,
-        val_fraction: float = 0.0,
-        seed: int = 0,
-    ) -> None:
-        folder = root_folder(root, content="videos/<class>/*.avi and the official lists in splits/")
-        ending = f"_test_split{check_split(split)}.txt"
-        lists = annotation_path(
-            annotations,
-            [folder / place for place in _PLACES],
-            content="the folder of the official lists (<class>_test_split1.txt, ...)",
-        )
-        classes = sorted(file.name.removesuffix(ending) for file in lists.glob(f"*{ending}"))
-        if len(classes) != self.num_classes:
-            raise UsageError(f"{lists}: expected {self.num_classes} lists *{ending}, got {len(classes)}")
-        videos = first_existing(folder / "videos", folder / "hmdb51_org", folder)
-        listed = [
-            found
-            for label, class_name in enumerate(classes)
-            for found in _read(lists / f"{class_name}{ending}", videos / class_name, label)
-        ]
-        train, test = ([video for side, video in listed if side == subset] for subset in ("train", "test"))
-        check_below_root([*train, *test], folder, annotations=lists)
-        super().__init__(name, folder, classes, train, test, val_fraction=val_fraction, seed=seed)
+    content = "videos/<class>/*.avi and the official lists in splits/"
+    video_folders = ("videos", "hmdb51_org", "")
+    list_folders = ("splits", _ARCHIVE, f"test_train_splits/{_ARCHIVE}", "test_train_splits")
+    lists = "<class>_test_split1.txt, ..."
 
     @classmethod
     def official_counts(cls, *, split: int = 1, **_: Any) -> Mapping[Subset, int] | None:
@@ -86,22 +51,26 @@ class Hmdb51(ListedVideos):
         check_split(split)
         return {"train": 3570, "test": 1530}
 
-
-def _read(file: Path, folder: Path, label: int) -> list[tuple[Subset, VideoRecord]]:
-    """Return the videos of a class's list with their subsets; ``folder``, named as the class, should contain them."""
-    files = video_files(folder)
-    found = []
-    for line in read_lines(file):
-        video, code = split_label(line, file)
-        if code not in _SUBSETS:
-            raise UsageError(f"{file}: {line!r} does not end with 0, 1 or 2")
-        if subset := _SUBSETS[code]:
-            stem = video_stem(video)
-            film = film_of(stem, folder.name)
-            group = None if film is None else f"{folder.name}/{film}"
-            path = files.get(stem, folder / video)
-            found.append((subset, VideoRecord(f"{folder.name}/{stem}", path, (label,), group=group)))
-    return found
+    def read(self, lists: Path, videos: Path, split: int) -> Lists:
+        """Read the list of each class."""
+        ending = f"_test_split{split}.txt"
+        classes = sorted(file.name.removesuffix(ending) for file in lists.glob(f"*{ending}"))
+        if len(classes) != self.num_classes:
+            raise UsageError(f"{lists}: expected {self.num_classes} lists *{ending}, got {len(classes)}")
+        found: dict[str, list[VideoRecord]] = {"0": [], "1": [], "2": []}  # not used in this split, train, test
+        for label, class_name in enumerate(classes):
+            file, folder = lists / f"{class_name}{ending}", videos / class_name
+            files = video_files(folder)
+            for line in read_lines(file):
+                video, code = split_label(line, file)
+                if code not in found:
+                    raise UsageError(f"{file}: {line!r} does not end with 0, 1 or 2")
+                stem = video_stem(video)
+                film = film_of(stem, class_name)
+                group = None if film is None else f"{class_name}/{film}"
+                path = files.get(stem, folder / video)
+                found[code].append(VideoRecord(f"{class_name}/{stem}", path, (label,), group=group))
+        return classes, found["1"], found["2"]
 
 
 def film_of(stem: str, class_name: str) -> str | None:
