@@ -39,8 +39,7 @@ class ActivityNet(ListedVideos):
         name, val_fraction, seed: see `ListedVideos`.
 
     Raises:
-        UsageError: the folder or the file is missing, the file has an unexpected format, or an argument is out of
-            range.
+        UsageError: the folder or file is missing, the file has an unexpected format, or an argument is out of range.
     """
 
     num_classes: ClassVar[int | None] = 200

@@ -20,9 +20,7 @@ class ListedVideos:
     """A `VideoSource` whose videos are known when it is built, whether their files exist or not.
 
     Args:
-        name: name of the data set in results.
-        root: folder of the videos, absolute.
-        classes: class names.
+        name, root, classes: see `VideoSource`.
         train, test, val: videos of the subsets.
         val_fraction: share of the training videos (of their groups, where these are known) that is held out to follow
             the training, in [0, 1).
@@ -132,14 +130,8 @@ def hold_out(
 ) -> tuple[list[VideoRecord], list[VideoRecord]]:
     """Divide training videos into kept and held-out ones; the videos of a group stay together.
 
-    Args:
-        fraction: share of the groups that is held out, in [0, 1). Above 0 at least one is held out, and at least one is
-            kept.
-        seed: decides which groups are held out.
-        by_file: whether the videos of a file without a group stay together, and each class keeps a video.
-
-    Raises:
-        UsageError: ``fraction`` is out of range.
+    ``fraction`` is the share of the groups that is held out, in [0, 1); above 0 at least one is held out, and at least
+    one is kept. With ``by_file``, the videos of a file without a group stay together, and each class keeps a video.
     """
     check_val_fraction(fraction)
 
@@ -170,22 +162,14 @@ def checking_format(file: Path) -> Iterator[None]:
 
 
 def check_below_root(videos: Iterable[VideoRecord], root: Path, *, annotations: Path) -> None:
-    """Check that annotations (named in the message) place every video below the data set's folder.
-
-    Raises:
-        UsageError: names the first video outside.
-    """
+    """Raise a `UsageError` if the annotations place a video outside of the data set's folder."""
     for video in videos:
         if not Path(os.path.normpath(video.path)).is_relative_to(root):
             raise UsageError(f"{annotations}: {video.video_id!r} is outside of dataset.root={root}")
 
 
 def root_folder(root: str | None, *, content: str) -> Path:
-    """Return ``dataset.root`` as an absolute path; ``content`` is what it should contain, for the message.
-
-    Raises:
-        UsageError: it is not set, or is not a folder.
-    """
+    """Return ``dataset.root`` as an absolute path, or raise a `UsageError` if it is no folder (of this content)."""
     if root is None:
         raise UsageError(f"dataset.root is not set: expected the folder that contains {content}")
     folder = Path(root).expanduser().absolute()
@@ -195,11 +179,7 @@ def root_folder(root: str | None, *, content: str) -> Path:
 
 
 def annotation_path(given: str | None, candidates: Sequence[Path], *, content: str) -> Path:
-    """Return the file or folder of annotations: the user's, or the first of ``candidates`` that exists.
-
-    Raises:
-        UsageError: none exists.
-    """
+    """Return the file or folder of annotations: the user's, or the first of ``candidates``; it must exist."""
     if given is not None:
         path = Path(given).expanduser().absolute()
         if not path.exists():
@@ -227,11 +207,7 @@ def first_existing(*folders: Path) -> Path:
 
 
 def read_lines(file: Path) -> list[str]:
-    """Return the lines of a text file without surrounding white space; empty lines are left out.
-
-    Raises:
-        UsageError: the file is missing, is not UTF-8 or has no lines.
-    """
+    """Return the lines of a UTF-8 file without surrounding white space and empty lines; there must be one."""
     try:
         text = file.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
@@ -245,9 +221,6 @@ def read_lines(file: Path) -> list[str]:
 
 def split_label(line: str, file: Path) -> tuple[str, str]:
     """Split a line into a name, which may contain spaces, and the label after it.
-
-    Raises:
-        UsageError: there is only one word.
 
     >>> split_label("Amazing Soccer #2.avi 1", Path("list.txt"))
     ('Amazing Soccer #2.avi', '1')
@@ -271,8 +244,8 @@ def video_stem(name: str) -> str:
 def video_files(*folders: Path) -> dict[str, Path]:
     """Return the videos directly in these folders: name without extension -> path.
 
-    Each folder is listed once, which is faster than looking for every file. Any container counts. A folder counts as
-    the frames of a video if no file has its name. Earlier folders win, and within a folder .avi before .mp4.
+    Any container counts, and a folder counts as the frames of a video if no file has its name. Earlier folders win, and
+    within a folder .avi before .mp4.
     """
     files: dict[str, Path] = {}
     frames: dict[str, Path] = {}
@@ -288,11 +261,7 @@ def video_files(*folders: Path) -> dict[str, Path]:
 
 
 def read_json(file: Path, *keys: str) -> dict[str, Any]:
-    """Return the mapping in a JSON file.
-
-    Raises:
-        UsageError: it is not a JSON file, or one of ``keys`` is missing.
-    """
+    """Return the mapping in a JSON file, which must have ``keys``."""
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -306,8 +275,7 @@ def read_json(file: Path, *keys: str) -> dict[str, Any]:
 def union(segments: Iterable[Sequence[float]]) -> tuple[tuple[float, float], ...]:
     """Return the time that ``[start, end)`` segments cover, in seconds: disjoint and increasing.
 
-    Annotations overlap, for example where a dive is also a cliff dive; no second may count twice. A segment that ends
-    before it starts covers nothing.
+    Annotations overlap, for example where a dive is also a cliff dive. A segment that ends before it starts is empty.
 
     >>> union([(4, 6), (1.0, 2.0), (5, 8), (4, 6), (3, 3)])
     ((1.0, 2.0), (4.0, 8.0))

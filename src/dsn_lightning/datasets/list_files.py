@@ -19,27 +19,16 @@ _COLUMNS = ("path", "label", "start", "end", "group")
 
 
 class ListEntry(NamedTuple):
-    """An entry of a list file.
+    """An entry of a list file."""
 
-    Attributes:
-        path: the path as written, relative to the data set's root.
-        labels: names or numbers of its classes; None if the list gives no labels.
-        segment: the part of the file, half-open ``[start, end)`` in seconds; None for the whole file.
-        group: what it was cut from, or None.
-    """
-
-    path: str
-    labels: tuple[str, ...] | None = None
-    segment: tuple[float, float] | None = None
-    group: str | None = None
+    path: str  # as written, relative to the data set's root
+    labels: tuple[str, ...] | None = None  # names or numbers of its classes; None if the list gives no labels
+    segment: tuple[float, float] | None = None  # half-open, in seconds; None for the whole file
+    group: str | None = None  # what it was cut from
 
 
 def read_list(file: Path) -> list[ListEntry]:
-    """Read a list file.
-
-    Raises:
-        UsageError: it is missing, empty or malformed, or only some of its videos have labels.
-    """
+    """Read a list file; it is a `UsageError` if it is malformed, or only some of its videos have labels."""
     entries = _read_csv(file) if file.suffix.lower() == ".csv" else [parse_line(line) for line in read_lines(file)]
     if not entries:
         raise UsageError(f"{file}: the list is empty")
@@ -89,8 +78,6 @@ def _parse_row(row: Mapping[str | None, str | None], where: str) -> ListEntry:
         except ValueError:
             segment = (math.nan, math.nan)
         if not 0 <= segment[0] < segment[1] < math.inf:
-            raise UsageError(
-                f"{where}: start={cells['start']}, end={cells['end']}: must be seconds with 0 <= start < end, or both "
-                "empty"
-            )
+            given = f"start={cells['start']}, end={cells['end']}"
+            raise UsageError(f"{where}: {given}: must be seconds with 0 <= start < end, or both empty")
     return ListEntry(cells["path"], labels, segment, cells.get("group") or None)

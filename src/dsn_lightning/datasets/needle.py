@@ -2,23 +2,19 @@
 
 A video is a sequence of shots: a textured scene and a bar, both from a small stock that all classes share. In two spans
 of 20 to 24 frames the bar performs the action of the video's class: it travels to one of the four sides. Its place and
-angle are uniformly distributed on a torus at every moment, so that a single frame does not reveal the class; only the
-motion does.
+angle are uniformly distributed on a torus at every moment, so that only the motion reveals the class. The spans are
+stored to measure hit rates, and used for nothing else.
 
 Between the spans the bar makes *glimpses* most of the time: every 10 to 12 frames, three frames of a class's motion,
 with jitter around them. All glimpses of a video show the same class: the video's in half of the videos, another one in
-the other half. A glimpse is therefore weak evidence (right in half of the videos, where chance is a quarter), and a
-well-trained classifier answers it with a probability of about a half. But there are more glimpses than clips that show
-the action, and averaging over everything is misled wherever they show another class. The rest is empty scenes and
+the other half. A glimpse is therefore weak evidence (chance is a quarter). But there are more glimpses than clips that
+show the action, and averaging over everything is misled wherever they show another class. The rest is empty scenes and
 movement that belongs to no class: jitter, swinging back and forth, wobbling.
 
 The difficulty was chosen on a development set (``seed: 1``), by the baseline's figures and the oracle's hit rate, and
-samplers were tuned on it. (With six classes and glimpses of wrong classes only, a well-trained classifier took these as
-evidence against the class shown, and dense sampling reached 93%.) The set of ``seed: 0``, which the demo's figures come
-from, was first written after that. `needle_everywhere` (``everywhere: true``) is the control: the action never stops
-and there is nothing to select.
-
-The spans are stored to measure hit rates, and used for nothing else.
+samplers were tuned on it. (With glimpses of wrong classes only, a classifier took these as evidence against the class
+shown, and dense sampling reached 93%.) The set of ``seed: 0``, which the demo's figures come from, was first written
+after that. `needle_everywhere` (``everywhere: true``) is the control: the action never stops.
 """
 
 import json
@@ -57,36 +53,22 @@ _COLOURS = np.array([[235, 235, 235], [240, 220, 120], [130, 225, 235], [245, 16
 
 @dataclass(frozen=True)
 class NeedleSpec:
-    """Everything that a needle data set depends on.
-
-    Attributes:
-        num_train: training videos.
-        num_val: videos held out to follow the training.
-        num_test: test videos.
-        seed: seed of all videos.
-        min_frames: length of the shortest video.
-        max_frames: length of the longest video, inclusive.
-        num_spans: (fewest, most) spans of the action in a video, inclusive.
-        span_frames: (shortest, longest) span in frames, inclusive.
-        everywhere: whether the action fills the whole video.
-    """
+    """Everything that a needle data set depends on; ranges are inclusive."""
 
     num_train: int = 320
     num_val: int = 60
     num_test: int = 200
     seed: int = 0
-    min_frames: int = 144
-    max_frames: int = 176
-    num_spans: tuple[int, int] = (2, 2)
-    span_frames: tuple[int, int] = (20, 24)
-    everywhere: bool = False
+    min_frames: int = 144  # length of the shortest video
+    max_frames: int = 176  # length of the longest video
+    num_spans: tuple[int, int] = (2, 2)  # fewest and most spans of the action in a video
+    span_frames: tuple[int, int] = (20, 24)  # length of the shortest and of the longest span
+    everywhere: bool = False  # whether the action fills the whole video
 
     def __post_init__(self) -> None:
         if not 0 < self.min_frames <= self.max_frames:
-            raise UsageError(
-                f"dataset.min_frames={self.min_frames}, dataset.max_frames={self.max_frames}: expected "
-                "1 <= min_frames <= max_frames"
-            )
+            given = f"dataset.min_frames={self.min_frames}, dataset.max_frames={self.max_frames}"
+            raise UsageError(f"{given}: expected 1 <= min_frames <= max_frames")
 
     @property
     def counts(self) -> Mapping[Subset, int]:
@@ -130,11 +112,7 @@ class Needle:
         return self.CLASSES
 
     def prepare(self) -> None:
-        """Write the videos, unless they exist.
-
-        They appear all at once, by one rename, so that a killed run leaves nothing half-written. Of two runs that start
-        together one writes and the other waits.
-        """
+        """Write the videos, unless they exist: all at once, by one rename; of two runs one writes, the other waits."""
         if self.root.is_dir():
             return
         self.root.parent.mkdir(parents=True, exist_ok=True)
@@ -159,17 +137,13 @@ class Needle:
 
     def records(self, subset: Subset) -> list[VideoRecord]:
         """Return the videos of one subset, each with its spans in seconds."""
-        rows = json.loads((self.root / "videos.json").read_text())
-        return [
-            VideoRecord(
-                row["video_id"],
-                self.root / f"{row['video_id']}.mp4",
-                (row["label"],),
-                spans=tuple((start / _FPS, end / _FPS) for start, end in row["spans"]),
-            )
-            for row in rows
-            if row["subset"] == subset
-        ]
+        found = []
+        for row in json.loads((self.root / "videos.json").read_text()):
+            if row["subset"] == subset:
+                path = self.root / f"{row['video_id']}.mp4"
+                spans = tuple((start / _FPS, end / _FPS) for start, end in row["spans"])
+                found.append(VideoRecord(row["video_id"], path, (row["label"],), spans=spans))
+        return found
 
 
 def _spec(settings: Mapping[str, object]) -> NeedleSpec:
@@ -184,8 +158,7 @@ def _write_video(path: Path, spec: NeedleSpec, subset: str, index: int) -> dict:
     glimpsed = label if rng.random() < _GLIMPSES_RIGHT else other
     num_frames = int(rng.integers(spec.min_frames, spec.max_frames + 1))
     spans = [(0, num_frames)] if spec.everywhere else _draw_spans(rng, spec, num_frames)
-    acts = _draw_acts(rng, num_frames, spans, label, glimpsed)
-    _encode(path, _render(rng, acts))
+    _encode(path, _render(rng, _draw_acts(rng, num_frames, spans, label, glimpsed)))
     return {"video_id": path.stem, "subset": subset, "label": label, "glimpsed": glimpsed, "spans": spans}
 
 
@@ -206,8 +179,7 @@ def _draw_acts(
     rng: np.random.Generator, num_frames: int, spans: list[tuple[int, int]], label: int, glimpsed: int
 ) -> list[str]:
     """Return what happens in each frame: the name of a class, of a movement without a class, or ``empty``."""
-    acts = ["empty"] * num_frames
-    frame = 0
+    acts, frame = ["empty"] * num_frames, 0
     while frame < num_frames:  # fill everything, then lay the action over it
         length = int(rng.integers(10, 13))
         kind = rng.choice(list(_FILLERS), p=list(_FILLERS.values()))
@@ -225,8 +197,7 @@ def _draw_acts(
 
 def _render(rng: np.random.Generator, acts: list[str]) -> NDArray[np.uint8]:
     """Draw the frames, uint8 (F, H, W, 3), as a sequence of shots."""
-    shots = []
-    frame = 0
+    shots, frame = [], 0
     while frame < len(acts):
         end = frame + int(rng.integers(16, 41))
         while end < min(len(acts), frame + _LONGEST_SHOT) and acts[end] == acts[end - 1] in Needle.CLASSES:

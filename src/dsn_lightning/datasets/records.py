@@ -21,15 +21,11 @@ class VideoRecord:
 
     Attributes:
         video_id: unique within the data set; the key of all random numbers and stored scores.
-        path: the video file, or the folder of its frames, absolute. It may be missing: copies of public data sets are
-            seldom complete.
+        path: the video file, or the folder of its frames, absolute; it may be missing.
         labels: indices of its classes. Empty only for background test videos, which are negatives of every class.
-        spans: half-open ``[start, end)`` in seconds where the labelled action shows, or None if unknown. Only used to
-            measure hit rates, never for training.
-        segment: the part of the file that is this video, half-open ``[start, end)`` in seconds from the file's first
-            frame; None for the whole file.
-        group: what the video was cut from (a film, a person, an upload), or None if unknown. A group should not be in
-            the training and the test videos at the same time.
+        spans: half-open ``[start, end)`` in seconds where the labelled action shows; only used to measure hit rates.
+        segment: the part of the file that is this video, half-open ``[start, end)`` in seconds from its first frame.
+        group: what it was cut from (a film, a person), which should not be in training and test videos at once.
     """
 
     video_id: str
@@ -41,9 +37,7 @@ class VideoRecord:
 
 
 class VideoSource(Protocol):
-    """A data set: what the data module, the commands and the tables need to know of it.
-
-    A new data set is one file with a class that follows this protocol, and one YAML in ``conf/dataset``.
+    """A data set: one file with a class that follows this protocol, and one YAML in ``conf/dataset``.
 
     Attributes:
         metric: the figure that its results are ranked by.
@@ -61,8 +55,7 @@ class VideoSource(Protocol):
     def official_counts(cls, **settings: Any) -> Mapping[Subset, int] | None:
         """Return the number of videos of each subset that the owners' lists name, before any file is read, or None.
 
-        Args:
-            **settings: the arguments that the data set would be built with; those without effect are ignored.
+        ``settings`` are the arguments that the data set would be built with; those without effect are ignored.
         """
 
     @property
@@ -70,17 +63,13 @@ class VideoSource(Protocol):
         """Class names; a label is an index into them."""
 
     def prepare(self) -> None:
-        """Create or check the files that the data set needs.
+        """Create or check the files that the data set needs, before ``classes`` and ``records`` are read.
 
-        Called before ``classes`` and ``records``. It may be called again, and then has nothing left to do. Only one
-        process at a time calls it for the same folder of prepared files.
+        It may be called again, by one process at a time, and then has nothing left to do.
         """
 
     def records(self, subset: Subset) -> list[VideoRecord]:
-        """Return the videos of ``train``, ``val`` (held out of training; may be empty) or ``test``.
-
-        The list includes videos whose file is missing: the data module counts them.
-        """
+        """Return the videos of ``train``, ``val`` (held out; may be empty) or ``test``, missing files included."""
 
 
 def check_source(source: object, key: str) -> None:
@@ -110,7 +99,5 @@ def check_source(source: object, key: str) -> None:
         if not is_right and name not in missing
     ]
     if problems:
-        raise UsageError(
-            f"{key}: {type(source).__qualname__} does not follow dsn_lightning.datasets.VideoSource: "
-            f"{'; '.join(problems)}"
-        )
+        kind = type(source).__qualname__
+        raise UsageError(f"{key}: {kind} does not follow dsn_lightning.datasets.VideoSource: {'; '.join(problems)}")

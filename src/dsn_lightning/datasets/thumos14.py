@@ -109,19 +109,12 @@ class Thumos14(ListedVideos):
         folders = [path for path in sorted(base.iterdir()) if path.is_dir() and not path.name.startswith("video_")]
         files = video_files(base, *folders)
 
-        def records(videos: Mapping[str, AnnotatedVideo]) -> list[VideoRecord]:
-            return [
-                VideoRecord(
-                    video_id,
-                    files.get(video_id, base / f"{video_id}.mp4"),
-                    tuple(sorted(labels[class_name] for class_name in video.classes)),
-                    spans=video.spans,
-                )
-                for video_id, video in videos.items()
-            ]
+        def record(video_id: str, video: AnnotatedVideo) -> VideoRecord:
+            path = files.get(video_id, base / f"{video_id}.mp4")
+            return VideoRecord(video_id, path, tuple(sorted(map(labels.__getitem__, video.classes))), spans=video.spans)
 
-        train = records({video_id: video for video_id, video in known.validation.items() if video.classes})
-        test = records({video_id: video for video_id, video in known.test.items() if video.classes or background})
+        train = [record(video_id, video) for video_id, video in known.validation.items() if video.classes]
+        test = [record(video_id, video) for video_id, video in known.test.items() if video.classes or background]
         check_below_root([*train, *test], folder, annotations=annotation_path(annotations, [folder], content=_CONTENT))
         if ucf101_root is not None and train_on != "validation":
             trimmed = Ucf101(ucf101_root)

@@ -58,7 +58,11 @@ class Ucf101(OfficialSplits):
             raise UsageError(f"{lists / 'classInd.txt'}: expected {self.num_classes} classes, got {len(classes)}")
         labels = {class_name.lower(): label for label, class_name in enumerate(classes)}
         folders = {path.name.lower(): path for path in videos.iterdir() if path.is_dir()}
-        files = {name: _by_lower_case(folders[name]) for name in labels if name in folders}
+        files = {
+            (name, stem.lower()): path
+            for name in labels.keys() & folders.keys()
+            for stem, path in video_files(folders[name]).items()
+        }
 
         def record(line: str, file: Path) -> VideoRecord:
             entry, number = split_label(line, file) if video_stem(line) == line else (line, None)
@@ -68,8 +72,7 @@ class Ucf101(OfficialSplits):
             if label is None or (number is not None and number != str(label + 1)):
                 raise UsageError(f"{file}: {line!r} contradicts classInd.txt; use the official lists")
             group = f"{class_name}/g{match[1]}" if (match := _GROUP.search(stem)) else None
-            listed = folders.get(key, videos / class_name) / video
-            path = files.get(key, {}).get(stem.lower(), listed)
+            path = files.get((key, stem.lower()), folders.get(key, videos / class_name) / video)
             return VideoRecord(f"{class_name}/{stem}", path, (label,), group=group)
 
         subsets = [lists / f"{side}list0{split}.txt" for side in ("train", "test")]
@@ -77,16 +80,8 @@ class Ucf101(OfficialSplits):
         return classes, train, test
 
 
-def _by_lower_case(folder: Path) -> dict[str, Path]:
-    return {stem.lower(): path for stem, path in video_files(folder).items()}
-
-
 def read_classes(file: Path) -> list[str]:
-    """Return the class names of a list with the lines ``<number> <name>``, numbered from 1 without gaps.
-
-    Raises:
-        UsageError: the file is missing or numbered differently.
-    """
+    """Return the class names of a list with the lines ``<number> <name>``, numbered from 1 without gaps."""
     entries = [line.split() for line in read_lines(file)]
     if any(len(entry) != 2 or entry[0] != str(i) for i, entry in enumerate(entries, start=1)):
         raise UsageError(f"{file}: expected lines like '1 ApplyEyeMakeup', numbered from 1 without gaps")
