@@ -14,32 +14,21 @@ from dsn_lightning.stateless_random import stateless_rng
 
 
 class Draw(NamedTuple):
-    """The address of an item: a video in an epoch. Its random numbers depend on nothing else.
+    """The address of an item: a video in an epoch. Its random numbers depend on nothing else."""
 
-    Attributes:
-        epoch: epoch of the training; 0 in testing.
-        video: position of the video in the subset.
-        counted: False for a video that only fills an empty share of a batch; see `BatchShares`.
-    """
-
-    epoch: int
-    video: int
-    counted: bool = True
+    epoch: int  # of the training; 0 in testing
+    video: int  # position in the subset
+    counted: bool = True  # False for a video that only fills an empty share of a batch; see `BatchShares`
 
 
 class EpochOrder(Sampler[Draw]):
-    """All videos once, in an order that depends on (seed, epoch) alone. Lightning calls `set_epoch`.
-
-    Without a seed the order is that of the data set.
-    """
+    """All videos once, in an order that depends on (seed, epoch) alone; without a seed, that of the data set."""
 
     def __init__(self, num_videos: int, *, seed: int | None, epoch: int = 0) -> None:
-        self.num_videos = num_videos
-        self.seed = seed
-        self.epoch = epoch
+        self.num_videos, self.seed, self.epoch = num_videos, seed, epoch
 
     def set_epoch(self, epoch: int) -> None:
-        """Set the epoch of the next pass."""
+        """Set the epoch of the next pass; Lightning calls it."""
         self.epoch = epoch
 
     def __len__(self) -> int:
@@ -62,8 +51,7 @@ class BatchShares(Sampler[list[Draw]]):
     Args:
         sampler: the order of the videos.
         batch_size: videos per batch, over all processes.
-        rank: r.
-        num_processes: R.
+        rank, num_processes: r and R.
         skip: batches to leave out of the sampler's current epoch: a resumed run has already been trained on them.
 
     >>> shares = [BatchShares(EpochOrder(5, seed=None), 4, rank=r, num_processes=2) for r in (0, 1)]
@@ -74,11 +62,8 @@ class BatchShares(Sampler[list[Draw]]):
     def __init__(
         self, sampler: EpochOrder, batch_size: int, *, rank: int = 0, num_processes: int = 1, skip: int = 0
     ) -> None:
-        self.sampler = sampler
-        self.batch_size = batch_size
-        self.rank = rank
-        self.num_processes = num_processes
-        self.skip = (sampler.epoch, skip)
+        self.sampler, self.batch_size, self.skip = sampler, batch_size, (sampler.epoch, skip)
+        self.rank, self.num_processes = rank, num_processes
 
     def __len__(self) -> int:
         return -(-len(self.sampler) // self.batch_size)

@@ -31,23 +31,14 @@ _DEADLINES = 10  # of spare time before a data loader times out
 
 @dataclass(frozen=True)
 class ClipScheme:
-    """Which clips are read of a video.
+    """Which clips are read of a video."""
 
-    Attributes:
-        num_sections: M in training.
-        clips_per_section: N in training.
-        test_num_sections: M in validation.
-        test_clips_per_section: N in validation.
-        frames_per_clip: T.
-        frame_stride: distance between a clip's frames.
-    """
-
-    num_sections: int
-    clips_per_section: int
-    test_num_sections: int
-    test_clips_per_section: int
-    frames_per_clip: int
-    frame_stride: int = 1
+    num_sections: int  # M in training
+    clips_per_section: int  # N in training
+    test_num_sections: int  # M in validation
+    test_clips_per_section: int  # N in validation
+    frames_per_clip: int  # T
+    frame_stride: int = 1  # distance between a clip's frames
 
     @property
     def clip_span(self) -> int:
@@ -57,17 +48,11 @@ class ClipScheme:
 
 @dataclass(frozen=True)
 class BatchLoading:
-    """How batches are loaded.
+    """How batches are loaded."""
 
-    Attributes:
-        batch_size: videos per step, over all processes.
-        num_workers: loader processes; 0 reads in the training process.
-        start_workers: their start method, ``fork`` or ``spawn``; None uses torch's default.
-    """
-
-    batch_size: int
-    num_workers: int = 0
-    start_workers: str | None = None
+    batch_size: int  # videos per step, over all processes
+    num_workers: int = 0  # loader processes; 0 reads in the training process
+    start_workers: str | None = None  # their start method, fork or spawn; None uses torch's default
 
 
 class SectionClipDataModule(pl.LightningDataModule):
@@ -163,9 +148,7 @@ class SectionClipDataModule(pl.LightningDataModule):
         self._network_reader = replace(self.reader, read=store, crop=view, activations=store.shape)
 
     def setup(self, stage: str | None = None) -> None:
-        """Find and index the videos; unchanged files are not decoded again.
-
-        ``stage="test"`` looks at the test videos alone, ``stage="validate"`` at the held-out videos alone.
+        """Find and index the videos: with ``test`` and ``validate``, only the test or held-out ones; otherwise all.
 
         Raises:
             UsageError: more videos are missing or bad than is allowed, or there are no copies.
@@ -173,12 +156,11 @@ class SectionClipDataModule(pl.LightningDataModule):
         """
         single: dict[str | None, tuple[Subset, ...]] = {"test": ("test",), "validate": ("val",)}
         subsets = single.get(stage, SUBSETS)
-        if all(subset in self._inventories for subset in subsets):
-            return
-        inventories, self.copies_made_with = take_inventory(
-            self.source, subsets, self.reading, self.bad_video_policy, prepared=self.prepared
-        )
-        self._inventories |= inventories
+        if not all(subset in self._inventories for subset in subsets):
+            inventories, self.copies_made_with = take_inventory(
+                self.source, subsets, self.reading, self.bad_video_policy, prepared=self.prepared
+            )
+            self._inventories |= inventories
 
     def videos(self, subset: Subset) -> list[Video]:
         """Return the videos of a subset that can be used, on their time lines."""
@@ -192,11 +174,7 @@ class SectionClipDataModule(pl.LightningDataModule):
         }
 
     def check_processes_agree(self) -> None:
-        """Check that all processes (torch.distributed) have the same videos.
-
-        Raises:
-            UsageError: in every process, if one could read a file that another one could not.
-        """
+        """Raise a `UsageError` in every process (torch.distributed) if one could read a file that another could not."""
         if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
             return
         ids = {video.record.video_id for inventory in self._inventories.values() for video in inventory.videos}
@@ -226,8 +204,7 @@ class SectionClipDataModule(pl.LightningDataModule):
 
     def section_clips(self, subset: Subset) -> SectionClips:
         """Return a subset as a data set of section clips: jittered for ``train``, centred otherwise."""
-        training = subset == "train"
-        scheme = self.scheme
+        training, scheme = subset == "train", self.scheme
         return SectionClips(
             self.videos(subset),
             self.network_reader,

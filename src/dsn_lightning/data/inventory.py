@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -26,16 +26,12 @@ Copies = dict[Path, tuple[Path, VideoInfo | VideoError]]
 class BadVideoPolicy:
     """What happens if videos are missing or cannot be read.
 
-    Attributes:
-        on_bad_video: ``skip`` replaces a video that cannot be read in training, and counts it as failed in testing;
-            ``raise`` ends the run.
-        max_bad: largest share of bad training videos in an epoch, in [0, 1].
-        max_missing: largest share of missing videos in each subset, in [0, 1].
+    ``skip`` replaces a video that cannot be read in training, and counts it as failed in testing.
     """
 
     on_bad_video: Literal["skip", "raise"] = "raise"
-    max_bad: float = 1.0
-    max_missing: float = 1.0
+    max_bad: float = 1.0  # largest share of bad training videos in an epoch, in [0, 1]
+    max_missing: float = 1.0  # largest share of missing videos in each subset, in [0, 1]
 
     @property
     def skip(self) -> bool:
@@ -45,36 +41,22 @@ class BadVideoPolicy:
 
 @dataclass(frozen=True)
 class Reading:
-    """How videos are read.
-
-    Attributes:
-        decoder: reads the files.
-        fps: frames per second to resample to, by time stamp; None keeps each video's frame rate.
-        modality: ``rgb``, or ``flow`` as dsn-prepare extracted it.
-        copies: whether to read the small copies of dsn-prepare instead of the original files.
-        cache_frames: whether to keep decoded frames in memory (small data sets only).
-    """
+    """How videos are read."""
 
     decoder: Decoder
-    fps: float | None = None
-    modality: Modality = "rgb"
-    copies: bool = False
-    cache_frames: bool = False
+    fps: float | None = None  # frames per second to resample to, by time stamp; None keeps each video's frame rate
+    modality: Modality = "rgb"  # or flow, as dsn-prepare extracted it
+    copies: bool = False  # read the small copies of dsn-prepare instead of the original files
+    cache_frames: bool = False  # keep decoded frames in memory (small data sets only)
 
 
 @dataclass
 class SubsetInventory:
-    """The listed videos of a subset.
+    """The listed videos of a subset."""
 
-    Attributes:
-        videos: videos that can be used, on their time lines.
-        missing: records without a file.
-        bad: video id -> why the video cannot be used.
-    """
-
-    videos: list[Video] = field(default_factory=list)
-    missing: list[VideoRecord] = field(default_factory=list)
-    bad: dict[str, VideoError] = field(default_factory=dict)
+    videos: list[Video] = field(default_factory=list)  # that can be used, on their time lines
+    missing: list[VideoRecord] = field(default_factory=list)  # records without a file
+    bad: dict[str, VideoError] = field(default_factory=dict)  # video id -> why the video cannot be used
 
     def summary(self, classes: Sequence[str], *, clip_span: int) -> dict[str, Any]:
         """Return counts and reasons as plain values.
@@ -98,10 +80,7 @@ def take_inventory(
 ) -> tuple[dict[Subset, SubsetInventory], str | None]:
     """Find the files of a data set's videos and index them; unchanged files are not decoded again.
 
-    Args:
-        source: the data set, after its `prepare`.
-        subsets: subsets to look at.
-        prepared: folder of the index and of the copies.
+    ``source`` is prepared, and ``prepared`` is the folder of the index and of the copies.
 
     Returns:
         The inventory of each subset, and the settings that the copies were made with (None without copies).
@@ -127,10 +106,15 @@ def take_inventory(
         inventories[subset] = SubsetInventory(missing=missing)
     found = index_videos(sorted(present), prepared, root=source.root, decoder=decoder, num_threads=os.cpu_count() or 1)
     copies, made_with = _index_copies(source, found, reading, prepared)
-    for subset, records in listed.items():
-        for record in records:
-            if record.path in present:
-                _add(inventories[subset], record, found, copies, reading.fps, policy)
+    for subset, inventory in inventories.items():
+        for record in listed[subset]:
+            try:
+                if record.path in present:
+                    inventory.videos.append(_place(record, found, copies, reading.fps))
+            except VideoError as error:
+                if not policy.skip:
+                    raise
+                inventory.bad[record.video_id] = error
     train = inventories.get("train", SubsetInventory())
     num_bad, num_present = len(train.bad), len(train.videos) + len(train.bad)
     if num_bad > policy.max_bad * num_present:
@@ -169,24 +153,12 @@ def _index_copies(source: VideoSource, found: Found, reading: Reading, prepared:
     return copies, settings[0] if settings else None
 
 
-def _add(
-    inventory: SubsetInventory,
-    record: VideoRecord,
-    found: Mapping[Path, VideoInfo | VideoError],
-    copies: Copies,
-    fps: float | None,
-    policy: BadVideoPolicy,
-) -> None:
-    """Add a video whose file exists to the usable or to the bad ones."""
-    try:
-        info = found[record.path]
-        if isinstance(info, VideoError):
-            raise info
-        file, file_info = copies.get(record.path, (record.path, info))
-        if isinstance(file_info, VideoError):
-            raise file_info
-        inventory.videos.append(place_on_time_line(record, info, fps, copy=(file, file_info)))
-    except VideoError as error:
-        if not policy.skip:
-            raise
-        inventory.bad[record.video_id] = error
+def _place(record: VideoRecord, found: Found, copies: Copies, fps: float | None) -> Video:
+    """Return a video whose file exists on its time line, or raise the `VideoError` of indexing it."""
+    info = found[record.path]
+    if isinstance(info, VideoError):
+        raise info
+    file, file_info = copies.get(record.path, (record.path, info))
+    if isinstance(file_info, VideoError):
+        raise file_info
+    return place_on_time_line(record, info, fps, copy=(file, file_info))

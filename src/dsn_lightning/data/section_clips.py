@@ -120,11 +120,7 @@ def label_vector(labels: Sequence[int], num_classes: int) -> Tensor:
 
 
 def collate(results: Sequence[dict[str, Any] | UsageError]) -> dict[str, Any] | UsageError:
-    """Return a batch of `SectionClips` items, those that count first, or the first error among them.
-
-    ``num_videos`` is the number of items that count; ``bad_videos`` has the ids of videos that could not be read, and
-    the reasons.
-    """
+    """Return a batch of `SectionClips` items, those that count first, or the first error among them."""
     items = [item for item in results if not isinstance(item, UsageError)]
     if len(items) < len(results):
         return next(item for item in results if isinstance(item, UsageError))

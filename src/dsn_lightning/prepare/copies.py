@@ -47,19 +47,10 @@ TITLES = {"small": "small copies", "flow": "flow"}
 def make_copies(
     videos: Videos, root: Path, output: Path, *, decoder: Decoder, kind: CopyKind, jobs: int
 ) -> dict[str, Any]:
-    """Make the copies that are missing or out of date, and report on all copies.
-
-    Args:
-        videos: the originals, with the result of indexing them.
-        root: folder of the data set.
-        output: folder of the copies.
-        decoder: reads the originals.
-        kind: kind of the copies.
-        jobs: number of processes.
+    """Make the copies below ``output`` that are missing or out of date, in ``jobs`` processes.
 
     Returns:
-        ``settings``; ``copies`` and ``bytes`` that exist; ``failed`` (``video``, its path below the root, and
-        ``reason``).
+        ``settings``; ``copies`` and ``bytes`` that exist; ``failed`` (``video``, its path below the root; ``reason``).
 
     Raises:
         UsageError: there is not enough disk space, found before the start or (`DiskFullError`) later.
@@ -101,8 +92,7 @@ def _check_disk_space(stale: Videos, num_videos: int, output: Path, *, decoder: 
     needed = estimate_bytes(stale, decoder=decoder, kind=kind)
     if needed is None:
         return
-    free = shutil.disk_usage(output).free
-    title = TITLES[kind.folder]
+    free, title = shutil.disk_usage(output).free, TITLES[kind.folder]
     announcement = f"{title}: {len(stale)} of {num_videos} to make, about {readable(needed)} ({readable(free)} free)"
     Console(stderr=True).print(announcement, soft_wrap=True, highlight=False)
     if needed > free:
@@ -126,12 +116,7 @@ def readable(size: float) -> str:
 
 
 def write_copy(path: Path, target: Path, info: VideoInfo, *, decoder: Decoder, kind: CopyKind) -> None:
-    """Write the copy of a video; the same bytes each time.
-
-    Args:
-        path: the video.
-        target: the copy; its folder is created.
-        info: the result of `Decoder.probe` for the video.
+    """Write the copy of a video with the result ``info`` of `Decoder.probe`; the same bytes each time.
 
     Raises:
         VideoError: the video cannot be decoded, or has changed since it was probed.
@@ -175,19 +160,14 @@ def is_current(copy: Path, info: VideoInfo, kind: CopyKind) -> bool:
 
 
 def _label(container: InputContainer) -> str:
-    tags = {name.lower(): value for name, value in container.metadata.items()}
-    return tags.get("comment", "")
+    return {name.lower(): value for name, value in container.metadata.items()}.get("comment", "")
 
 
 @dataclass(frozen=True)
 class CopyProber:
-    """Probes copies without decoding them, for an index of copies.
+    """Probes copies without decoding them, for an index of copies."""
 
-    Attributes:
-        originals: copy -> the result of indexing the video that it was made from.
-    """
-
-    originals: Mapping[Path, VideoInfo]
+    originals: Mapping[Path, VideoInfo]  # copy -> the result of indexing the video that it was made from
 
     def fingerprint(self, path: Path) -> list[Any]:
         """Return a hash of the original's content, and the copy's size and modification time."""
@@ -237,10 +217,7 @@ def copy_info(copy: Path, info: VideoInfo) -> VideoInfo:
 
 
 def estimate_bytes(videos: Videos, *, decoder: Decoder, kind: CopyKind, num_samples: int = 6) -> int | None:
-    """Return an estimate of the bytes that the copies of ``videos`` take, plus a tenth.
-
-    It extrapolates from a few frames in the middle of a few videos; None if none of those can be copied.
-    """
+    """Estimate the bytes of copies, plus a tenth, from the middle frames of some; None if none can be copied."""
     chosen = [videos[i] for i in np.unique(np.linspace(0, len(videos) - 1, min(num_samples, len(videos))).astype(int))]
     size = pixels = 0
     for path, info in chosen:

@@ -26,33 +26,18 @@ def small_size(height: int, width: int, short_side: int) -> tuple[int, int]:
 
 
 class CopyKind(ABC):
-    """A kind of copy, with its settings.
+    """A kind of copy, with its settings; container, codec and pixel format are FFmpeg's names."""
 
-    Attributes:
-        folder: folder of such copies, below the prepared folder.
-        suffix: suffix of such files.
-        container: FFmpeg's name of the container.
-        codec: FFmpeg's name of the encoder.
-        pixels: FFmpeg's name of the pixel format.
-        version: raised when the same settings would give different copies.
-    """
-
-    folder: ClassVar[str]
+    folder: ClassVar[str]  # of such copies, below the prepared folder
     suffix: ClassVar[str]
     container: ClassVar[str]
     codec: ClassVar[str]
     pixels: ClassVar[str]
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 1  # raised when the same settings would give different copies
 
     @classmethod
     def target(cls, prepared: Path, root: Path, path: Path) -> Path:
-        """Return the path of a copy, whether it exists or not.
-
-        Args:
-            prepared: the folder that dsn-prepare writes to.
-            root: folder of the data set.
-            path: a video below the root.
-        """
+        """Return the path of the copy of a video below ``root``, whether it exists or not."""
         relative = path.relative_to(root)
         return prepared / cls.folder / relative.with_name(relative.name + cls.suffix)
 
@@ -87,19 +72,11 @@ class CopyKind(ABC):
 
 @dataclass(frozen=True)
 class SmallCopy(CopyKind):
-    """Small H.264 copies in MP4, with quick access to every frame.
+    """Small H.264 copies in MP4, with quick access to every frame and the original's time stamps from the first one."""
 
-    Frames have the original's time stamps, counted from the first one, in the original's unit.
-
-    Attributes:
-        short_side: length of the shorter side in pixels; smaller videos keep their size.
-        keyint: frames from one key frame to the next.
-        crf: quality of libx264, 0 (best) to 51.
-    """
-
-    short_side: int = 128
-    keyint: int = 8
-    crf: int = 18
+    short_side: int = 128  # pixels; smaller videos keep their size
+    keyint: int = 8  # frames from one key frame to the next
+    crf: int = 18  # quality of libx264, 0 (best) to 51
     folder: ClassVar[str] = "small"
     suffix: ClassVar[str] = ".mp4"
     container: ClassVar[str] = "mp4"
@@ -114,8 +91,7 @@ class SmallCopy(CopyKind):
     def options(self) -> dict[str, str]:
         """Return libx264's options. ``veryfast`` gives files as small as ``medium``, half a decibel worse.
 
-        No macroblock tree: with small frames, it reads uninitialised memory on processors with AVX-512, and files would
-        not always have the same bytes.
+        No macroblock tree: with small frames, it reads uninitialised memory on processors with AVX-512.
         """
         keys = {"g": str(self.keyint), "keyint_min": str(self.keyint), "sc_threshold": "0", "bf": "0", "mbtree": "0"}
         return {"crf": str(self.crf), "preset": "veryfast", **keys}
@@ -123,17 +99,10 @@ class SmallCopy(CopyKind):
 
 @dataclass(frozen=True)
 class FlowCopy(CopyKind):
-    """Optical flow (`flow_frames`), lossless FFV1 in Matroska; each frame is a key frame.
+    """Optical flow (`flow_frames`), lossless FFV1 in Matroska; each frame is a key frame, stamped in milliseconds."""
 
-    Time stamps are the original's rounded to milliseconds, Matroska's unit.
-
-    Attributes:
-        size: (height, width) that frames are scaled to first.
-        bound: displacement in pixels per frame at which the flow is clipped.
-    """
-
-    size: tuple[int, int] = (128, 171)
-    bound: float = 20.0
+    size: tuple[int, int] = (128, 171)  # (height, width) that frames are scaled to first
+    bound: float = 20.0  # displacement in pixels per frame at which the flow is clipped
     folder: ClassVar[str] = "flow"
     suffix: ClassVar[str] = ".mkv"
     container: ClassVar[str] = "matroska"

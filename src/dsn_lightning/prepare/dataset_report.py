@@ -28,11 +28,6 @@ _COUNTS = ("listed", "present", "missing", "bad", "flagged")
 def dataset_report(name: str, classes: Sequence[str], records: Records, found: Found) -> dict[str, Any]:
     """Return the content of `prepare_report.json` for a data set. Lists are sorted by video.
 
-    Args:
-        name, classes: of the data set.
-        records: the videos of each subset.
-        found: what decoding found.
-
     Returns:
         ``dataset``; ``totals`` and ``subsets`` (counts by subset and class: ``listed, present, missing, bad,
         flagged``); ``missing`` (video ids by subset); ``bad`` (with ``reason``); ``flagged`` (FFmpeg reported errors,
@@ -84,8 +79,8 @@ def dataset_report(name: str, classes: Sequence[str], records: Records, found: F
 def leaks(records: Records, outcomes: Outcomes) -> tuple[dict[str, list[dict[str, Any]]], list[list[str]]]:
     """Return what is in several subsets at once, and which videos of one subset are the same.
 
-    Two files have the same content if their video streams are equal, byte for byte. Across subsets, any frame that two
-    videos share counts; within a subset, videos are the same if they have all frames in common.
+    Files are the same if their video streams are equal, byte for byte. Across subsets, any frame that two videos share
+    counts; within a subset, videos are the same if they have all frames in common.
 
     Returns:
         ``{"groups": [{"group": name, "train": [...], "test": [...]}], "identical": [{"train": [...], ...}]}`` with
@@ -109,8 +104,7 @@ def leaks(records: Records, outcomes: Outcomes) -> tuple[dict[str, list[dict[str
 def _shared_between_subsets(parts: Mapping[range, Mapping[str, set[str]]]) -> Iterator[dict[str, set[str]]]:
     """Yield the videos of different subsets that are connected by shared frames of one file, as ids by subset.
 
-    Args:
-        parts: frames of the file -> subset -> ids of the videos that consist of these frames.
+    ``parts`` has, by range of the file's frames and by subset, the ids of the videos that consist of these frames.
     """
     nodes = [(frames, subset) for frames, ids in parts.items() for subset in ids]
     left = set(nodes)
@@ -141,11 +135,7 @@ def _outcome(record: VideoRecord, file: VideoInfo | VideoError) -> VideoInfo | V
 
 
 def _frames_of(record: VideoRecord, info: VideoInfo) -> range:
-    """Return the frames of its file that a video consists of.
-
-    Raises:
-        VideoError: its segment contains no frame.
-    """
+    """Return the frames of its file that a video consists of; it is a `VideoError` if there are none."""
     if record.segment is None:
         return range(info.num_frames)
     frames = place_on_time_line(record, info, None).source

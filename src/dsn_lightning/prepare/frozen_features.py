@@ -36,15 +36,10 @@ _VIEWS = 2  # original and mirrored
 
 @dataclass(frozen=True)
 class Activations:
-    """Reads the activations that `compute_activations` stored; a `FrameReader`.
+    """Reads the activations that `compute_activations` stored; a `FrameReader`."""
 
-    Attributes:
-        folder: has one file per video.
-        shape: shape of a frame's activations, (C', H', W').
-    """
-
-    folder: Path
-    shape: tuple[int, int, int]
+    folder: Path  # has one file per video
+    shape: tuple[int, int, int]  # of a frame's activations, (C', H', W')
 
     def file(self, video: Video) -> Path:
         """Return the file of a video's activations; its name depends on the video's content and time line."""
@@ -70,17 +65,11 @@ class Activations:
 
 @dataclass(frozen=True)
 class View:
-    """Chooses the view of a clip of activations, as `Crop` chooses the window of a clip of pixels.
+    """Chooses the view of a clip of activations, as `Crop` chooses the window of a clip of pixels."""
 
-    Attributes:
-        flip: probability of the mirror image in training, [0, 1].
-        frame_size: (height, width) of the frames that the activations were computed from.
-        crop_size: side of their crop.
-    """
-
-    flip: float
-    frame_size: tuple[int, int]
-    crop_size: int
+    flip: float  # probability of the mirror image in training, [0, 1]
+    frame_size: tuple[int, int]  # (height, width) of the frames that the activations were computed from
+    crop_size: int  # side of their crop
 
     def __call__(self, frames: NDArray[Any], rng: np.random.Generator | None) -> Tensor:
         """Return a clip, float16 (C', T, H', W'), of both views (T, 2, C', H', W'); no ``rng`` takes the original."""
@@ -106,9 +95,8 @@ def compute_activations(
     """Store the activations of the videos that have none yet; of several processes one computes, the others wait.
 
     Args:
-        videos, reader: the videos, and what reads their pixels.
+        videos, reader, store: the videos, what reads their pixels, and where the activations go.
         network: frozen blocks, uint8 frames (F, C, H, W) -> activations (F, C', H', W').
-        store: where the activations go.
         jobs: videos processed at the same time.
         skip_bad: leave out videos that cannot be read; reading their clips then raises `VideoError`.
         show: whether to draw a progress bar.
@@ -151,8 +139,7 @@ def _write_activations(
     video: Video, read: FrameReader, crop: Crop, network: Callable[[Tensor], Tensor], store: Activations
 ) -> None:
     """Write the activations of a video in both views; after an error nothing is left behind."""
-    frames = frames_on_time_line(video)
-    target = store.file(video)
+    frames, target = frames_on_time_line(video), store.file(video)
     partial = target.with_suffix(".partial")
     try:
         shape = (len(frames), _VIEWS, *store.shape)
@@ -161,8 +148,8 @@ def _write_activations(
             part = frames[first : first + _READ_FRAMES]
             pixels = crop(read(video, part, crop.frame_size), None).transpose(0, 1)  # (F, C, H, W)
             for view, images in enumerate((pixels, crop.mirror(pixels))):
-                results = [network(batch).to(torch.float16).cpu() for batch in images.split(_BATCH_FRAMES)]
-                content = torch.cat(results)
+                batches = images.split(_BATCH_FRAMES)
+                content = torch.cat([network(batch).to(torch.float16).cpu() for batch in batches])
                 if not content.isfinite().all():
                     raise ValueError(f"{video.record.path}: an activation is not finite in 16 bits")
                 stored[first : first + len(part), view] = content.numpy()

@@ -29,9 +29,7 @@ def check_opencv() -> None:
 
 
 def quantise(flow: NDArray[np.floating], *, bound: float) -> NDArray[np.uint8]:
-    """Clip ``flow`` (pixels) to [-bound, bound] and map it to 0..255, to the nearest step of 2 * bound / 255 pixels.
-
-    No motion is half-way between two steps and becomes 128 (NumPy rounds halves to the even neighbour).
+    """Clip ``flow`` (pixels) to [-bound, bound] and map it to 0..255, to the nearest step; no motion becomes 128.
 
     >>> quantise(np.array([-99, -20, 0, 0.1, 20]), bound=20).tolist()
     [0, 0, 128, 128, 255]
@@ -41,16 +39,10 @@ def quantise(flow: NDArray[np.floating], *, bound: float) -> NDArray[np.uint8]:
 
 
 def flow_frames(frames: Iterable[NDArray[np.uint8]], *, bound: float) -> Iterator[NDArray[np.uint8]]:
-    """Yield one flow frame for each frame; number i is the motion from frame i to frame i + 1.
+    """Yield one flow frame, uint8 (H, W, 3), for each RGB frame; number i is the motion from frame i to frame i + 1.
 
-    The last one repeats the one before; a single frame gives no motion.
-
-    Args:
-        frames: uint8 (H, W, 3), RGB.
-        bound: displacement in pixels per frame at which the flow is clipped.
-
-    Yields:
-        uint8 (H, W, 3): red is x to the right and green is y downwards, see `quantise`; blue is `BLUE`.
+    The last one repeats the one before; a single frame gives no motion. Red is x to the right and green is y downwards,
+    clipped at ``bound`` pixels per frame, see `quantise`; blue is `BLUE`.
     """
     import cv2
 

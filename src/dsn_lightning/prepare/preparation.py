@@ -35,11 +35,9 @@ def prepare_dataset(
     """Index every video, make copies, and write ``prepare_report.json`` and ``index.json`` to the output folder.
 
     Args:
-        source: the data set.
-        kinds: the kinds of copies to make, in their order.
+        source, kinds: the data set, and the kinds of copies to make, in their order.
         decoder: indexes the videos.
-        copy_decoder: reads the videos that could be indexed, to copy them. It should have no deadline: extracting flow
-            takes its time between frames.
+        copy_decoder: reads videos to copy them; without a deadline, since extracting flow takes time between frames.
         output: the folder to write to; None for the data set's default folder.
         jobs: videos processed at the same time; None: one per core.
 
@@ -75,12 +73,8 @@ def prepare_dataset(
 def check_output(output: Path, source: VideoSource, records: Records) -> None:
     """Refuse an output folder in which copies and videos would mix.
 
-    The folder that all videos have in common is refused as a whole, unless it contains the home folder: videos on two
-    disks have only ``/`` in common.
-
-    Raises:
-        UsageError: the output is the data set's root, or is or lies below the folder of a video or the folder that all
-            videos have in common, or videos are where copies would go.
+    These are the data set's root, a folder with videos where copies would go, and any folder at or below that of a
+    video or the one that all videos have in common, unless this contains the home folder: two disks only share ``/``.
     """
     folders = {record.path.parent for subset in SUBSETS for record in records[subset]}
     if not folders:
@@ -93,10 +87,9 @@ def check_output(output: Path, source: VideoSource, records: Records) -> None:
     among += [folder for folder in (resolved if several_disks else [*resolved, common]) if place.is_relative_to(folder)]
     if among:
         raise UsageError(f"output={output}: is among the videos ({among[0]}); choose a separate folder")
-    for kind in (SmallCopy, FlowCopy):
-        for folder in resolved:
-            if folder.is_relative_to(place / kind.folder):
-                raise UsageError(f"output={output}: copies would go where videos are ({folder}); choose another folder")
+    among = [f for kind in (SmallCopy, FlowCopy) for f in resolved if f.is_relative_to(place / kind.folder)]
+    if among:
+        raise UsageError(f"output={output}: copies would go where videos are ({among[0]}); choose another folder")
 
 
 def strict_failures(report: dict[str, Any]) -> list[str]:

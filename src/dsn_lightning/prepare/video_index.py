@@ -2,8 +2,7 @@
 
 `index.json` in a data set's prepared folder contains, by path below the data set's root, each file's fingerprint and
 either its `VideoInfo` or the reason why it cannot be used. While files are decoded, results go to a journal beside it,
-so that little is lost when the process is killed. The index depends on the files alone, byte for byte. An index in
-another format is ignored, and its videos are indexed again.
+so that little is lost when the process is killed. An index in another format is ignored.
 """
 
 import contextlib
@@ -38,10 +37,7 @@ def prepared_folder(source: VideoSource, cache: Path = Path("~/.cache/dsn_lightn
 
 
 def prepare_source(source: VideoSource, folder: str | Path | None = None) -> Path:
-    """Call `VideoSource.prepare`, in only one process at a time that uses ``folder``, and return the folder.
-
-    It is the folder of the prepared files; None takes `prepared_folder`.
-    """
+    """Call `VideoSource.prepare`, in one process at a time, and return ``folder``; None takes `prepared_folder`."""
     prepared = prepared_folder(source) if folder is None else Path(folder).expanduser().absolute()
     prepared.mkdir(parents=True, exist_ok=True)
     with FileLock(prepared / ".source.lock"):  # not .prepare.lock, which dsn-prepare keeps for hours
@@ -52,16 +48,9 @@ def prepare_source(source: VideoSource, folder: str | Path | None = None) -> Pat
 def index_videos(
     paths: Iterable[Path], folder: Path, *, root: Path, decoder: Prober, num_threads: int, show: bool = True
 ) -> dict[Path, VideoInfo | VideoError]:
-    """Return what decoding each file found; results in ``folder`` are reused while a file's fingerprint is the same.
+    """Return what decoding each of the existing files below ``root`` found; of several processes one decodes.
 
-    Of several processes one decodes; the others wait and read its results.
-
-    Args:
-        paths: existing files below ``root``.
-        folder: folder of the index.
-        root: folder of the data set.
-        num_threads: files decoded at the same time.
-        show: whether to draw a progress bar.
+    Results in ``folder`` are reused while a file's fingerprint is the same. ``show`` draws a progress bar.
     """
     folder.mkdir(parents=True, exist_ok=True)
     wanted = {path.relative_to(root).as_posix(): path for path in paths}

@@ -43,12 +43,7 @@ class _Worker:
             self.pipe.send(arguments)
 
     def result(self) -> str | None:
-        """Wait for the task, and return why it failed, or None.
-
-        Raises:
-            DiskFullError: the disk is full.
-            RuntimeError: the task failed because of a bug.
-        """
+        """Wait for the task, and return why it failed, or None; raise what `run_each` raises."""
         try:
             kind, text = self.pipe.recv()
         except (EOFError, ConnectionResetError):
@@ -72,9 +67,7 @@ def run_each(
     """Call ``call(*task)`` for each task, ``jobs`` at a time, and yield (task's number, why it failed or None).
 
     A task that fails because of its file, or whose process dies, is reported as failed, and the others go on. When the
-    caller stops or is killed, all processes end at once.
-
-    The function must be importable, and its arguments picklable.
+    caller stops or is killed, all processes end at once. ``call`` must be importable, and its arguments picklable.
 
     Raises:
         DiskFullError: the disk is full.
@@ -95,8 +88,7 @@ def run_each(
                 done, failure = worker.task, worker.result()
                 assert done is not None
                 worker.task = None
-                following = next(waiting, None)
-                if following is not None:
+                if (following := next(waiting, None)) is not None:
                     if not worker.process.is_alive():
                         workers[workers.index(worker)] = worker = _Worker(context, call)
                     worker.assign(*following)
@@ -111,9 +103,8 @@ def _serve(call: Callable[..., None], pipe: Connection) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     parent = multiprocessing.parent_process()
     assert parent is not None
-    sentinel = parent.sentinel
 
-    def end_with_parent() -> None:  # for whatever reason it ends
+    def end_with_parent(sentinel: int = parent.sentinel) -> None:  # for whatever reason it ends
         wait([sentinel])
         os._exit(1)
 
