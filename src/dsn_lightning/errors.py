@@ -2,7 +2,4 @@
 
 
 class UsageError(ValueError):
-    """Something in the user's hands is wrong: an argument, a file, a combination of options.
-
-    The message names the argument, its value and the remedy.
-    """
+    """An argument, a file or a combination of options is wrong; the message names it, its value and the remedy."""

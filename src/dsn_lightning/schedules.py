@@ -40,8 +40,7 @@ class MultiStep:
         decay: factor at each milestone.
         warmup_epochs: length of the warm-up, in epochs of this training.
         start_epoch: where the warm-up and the count of the milestones start.
-        of: length of the training that the milestones are given for; they are scaled to the length of this training,
-            so a shortened run makes the same steps. None does not scale them.
+        of: length of the training that the milestones are given for; None does not scale them to this training.
 
     Raises:
         UsageError: the milestones do not increase or are not between 0 and ``of``, or ``warmup_epochs`` is negative.
@@ -65,10 +64,8 @@ class MultiStep:
         if any(later <= earlier for earlier, later in itertools.pairwise(milestones)):
             raise UsageError(f"milestones={milestones}: must increase")
         if self.of is not None and any(not 0 <= milestone <= self.of for milestone in milestones):
-            raise UsageError(
-                f"milestones={milestones}: must be between 0 and of={self.of}, the length of the run that they are "
-                "given for"
-            )
+            limit = f"of={self.of}, the length of the run that they are given for"
+            raise UsageError(f"milestones={milestones}: must be between 0 and {limit}")
 
     def steps(self) -> list[float]:
         """Return the epochs at which the factor decreases."""
@@ -78,9 +75,8 @@ class MultiStep:
     def factor(self, epoch: float) -> float:
         """Return the factor at ``epoch``."""
         epoch = max(epoch, self.start_epoch)
-        return _warm_up(epoch - self.start_epoch, self.warmup_epochs) * self.decay ** bisect.bisect_right(
-            self.steps(), epoch
-        )
+        num_steps = bisect.bisect_right(self.steps(), epoch)
+        return _warm_up(epoch - self.start_epoch, self.warmup_epochs) * self.decay**num_steps
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,4 @@
-"""Stateless random numbers: they depend on a key, not on the order in which they are drawn.
-
-A generator for the key ``(seed, epoch, video, purpose)`` gives the same numbers for any number of loader workers,
-processes and restarts.
-"""
+"""Random numbers that depend on a key such as (seed, epoch, video, purpose), not on the order of drawing them."""
 
 import hashlib
 from collections.abc import Sequence

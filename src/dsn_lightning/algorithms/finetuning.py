@@ -18,9 +18,8 @@ class FineTuning:
     """What `dsn_lightning.algorithms.recognizer.Recognizer` freezes, and how it forms parameter groups.
 
     Args:
-        batch_norm: ``trained`` or ``frozen``. Frozen batch-norm layers of both networks normalise with their initial
-            running statistics, in training as in testing. Neither these statistics nor their scales and shifts
-            change, so each layer remains one affine map per channel. Other norms (layer, group) are not affected.
+        batch_norm: ``trained`` or ``frozen``. Frozen batch-norm layers of both networks keep their running statistics,
+            scales and shifts, and use them in training as in testing. Other norms (layer, group) are not affected.
         decay_norm_and_bias: False exempts the parameters of norm layers and all biases from weight decay.
         head_lr: learning rate of the classifier's ``head``; None: that of its other layers.
         sampler_head_lr: learning rate of the observation network's ``head``, likewise.
@@ -60,11 +59,8 @@ class FineTuning:
     def groups(self, network: ClipNetwork | ObservationNetwork, *, name: str) -> list[dict[str, Any]]:
         """Return parameter groups for a `torch.optim` optimiser: all parameters that require a gradient.
 
-        Groups of head parameters contain ``"head": True`` where the head has a separate learning rate. ``name`` is
+        There must be one. Groups of a head with a separate learning rate contain ``"head": True``. ``name`` is
         ``classifier`` or ``sampler``.
-
-        Raises:
-            UsageError: no parameter requires a gradient.
         """
         head_lr = self.head_lr_of(name)
         head = set() if head_lr is None else {id(p) for p in network.get_submodule(network.head).parameters()}

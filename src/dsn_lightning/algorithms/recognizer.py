@@ -38,11 +38,9 @@ class Recognizer(pl.LightningModule):
 
     Args:
         schedule: factor of the learning rates as a function of the epoch.
-        mean: of each channel, for pixel values in [0, 1].
-        std: of each channel, likewise.
+        mean, std: of each channel, for pixel values in [0, 1].
         seed: key of all random numbers drawn in training.
-        gradient_clip: largest 2-norm of an optimiser's gradient; None does not clip. (Lightning's flag does not work
-            in manual optimisation.)
+        gradient_clip: largest 2-norm of an optimiser's gradient; None does not clip.
         accumulate: batches whose gradients are averaged before a step, >= 1.
         finetuning: what stays frozen, and the optimisers' parameter groups.
 
@@ -97,11 +95,7 @@ class Recognizer(pl.LightningModule):
         return self.finetuning.groups(self.network(name), name=name)
 
     def setup(self, stage: str) -> None:
-        """Freeze layers before Lightning wraps the networks and asks for the optimisers.
-
-        Raises:
-            UsageError: all parameters of a network that is to be trained are frozen.
-        """
+        """Freeze layers before Lightning wraps the networks; a network to be trained must have parameters left."""
         if stage == "fit":
             self.finetuning.freeze(self)
             for name in self.optimizer_names:
@@ -118,10 +112,7 @@ class Recognizer(pl.LightningModule):
         return self
 
     def normalize(self, clips: Tensor) -> Tensor:
-        """Normalise uint8 clips (..., C, T, H, W) to floats of about zero mean and unit variance.
-
-        Clips of activations, which are float16, become float32.
-        """
+        """Normalise uint8 clips (..., C, T, H, W); clips of activations, which are float16, become float32."""
         return clips.float() if clips.is_floating_point() else (clips - self.mean) / self.std
 
     def classify(self, clips: Tensor) -> Tensor:

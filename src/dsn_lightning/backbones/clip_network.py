@@ -25,12 +25,11 @@ class ClipNetwork(nn.Module):
     Attributes:
         in_channels: C, channels of a frame, >= 1.
         num_features: D, features of a clip, >= 1: the width of the output with ``num_classes=0``.
-        head: dotted name of the classification layer, such as ``fc``; with ``num_classes=0`` that layer is an
-            `nn.Identity`.
+        head: dotted name of the classification layer, such as ``fc``; an `nn.Identity` with ``num_classes=0``.
         stacked_frames: frames that the first convolution takes as channels, side by side; 1 if it takes none so.
-        frozen_blocks: leading blocks that keep their weights and batch statistics, >= 0. A network where this is
-            above 0 has those blocks as the module ``frozen``, which maps normalised frames (F, C, H, W) to activations
-            (F, C', H', W'), and its ``forward`` takes clips of such activations, too.
+        frozen_blocks: leading blocks that keep their weights and batch statistics, >= 0. Above 0, the module ``frozen``
+            has those blocks and maps normalised frames (F, C, H, W) to activations (F, C', H', W'), and ``forward``
+            takes clips of such activations, too.
     """
 
     in_channels: int
@@ -78,10 +77,7 @@ def clip_network_problems(network: nn.Module) -> list[str]:
 
 
 def attribute_problems(module: nn.Module, attributes: Attributes) -> list[str]:
-    """Return which attributes of a module are missing or mistyped, a phrase each.
-
-    A ``head`` must also name a layer.
-    """
+    """Return which attributes of a module are missing or mistyped, a phrase each; ``head`` must also name a layer."""
     problems = []
     for name, (kind, meaning) in attributes.items():
         value = getattr(module, name, _MISSING)
@@ -96,19 +92,10 @@ def attribute_problems(module: nn.Module, attributes: Attributes) -> list[str]:
 
 
 def raise_problems(module: nn.Module, problems: list[str], *, key: str, contract: str) -> None:
-    """Raise one error that lists all problems, if there are any.
-
-    Args:
-        module: what has them.
-        problems: a phrase each.
-        key: where the module was configured.
-        contract: public name of the class that states the contract, below ``dsn_lightning``.
-    """
+    """Raise one error that lists all problems of a module, if there are any; ``contract`` is a public name."""
     if problems:
-        raise UsageError(
-            f"{key}: {type(module).__name__} does not satisfy dsn_lightning.{contract}: {'; '.join(problems)}; "
-            "class attributes are enough"
-        )
+        missed = f"{type(module).__name__} does not satisfy dsn_lightning.{contract}"
+        raise UsageError(f"{key}: {missed}: {'; '.join(problems)}; class attributes are enough")
 
 
 def classification_layer(network: ClipNetwork) -> nn.Module:
@@ -125,11 +112,7 @@ def frozen_part(network: ClipNetwork) -> nn.Module:
 
 
 def middle_frames(clips: Tensor, num_frames: int | None) -> Tensor:
-    """Return the middle frames of clips (B, C, T, H, W): (B, C, num_frames, H, W); None keeps all.
-
-    Raises:
-        UsageError: the clips have fewer frames.
-    """
+    """Return the middle frames of clips (B, C, T, H, W), which must have as many; None keeps all."""
     if num_frames is None:
         return clips
     first = (clips.shape[2] - num_frames) // 2

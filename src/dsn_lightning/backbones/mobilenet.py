@@ -14,9 +14,8 @@ _FRAMES_AT_ONCE = 32
 class MobileNetV2(ClipNetwork):
     """MobileNetV2 on each frame, its features averaged over time: the light network of efficient video recognition.
 
-    The blocks have torchvision's names (``features.*``), so its ImageNet weights fit. The first blocks can be frozen.
-    Their output for a frame then never changes, so training can skip them: clips then hold these activations in place
-    of pixels (see `dsn_lightning.prepare.frozen_features`).
+    The blocks have torchvision's names (``features.*``), so its ImageNet weights fit. The output of frozen blocks for a
+    frame never changes, so clips can hold it in place of pixels (see `dsn_lightning.prepare.frozen_features`).
 
     Args:
         num_classes: J, outputs; 0 leaves the classification layer out and returns averaged features (B, 1280).
@@ -45,9 +44,7 @@ class MobileNetV2(ClipNetwork):
         super().__init__()
         if not 0 <= frozen_blocks <= 19:
             raise UsageError(f"frozen_blocks={frozen_blocks}: must be from 0 to 19, the blocks of MobileNetV2")
-        self.num_frames = num_frames
-        self.in_channels = in_channels
-        self.frozen_blocks = frozen_blocks
+        self.num_frames, self.in_channels, self.frozen_blocks = num_frames, in_channels, frozen_blocks
         self.features = ImageMobileNetV2(num_classes=1).features
         if in_channels != 3:
             replace_first_convolution(self.features, in_channels)

@@ -13,8 +13,7 @@ class ResNet2D(ClipNetwork):
     """A clip network whose first convolution merges all frames; torchvision's `ResNet` without max-pooling.
 
     The defaults give the paper's ResNet2D-18: 8 RGB frames enter as 24 channels, at 1.932 GMACs for 112x112 pixels,
-    which is what Tables III and IV imply. Without classes it is the trunk of an observation network; with classes it
-    is the clip classifier of max-response sampling.
+    which is what Tables III and IV imply. Without classes it is the trunk of an observation network.
 
     Args:
         num_classes: J, outputs; 0 leaves the classification layer out and returns pooled features.

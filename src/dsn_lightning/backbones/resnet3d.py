@@ -24,8 +24,7 @@ class ResNet3D(ClipNetwork):
         blocks: residual blocks in each stage.
         conv: ``simple``, 3x3x3 (R3D), or ``r2plus1d``, 1x3x3 and then 3x1x1 (R(2+1)D).
         separate_midplanes: of R(2+1)D: compute the width between the two for each of a block's convolutions, where
-            torchvision uses the first one's for both. The public weights of R(2+1)D-34 need this: 288, 576, 1152 in
-            the second convolution of the first block of stages 2, 3, 4.
+            torchvision uses the first one's for both. The public weights of R(2+1)D-34 need this.
         norm_eps: epsilon of batch norms.
         channels_last: keep the weights in this memory format: R3D-18 is a third faster on CPUs; the last bits differ.
 

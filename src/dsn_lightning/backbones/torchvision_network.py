@@ -43,8 +43,7 @@ class TorchvisionNetwork(ClipNetwork):
                 "(torchvision.models.list_models)"
             )
         self.takes_clips = model in models.list_models(module=models.video)
-        self.num_frames = num_frames
-        self.in_channels = in_channels
+        self.num_frames, self.in_channels = num_frames, in_channels
         self.model = models.get_model(model, weights=None, **options)
         name, last = _last_layer(self.model)
         self.head = f"model.{name}"

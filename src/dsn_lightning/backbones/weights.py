@@ -16,11 +16,9 @@ State = dict[str, Tensor]
 
 _CONTAINERS = ("state_dict", "model_state_dict", "model_state", "model")
 _HEADS = ("fc.", "classifier.", "head.", "heads.")
+# names in torchvision's DenseNet files; the layer itself is norm1, not norm.1
 _DENSENET = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12]\.)")
-"""A name in torchvision's DenseNet files; the layer itself is norm1, not norm.1."""
-
-_OPTIONAL = "num_batches_tracked"
-"""Counters of batch norms, which some files lack; only a momentum of None uses them."""
+_OPTIONAL = "num_batches_tracked"  # which some files lack; only batch norms with a momentum of None use it
 
 
 class WeightsError(ValueError):
@@ -28,9 +26,9 @@ class WeightsError(ValueError):
 
 
 def read_weights(path: Path) -> dict[str, Any]:
-    """Return the content of a file of weights: tensors by name, or the parts of a checkpoint.
+    """Return the content of a file of weights (also ``*.safetensors``): tensors by name, or parts of a checkpoint.
 
-    Only tensors and plain values are ever loaded (``weights_only=True``). ``*.safetensors`` files are read as such.
+    Only tensors and plain values are ever loaded (``weights_only=True``).
 
     Raises:
         WeightsError: the file is missing or damaged, or contains anything else, such as code.
@@ -56,11 +54,7 @@ def read_weights(path: Path) -> dict[str, Any]:
 
 
 def tensors_of(content: Mapping[str, Any]) -> State:
-    """Return the weights by name from the content of a file, without the containers that such files wrap them in.
-
-    Raises:
-        WeightsError: there are no weights.
-    """
+    """Return the weights by name from the content of a file, unwrapped; it is a `WeightsError` if there are none."""
     for name in _CONTAINERS:
         if isinstance(content.get(name), dict):
             return tensors_of(content[name])
@@ -105,11 +99,7 @@ def load_into(
 
 
 def load_exactly(module: nn.Module, state: Mapping[str, Tensor]) -> None:
-    """Load all weights of a module, under its names and with its shapes.
-
-    Raises:
-        WeightsError: names the keys that do not fit.
-    """
+    """Load all weights of a module; a `WeightsError` lists the names and shapes that do not fit."""
     before = module.state_dict()
     _check_fit(state, {name: value.shape for name, value in before.items()})
     module.load_state_dict({**before, **state})
@@ -146,11 +136,7 @@ def _fit_input(kernel: Tensor, expected: torch.Size, network: ClipNetwork, sourc
 
 
 def over_frames(kernel: Tensor, *, frames: int) -> Tensor:
-    """Return a kernel over stacked frames whose output for a still clip is that of ``kernel`` for its image.
-
-    Args:
-        kernel: (D, C, ...), for single images.
-        frames: frames that are stacked as channels, side by side.
+    """Return a kernel over stacked frames that gives for a still clip what ``kernel`` (D, C, ...) gives for its image.
 
     >>> over_frames(torch.tensor([[2.0, 4.0]]), frames=2)
     tensor([[1., 2., 1., 2.]])
@@ -161,13 +147,8 @@ def over_frames(kernel: Tensor, *, frames: int) -> Tensor:
 def across_modalities(kernel: Tensor, *, frames: int, channels: int) -> Tensor:
     """Return a kernel for frames with another number of channels (cross-modality initialisation).
 
-    As in *Temporal Segment Networks* (Wang et al., ECCV 2016, Sec. 3.2), each new channel gets the kernel's mean over
-    the channels of a frame. Where frames are stacked as channels, each frame keeps its own kernel.
-
-    Args:
-        kernel: (D, frames * C, ...), the channels of a frame side by side.
-        frames: frames that are stacked as channels; 1 for 3-D convolutions.
-        channels: of a frame in the result.
+    As in *Temporal Segment Networks* (Wang et al., ECCV 2016, Sec. 3.2), each new channel gets the mean of ``kernel``
+    (D, frames * C, ...) over the channels of a frame. Of stacked frames each keeps its own; 3-D convolutions have 1.
 
     >>> across_modalities(torch.tensor([[1.0, 2.0, 3.0, 4.0, 5.0, 9.0]]), frames=2, channels=2)
     tensor([[2., 2., 6., 6.]])

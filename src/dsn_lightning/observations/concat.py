@@ -29,11 +29,7 @@ class ConcatObservation(ObservationNetwork):
         nn.init.zeros_(self.fc.bias)
 
     def forward(self, clips: Tensor) -> Tensor:
-        """Map normalised section clips (..., N, C, T, H, W) to policy logits (..., N).
-
-        Raises:
-            UsageError: N is not the number that the layer was made for.
-        """
+        """Map normalised section clips (..., N, C, T, H, W) to policy logits (..., N)."""
         *leading, n, c, t, h, w = clips.shape
         if n != self.clips_per_section:
             raise UsageError(

@@ -14,9 +14,8 @@ from dsn_lightning.backbones.clip_network import (
 class ObservationNetwork(nn.Module):
     """What the package needs to know of a network that maps section clips to the logits of a policy (Eq. 3).
 
-    A network need not inherit from this class. It is an `nn.Module` with the attributes below; class attributes are
-    enough. Its configuration also names the trunk as a clip classifier (``clip_classifier`` in ``conf/observation``),
-    which ``observation.checkpoint=auto`` trains.
+    A network need not inherit from this class: class attributes are enough. Its configuration also names the trunk as a
+    clip classifier (``clip_classifier`` in ``conf/observation``), which ``observation.checkpoint=auto`` trains.
 
     Attributes:
         trunk: the clip network that looks at each clip; pretrained weights go there.

@@ -9,9 +9,8 @@ from dsn_lightning.observations.observation_network import ObservationNetwork
 class SharedObservation(ObservationNetwork):
     """Scores each clip by itself with one layer that all positions share; takes any N.
 
-    A restriction of Eq. 3, whose layer sees the N clips side by side and has separate weights for each position. What
-    this layer learns about a clip holds at every position, so it needs fewer examples and cannot collapse to one
-    position.
+    A restriction of Eq. 3, whose layer has separate weights for each position. What this layer learns about a clip
+    holds at every position, so it needs fewer examples and cannot collapse to one position.
 
     Args:
         trunk: clip network without a classification layer, (B, C, T, H, W) -> (B, D).

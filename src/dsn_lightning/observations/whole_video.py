@@ -13,10 +13,7 @@ class VideoObservation(ObservationNetwork):
 
     The trunk is a clip classifier. Let p_n be its class probabilities for a clip and q their mean over the video's
     M * N clips. The policy is proportional to (q . p_n) to a power. It favours clips that show with confidence what
-    the video as a whole seems to show, not clips that merely stand out in their section.
-
-    The paper's policy (Eq. 3) depends only on the clips of one section, which need not show what the video's action
-    is. This network looks at the same clips at the same cost.
+    the video as a whole seems to show. The paper's policy (Eq. 3) depends only on the clips of one section.
 
     Args:
         trunk: clip classifier (B, C, T, H, W) -> (B, J), initialised from one trained as such.

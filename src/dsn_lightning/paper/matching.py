@@ -16,23 +16,14 @@ _METRICS = ("top1", "top5", "map")
 
 @dataclass(frozen=True)
 class PaperFigure:
-    """A figure that the paper gives.
-
-    Attributes:
-        table: its number.
-        row: as the paper names it.
-        figure: ``top1``, ``top5`` or ``map``.
-        value: fraction in [0, 1].
-        gmacs: the paper's cost of the row, where the table has it.
-        networks: the networks of the paper's row, where the result has others; else empty.
-    """
+    """A figure that the paper gives."""
 
     table: int
-    row: str
-    figure: str
-    value: float
-    gmacs: float | None
-    networks: str
+    row: str  # as the paper names it
+    figure: str  # top1, top5 or map
+    value: float  # fraction in [0, 1]
+    gmacs: float | None  # the paper's cost of the row, where the table has it
+    networks: str  # of the paper's row, where the result has others; else empty
 
     @property
     def place(self) -> str:
