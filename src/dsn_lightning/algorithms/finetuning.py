@@ -75,10 +75,8 @@ class FineTuning:
             groups.setdefault((in_head, without_decay), {"params": [], **options})["params"].append(parameter)
         if not groups:
             remedy = "leave it out with algorithm=baseline" if name == "sampler" else "keep it with algorithm=dsn_fixed"
-            raise UsageError(
-                f"the {name} ({type(network).__name__}) has nothing to train: all of its parameters are frozen; "
-                f"unfreeze some of them, or {remedy}"
-            )
+            reason = f"the {name} ({type(network).__name__}) has nothing to train: all of its parameters are frozen"
+            raise UsageError(f"{reason}; unfreeze some of them, or {remedy}")
         return [groups[kind] for kind in sorted(groups)]
 
 

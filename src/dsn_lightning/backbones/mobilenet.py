@@ -7,8 +7,7 @@ from torchvision.models.mobilenetv2 import MobileNetV2 as ImageMobileNetV2
 from dsn_lightning.backbones.clip_network import ClipNetwork, middle_frames, replace_first_convolution
 from dsn_lightning.errors import UsageError
 
-_FRAMES_AT_ONCE = 32
-"""On the CPU; more do not fit into the caches of a core."""
+_FRAMES_AT_ONCE = 32  # on the CPU; more do not fit into the caches of a core
 
 
 class MobileNetV2(ClipNetwork):

@@ -38,10 +38,8 @@ class TorchvisionNetwork(ClipNetwork):
         super().__init__()
         names = set(models.list_models(module=models)) | set(models.list_models(module=models.video))
         if model not in names:
-            raise UsageError(
-                f"model={model}: torchvision has no such classifier; it has {', '.join(sorted(names)[:4])}, ... "
-                "(torchvision.models.list_models)"
-            )
+            known = f"{', '.join(sorted(names)[:4])}, ... (torchvision.models.list_models)"
+            raise UsageError(f"model={model}: torchvision has no such classifier; it has {known}")
         self.takes_clips = model in models.list_models(module=models.video)
         self.num_frames, self.in_channels = num_frames, in_channels
         self.model = models.get_model(model, weights=None, **options)

@@ -110,11 +110,8 @@ def _check_fit(given: Mapping[str, Tensor], expected: Mapping[str, torch.Size]) 
     missing = [name for name in expected if name not in given and not name.endswith(_OPTIONAL)]
     unexpected = [name for name in given if name not in expected]
     misshaped = [name for name in given if name in expected and expected[name] != given[name].shape]
-    problems = [
-        f"{what}: {_first_few(names)}"
-        for what, names in (("missing keys", missing), ("unexpected keys", unexpected), ("wrong shapes", misshaped))
-        if names
-    ]
+    kinds = {"missing keys": missing, "unexpected keys": unexpected, "wrong shapes": misshaped}
+    problems = [f"{kind}: {_first_few(names)}" for kind, names in kinds.items() if names]
     if misshaped and not (missing or unexpected):
         first = misshaped[0]
         problems[-1] += f" (expected {tuple(expected[first])}, got {tuple(given[first].shape)})"

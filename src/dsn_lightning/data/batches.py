@@ -77,10 +77,7 @@ class BatchShares(Sampler[list[Draw]]):
 
 
 class ClipLoader(DataLoader[Any]):
-    """A loader whose workers end with this process, although they ignore SIGTERM.
-
-    Workers return errors, which are raised here: an error raised in a worker would arrive as one of torch's.
-    """
+    """A loader whose workers end with this process, although they ignore SIGTERM, and return errors to raise here."""
 
     def __iter__(self) -> Any:
         # Workers must not receive Ctrl-C of the terminal, from their first moment on; this process receives it later.

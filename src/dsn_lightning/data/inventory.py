@@ -97,10 +97,8 @@ def take_inventory(
     for subset, records in listed.items():
         missing = [record for record in records if record.path not in present]
         if len(missing) > policy.max_missing * len(records):
-            raise UsageError(
-                f"{len(missing)} of {len(records)} {subset} videos are missing, more than dataset.reading.max_missing="
-                f"{policy.max_missing} allows; the first one: {missing[0].path}"
-            )
+            limit = f"dataset.reading.max_missing={policy.max_missing} allows; the first one: {missing[0].path}"
+            raise UsageError(f"{len(missing)} of {len(records)} {subset} videos are missing, more than {limit}")
         if records and len(missing) == len(records):
             raise UsageError(f"all {len(records)} {subset} videos are missing; the first one: {missing[0].path}")
         inventories[subset] = SubsetInventory(missing=missing)
@@ -118,10 +116,8 @@ def take_inventory(
     train = inventories.get("train", SubsetInventory())
     num_bad, num_present = len(train.bad), len(train.videos) + len(train.bad)
     if num_bad > policy.max_bad * num_present:
-        raise UsageError(
-            f"{num_bad} of {num_present} training videos cannot be used, more than dataset.reading.max_bad="
-            f"{policy.max_bad} allows; the first one: {next(iter(train.bad.values()))}"
-        )
+        limit = f"dataset.reading.max_bad={policy.max_bad} allows; the first one: {next(iter(train.bad.values()))}"
+        raise UsageError(f"{num_bad} of {num_present} training videos cannot be used, more than {limit}")
     return inventories, made_with
 
 
@@ -135,19 +131,15 @@ def _index_copies(source: VideoSource, found: Found, reading: Reading, prepared:
     copy_of = {path: kind.target(prepared, source.root, path) for path in originals}
     present = sorted(copy for copy in copy_of.values() if copy.is_file())
     if not present:
-        raise UsageError(
-            f"dataset={source.name}: no {name} in {prepared}; run dsn-prepare steps=[check,{step}], or set "
-            "dataset.reading.prepared=DIR to their folder"
-        )
+        remedy = f"run dsn-prepare steps=[check,{step}], or set dataset.reading.prepared=DIR to their folder"
+        raise UsageError(f"dataset={source.name}: no {name} in {prepared}; {remedy}")
     folder = prepared / kind.folder
     prober = CopyProber({copy_of[path]: info for path, info in originals.items()})
     infos = index_videos(present, folder, root=folder, decoder=prober, num_threads=os.cpu_count() or 1, show=False)
     settings = sorted({info.made_with for info in usable(infos).values()})
     if len(settings) > 1:
-        raise UsageError(
-            f"{folder}: copies with different settings ({'; '.join(settings)}); run dsn-prepare steps=[check,{step}] "
-            "again, to its end"
-        )
+        remedy = f"run dsn-prepare steps=[check,{step}] again, to its end"
+        raise UsageError(f"{folder}: copies with different settings ({'; '.join(settings)}); {remedy}")
     absent = f"no such file; run dsn-prepare steps=[check,{step}] again"
     copies = {path: (copy, infos.get(copy, VideoError(copy, absent))) for path, copy in copy_of.items()}
     return copies, settings[0] if settings else None

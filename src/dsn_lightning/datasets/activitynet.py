@@ -93,11 +93,8 @@ class ActivityNet(ListedVideos):
         """Warn about the videos that are left out."""
         if self._unlabelled:
             examples = ", ".join(self._unlabelled[:3]) + (", ..." if len(self._unlabelled) > 3 else "")
-            warnings.warn(
-                f"dataset={self.name}: left out {len(self._unlabelled)} videos of the labelled subsets that have no "
-                f"annotations ({examples})",
-                stacklevel=2,
-            )
+            number = f"dataset={self.name}: left out {len(self._unlabelled)} videos"
+            warnings.warn(f"{number} of the labelled subsets that have no annotations ({examples})", stacklevel=2)
 
 
 def leaves(taxonomy: list[dict[str, Any]]) -> list[str]:

@@ -187,9 +187,9 @@ def annotation_path(given: str | None, candidates: Sequence[Path], *, content: s
         return path
     found = next((path for path in candidates if path.exists()), None)
     if found is None:
+        places = ", ".join(map(str, candidates))
         raise UsageError(
-            f"no annotations found (looked for {', '.join(map(str, candidates))}): put {content} there, or set "
-            "dataset.annotations=PATH"
+            f"no annotations found (looked for {places}): put {content} there, or set dataset.annotations=PATH"
         )
     return found
 

@@ -3,15 +3,13 @@
 Three kinds of annotations are read:
 
 * The challenge's MATLAB files, 101 classes: ``validation_set.mat`` (1,010 videos), and ``test_set_final.mat`` of the
-  evaluation kit or ``test_set_meta.mat`` (1,574 videos). Each entry has ``video_name``, ``primary_action``,
-  ``primary_action_index``, ``secondary_actions_indices`` (numbered from 1) and ``background_video``. The challenge's
-  mAP (``TH14evalRecog.m``) gives a background video no label, so that it counts as a negative of every class.
+  evaluation kit or ``test_set_meta.mat`` (1,574 videos). The challenge's mAP (``TH14evalRecog.m``) gives a background
+  video no label, so that it counts as a negative of every class.
 * ``thumos14.json`` (as in ActionFormer), the 20 classes of the detection task with segments.
 * ``val_Annotation.csv`` and ``test_Annotation.csv`` (as in G-TAD), the same 20 classes.
 
-The detection task has 213 test videos. The JSON file lists 212, and so do we for both files: all segments of
-``video_test_0001292`` are marked Ambiguous, which is not a class. The segments of ``video_test_0000270`` lie beyond its
-end; its label is used all the same.
+Of the detection task's 213 test videos both give 212: all segments of ``video_test_0001292`` are marked Ambiguous,
+which is not a class. The segments of ``video_test_0000270`` lie beyond its end; its label is used all the same.
 """
 
 import csv

@@ -17,19 +17,12 @@ class RewardFunction(Protocol):
 
 
 class Estimate(NamedTuple):
-    """What an estimator returns.
+    """What an estimator returns."""
 
-    Attributes:
-        loss: scalar whose gradient is minus the estimated gradient of the expected reward.
-        action: A, index of the clip drawn in each section, (B, M).
-        reward: R(A), (B, M).
-        baseline: what was subtracted from R(A), (B, M).
-    """
-
-    loss: Tensor
-    action: Tensor
-    reward: Tensor
-    baseline: Tensor
+    loss: Tensor  # scalar whose gradient is minus the estimated gradient of the expected reward
+    action: Tensor  # A, index of the clip drawn in each section, (B, M)
+    reward: Tensor  # R(A), (B, M)
+    baseline: Tensor  # what was subtracted from R(A), (B, M)
 
 
 class Estimator(Protocol):
@@ -66,11 +59,7 @@ def check_estimator(estimator: Callable[..., Estimate], *, key: str) -> None:
 
 
 def sample_actions(log_policy: Tensor, uniforms: Tensor) -> Tensor:
-    """Draw one clip per section from the policy by inverting its cumulative distribution, (B, M).
-
-    Args:
-        log_policy: log P, (B, M, N).
-        uniforms: a number in [0, 1) for each section, (B, M).
+    """Draw one clip per section, (B, M), from log P (B, M, N) by inverting its cumulative distribution.
 
     >>> import torch
     >>> sample_actions(torch.tensor([[[0.2, 0.5, 0.3]]]).log(), torch.tensor([[0.6]]))

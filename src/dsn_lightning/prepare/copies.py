@@ -40,8 +40,7 @@ _HEADER_BYTES = 2000  # approximate size of a file's header
 
 Videos = Sequence[tuple[Path, VideoInfo]]
 
-TITLES = {"small": "small copies", "flow": "flow"}
-"""Folder of a kind of copies -> its name in messages."""
+TITLES = {"small": "small copies", "flow": "flow"}  # folder of a kind of copies -> its name in messages
 
 
 def make_copies(
@@ -96,10 +95,8 @@ def _check_disk_space(stale: Videos, num_videos: int, output: Path, *, decoder: 
     announcement = f"{title}: {len(stale)} of {num_videos} to make, about {readable(needed)} ({readable(free)} free)"
     Console(stderr=True).print(announcement, soft_wrap=True, highlight=False)
     if needed > free:
-        raise UsageError(
-            f"output={output}: {title} need about {readable(needed)}, but {readable(free)} are free; free some space, "
-            "or set output= to another disk"
-        )
+        sizes = f"about {readable(needed)}, but {readable(free)} are free"
+        raise UsageError(f"output={output}: {title} need {sizes}; free some space, or set output= to another disk")
 
 
 def readable(size: float) -> str:
@@ -243,8 +240,7 @@ def _encode(file: IO[bytes], pictures: Iterable[NDArray[np.uint8]], kind: CopyKi
     last = max(1, round(1 / frame_rate(info) / unit))
     durations = np.append(np.diff(stamps), stamps[-1] - stamps[-2] if len(stamps) > 1 else last)
     duration_at = dict(zip(stamps.tolist(), durations.tolist(), strict=True))
-    count = 0
-    yuv = kind.pixels == "yuv420p"
+    count, yuv = 0, kind.pixels == "yuv420p"
     bitexact = {"fflags": "+bitexact"}  # no random identifiers, no version numbers
     with av.open(file, "w", format=kind.container, options=bitexact) as container:
         container.metadata["comment"] = kind.label(info)
@@ -255,8 +251,10 @@ def _encode(file: IO[bytes], pictures: Iterable[NDArray[np.uint8]], kind: CopyKi
         stream.time_base = stream.codec_context.time_base = unit
         stream.codec_context.thread_count = 1  # libx264's output depends on it
         stream.codec_context.flags |= av.codec.context.Flags.bitexact.value
+        colours: dict[str, Any] = {}
         if yuv:
             stream.codec_context.colorspace, stream.codec_context.color_range = 6, 1  # BT.601, 16 to 235
+            colours = {"dst_colorspace": Colorspace.ITU601, "dst_color_range": ColorRange.MPEG}
 
         def mux(packets: Iterable[Packet]) -> None:
             for packet in packets:
@@ -267,13 +265,7 @@ def _encode(file: IO[bytes], pictures: Iterable[NDArray[np.uint8]], kind: CopyKi
         for picture in pictures:
             if count < len(stamps):
                 frame = VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
-                frame = convert.reformat(
-                    frame,
-                    format=kind.pixels,
-                    dst_colorspace=Colorspace.ITU601 if yuv else None,
-                    dst_color_range=ColorRange.MPEG if yuv else None,
-                    threads=1,
-                )
+                frame = convert.reformat(frame, format=kind.pixels, threads=1, **colours)
                 frame.pts, frame.time_base = int(stamps[count]), unit
                 mux(stream.encode(frame))
             count += 1

@@ -167,8 +167,7 @@ def _check_disk_space(videos: Sequence[Video], store: Activations) -> str:
     free = shutil.disk_usage(store.folder).free
     title = f"Activations of {len(videos)} videos ({size / 1e9:.1f} GB)"
     if size > free:
-        raise UsageError(
-            f"{title} do not fit in {store.folder}, which has {free / 1e9:.1f} GB free; choose another folder with "
-            "dataset.reading.prepared=DIR, lower dataset.fps, or set backbone.cache_activations=false"
-        )
+        remedy = "dataset.reading.prepared=DIR, lower dataset.fps, or set backbone.cache_activations=false"
+        place = f"{store.folder}, which has {free / 1e9:.1f} GB free"
+        raise UsageError(f"{title} do not fit in {place}; choose another folder with {remedy}")
     return title

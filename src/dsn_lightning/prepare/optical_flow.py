@@ -11,11 +11,9 @@ from numpy.typing import NDArray
 
 from dsn_lightning.errors import UsageError
 
-BLUE = 128
-"""The constant value of the third channel."""
-
+BLUE = 128  # the constant value of the third channel
+# the values of OpenCV's tutorial on dense optical flow; the paper gives none
 _FARNEBACK = {"pyr_scale": 0.5, "levels": 3, "winsize": 15, "iterations": 3, "poly_n": 5, "poly_sigma": 1.2, "flags": 0}
-"""The values of OpenCV's tutorial on dense optical flow; the paper gives none."""
 
 
 def check_opencv() -> None:
@@ -23,9 +21,8 @@ def check_opencv() -> None:
     try:
         import cv2  # noqa: F401
     except ImportError as error:
-        raise UsageError(
-            "steps=[flow]: needs OpenCV (opencv-python-headless); run pip install 'dsn-lightning[flow]'"
-        ) from error
+        remedy = "run pip install 'dsn-lightning[flow]'"
+        raise UsageError(f"steps=[flow]: needs OpenCV (opencv-python-headless); {remedy}") from error
 
 
 def quantise(flow: NDArray[np.floating], *, bound: float) -> NDArray[np.uint8]:

@@ -114,10 +114,8 @@ def _naming_disk_errors(output: Path) -> Iterator[None]:
         reason = error.strerror or error if isinstance(error, OSError) else error
         if isinstance(error, OSError) and not disk_is_full(error):
             raise UsageError(f"output={output}: cannot be written ({reason})") from error
-        raise UsageError(
-            f"output={output}: the disk is full ({reason}); finished files are kept; free some space or set output= to "
-            "another disk, and run again"
-        ) from error
+        remedy = "finished files are kept; free some space or set output= to another disk, and run again"
+        raise UsageError(f"output={output}: the disk is full ({reason}); {remedy}") from error
 
 
 @contextmanager
