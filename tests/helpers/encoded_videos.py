@@ -11,6 +11,7 @@ import pytest
 
 from dsn_lightning.video import pyav_decoder as decoding
 from dsn_lightning.video.decoder import Decoder
+from dsn_lightning.video.torchcodec_decoder import TorchCodec
 from dsn_lightning.video.video_info import VideoInfo
 
 os.environ["SVT_LOG"] = "0"  # the AV1 encoder is verbose
@@ -65,10 +66,15 @@ def encode_each_format(folder: Path) -> dict[str, Path]:
 
 
 def everything(path: Path) -> np.ndarray:
-    """All frames as PyAV itself converts them, upright."""
-    with av.open(str(path)) as container:
-        frames = [np.rot90(f.to_ndarray(format="rgb24"), round(f.rotation / 90)) for f in container.decode(video=0)]
-    return np.stack(frames)
+    """All frames of FFmpeg's best video stream, decoded in order and converted by PyAV itself, turned upright."""
+    with av.open(path, metadata_errors="replace") as container:
+        decoded = container.decode(container.streams.best("video"))
+        return np.stack([np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90)) for frame in decoded])
+
+
+def look_alike(found: np.ndarray, expected: np.ndarray) -> bool:
+    """Whether frames are the same although another version of FFmpeg converted their colours."""
+    return found.shape == expected.shape and bool((np.abs(found - expected.astype(int)).mean((1, 2, 3)) < 3).all())
 
 
 def assert_exact(decoder: Decoder, path: Path, whole: np.ndarray, monkeypatch, *, draws: int = 6) -> VideoInfo:
@@ -77,13 +83,14 @@ def assert_exact(decoder: Decoder, path: Path, whole: np.ndarray, monkeypatch, *
     assert (info.num_frames, info.height, info.width) == whole.shape[:3]
     size = (34, 46)
     small = np.stack(list(decoder.frames(path, size)))
+    same = look_alike if isinstance(decoder, TorchCodec) else np.array_equal
     rng = np.random.default_rng(len(whole))
     for cost in (0, decoding._SEEK_COST):
         monkeypatch.setattr(decoding, "_SEEK_COST", cost)
         for draw in range(draws):
             some = np.sort(rng.choice(len(whole), rng.integers(1, min(8, len(whole)) + 1), replace=False))
             known = info if draw % 3 else None
-            assert np.array_equal(decoder.read(path, some, whole.shape[1:3], known), whole[some]), (some, known)
+            assert same(decoder.read(path, some, whole.shape[1:3], known), whole[some]), (some, known)
             assert np.array_equal(decoder.read(path, some, size, known), small[some]), (some, known)
     return info
 

@@ -40,3 +40,52 @@ def test_damaged_folders_are_refused_with_the_reason(spoil, reason, tmp_path):
     spoil(as_images(tmp_path / "v", moving_picture(9)))
     with pytest.raises(VideoError, match=reason):
         ImageFolder().probe(tmp_path / "v")
+
+
+def test_grey_images_of_16_bits_are_scaled(tmp_path):
+    (tmp_path / "v").mkdir()
+    levels = np.linspace(0, 65535, 48 * 64).reshape(48, 64).astype(np.uint16)
+    for number in (1, 2):
+        Image.fromarray(levels).save(tmp_path / "v" / f"img_{number:05d}.png")
+    decoder = ImageFolder("img_*.png")
+    found = decoder.read(tmp_path / "v", [1], (48, 64), decoder.probe(tmp_path / "v"))[0]
+    assert np.array_equal(found, np.rint(levels / 257).astype(np.uint8)[..., None].repeat(3, -1))
+    assert (found.min(), found.max()) == (0, 255)
+
+
+@pytest.mark.parametrize(("kind", "name"), [(np.float32, "floating-point"), (np.int32, "32-bit")])
+def test_images_without_a_known_white_are_refused(kind, name, tmp_path):
+    (tmp_path / "v").mkdir()
+    Image.fromarray(np.ones((8, 8), kind)).save(tmp_path / "v" / "img_00001.tif")
+    with pytest.raises(VideoError, match=f"img_00001.tif has {name} pixels"):
+        ImageFolder("img_*.tif").probe(tmp_path / "v")
+
+
+def test_two_images_of_one_number_are_refused(tmp_path):
+    (tmp_path / "v").mkdir()
+    for number in (1, 2):
+        for camera in (0, 1):
+            Image.new("RGB", (16, 16), (90 * camera, 0, 0)).save(tmp_path / "v" / f"img_{number:05d}_cam{camera}.png")
+    with pytest.raises(VideoError, match=r"img_00001_cam0.png and img_00002_cam0.png have the same number, 0"):
+        ImageFolder("img_*.png").probe(tmp_path / "v")
+    chosen = ImageFolder("img_*_cam1.png")
+    assert chosen.probe(tmp_path / "v").num_frames == 2
+    assert chosen.read(tmp_path / "v", [0], (16, 16))[0, 0, 0, 0] == 90
+
+
+def test_upper_case_names_are_found(tmp_path):
+    (tmp_path / "v").mkdir()
+    for number in (1, 2, 3):
+        Image.new("RGB", (16, 16)).save(tmp_path / "v" / f"IMG_{number}.JPG")
+    assert ImageFolder().probe(tmp_path / "v").num_frames == 3
+    assert ImageFolder().fingerprint(tmp_path / "v")[3] == 3
+
+
+def test_real_folders_of_16_bits_and_of_two_cameras(real_data):
+    folder = real_data / "reading_faults" / "frames16"
+    stored = np.asarray(Image.open(folder / "img_00001.png"))
+    assert stored.max() > 255
+    found = ImageFolder("*.png").read(folder, [0], stored.shape)[0]
+    assert np.array_equal(found[..., 0], np.rint(stored / 257))
+    with pytest.raises(VideoError, match="have the same number"):
+        ImageFolder("*.png").probe(real_data / "reading_faults" / "two_cams")

@@ -38,9 +38,9 @@ def test_key_frames_are_sought_where_that_saves_decoding(encoded, monkeypatch):
     jumped = []
     real = PyAV._frames_from
 
-    def from_(self, path, opened, start, info, until):
+    def from_(self, path, opened, start, info, deadline):
         jumped.append(start)
-        return real(self, path, opened, start, info, until)
+        return real(self, path, opened, start, info, deadline)
 
     monkeypatch.setattr(PyAV, "_frames_from", from_)
     PyAV().read(encoded["h264.mp4"], [0, 1, 49], (34, 34), info)
@@ -119,13 +119,13 @@ def test_the_deadline_ends_a_long_file(encoded):
 def test_the_deadline_covers_all_frames_of_a_call(encoded, monkeypatch):
     monkeypatch.setattr(decoding, "_SEEK_COST", 0)
     info = PyAV().probe(encoded["h264.mp4"])
-    real = decoding._Converter.__call__
+    real = decoding.FrameConverter.__call__
 
     def slow(self, frame):
         time.sleep(0.2)
         return real(self, frame)
 
-    monkeypatch.setattr(decoding._Converter, "__call__", slow)
+    monkeypatch.setattr(decoding.FrameConverter, "__call__", slow)
     with pytest.raises(VideoError, match="to decode"):
         PyAV(0.5).read(encoded["h264.mp4"], [0, 13, 26, 39, 49], (34, 34), info)
 

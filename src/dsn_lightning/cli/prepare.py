@@ -37,6 +37,7 @@ def prepare(settings: PreparationSettings) -> None:
         copy_decoder=build_part(settings.decoder_without_deadline, key),
         output=settings.folder,
         jobs=settings.jobs,
+        refuse_damage=settings.dataset.reading.on_damage == "refuse",
     )
     console = Console(width=max(Console().width, 100))
     print_summary(report, console)

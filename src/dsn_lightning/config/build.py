@@ -50,7 +50,7 @@ def build_datamodule(settings: Settings) -> SectionClipDataModule:
             copies=reading.copies,
             cache_frames=reading.cache_frames,
         ),
-        bad_videos=BadVideoPolicy(reading.on_bad_video, reading.max_bad, reading.max_missing),
+        bad_videos=BadVideoPolicy(reading.on_bad_video, reading.max_bad, reading.max_missing, reading.on_damage),
         prepared=reading.prepared,
         seed=settings.seed,
     )

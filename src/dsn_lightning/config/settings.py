@@ -68,6 +68,7 @@ class ReadingSettings:
     corners: bool = rules.flag()
     flip: float = rules.fraction()
     on_bad_video: Literal["skip", "raise"] = rules.one_of("skip", "raise")
+    on_damage: Literal["flag", "refuse"] = rules.one_of("flag", "refuse")
     max_bad: float = rules.fraction()
     max_missing: float = rules.fraction()
     prepared: str | None = rules.text(optional=True)

@@ -11,7 +11,7 @@ from dsn_lightning.datasets.records import Subset, VideoRecord, VideoSource
 from dsn_lightning.errors import UsageError
 from dsn_lightning.prepare.copies import CopyProber
 from dsn_lightning.prepare.copy_kinds import FlowCopy, SmallCopy
-from dsn_lightning.prepare.video_index import index_videos, usable
+from dsn_lightning.prepare.video_index import index_videos, refuse_flagged, usable
 from dsn_lightning.video.decoder import Decoder
 from dsn_lightning.video.modality import Modality
 from dsn_lightning.video.time_line import Video, place_on_time_line
@@ -32,6 +32,7 @@ class BadVideoPolicy:
     on_bad_video: Literal["skip", "raise"] = "raise"
     max_bad: float = 1.0  # largest share of bad training videos in an epoch, in [0, 1]
     max_missing: float = 1.0  # largest share of missing videos in each subset, in [0, 1]
+    on_damage: Literal["flag", "refuse"] = "flag"  # whether files with damage that loses no frame are used or bad
 
     @property
     def skip(self) -> bool:
@@ -103,6 +104,8 @@ def take_inventory(
             raise UsageError(f"all {len(records)} {subset} videos are missing; the first one: {missing[0].path}")
         inventories[subset] = SubsetInventory(missing=missing)
     found = index_videos(sorted(present), prepared, root=source.root, decoder=decoder, num_threads=os.cpu_count() or 1)
+    if policy.on_damage == "refuse":
+        found = refuse_flagged(found)
     copies, made_with = _index_copies(source, found, reading, prepared)
     for subset, inventory in inventories.items():
         for record in listed[subset]:

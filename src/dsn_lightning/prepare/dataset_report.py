@@ -55,7 +55,7 @@ def dataset_report(name: str, classes: Sequence[str], records: Records, found: F
             {"video": v, "subsets": subsets_of[v], "reason": e.reason.removeprefix(f"{v}: ")} for v, e in bad.items()
         ],
         "flagged": [
-            {"video": v, "subsets": subsets_of[v], "damage": list(i.damage)} for v, i in good.items() if i.damage
+            {"video": v, "subsets": subsets_of[v], "damage": list(i.flags)} for v, i in good.items() if i.flags
         ],
         "header_mismatches": [
             {"video": v, "header": i.header_frames, "decoded": i.num_frames}
@@ -162,7 +162,7 @@ def _counts(records: Sequence[VideoRecord], outcomes: Outcomes) -> dict[str, int
         "present": len(present),
         "missing": len(records) - len(present),
         "bad": sum(isinstance(outcome, VideoError) for outcome in present),
-        "flagged": sum(isinstance(outcome, VideoInfo) and bool(outcome.damage) for outcome in present),
+        "flagged": sum(isinstance(outcome, VideoInfo) and bool(outcome.flags) for outcome in present),
     }
 
 

@@ -16,7 +16,7 @@ from dsn_lightning.prepare.copies import make_copies, remove_partial_files, repl
 from dsn_lightning.prepare.copy_kinds import CopyKind, FlowCopy, SmallCopy
 from dsn_lightning.prepare.dataset_report import Records, dataset_report
 from dsn_lightning.prepare.optical_flow import check_opencv
-from dsn_lightning.prepare.video_index import index_videos, prepared_folder, usable
+from dsn_lightning.prepare.video_index import index_videos, prepared_folder, refuse_flagged, usable
 from dsn_lightning.prepare.worker_pool import DiskFullError, disk_is_full
 from dsn_lightning.video.decoder import Decoder
 
@@ -31,6 +31,7 @@ def prepare_dataset(
     copy_decoder: Decoder,
     output: Path | None = None,
     jobs: int | None = None,
+    refuse_damage: bool = False,
 ) -> tuple[Path, dict[str, Any]]:
     """Index every video, make copies, and write ``prepare_report.json`` and ``index.json`` to the output folder.
 
@@ -40,6 +41,7 @@ def prepare_dataset(
         copy_decoder: reads videos to copy them; without a deadline, since extracting flow takes time between frames.
         output: the folder to write to; None for the data set's default folder.
         jobs: videos processed at the same time; None: one per core.
+        refuse_damage: whether files in which FFmpeg reported damage count as bad although no frame is missing.
 
     Returns:
         The file of the report, and the report.
@@ -60,6 +62,7 @@ def prepare_dataset(
         paths = dict.fromkeys(record.path for subset in SUBSETS for record in records[subset])
         present = [path for path in paths if path.exists() or decoder.find(path).exists()]
         found = index_videos(present, output, root=source.root, decoder=decoder, num_threads=jobs)
+        found = refuse_flagged(found) if refuse_damage else found
         report = dataset_report(source.name, source.classes, records, found)
         _write(output / REPORT, report)
         videos = list(usable(found).items())

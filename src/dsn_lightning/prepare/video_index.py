@@ -24,7 +24,7 @@ from dsn_lightning.video.decoder import Prober
 from dsn_lightning.video.video_info import VideoError, VideoInfo
 
 INDEX = "index.json"
-_FORMAT = 4
+_FORMAT = 5
 _JOURNAL = ".index.journal"
 
 Entry = dict[str, Any]
@@ -134,6 +134,16 @@ def _result(entry: Entry, path: Path) -> VideoInfo | VideoError:
     if "error" in entry:
         return VideoError(path, entry["error"], transient=bool(entry.get("transient")))
     return VideoInfo.from_json(entry["info"])
+
+
+def refuse_flagged(found: dict[Path, VideoInfo | VideoError]) -> dict[Path, VideoInfo | VideoError]:
+    """Return the outcomes with an error for each file that was flagged."""
+    return {
+        path: VideoError(path, f"{info.flags[0]} (dataset.reading.on_damage=refuse)")
+        if isinstance(info, VideoInfo) and info.flags
+        else info
+        for path, info in found.items()
+    }
 
 
 def usable(found: dict[Path, VideoInfo | VideoError]) -> dict[Path, VideoInfo]:

@@ -20,8 +20,11 @@ from dsn_lightning.video.video_info import VideoError, VideoInfo
 class ImageFolder:
     """Reads folders of images that are numbered without gaps from 0 or 1.
 
+    Grey images of 16 bits are scaled to 8 bits. Images of floating-point or 32-bit numbers are refused, because nothing
+    says which of them is white.
+
     Attributes:
-        pattern: pattern of the images' names.
+        pattern: pattern of the images' names, in any case; the last number that its wildcards match counts.
         fps: frames per second, which images do not store.
     """
 
@@ -39,7 +42,7 @@ class ImageFolder:
 
     def fingerprint(self, path: Path) -> list[Any]:
         """Return the settings, the number of images, their total size and the latest modification time."""
-        states = [file.stat() for file in self.find(path).glob(self.pattern)]
+        states = [file.stat() for file, _ in self._numbered(self.find(path))]
         size, latest = sum(s.st_size for s in states), max((s.st_mtime_ns for s in states), default=0)
         return ["frames", self.pattern, self.fps, len(states), size, latest]
 
@@ -81,7 +84,15 @@ class ImageFolder:
         folder = self.find(path)
         if not folder.is_dir():
             raise VideoError(path, f"no folder {folder.name} of images", transient=True)
-        numbered = {int(m[1]): f for f in folder.glob(self.pattern) if (m := re.search(r"(\d+)\D*$", f.name))}
+        numbered: dict[int, Path] = {}
+        for file, number in self._numbered(folder):
+            if number in numbered:
+                raise VideoError(
+                    path,
+                    f"{numbered[number].name} and {file.name} have the same number, {number}; choose a "
+                    "dataset.reading.decoder.pattern that only one of them matches",
+                )
+            numbered[number] = file
         numbers = sorted(numbered)
         if not numbers:
             raise VideoError(path, f"no images {self.pattern}")
@@ -89,6 +100,19 @@ class ImageFolder:
         if numbers[0] > 1 or gap is not None:
             raise VideoError(path, f"image number {0 if gap is None else gap} of {self.pattern} is missing")
         return [numbered[n] for n in numbers]
+
+    def _numbered(self, folder: Path) -> list[tuple[Path, int]]:
+        """Return the images that match the pattern, sorted by name, with their numbers."""
+        parts = re.split(r"(\*|\?)", self.pattern)
+        wildcard = {"*": "(.*)", "?": "(.)"}
+        regex = re.compile("".join(wildcard.get(part) or re.escape(part) for part in parts), re.IGNORECASE | re.DOTALL)
+        found = []
+        for file in sorted(folder.iterdir()) if folder.is_dir() else ():
+            match = regex.fullmatch(file.name)
+            numbers = re.findall(r"\d+", " ".join(match.groups())) if match else []
+            if numbers:
+                found.append((file, int(numbers[-1])))
+        return found
 
 
 def _pixels(path: Path, file: Path, size: tuple[int, int] | None) -> Frames:
@@ -99,7 +123,15 @@ def _pixels(path: Path, file: Path, size: tuple[int, int] | None) -> Frames:
 def _open(path: Path, file: Path) -> Image.Image:
     try:
         with Image.open(file) as image:
-            return ImageOps.exif_transpose(image).convert("RGB")
+            upright = ImageOps.exif_transpose(image)
+            if upright.mode.startswith("I;16"):
+                upright = Image.fromarray(np.rint(np.asarray(upright) / 257).astype(np.uint8))
+            elif upright.mode in ("I", "F"):
+                bits = "floating-point" if upright.mode == "F" else "32-bit"
+                raise VideoError(path, f"{file.name} has {bits} pixels; convert it to 8 or 16 bits")
+            return upright.convert("RGB")
+    except VideoError:
+        raise
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
         from_system = isinstance(error, OSError) and error.errno is not None  # not caused by the content
         raise VideoError(path, f"{file.name} cannot be read ({error})", transient=from_system) from error

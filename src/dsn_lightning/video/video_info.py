@@ -45,12 +45,16 @@ class VideoInfo:
         header_frames: number of frames in the container's header; None if it has none.
         codec: name of the decoder.
         digest: hash of the video stream's packets, equal for equal content.
-        damage: errors that FFmpeg reported although frames came out; such a file is always read from its start.
+        damage: errors in pictures that FFmpeg concealed; such a file is always read from its start.
+        remarks: what FFmpeg reported about the container although no frame is missing.
         stamps: time stamps of the frames in units of ``time_base``, packed; empty unless strictly increasing.
         time_base: seconds per unit, as numerator and denominator.
         key_frames: frames at which decoding can begin, packed.
         open_groups: whether frames displayed before a key frame come after it in the file.
         made_with: the settings that a copy was made with; empty for an original.
+        container: FFmpeg's name of the container.
+        stream: index of the video stream in the container.
+        mirrored: whether the file says to mirror its frames.
     """
 
     num_frames: int
@@ -61,11 +65,20 @@ class VideoInfo:
     codec: str = ""
     digest: str = ""
     damage: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
     stamps: str = ""
     time_base: tuple[int, int] = (1, 1)
     key_frames: str = ""
     open_groups: bool = False
     made_with: str = ""
+    container: str = ""
+    stream: int = 0
+    mirrored: bool = False
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """What is unusual about the file, although its frames can be used."""
+        return (*self.damage, *self.remarks)
 
     @property
     def duration(self) -> float:
@@ -87,7 +100,7 @@ class VideoInfo:
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> "VideoInfo":
         """Return the object that `to_json` described."""
-        return cls(**{**content, **{name: tuple(content[name]) for name in ("damage", "time_base")}})
+        return cls(**{**content, **{name: tuple(content[name]) for name in ("damage", "remarks", "time_base")}})
 
 
 def pack(numbers: Sequence[int]) -> str:
