@@ -1,5 +1,7 @@
 """Class folders: splits by fraction, by group and by lists, and what is refused."""
 
+import os
+
 import pytest
 
 from conftest import grey_ramp, write_video
@@ -56,7 +58,8 @@ def test_folders_of_images_are_videos_of_a_class_folder(tmp_path):
         "walk/b/img_00001.jpg",
     ):
         touch(tmp_path / file)
-    source = Folder(str(tmp_path), test_fraction=0.4)
+    with pytest.warns(UserWarning, match=r"left out 3 files and folders .*\(run/deep, run/img_1.jpg, run/none\)"):
+        source = Folder(str(tmp_path), test_fraction=0.4)
     assert set().union(*(ids(source.records(s)) for s in SUBSETS)) == {
         "run/a",
         "run/b",
@@ -103,3 +106,41 @@ def test_a_tested_class_without_training_videos_is_refused(class_folders, tmp_pa
     (tmp_path / "test.txt").write_text("run/bob_run.mp4\n")
     with pytest.raises(UsageError, match=r"has the test video .* but no training video"):
         Folder(str(class_folders), train_list=str(tmp_path / "train.txt"), test_list=str(tmp_path / "test.txt"))
+
+
+@pytest.mark.parametrize("extension", ["wmv", "flv", "3gp", "ts", "m2ts", "ogv", "asf", "dv", "gif", "mxf", "MOV"])
+def test_each_container_is_a_video(extension, tmp_path):
+    for name in ("run/a", "run/b", "walk/a", "walk/b"):
+        touch(tmp_path / f"{name}.{extension}")
+    source = Folder(str(tmp_path))
+    assert sum(len(source.records(s)) for s in SUBSETS) == 4
+
+
+def test_nested_videos_belong_to_the_class_folder(tmp_path):
+    for name in ("run/a.mp4", "run/deep/er/b.mp4", "run/deep/c/img_1.jpg", "walk/x/a.mp4", "walk/y/b.mp4"):
+        touch(tmp_path / name)
+    with (
+        pytest.raises(UsageError, match=r"walk: no videos .*dataset.nested=true"),
+        pytest.warns(UserWarning, match="nested=true"),
+    ):
+        Folder(str(tmp_path))
+    source = Folder(str(tmp_path), nested=True)
+    labels = {r.video_id: source.classes[r.labels[0]] for s in SUBSETS for r in source.records(s)}
+    runs = {"run/a.mp4", "run/deep/er/b.mp4", "run/deep/c"}
+    assert labels == dict.fromkeys(runs, "run") | {"walk/x/a.mp4": "walk", "walk/y/b.mp4": "walk"}
+
+
+def test_names_may_have_any_bytes(tmp_path):
+    """Names from other systems are read; reports and identifiers show their bytes as escapes."""
+    for name in (b"run/caf\xe9.mp4", b"run/b.mp4", b"w\xe4lk/a.mp4", "wälk/b.mp4".encode(), b"w\xe4lk/b.mp4"):
+        touch(tmp_path / os.fsdecode(name))
+    touch(tmp_path / "wälk" / "c.mp4")
+    source = Folder(str(tmp_path))
+    assert source.classes == ("run", "wälk", r"w\xe4lk")
+    records = {r.video_id: r for s in SUBSETS for r in source.records(s)}
+    assert os.fsencode(records[r"run/caf\xe9.mp4"].path).endswith(b"run/caf\xe9.mp4")
+    assert all(video_id.isprintable() and video_id.encode() for video_id in records)
+    (tmp_path / "train.txt").write_bytes(b"run/caf\xe9.mp4 run\nw\xe4lk/a.mp4 walk\n")
+    (tmp_path / "test.txt").write_bytes(b"run/b.mp4 run\n")
+    listed = Folder(str(tmp_path), train_list=str(tmp_path / "train.txt"), test_list=str(tmp_path / "test.txt"))
+    assert all(record.path.is_file() for record in listed.records("train"))

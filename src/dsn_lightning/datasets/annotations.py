@@ -12,7 +12,10 @@ from dsn_lightning.datasets.records import Metric, Subset, VideoRecord
 from dsn_lightning.errors import UsageError
 from dsn_lightning.stateless_random import stateless_rng
 
-VIDEO_EXTENSIONS = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm"})
+_EXTENSIONS = (
+    "3g2 3gp asf avi divx dv f4v flv gif m2ts m2v m4v mkv mov mp4 mpe mpeg mpg mts mxf ogm ogv rm rmvb ts vob webm wmv"
+)
+VIDEO_EXTENSIONS = frozenset(f".{extension}" for extension in _EXTENSIONS.split())
 """File extensions, in lower case, that mark a video."""
 
 
@@ -207,12 +210,16 @@ def first_existing(*folders: Path) -> Path:
 
 
 def read_lines(file: Path) -> list[str]:
-    """Return the lines of a UTF-8 file without surrounding white space and empty lines; there must be one."""
+    """Return the lines of a text file without surrounding white space and empty lines; there must be one.
+
+    Bytes that are not UTF-8 are kept, as in file names of the operating system.
+    """
     try:
-        text = file.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = "not UTF-8 text" if isinstance(error, UnicodeDecodeError) else "no such file"
-        raise UsageError(f"{file}: {reason}") from None
+        text = file.read_text(encoding="utf-8-sig", errors="surrogateescape")
+    except OSError:
+        raise UsageError(f"{file}: no such file") from None
+    if "\0" in text:
+        raise UsageError(f"{file}: not a text file")
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     if not lines:
         raise UsageError(f"{file}: the list is empty")

@@ -1,11 +1,12 @@
-"""The user's videos: one folder per class, ``root/<class>/*.{mp4,avi,mkv,webm,mov}``, or list files.
+"""The user's videos: one folder per class, ``root/<class>/*``, or list files.
 
 A video may also be a folder of images, ``root/<class>/<video>/img_00001.jpg``, see `dsn_lightning.video.image_folder`.
 """
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from dsn_lightning.datasets.annotations import (
@@ -18,7 +19,7 @@ from dsn_lightning.datasets.annotations import (
 )
 from dsn_lightning.datasets.list_files import ListEntry, read_list
 from dsn_lightning.datasets.records import SUBSETS, Subset, VideoRecord
-from dsn_lightning.errors import UsageError
+from dsn_lightning.errors import UsageError, printable
 from dsn_lightning.stateless_random import stateless_rng
 
 _IMAGE_EXTENSIONS = frozenset({".jpeg", ".jpg", ".png"})
@@ -40,11 +41,13 @@ class Folder(ListedVideos):
     segments, with paths relative to ``root``. A label is a class name or, if ``classes`` is given, its number from 0.
     In lists without labels the folders are the classes. A listed video whose file is missing is kept in the records.
 
-    A video's id is its path below the root, followed by ``#start-end`` if it is a part of the file.
+    A video's id is its path below the root, followed by ``#start-end`` if it is a part of the file. Files in class
+    folders that are not videos are named in a warning.
 
     Args:
         root: the folder of class folders, or the folder that the lists' paths are relative to.
         name: name of the data set in results.
+        nested: whether videos in folders below the class folders are found, too.
         test_fraction: share of the videos, or of the groups, that is tested on, in (0, 1).
         val_fraction: share of the others that is held out to follow the training, in [0, 1). With list files: share of
             the training list's groups, or of its files without a group; a class always keeps a training video.
@@ -66,6 +69,7 @@ class Folder(ListedVideos):
         root: str | None,
         *,
         name: str = "folder",
+        nested: bool = False,
         test_fraction: float = 0.3,
         val_fraction: float = 0.0,
         group: str | None = None,
@@ -79,7 +83,7 @@ class Folder(ListedVideos):
         if not 0 < test_fraction < 1:
             raise UsageError(f"dataset.test_fraction={test_fraction}: must be above 0 and below 1")
         check_val_fraction(val_fraction)
-        self._group = group
+        self._group, self._nested = group, nested
         given: dict[Subset, str | None] = {"train": train_list, "val": val_list, "test": test_list}
         if any(given.values()):
             if not (train_list and test_list):
@@ -119,18 +123,42 @@ class Folder(ListedVideos):
         folders = sorted(p for p in self.root.iterdir() if p.is_dir() and not p.name.startswith("."))
         if len(folders) < 2:
             raise UsageError(f"dataset.root={self.root}: needs at least two class folders, got {len(folders)}")
-        self._classes = tuple(p.name for p in folders)
-        files = {folder: _videos_in(folder) for folder in folders}
+        self._classes = tuple(printable(p.name) for p in folders)
+        left_out: list[Path] = []
+        files = {folder: sorted(self._videos_in(folder, left_out)) for folder in folders}
+        if left_out:
+            examples = ", ".join(printable(path.relative_to(self.root)) for path in sorted(left_out)[:5])
+            remedy = "; nested=true also finds videos in folders below the class folders" if not self._nested else ""
+            more = ", ..." if len(left_out) > 5 else ""
+            warnings.warn(
+                f"dataset.root={printable(self.root)}: left out {len(left_out)} files and folders that are not videos "
+                f"({examples}{more}){remedy}",
+                stacklevel=2,
+            )
         if empty := [folder for folder in folders if not files[folder]]:
             extensions = ", ".join(sorted(VIDEO_EXTENSIONS))
             raise UsageError(
-                f"{empty[0]}: no videos in this class folder ({extensions}, or folders of images); fill it or remove it"
+                f"{empty[0]}: no videos in this class folder ({extensions}, or folders of images); fill it, remove it, "
+                "or set dataset.nested=true to look in the folders below it"
             )
         return [
-            VideoRecord(file.relative_to(self.root).as_posix(), file, (label,), group=self._group_of(file))
+            VideoRecord(printable(file.relative_to(self.root).as_posix()), file, (label,), group=self._group_of(file))
             for label, folder in enumerate(folders)
             for file in files[folder]
         ]
+
+    def _videos_in(self, folder: Path, left_out: list[Path]) -> Iterator[Path]:
+        """Yield a folder's videos: files, and folders of images that are not the frames of such a file."""
+        visible = [path for path in folder.iterdir() if not path.name.startswith(".")]
+        files = {path for path in visible if path.suffix.lower() in VIDEO_EXTENSIONS and not path.is_dir()}
+        frames_of = {path.with_suffix("") for path in files}
+        for path in visible:
+            if path in files or (path.is_dir() and path not in frames_of and _has_images(path)):
+                yield path
+            elif self._nested and path.is_dir() and path not in frames_of:
+                yield from self._videos_in(path, left_out)
+            elif path not in frames_of:
+                left_out.append(path)
 
     def _group_of(self, path: Path) -> str | None:
         pattern = self._group
@@ -186,7 +214,7 @@ class Folder(ListedVideos):
         path = Path(os.path.normpath(self.root / entry.path))
         if not path.is_relative_to(self.root):
             raise UsageError(f"{key}: {entry.path!r} is outside of dataset.root={self.root}")
-        video_id = path.relative_to(self.root).as_posix()
+        video_id = printable(path.relative_to(self.root).as_posix())
         if entry.segment is not None:
             video_id += "#{:.10g}-{:.10g}".format(*entry.segment)
         names = entry.labels if entry.labels is not None else (_class_folder(entry, key),)
@@ -242,15 +270,6 @@ def _class_folder(entry: ListEntry, key: str) -> str:
     if not has_folder:
         raise UsageError(f"{key}: {entry.path!r} has neither a label nor a class folder")
     return class_name
-
-
-def _videos_in(folder: Path) -> list[Path]:
-    """Return a class folder's videos, sorted: files, and folders of images that are not the frames of such a file."""
-    visible = [path for path in folder.iterdir() if not path.name.startswith(".")]
-    files = {path for path in visible if path.suffix.lower() in VIDEO_EXTENSIONS}
-    taken = files | {path.with_suffix("") for path in files}
-    frames = [path for path in visible if path not in taken and path.is_dir() and _has_images(path)]
-    return sorted([*files, *frames])
 
 
 def _has_images(folder: Path) -> bool:

@@ -53,7 +53,7 @@ def parse_line(line: str) -> ListEntry:
 
 def _read_csv(file: Path) -> list[ListEntry]:
     read_lines(file)  # raises if the file is missing, empty or not text
-    with file.open(encoding="utf-8-sig", newline="") as lines:
+    with file.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as lines:
         table = csv.DictReader(lines, skipinitialspace=True)
         columns = [str(name) for name in table.fieldnames or ()]
         unknown = [name for name in columns if name not in _COLUMNS]

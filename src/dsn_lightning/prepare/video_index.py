@@ -8,6 +8,7 @@ so that little is lost when the process is killed. An index in another format is
 import contextlib
 import hashlib
 import json
+import os
 import threading
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -32,7 +33,7 @@ Entry = dict[str, Any]
 
 def prepared_folder(source: VideoSource, cache: Path = Path("~/.cache/dsn_lightning")) -> Path:
     """Return the default folder for the prepared files of a data set."""
-    root_hash = hashlib.blake2b(str(source.root).encode(), digest_size=6).hexdigest()
+    root_hash = hashlib.blake2b(os.fsencode(source.root), digest_size=6).hexdigest()
     return cache.expanduser() / f"{source.name}-{root_hash}"
 
 
