@@ -48,7 +48,9 @@ def make(path: Path, seconds: int) -> None:
 
 def reading(decoder: Decoder, path: Path, cost: int) -> Callable[[], Frames]:
     info = PyAV().probe(path)
-    starts = section_clip_starts(info.num_frames, num_sections=6, clips_per_section=3, clip_span=8).ravel()
+    starts = section_clip_starts(
+        info.num_frames, num_sections=6, clips_per_section=3, clip_span=8, placement="frames"
+    ).ravel()
     wanted = np.unique(starts[:, None] + np.arange(8))
 
     def read() -> Frames:

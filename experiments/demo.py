@@ -1,6 +1,7 @@
 """Table I on the embedded data set, from nothing: `make demo`.
 
     python experiments/demo.py [--seeds 0,1,2] [--dataset needle|needle_everywhere] [--output DIR] [--jobs 2]
+        [--placement starts|frames]
 
 Trains, for each seed, the four networks that Table I needs (baseline, max-response network, DSN-f, DSN), all
 classifiers with equal numbers of updates. Evaluates the seven methods and writes the table, results.json, results.csv
@@ -14,12 +15,14 @@ import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 
 from rich.console import Console
 
 from dsn_lightning.launch.jobs import run_jobs, start_server
 from dsn_lightning.runs.environment import environment
 from dsn_lightning.runs.run_folder import RunFolder
+from dsn_lightning.video.sections import Placement
 from reproduce.configurations import PRELOAD, build_datamodule, settings_of
 from reproduce.table1_jobs import table1_jobs
 
@@ -28,6 +31,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", default="0", help="comma-separated (default: 0)")
     parser.add_argument("--dataset", default="needle", choices=["needle", "needle_everywhere"])
+    parser.add_argument("--placement", default="starts", choices=get_args(Placement), help="of clips (default: starts)")
     parser.add_argument("--output", type=Path, default=Path("outputs/demo"))
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="number of trainings at the same time")
     arguments = parser.parse_args()
@@ -41,7 +45,7 @@ def main() -> int:
     data = build_datamodule(settings_of(f"dataset={arguments.dataset}", "run_dir=unused"))
     data.prepare_data()
     data.setup()
-    overrides = [f"dataset={arguments.dataset}"]
+    overrides = [f"dataset={arguments.dataset}", f"dataset.reading.placement={arguments.placement}"]
     jobs = [
         job
         for seed in seeds

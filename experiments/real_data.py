@@ -1,6 +1,7 @@
 """Table I on real videos with small networks.
 
     python experiments/real_data.py --weights PATH --hmdb51 DIR --activitynet DIR [--seeds 0] [--jobs 2] [--output DIR]
+        [--placement starts|frames]
 
 Trains, for each data set and seed, the four networks that Table I needs (equal numbers of updates for all classifiers),
 evaluates the seven methods, and writes tables.md, results.json, results.csv and environment.json. HMDB51 is split 1
@@ -19,6 +20,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 
 from rich.console import Console
 
@@ -26,6 +28,7 @@ from dsn_lightning.files import write_atomically, write_json
 from dsn_lightning.launch.jobs import Job, run_jobs, start_server
 from dsn_lightning.runs.environment import environment
 from dsn_lightning.runs.run_folder import RunFolder
+from dsn_lightning.video.sections import Placement
 from reproduce.commands import quoted
 from reproduce.configurations import PRELOAD
 from reproduce.table1_jobs import run_configured, table1_jobs
@@ -33,9 +36,12 @@ from reproduce.table1_jobs import run_configured, table1_jobs
 SCHEMES = {"hmdb51": (1, 3), "activitynet": (6, 3)}
 
 
-def jobs_for(dataset: str, root: Path, seed: int, output: Path, weights: str | None) -> list[Job]:
+def jobs_for(
+    dataset: str, root: Path, seed: int, output: Path, *, weights: str | None, placement: Placement
+) -> list[Job]:
     sections, clips = SCHEMES[dataset]
     common = [f"dataset={dataset}", f"dataset.root='{root.absolute()}'", f"M={sections}", f"N={clips}"]
+    common.append(f"dataset.reading.placement={placement}")
     if weights is not None:
         if dataset == "hmdb51":
             common.append("dataset.fps=null")  # its clips are too short for 10 frames a second
@@ -62,6 +68,7 @@ def main() -> int:
         parser.add_argument(f"--{dataset}", type=Path, help=f"root of {dataset}")
     parser.add_argument("--weights", help="ImageNet weights of MobileNetV2; without, the tiny networks are used")
     parser.add_argument("--seeds", default="0", help="comma-separated (default: 0)")
+    parser.add_argument("--placement", default="starts", choices=get_args(Placement), help="of clips (default: starts)")
     parser.add_argument("--output", type=Path, default=Path("outputs/real_data"))
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="number of trainings at the same time")
     arguments = parser.parse_args()
@@ -77,7 +84,7 @@ def main() -> int:
         job
         for seed in seeds
         for name, root in roots.items()
-        for job in jobs_for(name, root, seed, output, arguments.weights)
+        for job in jobs_for(name, root, seed, output, weights=arguments.weights, placement=arguments.placement)
     ]
     failed = run_jobs(jobs, at_once=arguments.jobs, console=console, preload=PRELOAD)
     if failed:

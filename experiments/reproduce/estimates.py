@@ -198,8 +198,9 @@ def _count(settings: Settings, *, clip: ClipShape | None) -> tuple[float, float]
 
 def _scheme(settings: Settings, num_sections: int) -> Scheme:
     span = settings.backbone.frames_per_clip * settings.backbone.frame_stride
-    test = settings.test
-    return Scheme(num_sections, test.N, span, settings.dataset.reading.dense_clips, test.random_draws)
+    test, reading = settings.test, settings.dataset.reading
+    how = (span, reading.dense_clips, test.random_draws)
+    return Scheme(num_sections, test.N, *how, placement=reading.placement)
 
 
 def _dataset_class(settings: Settings) -> Any:

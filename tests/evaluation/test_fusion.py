@@ -74,7 +74,8 @@ def dsn_by_hand(folder: Path, num_sections: int) -> np.ndarray:
     file = np.load(folder / "clip_scores.npz")
     answers = []
     for v, num_frames in enumerate(file["num_frames"]):
-        grid = section_clip_starts(int(num_frames), num_sections=num_sections, clips_per_section=2, clip_span=8)
+        scheme = {"num_sections": num_sections, "clips_per_section": 2, "clip_span": 8, "placement": "starts"}
+        grid = section_clip_starts(int(num_frames), **scheme)
         kept = []
         for section in range(num_sections):
             rows = (file["section_video"] == v) & (file["section_scheme"] == [num_sections, 2, section]).all(1)

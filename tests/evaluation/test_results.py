@@ -23,13 +23,24 @@ def test_random_averages_metrics_and_not_scores():
 
 
 def test_hits_of_a_short_video_count_in_their_own_sections():
-    """In a video of 40 frames, all clips of 32 frames have their centres in the second section."""
-    scheme = Scheme(3, 3, clip_span=32, dense_clips=4, random_draws=1)
+    """In a video of 40 frames, all clips of 32 frames have their middles in the second section."""
+    scheme = Scheme(3, 3, clip_span=32, dense_clips=4, random_draws=1, placement="frames")
     assert scheme.grid(40).tolist() == [[0, 0, 0], [0, 4, 8], [8, 8, 8]]
     short = replace(video(logits={"baseline": dict.fromkeys((0, 4, 8), log(0.5, 0.5))}), num_frames=40)
     scores = replace(columns([short], spans=[(0, (0.0, 18 / 25))]), frames_per_clip=32)  # only clip 0 shows the action
     assert hit_rate(scores, [np.array([[0, 4, 8]])], scheme) == 0.5  # of the two sections that contain such a clip
     assert hit_rate(scores, [np.array([[0, 0, 8]])], scheme) == 1.0
+
+
+def test_hits_among_possible_starts_count_in_their_own_sections():
+    """40 frames and clips of 32: of the starts 0 to 8, each of three sections has three."""
+    scheme = Scheme(3, 3, clip_span=32, dense_clips=4, random_draws=1)
+    assert scheme.grid(40).tolist() == [[0, 1, 2], [3, 4, 5], [6, 7, 8]]
+    short = replace(video(logits={"baseline": {s: log(0.5, 0.5) for s in range(9)}}), num_frames=40)
+    scores = replace(columns([short], spans=[(0, (0.0, 20 / 25))]), frames_per_clip=32)  # the clips at 0 to 4 show it
+    assert hit_rate(scores, [np.array([[2, 5, 8]])], scheme) == 0.5  # the last section does not contain it
+    assert hit_rate(scores, [np.array([[2, 3, 6]])], scheme) == 1.0
+    assert hit_rate(scores, [np.array([[5, 5, 2]])], scheme) == pytest.approx(1 / 3)  # drawn from the whole video
 
 
 def test_hit_rate_by_hand():

@@ -8,7 +8,7 @@ from dsn_lightning.evaluation.results import Row, measure
 from dsn_lightning.evaluation.scores import ClipScores
 from dsn_lightning.selections import Dense, Oracle, Policy, Random, Scheme, Selection, Uniform, VideoScores
 
-SCHEME = Scheme(2, 2, clip_span=10, dense_clips=4, random_draws=10)
+SCHEME = Scheme(2, 2, clip_span=10, dense_clips=4, random_draws=10, placement="frames")
 GRID = [8, 33, 58, 83]  # of 100 frames
 
 
@@ -58,6 +58,7 @@ def columns(videos: list[VideoScores], spans=(), fps: float = 25.0) -> ClipScore
         section_scheme=np.array([s[1] for s in sections]).reshape(-1, 3),
         section_network=np.array([s[2] for s in sections]),
         section_logits=np.stack([s[3] for s in sections]),
+        placement=SCHEME.placement,
     )
 
 

@@ -202,7 +202,8 @@ def plan(
         kind = kind_of_videos(settings.dataset_in_results)
         raise UsageError(f"dataset={settings.dataset.name}: has no {kind}")
     test, reading = settings.test, settings.dataset.reading
-    schemes = [Scheme(m, test.N, data.reader.clip_span, reading.dense_clips, test.random_draws, seed) for m in test.M]
+    how = (data.reader.clip_span, reading.dense_clips, test.random_draws, seed, reading.placement)
+    schemes = [Scheme(m, test.N, *how) for m in test.M]
     scoring = ScoringPlan(
         videos=videos,
         selections=build_selections(settings.selection),

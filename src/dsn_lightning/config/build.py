@@ -41,6 +41,7 @@ def build_datamodule(settings: Settings) -> SectionClipDataModule:
             test_clips_per_section=1 if train_n == 1 else settings.test.N,
             frames_per_clip=backbone.frames_per_clip,
             frame_stride=backbone.frame_stride,
+            placement=reading.placement,
         ),
         loading=BatchLoading(settings.schedule.batch_size, settings.num_workers, settings.start_workers),
         reading=Reading(

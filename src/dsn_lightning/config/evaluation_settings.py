@@ -96,7 +96,8 @@ class EvaluationSettings:
         of_training = trained.plain["dataset"]
         if self.replaces_dataset:
             given = {k: v for k, v in self.dataset.items() if v is not None or k not in ("split", "fps")}
-            return {"fps": trained.dataset.fps, **given}
+            reading = {**given["reading"], "placement": trained.dataset.reading.placement}
+            return {"fps": trained.dataset.fps, **given, "reading": reading}
         given = {key: value for key, value in _given(self.dataset).items() if key != "reading"}
         if unknown := [key for key in given if key not in of_training]:
             raise UsageError(f"dataset.{unknown[0]}: dataset={trained.dataset.name} has no such key")

@@ -11,13 +11,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from dsn_lightning.config import setting_rules as rules
 from dsn_lightning.datasets.records import Subset
 from dsn_lightning.errors import UsageError
 from dsn_lightning.evaluation.splits import held_out_name
 from dsn_lightning.selections import BASELINE_CLASSIFIER, MaxResponse
+from dsn_lightning.video.sections import Placement
 
 _READING_KEYS = ("fps", "modality", "reading")
 """Keys of ``dataset`` that say how videos are read; all others are arguments of the data set."""
@@ -63,6 +64,7 @@ class ReadingSettings:
     decoder: rules.Node = rules.node()
     dense_clips: int = rules.whole(1)
     sections: int = rules.whole(1)
+    placement: Placement = rules.one_of(*get_args(Placement))
     cache_frames: bool = rules.flag()
     scales: tuple[float, ...] = rules.numbers(remedy="must be a list of numbers above 0")
     corners: bool = rules.flag()

@@ -106,7 +106,7 @@ def check_fits(trained: Trained, *, classes: Sequence[str], settings: Settings, 
 
 
 def check_same_clips(trained: Trained, settings: Settings, *, where: str) -> None:
-    """Refuse a checkpoint of clips of other shapes or, unless flow starts from RGB, of another normalisation."""
+    """Refuse a checkpoint of clips of other shapes, places or, unless flow starts from RGB, normalisation."""
     modality, expected = trained.settings.dataset.modality, settings.dataset.modality
     names = ["frames_per_clip", "frame_stride", "frame_size", "crop_size"]
     if expected == "rgb":
@@ -117,6 +117,10 @@ def check_same_clips(trained: Trained, settings: Settings, *, where: str) -> Non
         found, expected_value = getattr(trained.settings.backbone, name), getattr(settings.backbone, name)
         if found != expected_value:
             raise UsageError(f"{where}: expected a run of backbone.{name}={_text(expected_value)}, got {_text(found)}")
+    placement, expected_placement = trained.settings.dataset.reading.placement, settings.dataset.reading.placement
+    if placement != expected_placement:
+        key = "dataset.reading.placement"
+        raise UsageError(f"{where}: expected a run of {key}={expected_placement}, got {placement}")
 
 
 def check_algorithm(trained: Trained, algorithm: str, *, key: str) -> None:

@@ -23,6 +23,7 @@ from dsn_lightning.video.clip_reader import ClipReader, DecodedFrames, FlowFrame
 from dsn_lightning.video.crops import Crop
 from dsn_lightning.video.modality import CHANNELS, Modality
 from dsn_lightning.video.pyav_decoder import PyAV
+from dsn_lightning.video.sections import Placement
 from dsn_lightning.video.time_line import Video
 from dsn_lightning.video.video_info import VideoError
 
@@ -39,6 +40,7 @@ class ClipScheme:
     test_clips_per_section: int  # N in validation
     frames_per_clip: int  # T
     frame_stride: int = 1  # distance between a clip's frames
+    placement: Placement = "starts"  # what is divided into sections
 
     @property
     def clip_span(self) -> int:
@@ -211,6 +213,7 @@ class SectionClipDataModule(pl.LightningDataModule):
             num_classes=len(self.classes),
             num_sections=scheme.num_sections if training else scheme.test_num_sections,
             clips_per_section=scheme.clips_per_section if training else scheme.test_clips_per_section,
+            placement=scheme.placement,
             seed=self.seed if training else None,
             replace_bad=self.bad_video_policy.skip,
         )

@@ -13,7 +13,7 @@ from dsn_lightning.datasets.records import VideoRecord
 from dsn_lightning.errors import UsageError
 from dsn_lightning.stateless_random import stateless_rng
 from dsn_lightning.video.clip_reader import ClipReader
-from dsn_lightning.video.sections import section_clip_starts
+from dsn_lightning.video.sections import Placement, section_clip_starts
 from dsn_lightning.video.time_line import Video
 from dsn_lightning.video.video_info import VideoError
 
@@ -28,6 +28,7 @@ class SectionClips(Dataset[dict[str, Any] | UsageError]):
         num_classes: J.
         num_sections: M.
         clips_per_section: N.
+        placement: what is divided into sections.
         seed: seed of all draws; None gives centred clips and crops (testing).
         replace_bad: whether a video that cannot be read is replaced (training) or marked as not counted (testing);
             otherwise the error ends the run.
@@ -41,6 +42,7 @@ class SectionClips(Dataset[dict[str, Any] | UsageError]):
         num_classes: int,
         num_sections: int,
         clips_per_section: int,
+        placement: Placement,
         seed: int | None,
         replace_bad: bool = False,
     ) -> None:
@@ -49,6 +51,7 @@ class SectionClips(Dataset[dict[str, Any] | UsageError]):
         self.num_classes = num_classes
         self.num_sections = num_sections
         self.clips_per_section = clips_per_section
+        self.placement: Placement = placement
         self.seed = seed
         self.replace_bad = replace_bad
 
@@ -99,6 +102,7 @@ class SectionClips(Dataset[dict[str, Any] | UsageError]):
             num_sections=self.num_sections,
             clips_per_section=self.clips_per_section,
             clip_span=self.reader.clip_span,
+            placement=self.placement,
             rng=self._rng(draw, "jitter"),
         )
         clips = self.reader(video, starts, self._rng(draw, "crop"))

@@ -68,7 +68,7 @@ class StoredEvaluation:
 NOT_SELECTED = "its selection method was not requested or is unknown"
 """A reason why a row of the results is left out."""
 
-_TEST = ("frames_per_clip", "frame_stride", "crops", "consensus", "dense_clips", "random_draws")
+_TEST = ("frames_per_clip", "frame_stride", "placement", "crops", "consensus", "dense_clips", "random_draws")
 _TEST_OF_TRAININGS = ("crops", "consensus", "dense_clips", "random_draws")  # equal in two trainings; clips may differ
 _EQUAL_IN_SEEDS = tuple(field for field in FIELDS if field not in (*ROW_FIGURES, *COUNTS, "seed"))
 
@@ -155,8 +155,8 @@ def add_training(evaluation: StoredEvaluation, label: str, other: StoredEvaluati
     """Return the evaluation with the methods of another training on the same videos, with the same seed.
 
     With the label ``control``, its classifiers are named as in ``control:dsn``. Methods whose networks are the same in
-    both are not added. The other evaluation may have other clips (T, stride), and more videos, as a stream has that was
-    fused: then only the videos of ``evaluation`` count, which ``left_out`` reports.
+    both are not added. The other evaluation may have other clips (T, stride, placement), and more videos, as a stream
+    has that was fused: then only the videos of ``evaluation`` count, which ``left_out`` reports.
 
     Raises:
         UsageError: they differ in classes, videos, labels or test, or have all networks in common.

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from dsn_lightning.algorithms.dsn import Consensus, consensus_log_probabilities
 from dsn_lightning.selections import Scheme, VideoScores
+from dsn_lightning.video.sections import Placement
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ class ClipScores:
     dense_clips: int = 10  #: see `Scheme`
     random_draws: int = 10  #: see `Scheme`
     seed: int = 0  #: see `Scheme`
+    placement: Placement = "starts"  #: see `Scheme`
 
     @property
     def clip_span(self) -> int:
@@ -69,7 +71,15 @@ class ClipScores:
 
     def scheme(self, num_sections: int, clips_per_section: int) -> Scheme:
         """Return the scheme of the M:N test."""
-        return Scheme(num_sections, clips_per_section, self.clip_span, self.dense_clips, self.random_draws, self.seed)
+        return Scheme(
+            num_sections,
+            clips_per_section,
+            self.clip_span,
+            dense_clips=self.dense_clips,
+            random_draws=self.random_draws,
+            seed=self.seed,
+            placement=self.placement,
+        )
 
     def videos(self) -> list[VideoScores]:
         """Return the scores video by video, as selection methods take them."""

@@ -253,6 +253,7 @@ def _columns(scored: _Scored, plan: ScoringPlan, reader: ClipReader, networks: N
         dense_clips=plan.schemes[0].dense_clips,
         random_draws=plan.schemes[0].random_draws,
         seed=plan.schemes[0].seed,
+        placement=plan.schemes[0].placement,
     )
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from dsn_lightning.video.sections import IntArray, section_clip_starts, section_of, uniform_clip_starts
+from dsn_lightning.video.sections import IntArray, Placement, section_clip_starts, section_of, uniform_clip_starts
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,7 @@ class Scheme:
         dense_clips: clips of dense sampling: 10 for trimmed, 20 for untrimmed videos (Sec. V-C).
         random_draws: draws over which the metrics of random sampling are averaged.
         seed: seed of the random draws.
+        placement: what is divided into sections.
     """
 
     num_sections: int
@@ -32,34 +33,49 @@ class Scheme:
     dense_clips: int
     random_draws: int
     seed: int = 0
+    placement: Placement = "starts"
 
     def grid(self, num_frames: int) -> IntArray:
         """Return the first frames of the M:N candidates, (M, N)."""
-        m, n = self.num_sections, self.clips_per_section
-        return section_clip_starts(num_frames, num_sections=m, clips_per_section=n, clip_span=self.clip_span)
+        return section_clip_starts(
+            num_frames,
+            num_sections=self.num_sections,
+            clips_per_section=self.clips_per_section,
+            clip_span=self.clip_span,
+            placement=self.placement,
+        )
+
+    def uniform(self, num_frames: int, num_clips: int) -> IntArray:
+        """Return the first frames of equally spaced clips, (num_clips,)."""
+        clips = {"num_clips": num_clips, "clip_span": self.clip_span}
+        return uniform_clip_starts(num_frames, **clips, placement=self.placement)
 
     def sections_of(self, kept: IntArray, num_frames: int) -> IntArray:
         """Return the section that each kept clip belongs to, (K,), from their first frames (K,).
 
         If the M clips are, in order, a candidate or the middle clip of each section, clip m belongs to section m, even
-        if a short video shifts its centre elsewhere. Otherwise each clip belongs to the section that contains its
-        centre or, if it is a candidate, to the nearest section that has it as one.
+        if its middle lies elsewhere, as in a short video. Otherwise each clip belongs to the section that contains its
+        middle or, if it is a candidate, to the nearest section that has it as one.
 
-        >>> scheme = Scheme(num_sections=3, clips_per_section=3, clip_span=32, dense_clips=10, random_draws=10)
-        >>> scheme.sections_of(np.array([0, 8, 8]), 40)  # the centres lie in the second section
+        >>> scheme = Scheme(3, 3, clip_span=32, dense_clips=10, random_draws=10, placement="frames")
+        >>> scheme.sections_of(np.array([0, 8, 8]), 40)  # the middles lie in the second section
         array([0, 1, 2])
         """
         grid = self.grid(num_frames)
-        middle = uniform_clip_starts(num_frames, num_clips=self.num_sections, clip_span=self.clip_span)
-        section_starts = np.column_stack([grid, middle])
+        section_starts = np.column_stack([grid, self.uniform(num_frames, self.num_sections)])
         if len(kept) == self.num_sections and (section_starts == kept[:, None]).any(1).all():
             return np.arange(self.num_sections)
         sections = np.empty(len(kept), np.int64)
-        shape = {"num_frames": num_frames, "num_sections": self.num_sections, "clip_span": self.clip_span}
         for k, start in enumerate(kept):
-            centred = section_of(int(start), **shape)
+            section = section_of(
+                int(start),
+                num_frames=num_frames,
+                num_sections=self.num_sections,
+                clip_span=self.clip_span,
+                placement=self.placement,
+            )
             candidate_of = np.flatnonzero((grid == start).any(1))
-            sections[k] = candidate_of[np.abs(candidate_of - centred).argmin()] if len(candidate_of) else centred
+            sections[k] = candidate_of[np.abs(candidate_of - section).argmin()] if len(candidate_of) else section
         return sections
 
 

@@ -2,7 +2,7 @@
 
 from dsn_lightning.selections.scheme import Scheme, VideoScores
 from dsn_lightning.selections.selection import BASELINE_CLASSIFIER, DSN_CLASSIFIER, Kind
-from dsn_lightning.video.sections import IntArray, uniform_clip_starts
+from dsn_lightning.video.sections import IntArray
 
 
 class Uniform:
@@ -19,7 +19,7 @@ class Uniform:
 
     def candidates(self, video_id: str, num_frames: int, scheme: Scheme) -> IntArray:
         """Return the positions of the kept clips."""
-        return uniform_clip_starts(num_frames, num_clips=self.num_clips(scheme), clip_span=scheme.clip_span)
+        return scheme.uniform(num_frames, self.num_clips(scheme))
 
     def select(self, scores: VideoScores, scheme: Scheme, classifier: str) -> IntArray:
         """Return the positions, (1, K)."""
