@@ -10,6 +10,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+CLASSIFIER_ACTION = "action/classifier"
+"""Purpose of the numbers that decide which clips the classifier is trained on (Algorithm 1, line 6)."""
+
+
 def stateless_rng(*key: int | str) -> np.random.Generator:
     """Return a generator that depends only on ``key``.
 

@@ -6,8 +6,10 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from torch import nn
+from torch.utils.data import DataLoader
 
 from dsn_lightning.algorithms.dsn import clip_reward, consensus_log_probabilities, keep, video_cross_entropy
+from dsn_lightning.stateless_random import CLASSIFIER_ACTION, stateless_uniforms
 from helpers.training import batches, differs, fit, make_dsn, state
 
 
@@ -68,6 +70,22 @@ def test_warm_up_leaves_the_sampler_alone():
     fit(model, epochs=2)
     assert differs(classifier, model.classifier)
     assert not differs(observation, model.observation)
+
+
+def test_warm_up_takes_the_drawn_clips_alone_as_well():
+    """As the data module gives them, N = 1: the same training as with all candidates."""
+    trained = []
+    for alone in (False, True):
+        items = [dict(item) for item in batches().dataset]
+        for item in items if alone else ():
+            uniforms = stateless_uniforms([item["video_id"]], 2, seed=0, epoch=0, purpose=CLASSIFIER_ACTION)
+            action = (4 * uniforms[0]).long()
+            item["clips"] = item["clips"][torch.arange(2), action][:, None]
+        model = make_dsn(warmup_epochs=1)
+        fit(model, epochs=1, loader=DataLoader(items, batch_size=4))
+        trained.append(state(model))
+    assert differs(state(make_dsn().classifier), model.classifier)
+    assert all(torch.equal(trained[0][name], trained[1][name]) for name in trained[0])
 
 
 def test_rewards_do_not_change_the_classifier():

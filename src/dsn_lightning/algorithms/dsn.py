@@ -23,6 +23,7 @@ from dsn_lightning.estimators.estimate import Estimator, sample_actions
 from dsn_lightning.estimators.greedy_baseline import reinforce_with_greedy_baseline
 from dsn_lightning.observations.observation_network import ObservationNetwork
 from dsn_lightning.schedules import Schedule
+from dsn_lightning.stateless_random import CLASSIFIER_ACTION
 
 Consensus = Literal["probabilities", "logits"]
 
@@ -89,7 +90,8 @@ class DSN(Recognizer):
         gamma: penalty of Eq. 6, >= 0.
         consensus: see `consensus_log_probabilities`.
         warmup_epochs: first epochs, in which only the classifier learns, from uniformly drawn clips ("pre-training the
-            classification module before the optimization of the sampling module", Sec. IV-A).
+            classification module before the optimization of the sampling module", Sec. IV-A). Batches may then have
+            the drawn clips alone, N = 1.
         exploration: weight of the policy's entropy in the sampler's objective; 0 in the paper.
         **shared: arguments of `Recognizer`.
     """
@@ -147,7 +149,7 @@ class DSN(Recognizer):
         else:
             log_policy = self.policy_logits(clips).log_softmax(-1)  # (B, M, N): Eq. 3, lines 6 and 11
         if classifier:  # line 5
-            action = sample_actions(log_policy, self.uniforms(batch["video_id"], clips.shape[1], "action/classifier"))
+            action = sample_actions(log_policy, self.uniforms(batch["video_id"], clips.shape[1], CLASSIFIER_ACTION))
             log_probabilities = self.classify_video(keep(clips, action))  # lines 6, 7
             loss = video_cross_entropy(log_probabilities, targets)
             self.update(classifier[0], loss, batch_idx, name="classifier")  # line 8

@@ -42,6 +42,7 @@ def build_datamodule(settings: Settings) -> SectionClipDataModule:
             frames_per_clip=backbone.frames_per_clip,
             frame_stride=backbone.frame_stride,
             placement=reading.placement,
+            warmup_epochs=settings.algorithm.warmup_epochs,
         ),
         loading=BatchLoading(settings.schedule.batch_size, settings.num_workers, settings.start_workers),
         reading=Reading(

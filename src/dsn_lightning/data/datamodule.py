@@ -41,6 +41,7 @@ class ClipScheme:
     frames_per_clip: int  # T
     frame_stride: int = 1  # distance between a clip's frames
     placement: Placement = "starts"  # what is divided into sections
+    warmup_epochs: int = 0  # first epochs of training, in which N = 1; see `SectionClips`
 
     @property
     def clip_span(self) -> int:
@@ -215,6 +216,7 @@ class SectionClipDataModule(pl.LightningDataModule):
             clips_per_section=scheme.clips_per_section if training else scheme.test_clips_per_section,
             placement=scheme.placement,
             seed=self.seed if training else None,
+            warmup_epochs=scheme.warmup_epochs,
             replace_bad=self.bad_video_policy.skip,
         )
 

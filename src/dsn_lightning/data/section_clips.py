@@ -5,13 +5,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 
 from dsn_lightning.data.batches import Draw
 from dsn_lightning.datasets.records import VideoRecord
 from dsn_lightning.errors import UsageError
-from dsn_lightning.stateless_random import stateless_rng
+from dsn_lightning.stateless_random import CLASSIFIER_ACTION, stateless_rng, stateless_uniforms
 from dsn_lightning.video.clip_reader import ClipReader
 from dsn_lightning.video.sections import Placement, section_clip_starts
 from dsn_lightning.video.time_line import Video
@@ -30,6 +31,8 @@ class SectionClips(Dataset[dict[str, Any] | UsageError]):
         clips_per_section: N.
         placement: what is divided into sections.
         seed: seed of all draws; None gives centred clips and crops (testing).
+        warmup_epochs: first epochs of training, in which one clip of each section is read (N = 1): the one that `DSN`
+            would keep at random.
         replace_bad: whether a video that cannot be read is replaced (training) or marked as not counted (testing);
             otherwise the error ends the run.
     """
@@ -44,6 +47,7 @@ class SectionClips(Dataset[dict[str, Any] | UsageError]):
         clips_per_section: int,
         placement: Placement,
         seed: int | None,
+        warmup_epochs: int = 0,
         replace_bad: bool = False,
     ) -> None:
         self.videos = videos
@@ -53,6 +57,7 @@ class SectionClips(Dataset[dict[str, Any] | UsageError]):
         self.clips_per_section = clips_per_section
         self.placement: Placement = placement
         self.seed = seed
+        self.warmup_epochs = warmup_epochs
         self.replace_bad = replace_bad
 
     def __len__(self) -> int:
@@ -105,8 +110,19 @@ class SectionClips(Dataset[dict[str, Any] | UsageError]):
             placement=self.placement,
             rng=self._rng(draw, "jitter"),
         )
-        clips = self.reader(video, starts, self._rng(draw, "crop"))
+        kept = self._kept(draw)  # (M, N)
+        clips = self.reader.read_kept(video, starts, kept, self._rng(draw, "crop")).unflatten(0, (len(kept), -1))
+        starts = starts[kept].reshape(len(kept), -1)
         return self._item(video.record, clips, torch.from_numpy(starts), draw.counted)
+
+    def _kept(self, draw: Draw) -> NDArray[np.bool_]:
+        """Tell which clips are read, (M, N): all of them, or one of each section in the warm-up."""
+        shape = self.num_sections, self.clips_per_section
+        if self.seed is None or draw.epoch >= self.warmup_epochs:
+            return np.ones(shape, bool)
+        video, key = self.videos[draw.video].record.video_id, {"seed": self.seed, "epoch": draw.epoch}
+        uniforms = stateless_uniforms([video], shape[0], **key, purpose=CLASSIFIER_ACTION)[0].numpy()  # (M,)
+        return np.arange(shape[1]) == np.floor(uniforms * shape[1])[:, None]
 
 
 def label_vector(labels: Sequence[int], num_classes: int) -> Tensor:

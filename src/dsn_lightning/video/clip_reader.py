@@ -121,8 +121,18 @@ class ClipReader:
 
         Activations are float16 (..., C', T, H', W'). ``rng`` draws each clip's crop; None takes the centre.
         """
-        needed, position = np.unique(self.plan(video, starts), return_inverse=True)
+        return self.read_kept(video, starts, np.ones(starts.shape, bool), rng).unflatten(0, starts.shape)
+
+    def read_kept(
+        self, video: Video, starts: IntArray, kept: NDArray[np.bool_], rng: np.random.Generator | None
+    ) -> Tensor:
+        """Return the clips at ``starts`` (...,) where ``kept`` (...,) is True, (K, C, T, H, W).
+
+        They equal those of `__call__`: the crops of all clips are drawn, but nothing is decoded for the others.
+        """
+        needed, position = np.unique(self.plan(video, starts[kept]), return_inverse=True)
         frames = self.read(video, needed, self.crop.frame_size)
-        position = position.reshape(-1, self.frames_per_clip)
-        clips = torch.stack([self.crop(frames[clip], rng) for clip in position])
-        return clips.unflatten(0, starts.shape)
+        of_clip = iter(frames[indices] for indices in position.reshape(-1, self.frames_per_clip))
+        one = frames[:1]  # in place of a clip whose crop is only drawn
+        crops = [(self.crop(next(of_clip) if is_kept else one, rng), is_kept) for is_kept in kept.flat]
+        return torch.stack([clip for clip, is_kept in crops if is_kept])
