@@ -61,8 +61,9 @@ def _explanation(costs: Costs) -> str:
     )
     return (
         "Hours are multiply-adds divided by the forward speed of the networks, just measured on this machine with one "
-        f"command at a time ({speeds}). A training step counts as three forward passes. The hours leave out reading "
-        "the videos and computing activations that are stored. An interrupted run counts as a whole one."
+        f"command at a time ({speeds}). A training step counts as three forward passes, that of a sampler with "
+        "algorithm.recompute as four. The hours leave out reading the videos and computing activations that are "
+        "stored. An interrupted run counts as a whole one."
     )
 
 

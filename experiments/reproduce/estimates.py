@@ -1,6 +1,7 @@
 """What planned trainings and evaluations cost: clips, multiply-adds, and hours at this machine's measured speed.
 
-A training step counts as three forward passes (one forward, two for the gradients). Not counted are reading the videos,
+A training step counts as three forward passes (one forward, two for the gradients), that of a sampler as four where it
+runs twice (`algorithm.recompute`). Not counted are reading the videos,
 other work on the machine, and frozen blocks whose activations are stored: those are computed once for all runs.
 """
 
@@ -107,7 +108,8 @@ class Costs:
         observed = rewards = 0
         if algorithm.has_sampler:
             learning = epochs - algorithm.warmup_epochs
-            observed = learning * clips_per_epoch * settings.N * _TRAINING_STEP
+            passes = _TRAINING_STEP + (algorithm.recompute and not algorithm.freezes_classifier)
+            observed = learning * clips_per_epoch * settings.N * passes
             rewards = learning * clips_per_epoch * 2  # at most: a sampled and the most probable clip
         macs = (trained + rewards) * classifier, observed * observation
         return self._estimate(settings, epochs * clips_per_epoch, *macs)

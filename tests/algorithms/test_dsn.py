@@ -6,11 +6,12 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from torch import nn
+from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils.data import DataLoader
 
 from dsn_lightning.algorithms.dsn import clip_reward, consensus_log_probabilities, keep, video_cross_entropy
 from dsn_lightning.stateless_random import CLASSIFIER_ACTION, stateless_uniforms
-from helpers.training import batches, differs, fit, make_dsn, state
+from helpers.training import Trunk, batches, differs, fit, make_dsn, state
 
 
 def test_reward_is_score_if_right_and_penalty_if_wrong():
@@ -86,6 +87,56 @@ def test_warm_up_takes_the_drawn_clips_alone_as_well():
         trained.append(state(model))
     assert differs(state(make_dsn().classifier), model.classifier)
     assert all(torch.equal(trained[0][name], trained[1][name]) for name in trained[0])
+
+
+class DropoutTrunk(Trunk):
+    """With dropout, whose masks the second pass must repeat, and passes to count."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.outputs = []
+
+    def forward(self, clips):
+        kept = nn.functional.dropout(self.norm(clips), 0.3, self.training)
+        self.outputs.append(StorageWeakRef(kept.untyped_storage()))
+        return kept.amax((2, 3, 4))
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_a_recomputed_policy_changes_no_result(precision):
+    """Neither the weights nor the batch statistics, which each batch enters once."""
+    trained = []
+    for recompute in (True, False):
+        model = make_dsn(recompute=recompute, exploration=0.1)
+        model.observation.trunk = DropoutTrunk()
+        fit(model, precision=precision)
+        trained.append(state(model))
+        assert len(model.observation.trunk.outputs) == 4 * (1 + recompute)  # two epochs of two batches
+        assert model.observation.trunk.norm.num_batches_tracked == 4
+    assert all(torch.equal(trained[0][name], trained[1][name]) for name in trained[0])
+    assert differs(trained[0], make_dsn())
+
+
+@pytest.mark.parametrize("recompute", [True, False])
+def test_a_recomputed_policys_activations_do_not_live_through_the_classifiers_step(recompute):
+    model = make_dsn(recompute=recompute)
+    model.observation.trunk = DropoutTrunk()
+    update, alive = model.update, {"classifier": [], "sampler": []}
+
+    def looking_update(optimizer, loss, batch_idx, *, name):
+        alive[name].append(not model.observation.trunk.outputs[-1].expired())
+        update(optimizer, loss, batch_idx, name=name)
+
+    model.update = looking_update
+    fit(model, epochs=1)
+    assert alive == {"classifier": [not recompute] * 2, "sampler": [not recompute] * 2}
+
+
+def test_a_fixed_classifier_needs_no_second_pass():
+    model = make_dsn(classifier_optimizer=None)
+    model.observation.trunk = DropoutTrunk()
+    fit(model, epochs=1)
+    assert len(model.observation.trunk.outputs) == 2
 
 
 def test_rewards_do_not_change_the_classifier():

@@ -1,5 +1,6 @@
 """What trainings and evaluations are estimated to cost."""
 
+import itertools
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,21 @@ def test_stored_activations_are_not_counted():
     assert rest[0] == 4 * of_frame + 51 * 1280
     assert rest[1] == pytest.approx(2 * of_frame + 1280)
     assert whole[0] > 3 * rest[0]
+
+
+def test_a_sampler_that_runs_twice_costs_a_forward_pass_more(tmp_path):
+    """Of 4 videos, 3 epochs with 1 of warm-up, M:N = 2:3; the sampler's cost in multiply-adds, by hand."""
+    for label, name in itertools.product(("run", "walk"), "abc"):
+        (tmp_path / label).mkdir(exist_ok=True)
+        (tmp_path / label / f"{name}.mp4").touch()
+    given = ["dataset=folder", f"dataset.root={tmp_path}", "M=2", "N=3", "run_dir=none"]
+    given += ["schedule.max_epochs=3", "algorithm.warmup_epochs=1"]
+    costs = Costs(timed=False)
+    twice, once = (settings_of(*given, f"algorithm.recompute={flag}") for flag in ("true", "false"))
+    assert costs.videos(once) == (4, 2)
+    observation = costs.macs_here(once)[1]
+    difference = costs.training(twice).gmacs - costs.training(once).gmacs
+    assert difference == pytest.approx(4 * 2 * (2 * 3) * observation / 1e9)  # videos, epochs, clips
 
 
 def test_folders_of_images_are_counted_as_videos(tmp_path):

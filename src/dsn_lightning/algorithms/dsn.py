@@ -10,14 +10,16 @@ Shapes: B videos, M sections, N clips per section, C channels, T frames, H W pix
 """
 
 import math
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from dsn_lightning.algorithms.policy_monitor import PolicyMonitor
-from dsn_lightning.algorithms.recognizer import MakeOptimizer, Recognizer, evaluating
+from dsn_lightning.algorithms.recognizer import MakeOptimizer, Recognizer, evaluating, restoring_buffers
 from dsn_lightning.backbones.clip_network import ClipNetwork
 from dsn_lightning.estimators.estimate import Estimator, sample_actions
 from dsn_lightning.estimators.greedy_baseline import reinforce_with_greedy_baseline
@@ -93,6 +95,7 @@ class DSN(Recognizer):
             classification module before the optimization of the sampling module", Sec. IV-A). Batches may then have
             the drawn clips alone, N = 1.
         exploration: weight of the policy's entropy in the sampler's objective; 0 in the paper.
+        recompute: see `recomputed_policy_logits`; False keeps theta's activations during phi's step.
         **shared: arguments of `Recognizer`.
     """
 
@@ -109,6 +112,7 @@ class DSN(Recognizer):
         consensus: Consensus = "probabilities",
         warmup_epochs: int = 0,
         exploration: float = 0.0,
+        recompute: bool = True,
         **shared: Any,
     ) -> None:
         super().__init__(**shared)
@@ -123,6 +127,7 @@ class DSN(Recognizer):
         self.schedules["sampler"] = sampler_schedule or self.schedules["classifier"]
         self.optimizer_names = ["sampler"] if classifier_optimizer is None else ["sampler", "classifier"]
         self.exploration = exploration
+        self.recompute = recompute and classifier_optimizer is not None
         self.monitor = PolicyMonitor()
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
@@ -147,7 +152,8 @@ class DSN(Recognizer):
         if warming_up:
             log_policy = torch.zeros(clips.shape[:3], device=clips.device).log_softmax(-1)
         else:
-            log_policy = self.policy_logits(clips).log_softmax(-1)  # (B, M, N): Eq. 3, lines 6 and 11
+            policy_logits = self.recomputed_policy_logits if self.recompute else self.policy_logits
+            log_policy = policy_logits(clips).log_softmax(-1)  # (B, M, N): Eq. 3, lines 6 and 11
         if classifier:  # line 5
             action = sample_actions(log_policy, self.uniforms(batch["video_id"], clips.shape[1], CLASSIFIER_ACTION))
             log_probabilities = self.classify_video(keep(clips, action))  # lines 6, 7
@@ -167,6 +173,19 @@ class DSN(Recognizer):
     def policy_logits(self, clips: Tensor) -> Tensor:
         """Return Eq. 3 before its softmax, (B, M, N), for uint8 section clips (B, M, N, C, T, H, W)."""
         return self.observation(self.normalize(clips)).float()
+
+    def recomputed_policy_logits(self, clips: Tensor) -> Tensor:
+        """Return `policy_logits` without activations of theta, which line 14 makes by running Eq. 3 again.
+
+        So those of theta and of phi are not in memory at the same time, at the price of a second forward pass of theta.
+        Dropout is repeated and batch statistics are counted once, so the results are the same.
+        """
+
+        def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+            return nullcontext(), restoring_buffers(self.observation)
+
+        logits: Tensor = checkpoint(self.policy_logits, clips, use_reentrant=False, context_fn=contexts)
+        return logits
 
     def classify_video(self, kept: Tensor) -> Tensor:
         """Return log H (B, J) for the kept clips (B, M, C, T, H, W) (Eq. 4)."""

@@ -151,6 +151,7 @@ class AlgorithmSettings:
     consensus: Literal["probabilities", "logits"] = rules.one_of("probabilities", "logits")
     warmup_epochs: int = rules.whole(0, default=0)
     exploration: float = rules.number(at_least=0, default=0.0)
+    recompute: bool = rules.flag(default=False)
     train_sampler: bool = rules.flag(default=True)
 
     @property

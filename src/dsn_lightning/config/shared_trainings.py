@@ -38,6 +38,7 @@ Train = Callable[[Settings], None]
 _PARTS = ("dataset", "backbone", "schedule", "algorithm", "trainer", "M", "seed", "weights")
 _SAMPLER_PARTS = ("N", "schedule", "gamma", "estimator", "observation")
 _UNRELATED = {
+    "algorithm": ("recompute",),
     "schedule": ("sampler_lr", "sampler_rule", "sampler_head_lr"),
     "trainer": ("accelerator", "num_nodes", "strategy", "max_time", "check_val_every_n_epoch"),
 }
@@ -149,6 +150,7 @@ def classifier_content(settings: Settings) -> dict[str, Any]:
     flow = settings.dataset.modality == "flow"
     for group, keys in (_UNRELATED | {"backbone": ("mean", "std") if flow else ("flow_std",)}).items():
         content[group] = {key: value for key, value in content[group].items() if key not in keys}
+    content["algorithm"]["module"].pop("recompute", None)
     if flow:
         content["backbone"]["flow_std"] = list(settings.backbone.flow_std)
     for key in ("dense_clips", "sections"):  # of the tests; what M may refer to

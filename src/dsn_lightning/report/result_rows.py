@@ -21,7 +21,7 @@ _NOT_SETTINGS = (  # where files are, how they are read, what a row states itsel
     *("algorithm.module", "algorithm.name", "algorithm.train_N", "backbone.name", "backbone.cache_activations"),
     *("dataset.name", "dataset.root", "dataset.split", "dataset.modality", "dataset.seed", "dataset.reading.prepared"),
     *("dataset.reading.copies", "dataset.reading.cache_frames", "dataset.reading.decoder"),
-    *("dataset.reading.dense_clips", "observation.name", "observation.checkpoint"),
+    *("dataset.reading.dense_clips", "algorithm.recompute", "observation.name", "observation.checkpoint"),
     *("observation.network.clips_per_section", "schedule.rule.max_epochs", "schedule.sampler_rule.max_epochs"),
 )
 _IN_SOME_ROWS = {"gamma": "gamma", "N": "train_N"}
