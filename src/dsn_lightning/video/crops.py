@@ -22,15 +22,16 @@ class Crop:
     """Cut clips to the network's input size.
 
     Testing takes the centre, or three windows. Training takes a window whose side is ``crop_size`` times one of
-    ``scales`` (Sec. V-B's "randomly cropping with scale jittering"), and scales it back to ``crop_size``. Flipping a
-    flow clip negates its horizontal motion; scaling does not change displacements, as in TSN.
+    ``scales`` (Sec. V-B's "randomly cropping with scale jittering"), and scales it back to ``crop_size``. TSN's windows
+    (`GroupMultiScaleCrop`) have the same sides, but are in 13 places, and height and width may be one scale apart.
+    Flipping a flow clip negates its horizontal motion; scaling does not change displacements, as in TSN.
 
     Attributes:
         frame_size: (height, width) that frames are scaled to before cropping.
         crop_size: side of the square that the networks see, in pixels.
         scales: sides of the training window, as multiples of ``crop_size``.
         flip: probability of a left-right flip in training, [0, 1].
-        corners: whether the training window is in one of the four corners or the centre, as in TSN, or anywhere.
+        corners: whether the training window is in one of the four corners or the centre, or anywhere.
         windows: windows of a testing clip. 3 are placed as in SlowFast's tests (`uniform_crop`): at both ends and in
             the middle of the frame's longer side, centred along the shorter one. (mmaction2's `ThreeCrop` places them
             the same way and expects frames whose shorter side is ``crop_size``.) 1 is the middle one.
