@@ -15,5 +15,5 @@ def printable(path: str | os.PathLike[str]) -> str:
 class UsageError(ValueError):
     """An argument, a file or a combination of options is wrong; the message names it, its value and the remedy."""
 
-    def __init__(self, message: str) -> None:
+    def __init__(self, message: str = "") -> None:
         super().__init__(printable(message))

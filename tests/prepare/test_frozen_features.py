@@ -28,6 +28,7 @@ SMALL = (
     "dataset=folder",
     "backbone.crop_size=32",
     "backbone.frame_size=[32, 44]",
+    "dataset.reading.resize=squash",
     "progress=false",
     "dataset.test_fraction=0.5",
     "M=2",

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from dsn_lightning.stateless_random import stateless_rng
 from dsn_lightning.video.crops import Crop
@@ -140,3 +141,32 @@ def test_all_frames_have_the_same_crop_centred_in_testing():
 def test_a_window_larger_than_the_frame_is_refused():
     with pytest.raises(ValueError, match="does not fit in"):
         Crop((8, 8), 8, scales=(1.5,))
+
+
+@pytest.mark.parametrize(("height", "width"), [(240, 320), (1920, 1080), (1080, 1920), (100, 100), (35, 501)])
+def test_the_short_side_is_that_of_torchvisions_resize(height, width):
+    from torchvision.transforms.functional import resize
+
+    expected = resize(torch.zeros(1, height, width), [128]).shape[1:]
+    assert Crop((128, 171), 112, resize="short_side").scaled_size(height, width) == tuple(expected)
+
+
+@pytest.mark.parametrize("resize", ["squash", "short_side", "letterbox"])
+def test_a_circle_in_a_phone_video_stays_one_unless_squashed(resize):
+    """9:16 frames are otherwise 2.4 times too wide."""
+    rows, columns = np.mgrid[:1920, :1080]
+    picture = Image.fromarray(np.uint8(255 * (np.hypot(rows - 960, columns - 540) < 300)))
+    crop = Crop((128, 171), 112, resize=resize)
+    height, width = crop.scaled_size(1920, 1080)
+    frame = np.asarray(picture.resize((width, height)))[None, :, :, None].repeat(3, -1)
+    clip = crop(frame, None)[0, 0] > 127
+    seen_width, seen_height = (clip.any(axis).sum().item() for axis in (0, 1))
+    assert seen_width / seen_height == pytest.approx(171 / 128 * 1920 / 1080 if resize == "squash" else 1, rel=0.05)
+
+
+def test_a_letterbox_shows_the_whole_frame_between_black_bars():
+    crop = Crop((8, 12), 8, resize="letterbox")
+    assert crop.scaled_size(160, 80) == (8, 4)
+    clip = crop(np.full((2, 8, 4, 3), 9, np.uint8), None)
+    assert clip.shape == (3, 2, 8, 8)
+    assert clip[0, 0, 0].tolist() == [0, 0, 9, 9, 9, 9, 0, 0]

@@ -83,6 +83,7 @@ def use_frozen_features(
 def _folder_name(settings: Settings, data: SectionClipDataModule, recognizer: Recognizer, weights: str) -> str:
     """Return a name that stands for everything that a frame's activations depend on."""
     backbone = settings.backbone
-    content: list[Any] = [weights, list(backbone.frame_size), backbone.crop_size, data.modality, data.copies_made_with]
-    content += [recognizer.mean.tolist(), recognizer.std.tolist(), str(settings.dataset.reading.decoder)]
+    content: list[Any] = [weights, list(backbone.frame_size), backbone.crop_size, data.crop.resize, data.modality]
+    content += [data.copies_made_with, str(settings.dataset.reading.decoder)]
+    content += [recognizer.mean.tolist(), recognizer.std.tolist()]
     return hashlib.blake2b(repr(content).encode(), digest_size=8).hexdigest()

@@ -33,7 +33,14 @@ def build_datamodule(settings: Settings) -> SectionClipDataModule:
     train_n = settings.algorithm.train_N
     return SectionClipDataModule(
         build_source(settings.dataset),
-        crop=Crop(backbone.frame_size, backbone.crop_size, tuple(scales), reading.flip, reading.corners),
+        crop=Crop(
+            backbone.frame_size,
+            backbone.crop_size,
+            tuple(scales),
+            reading.flip,
+            reading.corners,
+            resize="squash" if settings.dataset.modality == "flow" else reading.resize,  # flow is stored at one size
+        ),
         scheme=ClipScheme(
             num_sections=settings.M,
             clips_per_section=train_n,

@@ -15,9 +15,9 @@ _DATA_SETS = {"kinetics400": "KINETICS400", "imagenet": "IMAGENET1K"}
 def torchvision_preset(model: str, what: str) -> Any:
     """Return what torchvision's default weights of a classifier were made for; an unknown ``model`` is refused.
 
-    ``what`` is ``crop_size``, ``frame_size``, ``mean`` or ``std``; ``frames`` a clip or their ``fps``, as its accuracy
-    is stated for (networks of images: 8 and None); or a data set's name, for the address of the weights trained on it
-    (None if there are none).
+    ``what`` is ``crop_size``, ``frame_size``, ``resize`` (as in `Crop`), ``mean`` or ``std``; ``frames`` a clip or
+    their ``fps``, as its accuracy is stated for (networks of images: 8 and None); or a data set's name, for the address
+    of the weights trained on it (None if there are none).
     """
     from torchvision import models  # takes seconds
 
@@ -42,8 +42,10 @@ def torchvision_preset(model: str, what: str) -> Any:
     preset = weights.DEFAULT.transforms()
     if what == "crop_size":
         return preset.crop_size[0]
+    size = list(preset.resize_size)
+    if what == "resize":
+        return "squash" if len(size) == 2 else "short_side"
     if what == "frame_size":
-        size = list(preset.resize_size)
         return ListConfig(size if len(size) == 2 else [size[0], round(_ASPECT * size[0])])
     return ListConfig([float(value) for value in getattr(preset, what)])
 

@@ -18,6 +18,7 @@ from dsn_lightning.datasets.records import Subset
 from dsn_lightning.errors import UsageError
 from dsn_lightning.evaluation.splits import held_out_name
 from dsn_lightning.selections import BASELINE_CLASSIFIER, MaxResponse
+from dsn_lightning.video.resize import Resize
 from dsn_lightning.video.sections import Placement
 
 _READING_KEYS = ("fps", "modality", "reading")
@@ -68,6 +69,7 @@ class ReadingSettings:
     cache_frames: bool = rules.flag()
     scales: tuple[float, ...] = rules.numbers(remedy="must be a list of numbers above 0")
     corners: bool = rules.flag()
+    resize: Resize = rules.one_of(*get_args(Resize))
     flip: float = rules.fraction()
     on_bad_video: Literal["skip", "raise"] = rules.one_of("skip", "raise")
     on_damage: Literal["flag", "refuse"] = rules.one_of("flag", "refuse")
@@ -104,6 +106,7 @@ class BackboneSettings:
     frame_stride: int = rules.whole(1)
     frame_size: tuple[int, int] = rules.numbers(2, remedy="must be [height, width] in pixels")
     crop_size: int = rules.whole(1)
+    resize: Resize = rules.one_of(*get_args(Resize), default="squash")
     mean: tuple[float, ...] = rules.numbers(3, remedy="must be three numbers, one per colour")
     std: tuple[float, ...] = rules.numbers(3, remedy="must be three numbers, one per colour")
     flow_std: tuple[float, float] = rules.setting(

@@ -147,7 +147,7 @@ class SectionClipDataModule(pl.LightningDataModule):
 
     def read_activations(self, store: Activations) -> None:
         """Give networks activations instead of pixels from now on."""
-        view = View(self.crop.flip, self.crop.frame_size, self.crop.crop_size)
+        view = View(self.crop)
         self._network_reader = replace(self.reader, read=store, crop=view, activations=store.shape)
 
     def setup(self, stage: str | None = None) -> None:
@@ -161,7 +161,12 @@ class SectionClipDataModule(pl.LightningDataModule):
         subsets = single.get(stage, SUBSETS)
         if not all(subset in self._inventories for subset in subsets):
             inventories, self.copies_made_with = take_inventory(
-                self.source, subsets, self.reading, self.bad_video_policy, prepared=self.prepared
+                self.source,
+                subsets,
+                self.reading,
+                self.bad_video_policy,
+                prepared=self.prepared,
+                short_side=min(self.crop.frame_size),
             )
             self._inventories |= inventories
 

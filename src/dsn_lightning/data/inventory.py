@@ -77,7 +77,13 @@ class SubsetInventory:
 
 
 def take_inventory(
-    source: VideoSource, subsets: Sequence[Subset], reading: Reading, policy: BadVideoPolicy, *, prepared: Path
+    source: VideoSource,
+    subsets: Sequence[Subset],
+    reading: Reading,
+    policy: BadVideoPolicy,
+    *,
+    prepared: Path,
+    short_side: int,
 ) -> tuple[dict[Subset, SubsetInventory], str | None]:
     """Find the files of a data set's videos and index them; unchanged files are not decoded again.
 
@@ -107,6 +113,8 @@ def take_inventory(
     if policy.on_damage == "refuse":
         found = refuse_flagged(found)
     copies, made_with = _index_copies(source, found, reading, prepared)
+    if reading.modality == "rgb":
+        _check_size_of_copies(copies, found, short_side)
     for subset, inventory in inventories.items():
         for record in listed[subset]:
             try:
@@ -146,6 +154,19 @@ def _index_copies(source: VideoSource, found: Found, reading: Reading, prepared:
     absent = f"no such file; run dsn-prepare steps=[check,{step}] again"
     copies = {path: (copy, infos.get(copy, VideoError(copy, absent))) for path, copy in copy_of.items()}
     return copies, settings[0] if settings else None
+
+
+def _check_size_of_copies(copies: Copies, found: Found, short_side: int) -> None:
+    """Refuse copies that would be scaled up although the originals are larger; sides may be rounded to even numbers."""
+    for path, info in usable(found).items():
+        copy, copied = copies.get(path, (path, info))
+        if isinstance(copied, VideoInfo):
+            side = min(copied.height, copied.width)
+            if side + 2 < min(short_side, info.height, info.width):
+                raise UsageError(
+                    f"{copy}: has {copied.width}x{copied.height} pixels, and a shorter side of {short_side} is wanted "
+                    f"(backbone.frame_size); run dsn-prepare steps=[check,transcode] transcode.short_side={short_side}"
+                )
 
 
 def _place(record: VideoRecord, found: Found, copies: Copies, fps: float | None) -> Video:

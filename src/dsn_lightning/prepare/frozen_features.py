@@ -10,7 +10,7 @@ import os
 import shutil
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -67,13 +67,20 @@ class Activations:
 class View:
     """Chooses the view of a clip of activations, as `Crop` chooses the window of a clip of pixels."""
 
-    flip: float  # probability of the mirror image in training, [0, 1]
-    frame_size: tuple[int, int]  # (height, width) of the frames that the activations were computed from
-    crop_size: int  # side of their crop
+    crop: Crop  # what cut the frames that the activations were computed from; its ``flip`` also mirrors activations
+
+    @property
+    def crop_size(self) -> int:
+        """Side of the frames that the activations were computed from."""
+        return self.crop.crop_size
+
+    def scaled_size(self, height: int, width: int) -> tuple[int, int]:
+        """Return the height and width that frames were scaled to before they were cropped."""
+        return self.crop.scaled_size(height, width)
 
     def __call__(self, frames: NDArray[Any], rng: np.random.Generator | None) -> Tensor:
         """Return a clip, float16 (C', T, H', W'), of both views (T, 2, C', H', W'); no ``rng`` takes the original."""
-        view = int(rng is not None and rng.random() < self.flip)
+        view = int(rng is not None and rng.random() < self.crop.flip)
         return torch.from_numpy(np.ascontiguousarray(frames[:, view].swapaxes(0, 1)))
 
 
@@ -108,7 +115,8 @@ def compute_activations(
         ValueError: an activation is not finite in 16 bits.
     """
     store.folder.mkdir(parents=True, exist_ok=True)
-    crop = Crop(reader.crop.frame_size, reader.crop.crop_size)
+    assert isinstance(reader.crop, Crop)
+    crop = replace(reader.crop, windows=1)
 
     def compute(video: Video) -> None:
         try:
@@ -140,14 +148,15 @@ def _write_activations(
 ) -> None:
     """Write the activations of a video in both views; after an error nothing is left behind."""
     frames, target = frames_on_time_line(video), store.file(video)
+    size = crop.scaled_size(video.info.height, video.info.width)
     partial = target.with_suffix(".partial")
     try:
         shape = (len(frames), _VIEWS, *store.shape)
         stored = np.lib.format.open_memmap(partial, mode="w+", dtype=np.float16, shape=shape)
         for first in range(0, len(frames), _READ_FRAMES):
             part = frames[first : first + _READ_FRAMES]
-            pixels = crop(read(video, part, crop.frame_size), None).transpose(0, 1)  # (F, C, H, W)
-            for view, images in enumerate((pixels, crop.mirror(pixels))):
+            pixels = crop(read(video, part, size), None).transpose(0, 1)  # (F, C, H, W)
+            for view, images in enumerate((pixels, Crop.mirror(pixels))):
                 batches = images.split(_BATCH_FRAMES)
                 content = torch.cat([network(batch).to(torch.float16).cpu() for batch in batches])
                 if not content.isfinite().all():

@@ -25,9 +25,8 @@ class FrameReader(Protocol):
 class Window(Protocol):
     """Makes clips of the frames that a `FrameReader` read; see `Crop`."""
 
-    @property
-    def frame_size(self) -> tuple[int, int]:
-        """Height and width that frames are scaled to."""
+    def scaled_size(self, height: int, width: int) -> tuple[int, int]:
+        """Return the height and width to which frames of a video are scaled."""
 
     @property
     def crop_size(self) -> int:
@@ -131,7 +130,7 @@ class ClipReader:
         They equal those of `__call__`: the crops of all clips are drawn, but nothing is decoded for the others.
         """
         needed, position = np.unique(self.plan(video, starts[kept]), return_inverse=True)
-        frames = self.read(video, needed, self.crop.frame_size)
+        frames = self.read(video, needed, self.crop.scaled_size(video.info.height, video.info.width))
         of_clip = iter(frames[indices] for indices in position.reshape(-1, self.frames_per_clip))
         one = frames[:1]  # in place of a clip whose crop is only drawn
         crops = [(self.crop(next(of_clip) if is_kept else one, rng), is_kept) for is_kept in kept.flat]

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from dsn_lightning.errors import UsageError
 from dsn_lightning.video.modality import is_flow, mirror_flow
+from dsn_lightning.video.resize import Resize, scaled_size
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Crop:
     Flipping a flow clip negates its horizontal motion; scaling does not change displacements, as in TSN.
 
     Attributes:
-        frame_size: (height, width) that frames are scaled to before cropping.
+        frame_size: (height, width) of the frames before cropping.
         crop_size: side of the square that the networks see, in pixels.
         scales: sides of the training window, as multiples of ``crop_size``.
         flip: probability of a left-right flip in training, [0, 1].
@@ -35,6 +36,7 @@ class Crop:
         windows: windows of a testing clip. 3 are placed as in SlowFast's tests (`uniform_crop`): at both ends and in
             the middle of the frame's longer side, centred along the shorter one. (mmaction2's `ThreeCrop` places them
             the same way and expects frames whose shorter side is ``crop_size``.) 1 is the middle one.
+        resize: how frames of other aspect ratios get this size; see `dsn_lightning.video.resize`.
 
     Raises:
         ValueError: a window does not fit in the frames, or ``windows`` is neither 1 nor 3.
@@ -47,6 +49,7 @@ class Crop:
     flip: float = 0.0
     corners: bool = False
     windows: Literal[1, 3] = 1
+    resize: Resize = "squash"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "frame_size", tuple(self.frame_size))
@@ -61,6 +64,10 @@ class Crop:
                 f"{self.frame_size} (backbone.frame_size); use test.crops=1"
             )
 
+    def scaled_size(self, height: int, width: int) -> tuple[int, int]:
+        """Return the (height, width) to which frames of a video are scaled before they are given to this crop."""
+        return scaled_size(height, width, self.frame_size, self.resize)
+
     def __call__(self, frames: NDArray[np.uint8], rng: np.random.Generator | None) -> Tensor:
         """Return a clip, uint8 (C, T, crop_size, crop_size); with three windows and no rng (3, C, T, ...).
 
@@ -68,10 +75,16 @@ class Crop:
             frames: (T, H, W, C); two channels are flow.
             rng: draws the window and the flip; None takes the testing windows.
         """
+        if self.resize == "letterbox":
+            frames = self._with_borders(frames)
         if rng is not None:
             return self._draw(frames, rng)
         clips = [self._cut(frames, *position, self.crop_size) for position in self._positions(*frames.shape[1:3])]
         return clips[0] if self.windows == 1 else torch.stack(clips)
+
+    def _with_borders(self, frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        spare = [whole - side for whole, side in zip(self.frame_size, frames.shape[1:3], strict=True)]
+        return np.pad(frames, [(0, 0), *((extra // 2, extra - extra // 2) for extra in spare), (0, 0)])
 
     @staticmethod
     def mirror(pixels: Tensor) -> Tensor:

@@ -226,6 +226,7 @@ def _detour(path: Path, info: VideoInfo | None) -> int:
 def _runs(wanted: Sequence[int], info: VideoInfo | None) -> list[tuple[int, int]]:
     """Divide the frames to read into runs: (key frame to start at, last frame to read).
 
+    >>> from dsn_lightning.video.video_info import pack
     >>> info = VideoInfo(500, 25, 8, 8, stamps=pack(range(500)), key_frames=pack([0, 100, 200, 300, 400]))
     >>> _runs([3, 90, 120, 310, 320], info)
     [(0, 120), (300, 320)]
