@@ -137,7 +137,7 @@ def _show(folders: Mapping[str, list[Path]], chosen: Chosen, arguments: TableArg
     header = ["setting", *(f"{h} {what}" for h in HEADINGS.values() for what in ("(%)", "less the first"))]
     cells = [[line["setting"], *(cell for key in HEADINGS for cell in _cells(line, key))] for line in lines]
     table = TextTable(header, cells, title=title, fold=True)
-    console.print(table.terminal())
+    table.print(console)
     notes = [f"best by {HEADINGS[chosen.metric]}: {best['setting']}", explanation(statistics)]
     for note in notes:
         console.print(note, soft_wrap=True, markup=False, highlight=False)

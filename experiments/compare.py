@@ -66,10 +66,10 @@ def _show(statistics: dict[str, Any], output: Path | None, *, every_pair: bool) 
     title = f"{about['dataset']}, seeds {', '.join(map(str, about['seeds']))}: differences between methods"
     differences = comparison_table.differences_table(statistics, shown, title=title)
     if shown:
-        console.print(differences.terminal())
+        differences.print(console)
     if statistics["headroom"]:
         headroom = comparison_table.headroom_table(statistics, title="headroom: gains over uniform clips")
-        console.print(headroom.terminal())
+        headroom.print(console)
     lines = [
         comparison_table.explanation(statistics),
         *(f"left out: {reason}" for reason in about["left_out"]),

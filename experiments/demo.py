@@ -77,7 +77,7 @@ def _write_results(output: Path, seeds: Sequence[int], dataset: str, console: Co
         shutil.copy(sheet, output / sheet.name)
     listed = ",".join(map(str, seeds))
     spread = f", mean ± standard deviation over seeds {listed}" if len(seeds) > 1 else f", seed {listed}"
-    console.print(results_table(rows, title=f"Table I on {dataset} (rates in %{spread})").terminal())
+    results_table(rows, title=f"Table I on {dataset} (rates in %{spread})").print(console)
     console.print(f"written: {output}/results.json, results.csv, accuracy_vs_gmacs.png, clips_*.png")
 
 

@@ -113,7 +113,7 @@ def _write_results(
         found: list[Row] = [row for file in files for row in json.loads(file.read_text())]
         title = f"{name}, {kind.split('/')[0]}, seeds {','.join(map(str, seeds))} (rates in %)"
         table = results_table(found, title=title)
-        console.print(table.terminal())
+        table.print(console)
         text += f"{title}\n\n{table.markdown()}\n"
         rows += found
     write_json(output / "results.json", rows)

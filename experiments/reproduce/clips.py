@@ -59,7 +59,7 @@ def show_clips(
     title = f"{len(chosen)} of {len(videos)} {kind_of_videos(name)}, drawn with seed {pick}"
     table = _table(lines, title=title)
     write_atomically(folder / f"{name}.md", f"{title}\n\n{table.markdown()}")
-    console.print(table.terminal())
+    table.print(console)
     console.print(f"written: {folder / name}.png, {name}.md, {name}.csv, {name}.json", soft_wrap=True)
     return lines
 

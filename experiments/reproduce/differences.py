@@ -43,7 +43,7 @@ def write_differences(planner: Planner, parts: Sequence[Part], console: Console)
             f"without a prefix belong to {main}"
         )
     if shown:
-        console.print(differences.terminal())
+        differences.print(console)
         for line in lines:
             console.print(line, soft_wrap=True, markup=False, highlight=False)
     file = planner.output / table.name / "differences" / about["dataset"]

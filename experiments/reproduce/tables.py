@@ -237,7 +237,7 @@ def write_table(finished: FinishedTable, console: Console) -> None:
     records = _stored_records(table, folder)
     title = f"{table.title} (rates in %)"
     notes = [*table.notes, *_conditions(records, finished.planner.overrides)]
-    console.print(text_table(records, title=title).terminal())
+    text_table(records, title=title).print(console)
     for line in [*reasons(records), *notes]:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     write_atomically(folder / "table.json", json.dumps([r.plain() for r in records], indent=2) + "\n")

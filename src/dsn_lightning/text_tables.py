@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table as TerminalTable
 from rich.text import Text
 
@@ -36,6 +37,10 @@ class TextTable:
             table.add_row(*map(Text, row))
         return table
 
+    def print(self, console: Console) -> None:
+        """Print the table; unless long texts are wrapped, it is as wide as its texts, also on a narrower terminal."""
+        console.print(self.terminal() if self.fold else _AsWideAsItsTexts(self.terminal()), crop=False)
+
     def markdown(self) -> str:
         r"""Return the table in Markdown, each line ended.
 
@@ -47,6 +52,19 @@ class TextTable:
         rule = ["---:" if self._holds_figures(i) else "---" for i in range(len(self.header))]
         lines = [self.header, rule, *self.rows]
         return "".join(f"| {' | '.join(text.replace('|', chr(92) + '|') for text in line)} |\n" for line in lines)
+
+
+@dataclass(frozen=True)
+class _AsWideAsItsTexts:
+    """A table that is not narrowed to the width of the console."""
+
+    table: TerminalTable
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        unlimited = options.update(max_width=100_000)
+        yield from console.render(
+            self.table, options.update(width=console.measure(self.table, options=unlimited).maximum)
+        )
 
 
 def percent(mean: float | None, spread: float | None = None) -> str:

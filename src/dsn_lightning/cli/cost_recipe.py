@@ -129,7 +129,7 @@ def print_costs(found: dict[str, Any], console: Console) -> None:
         num_names=2,
         title=f"Clips of {t} frames of {h}x{w}, {c} channels{windows}; {found['num_classes']} classes",
     )
-    console.print(networks.terminal())
+    networks.print(console)
     shares = list(found["rows"][0]["share_of_dense"])
     videos = TextTable(
         ["", "clips", "classifier", "sampler", "together", *(f"of {k} clips" for k in shares)],
@@ -146,7 +146,7 @@ def print_costs(found: dict[str, Any], console: Console) -> None:
         ],
         title="GMACs of a video",
     )
-    console.print(videos.terminal())
+    videos.print(console)
     if found["measured"] is not None:
         print_measured(found["measured"], console)
 
@@ -187,6 +187,6 @@ def print_measured(found: dict[str, Any], console: Console) -> None:
         f"medians of {found['repeats']} runs (quartiles)"
     )
     header = ["", "clips at once", "seconds a run", "clips/s", "GMAC/s", "matrices", "share of peak"]
-    console.print(TextTable(header, lines, title=title).terminal())
+    TextTable(header, lines, title=title).print(console)
     note = "Peak: a product of large matrices with the same threads and precision, timed between the runs."
     console.print(note, highlight=False, soft_wrap=True)

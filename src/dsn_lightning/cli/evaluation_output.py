@@ -41,7 +41,7 @@ def show_results(
     title: str,
 ) -> None:
     """Print the table of results, then the requested statistics of their ``outcomes`` and figures."""
-    console.print(results_table(rows, title=title).terminal())
+    results_table(rows, title=title).print(console)
     test, figures = settings.test, RunFolder(settings.folder).figures
     statistics = write_statistics(outcomes(), settings.folder, test.bootstrap, console) if test.bootstrap else None
     if test.figures:
@@ -58,10 +58,10 @@ def write_statistics(evaluation: StoredEvaluation, folder: Path, resamples: int,
     differences = comparison_table.against_references(statistics)
     if differences:
         title = "what choosing clips gains over uniform and dense ones, with the same classifier"
-        console.print(comparison_table.differences_table(statistics, differences, title=title).terminal())
+        comparison_table.differences_table(statistics, differences, title=title).print(console)
     elif statistics["headroom"]:
         title = "headroom: what the best choice of clips could gain over uniform ones"
-        console.print(comparison_table.headroom_table(statistics, title=title).terminal())
+        comparison_table.headroom_table(statistics, title=title).print(console)
     lines = [*comparison_table.gap_lines(statistics), *comparison_table.headroom_lines(statistics)]
     for line in [comparison_table.explanation(statistics), *lines] if lines else []:
         console.print(line, soft_wrap=True, markup=False, highlight=False)

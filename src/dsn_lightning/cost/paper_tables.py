@@ -116,7 +116,7 @@ def print_table(number: int, rows: list[TableRow], console: Console) -> None:
     """Print a table, and what the paper's figures imply for the sampler."""
     title = f"Table {'III' if number == 3 else 'IV'}: GMACs of a video"
     header = ["", "clips", "M:N", "classifier", "sampler", "ours", "paper", "ours / paper"]
-    console.print(TextTable(header, [_cells(row) for row in rows], title=title).terminal())
+    TextTable(header, [_cells(row) for row in rows], title=title).print(console)
     lines = [
         "The paper's FLOPs are multiply-adds (MACs): two floating-point operations each. The M in a row's name is that "
         "of the training. M:N is the test scheme, which costs M * classifier + M * N * observation.",

@@ -128,7 +128,7 @@ def show_means_over_splits(sweep: SweepFolder, console: Console) -> None:
     means = mean_over_splits(rows, required=splits)
     if means:
         write_atomically(sweep.mean_over_splits_csv, csv_text(means))
-        console.print(_table_of_means(means).terminal())
+        _table_of_means(means).print(console)
         console.print(f"written: {sweep.mean_over_splits_csv}", soft_wrap=True, markup=False)
 
 

@@ -188,7 +188,7 @@ def print_summary(report: dict[str, Any], console: Console) -> None:
         [name, *(str(counts[column]) for column in _COUNTS)]
         for name, counts in (*report["subsets"].items(), ("all", report["totals"]))
     ]
-    console.print(TextTable(["subset", *_COUNTS], rows, title=f"{report['dataset']}: videos").terminal())
+    TextTable(["subset", *_COUNTS], rows, title=f"{report['dataset']}: videos").print(console)
     if report["frames"] is not None:
         names = {"frames": "frames", "seconds": "seconds", "fps": "frames/s"}
         console.print(", ".join(_range(name, report[key]) for key, name in names.items()), highlight=False)
