@@ -239,9 +239,7 @@ def test_training_and_testing_on_flow(tmp_path):
         trainer.fit(recognizer, DataLoader(batches, batch_size=None))
     trained = Trained(recognizer.eval(), settings, data.classes, tmp_path / "none.ckpt")
     tracker = Recording()
-    rows = evaluate_trained(
-        {"dsn": trained}, settings, data, device=torch.device("cpu"), announce=False, tracker=tracker
-    )
+    rows = evaluate_trained({"dsn": trained}, settings, data, device=torch.device("cpu"), tracker=tracker)
     assert rows == json.loads((tmp_path / "results.json").read_text())
     by = {(row["selection"], row["classifier"]): row for row in rows}
     assert {row["modality"] for row in rows} == {"flow"}

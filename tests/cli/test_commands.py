@@ -184,8 +184,9 @@ def test_fixed_classifier_equals_the_baselines(runs):
 def test_rows_without_a_model_are_left_out_and_named(runs):
     done = call("dsn-evaluate", "baseline=baseline/checkpoints/last.ckpt", "test.bootstrap=100", "test.M=[1,2]",
                 "hydra.run.dir=part", cwd=runs)  # fmt: skip
-    assert "left out (no max_response given): max_response with the baseline classifier\n" in done.stdout
-    assert "left out (no dsn given): uniform with the dsn classifier, dsn with the dsn classifier, " in done.stdout
+    assert "max_response: give max_response=CHECKPOINT for this row\n" in done.stdout
+    assert "uniform with the dsn classifier, dsn with the dsn classifier, " in done.stdout
+    assert "oracle with the dsn classifier: give checkpoint=CHECKPOINT for these rows\n" in done.stdout
 
     statistics = json.loads((runs / "part" / "statistics.json").read_text())
     assert [own["M"] for own in statistics["headroom"]] == [1, 2]

@@ -82,7 +82,7 @@ def test_rows_of_an_evaluation_have_the_same_counts(command, tmp_path):
         "baseline": fresh(composed(*overrides, "algorithm=baseline"), tmp_path / "baseline.ckpt"),
     }
     data = SyntheticData("rgb", settings, num_videos=2)
-    evaluate_trained(given, settings, data, device=torch.device("cpu"), announce=False)
+    evaluate_trained(given, settings, data, device=torch.device("cpu"))
     theirs = {r["selection"]: r for r in json.loads((tmp_path / "run" / "results.json").read_text())}
     command_line = [*TINY, "M=2", "N=3", "dense_clips=[5]", f"num_classes={len(CLASSES)}", "format=json"]
     command.capsys.readouterr()

@@ -46,7 +46,7 @@ def streams(tmp_path_factory) -> Path:
             "baseline": fresh(composed(*overrides, "algorithm=baseline"), root / f"{modality}_b.ckpt", seed=2 + seed),
         }
         data = SyntheticData(modality, settings, num_videos=10)
-        evaluate_trained(given, settings, data, device=torch.device("cpu"), announce=False)
+        evaluate_trained(given, settings, data, device=torch.device("cpu"))
     return root
 
 

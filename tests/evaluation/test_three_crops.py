@@ -45,7 +45,7 @@ def tested(request, tmp_path_factory):
     for crops in (1, 3):
         folder = root / str(crops)
         settings = settings.changed({"test.crops": crops, "run_dir": str(folder)})
-        rows = evaluate_trained(given, settings, data, device=torch.device("cpu"), announce=False)
+        rows = evaluate_trained(given, settings, data, device=torch.device("cpu"))
         by = {(row["selection"], row["classifier"]): row for row in rows}
         found[crops] = (by, ClipScores.load(folder / "clip_scores.npz"))
     return given, data, found

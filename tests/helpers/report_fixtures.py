@@ -26,7 +26,7 @@ def evaluations(tmp_path_factory) -> Path:
             "baseline": fresh(composed(*overrides, "algorithm=baseline"), root / f"{seed}_b.ckpt", seed=2 + seed),
         }
         data = SyntheticData("rgb", settings)
-        evaluate_trained(given, settings, data, device=torch.device("cpu"), announce=False)
+        evaluate_trained(given, settings, data, device=torch.device("cpu"))
     return root / "runs"
 
 

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -99,7 +99,7 @@ def _evaluate(given: EvaluationSettings) -> None:
         check_holds_out(data.source, settings)
         data.setup("validate" if settings.test.subset == "val" else "test")
         data.check_processes_agree()
-        evaluate_trained(runs, settings, data, device=device, seed=settings.seed, tracker=tracker)
+        evaluate_trained(runs, settings, data, device=device, keys=given.networks, seed=settings.seed, tracker=tracker)
 
 
 def load_runs(given: EvaluationSettings) -> dict[str, Trained]:
@@ -150,7 +150,7 @@ def evaluate_trained(
     data: SectionClipDataModule,
     *,
     device: torch.device,
-    announce: bool = True,
+    keys: Collection[str] | None = None,
     seed: int = 0,
     tracker: Tracker | None = None,
 ) -> list[Row]:
@@ -163,14 +163,14 @@ def evaluate_trained(
         settings: data set, tests and selection methods.
         data: set up for them.
         device: where the networks run.
-        announce: name each row that is left out and which run it needs.
+        keys: of the command that name a run; None if it gives only this run's rows.
         seed: seed of the random draws.
         tracker: gets the results as well.
     """
     first = process_rank() == 0
     console = wide_console(quiet=not first)
     evaluation = plan(runs, settings, data, seed=seed)
-    announce_missing_rows(evaluation, console, announce=announce)
+    announce_missing_rows(evaluation, console, keys=keys)
     check_seen_videos(evaluation, console)
     scored = score(evaluation, data, device=device)
     if not first:
@@ -228,22 +228,25 @@ def networks_of(runs: Mapping[str, Trained]) -> Networks:
     return Networks(classifiers, samplers)
 
 
-def announce_missing_rows(evaluation: EvaluationPlan, console: Console, *, announce: bool) -> None:
-    """Print which rows are left out and which run each needs; it is an error if none is left."""
+def announce_missing_rows(evaluation: EvaluationPlan, console: Console, *, keys: Collection[str] | None) -> None:
+    """Print which rows are left out and which of ``keys`` gives each; it is an error if none is left."""
     networks = evaluation.networks
     rows = [(method, classifier) for method in evaluation.scoring.selections for classifier in method.classifiers]
     left_out: dict[str, list[str]] = {}  # missing run -> rows
     for selection, classifier in rows:
         if not networks.can(selection, classifier):
-            row = f"{selection.name} with the {classifier} classifier"
+            one = len(selection.classifiers) == 1
+            row = selection.name if one else f"{selection.name} with the {classifier} classifier"
             left_out.setdefault(networks.missing(selection, classifier), []).append(row)
-    if announce:
-        for missing, names in left_out.items():
-            console.print(f"left out (no {missing} given): {', '.join(names)}", soft_wrap=True)
+    if keys is not None:
+        for name, without in left_out.items():
+            of_algorithm = "checkpoint" if name in names_in_group("algorithm") else f"networks.{name}"
+            key, which = name if name in keys else of_algorithm, "this row" if len(without) == 1 else "these rows"
+            console.print(f"{', '.join(without)}: give {key}=CHECKPOINT for {which}", soft_wrap=True, highlight=False)
     elif left_out:
         console.print("these are the rows that this run gives by itself; dsn-evaluate compares several runs")
     if not any(networks.can(selection, classifier) for selection, classifier in rows):
-        raise UsageError("no selection method can be evaluated with the given runs; see the lines 'left out' above")
+        raise UsageError("no selection method can be evaluated with the given runs; see the lines above")
 
 
 def check_seen_videos(evaluation: EvaluationPlan, console: Console) -> None:

@@ -139,7 +139,7 @@ def assemble_fit_test(settings: Settings, tracker: Tracker) -> None:
     trained = Trained(parts.recognizer.eval(), settings, classes, path, parts.trained_on)
     runs = {settings.algorithm.name: trained, **parts.compared}
     device = trainer.strategy.root_device
-    evaluate_trained(runs, settings, parts.data, device=device, announce=False, tracker=tracker)
+    evaluate_trained(runs, settings, parts.data, device=device, tracker=tracker)
 
 
 @dataclass(frozen=True)
