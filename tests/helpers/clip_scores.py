@@ -1,5 +1,6 @@
 """Clip scores made by hand."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -29,7 +30,7 @@ def video(**changes) -> VideoScores:
     return VideoScores("v", 100, np.array([1.0, 0.0], np.float32), **{**arguments, **changes})
 
 
-def columns(videos: list[VideoScores], spans=(), fps: float = 25.0) -> ClipScores:
+def columns(videos: list[VideoScores], spans=(), fps: float = 25.0, classes: Sequence[str] = ("a", "b")) -> ClipScores:
     clips = [(v, s, n, row) for v, x in enumerate(videos) for n, rows in x.logits.items() for s, row in rows.items()]
     sections = [
         (v, (m, n, section), name, row)
@@ -39,7 +40,7 @@ def columns(videos: list[VideoScores], spans=(), fps: float = 25.0) -> ClipScore
         for section, row in enumerate(grid)
     ]
     return ClipScores(
-        classes=np.array(["a", "b"]),
+        classes=np.array(classes),
         frames_per_clip=10,
         frame_stride=1,
         video_id=np.array([x.video_id for x in videos]),

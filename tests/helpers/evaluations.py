@@ -9,8 +9,9 @@ import numpy as np
 from dsn_lightning.evaluation.outcomes import Method, Outcome, StoredEvaluation
 from helpers.clip_scores import scored
 
-UNIFORM, DENSE, ORACLE, MOST_CONFIDENT, DSN, DSN_F = (
-    Method(name, "baseline", 6, 3) for name in ("uniform", "dense", "oracle", "surest", "dsn", "dsn_fixed")
+UNIFORM, DENSE, ORACLE, EXACT, MOST_CONFIDENT, DSN, DSN_F = (
+    Method(name, "baseline", 6, 3)
+    for name in ("uniform", "dense", "oracle", "oracle_exact", "surest", "dsn", "dsn_fixed")
 )
 DSN_WITH_OWN_CLASSIFIER = Method("dsn", "dsn", 6, 3)
 

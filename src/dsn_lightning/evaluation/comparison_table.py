@@ -5,7 +5,7 @@ from typing import Any
 
 from dsn_lightning.evaluation.splits import HEADINGS, kind_of_videos
 from dsn_lightning.evaluation.study import RATES
-from dsn_lightning.selections import BASELINE_CLASSIFIER, Dense, Kind, MaxResponse, Random, Uniform
+from dsn_lightning.selections import BASELINE_CLASSIFIER, Dense, Kind, MaxResponse, Oracle, Random, Uniform
 from dsn_lightning.text_tables import TextTable
 
 Entry = Mapping[str, Any]
@@ -69,8 +69,11 @@ def differences_table(statistics: Entry, differences: Sequence[Entry], *, title:
 
 
 def gap_lines(statistics: Entry) -> list[str]:
-    """Return a line for each share of the uniform-to-oracle gap, with the paper's mixed share."""
-    return [_gap_line(entry) for entry in statistics["gap_share"]]
+    """Return a line for each share of the gap to the bound, with the paper's mixed share, and one for those unknown."""
+    shares = statistics["gap_share"]
+    known = [entry for entry in shares if entry["share"] is None or _width(entry["share"]) <= 1]
+    lines = [_gap_line(entry) for entry in known]
+    return lines if len(known) == len(shares) else [*lines, "too few videos to tell what share of the gap is closed"]
 
 
 def headroom_table(statistics: Entry, *, title: str) -> TextTable:
@@ -131,13 +134,18 @@ def _gap_line(entry: Entry) -> str:
     subject = f"{HEADINGS[entry['figure']]} of {method}"
     mixed = entry["ends"] == "mixed"
     ends = "with the baseline's (mixed)" if mixed else "with the same classifier"
-    gap = f"the gap from uniform to oracle {ends}, {low:.1f} to {high:.1f}"
+    bound = "the greedy oracle" if entry["bound"] == Oracle.name else "the best choice of clips"
+    gap = f"the gap from uniform clips to {bound} {ends}, {low:.1f} to {high:.1f}"
     if entry["share"] is None:
         return f"{subject}: no share of {gap}: {entry['reason']}"
     share = entry["share"]
     paper = f"; the paper's Table I: {100 * entry['paper']:.0f}%" if mixed and entry["paper"] is not None else ""
     interval = f"[{100 * share['low']:.0f}, {100 * share['high']:.0f}]"
     return f"{subject}: {100 * share['value']:.0f}% {interval} of {gap}{paper}"
+
+
+def _width(estimate: Entry) -> float:
+    return float(estimate["high"] - estimate["low"])
 
 
 def _same_in_classes(difference: Entry) -> bool:

@@ -12,9 +12,8 @@ import torch
 from numpy.typing import NDArray
 
 from dsn_lightning.errors import UsageError
-from dsn_lightning.evaluation.outcomes import NOT_SELECTED, Method, Outcome, StoredEvaluation
+from dsn_lightning.evaluation.outcomes import NOT_SELECTED, WITHOUT_ROWS, Method, Outcome, StoredEvaluation
 from dsn_lightning.evaluation.results import FIELDS, Row, mean_metrics
-from dsn_lightning.selections import MostConfident
 
 _MATCHED = ("selection", "classifier", "M", "N", "clips", "crops")
 _SUMMED = ("gmacs_classifier", "gmacs_observation", "gmacs", "seconds_per_video")
@@ -51,7 +50,7 @@ def fuse(streams: Sequence[StoredEvaluation], weights: Sequence[float], *, name:
     targets = streams[0].targets[indices[0]]
     outcomes, unmatched = {}, [f"{stream.name}: {reason}" for stream in streams for reason in stream.left_out]
     for method in dict.fromkeys(method for stream in streams for method in stream.outcomes):
-        if method.selection == MostConfident.name:  # the most confident clips of each stream are not those of all
+        if method.selection in WITHOUT_ROWS:  # the best clips of each stream are not those of all
             continue
         if mismatch := _mismatch(method, streams):
             unmatched.append(f"{method}: {mismatch}")

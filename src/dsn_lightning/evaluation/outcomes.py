@@ -10,11 +10,12 @@ import torch
 from numpy.typing import NDArray
 
 from dsn_lightning.errors import UsageError
+from dsn_lightning.evaluation.exact_oracle import ExactOracle
 from dsn_lightning.evaluation.results import FIELDS, Row, hit_counts, select_and_classify
 from dsn_lightning.evaluation.scores import ClipScores, sampler_network
 from dsn_lightning.evaluation.splits import COUNTS
 from dsn_lightning.evaluation.splits import FIGURES as ROW_FIGURES
-from dsn_lightning.selections import Kind, MostConfident, Oracle, Scheme, Selection, VideoScores
+from dsn_lightning.selections import Kind, MostConfident, Oracle, Scheme, Selection, Uniform, VideoScores
 
 
 @dataclass(frozen=True, order=True)
@@ -60,10 +61,13 @@ class StoredEvaluation:
     targets: NDArray[np.float32]  #: (V, J), positive at the labels
     test: Mapping[str, Any]  #: settings of the test; only evaluations with equal settings can be compared
     networks: Mapping[str, str]  #: name of a network -> hash of its weights
-    #: by method; beside an oracle, `MostConfident` with the same classifier and scheme, which has no row in the results
+    #: by method; beside an oracle, those of `WITHOUT_ROWS` with the same classifier and scheme
     outcomes: Mapping[Method, Outcome]
     left_out: tuple[str, ...] = ()  #: methods of the results whose outcomes could not be computed, with the reason
 
+
+WITHOUT_ROWS = (MostConfident.name, ExactOracle.name)
+"""Methods that statistics compare others with and that have no row in the results."""
 
 NOT_SELECTED = "its selection method was not requested or is unknown"
 """A reason why a row of the results is left out."""
@@ -104,11 +108,7 @@ def evaluation_of(
             outcomes[method] = outcome_of(scores, videos, by_name[method.selection], scheme, row)
         except KeyError:
             left_out.append(f"{method}: the scores of its clips are not stored; were its settings different?")
-        if method.selection == Oracle.name:  # all its candidates are scored, which MostConfident needs
-            most_confident = {**row, **dict.fromkeys(ROW_FIGURES), "selection": MostConfident.name}
-            outcomes[replace(method, selection=MostConfident.name)] = outcome_of(
-                scores, videos, MostConfident(), scheme, most_confident
-            )
+    outcomes |= _outcomes_without_rows(scores, videos, outcomes)
     return StoredEvaluation(
         name=name,
         classes=tuple(str(c) for c in scores.classes),
@@ -119,6 +119,24 @@ def evaluation_of(
         outcomes=outcomes,
         left_out=tuple(left_out),
     )
+
+
+def _outcomes_without_rows(
+    scores: ClipScores, videos: Sequence[VideoScores], outcomes: Mapping[Method, Outcome]
+) -> dict[Method, Outcome]:
+    """Return the outcomes of `WITHOUT_ROWS` beside each oracle; the bound needs uniform clips too."""
+    found = {}
+    for method, outcome in outcomes.items():
+        if method.selection != Oracle.name:
+            continue
+        selections: list[Selection] = [MostConfident()]
+        if replace(method, selection=Uniform.name) in outcomes:
+            selections.append(ExactOracle(scores.consensus))
+        for selection in selections:
+            row = {**outcome.row, **dict.fromkeys(ROW_FIGURES), "selection": selection.name}
+            scheme = scores.scheme(method.M, method.N)
+            found[replace(method, selection=selection.name)] = outcome_of(scores, videos, selection, scheme, row)
+    return found
 
 
 def align(evaluations: Sequence[StoredEvaluation]) -> list[StoredEvaluation]:

@@ -13,7 +13,8 @@ A *method* is ``{selection, classifier, M, N}``.
   M (without upper bounds; see `pairs`), ``method``, ``other``, ``same_classifier``, the estimates of ``method`` minus
   ``other`` on the same videos (the hit rate only at the same M:N, which determines the sections that contain the
   action), and ``mcnemar``: the p-value of the exact test for equal top-1, one per seed, null for random methods.
-- ``gap_share``: the share of the uniform-to-oracle gap that each learned method closes; see `gap_shares`.
+- ``gap_share``: the share of the gap from uniform clips to the upper bound that each learned method closes; see
+  `gap_shares`.
 - ``headroom``: what selection could gain with the baseline's classifier at each M:N; see `headroom`.
 - ``classes``: the gain of each learned method over uniform clips of the same classifier, by class: ``method``,
   ``other`` and ``gains``; see `class_gains`.

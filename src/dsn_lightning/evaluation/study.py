@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest
 
 from dsn_lightning.evaluation import resampling
-from dsn_lightning.evaluation.outcomes import Method, Outcome, StoredEvaluation, align
+from dsn_lightning.evaluation.outcomes import WITHOUT_ROWS, Method, Outcome, StoredEvaluation, align
 from dsn_lightning.evaluation.resampling import Counts, original_sample, resamples
 from dsn_lightning.metrics import top_k_hits
-from dsn_lightning.selections import Kind, MostConfident
+from dsn_lightning.selections import Kind
 
 RATES = ("top1", "mean_class", "map", "hit_rate")
 """The figures with intervals; all are fractions in [0, 1]."""
@@ -100,7 +100,7 @@ class Study:
         self.kinds: dict[Method, Kind] = {  # only methods that have a row in the results
             method: outcome.kind
             for method, outcome in self.evaluations[0].outcomes.items()
-            if method.selection != MostConfident.name
+            if method.selection not in WITHOUT_ROWS
         }
         self.resample_seeds = resample_seeds
         self._counts = resamples(self.num_videos, number=number, seed=seed)
