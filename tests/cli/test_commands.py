@@ -14,6 +14,7 @@ from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from filelock import FileLock
@@ -140,6 +141,19 @@ def test_statistics_stand_beside_the_results(evaluated):
             assert own["top1"]["value"] == pytest.approx(gain)
     assert [own["M"] for own in statistics["headroom"]] == [1, 2]
     assert statistics["about"]["resamples"] == 2000
+
+
+def test_predictions_of_each_video_stand_beside_the_results(evaluated, runs):
+    for folder in (evaluated, runs / "baseline"):
+        table = pd.read_csv(folder / "predictions.csv")
+        found = table.groupby(["selection", "classifier", "M", "N"])
+        rows = json.loads((folder / "results.json").read_text())
+        assert len(found) == len(rows)
+        for row in rows:
+            lines = found.get_group((row["selection"], row["classifier"], row["M"], row["N"]))
+            assert lines["correct"].mean() == pytest.approx(row["top1"])
+            assert lines["video"].nunique() == row["videos"]
+            assert {len(str(starts).split(";")) for starts in lines["starts_seconds"]} == {row["clips"]}
 
 
 def test_costs_are_composed_of_clips(evaluated):

@@ -26,7 +26,11 @@ def test_evaluations_are_aligned_by_video():
     rng = np.random.default_rng(0)
     labels = rng.integers(3, size=30)
     targets, scores = one_hot(labels, 3), favouring(labels, 3, 1.0, rng)
-    counts = {"hits": rng.integers(2, size=30), "possible_hits": np.ones(30, int)}
+    counts = {
+        "hits": rng.integers(2, size=30),
+        "possible_hits": np.ones(30, int),
+        "kept_seconds": rng.random((30, 1, 6)),
+    }
     first = evaluation({UNIFORM: outcome(scores, **counts)}, targets, name="first")
     order = rng.permutation(30)
     reordered = {name: values[order] for name, values in counts.items()}
@@ -34,7 +38,8 @@ def test_evaluations_are_aligned_by_video():
         {UNIFORM: outcome(scores[order], **reordered)}, targets[order], name="second", video_id=first.video_id[order]
     )
     one, other = align([first, second])
-    assert np.array_equal(one.outcomes[UNIFORM].probabilities, other.outcomes[UNIFORM].probabilities)
+    for name in ("probabilities", *counts):
+        assert np.array_equal(getattr(one.outcomes[UNIFORM], name), getattr(other.outcomes[UNIFORM], name))
     both = Study([first, second], number=100)
     for figure in RATES:
         assert len(set(both.figure(UNIFORM, figure).seeds)) == 1

@@ -5,7 +5,6 @@ import sys
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 from rich.console import Console
@@ -178,7 +177,7 @@ def evaluate_trained(
     rows = write_scores(evaluation, scored, data, console)
     dataset, selections = rows[0]["dataset"], evaluation.scoring.selections
     title = f"{dataset}, {len(scored.videos)} {kind_of_videos(dataset)} (rates in %)"
-    outcomes = partial(evaluation_of, str(settings.folder), rows, scored.scores, selections)
+    outcomes = evaluation_of(str(settings.folder), rows, scored.scores, selections)
     show_results(rows, outcomes, settings, console, title=title)
     details = _details(evaluation, scored, data, rows)
     if settings.test.figures:

@@ -1,6 +1,6 @@
 """The output of an evaluation of videos or of stored scores, other than the scores themselves."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from dsn_lightning.evaluation.answers import sheet_videos
 from dsn_lightning.evaluation.details import EvaluationDetails
 from dsn_lightning.evaluation.figures import class_figure, contact_sheets, cost_figure
 from dsn_lightning.evaluation.outcomes import StoredEvaluation
+from dsn_lightning.evaluation.predictions import predictions_csv
 from dsn_lightning.evaluation.results import FIELDS, Row, results_table
 from dsn_lightning.evaluation.statistics_file import summary
 from dsn_lightning.evaluation.study import Study
@@ -34,16 +35,17 @@ def write_rows(rows: Sequence[Row], run: RunFolder) -> None:
 
 def show_results(
     rows: Sequence[Row],
-    outcomes: Callable[[], StoredEvaluation],
+    evaluation: StoredEvaluation,
     settings: Settings | EvaluationSettings,
     console: Console,
     *,
     title: str,
 ) -> None:
-    """Print the table of results, then the requested statistics of their ``outcomes`` and figures."""
+    """Print the table of results and write each prediction, then the requested statistics and figures."""
+    write_atomically(RunFolder(settings.folder).predictions_csv, predictions_csv(evaluation))
     results_table(rows, title=title).print(console)
     test, figures = settings.test, RunFolder(settings.folder).figures
-    statistics = write_statistics(outcomes(), settings.folder, test.bootstrap, console) if test.bootstrap else None
+    statistics = write_statistics(evaluation, settings.folder, test.bootstrap, console) if test.bootstrap else None
     if test.figures:
         figures.mkdir(parents=True, exist_ok=True)
         cost_figure(rows, figures / "accuracy_vs_gmacs.png")

@@ -51,5 +51,5 @@ def _write(fusion: Fusion, settings: EvaluationSettings, console: Console) -> No
     write_json(run.environment_json, facts)
     first, count = fusion.rows[0], len(fusion.evaluation.video_id)
     title = f"{first['dataset']}, {first['modality']}, {count} {kind_of_videos(first['dataset'])} (rates in %)"
-    show_results(fusion.rows, lambda: fusion.evaluation, settings, console, title=title)
+    show_results(fusion.rows, fusion.evaluation, settings, console, title=title)
     console.print(f"written: {settings.folder}")

@@ -49,6 +49,8 @@ class Outcome:
     kind: Kind  #: kind of the selection method
     sampler: str | None  #: name of the network that chose the clips; None if no network did
     row: Row  #: fields of ``results.json``
+    #: (V, D, K), start times of the kept clips; None for fused streams, each of which keeps its own clips
+    kept_seconds: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,8 @@ def outcome_of(
     starts, draws = select_and_classify(videos, selection, scheme, row["classifier"], consensus=scores.consensus)
     counts = hit_counts(scores, starts, scheme)  # (V, 2)
     hits, possible_hits = (None, None) if counts is None else (counts[:, 0], counts[:, 1])
-    return Outcome(torch.stack(draws).numpy(), hits, possible_hits, selection.kind, selection.sampler, row)
+    probabilities, kept_seconds = torch.stack(draws).numpy(), np.stack(starts) / scores.fps[:, None, None]
+    return Outcome(probabilities, hits, possible_hits, selection.kind, selection.sampler, row, kept_seconds)
 
 
 def evaluation_of(
@@ -233,7 +236,9 @@ def _in_order_of(
         raise UsageError(f"{evaluation.name} and {first.name} have different labels for video {video}")
     outcomes = {}
     for method, outcome in evaluation.outcomes.items():
-        hits, possible = (None if c is None else c[order] for c in (outcome.hits, outcome.possible_hits))
-        probabilities = outcome.probabilities[:, order]
-        outcomes[method] = replace(outcome, probabilities=probabilities, hits=hits, possible_hits=possible)
+        by_video = {name: getattr(outcome, name) for name in ("hits", "possible_hits", "kept_seconds")}
+        reordered: dict[str, Any] = {
+            name: None if values is None else values[order] for name, values in by_video.items()
+        }
+        outcomes[method] = replace(outcome, probabilities=outcome.probabilities[:, order], **reordered)
     return replace(evaluation, video_id=first.video_id, targets=evaluation.targets[order], outcomes=outcomes)

@@ -93,6 +93,8 @@ class RunFolder(LockedFolder):
     results_json = FileIn("results.json")
     """One row for each selection method, classifier and test scheme."""
     results_csv = FileIn("results.csv")
+    predictions_csv = FileIn("predictions.csv")
+    """One row for each video and row of the results."""
     statistics_json = FileIn("statistics.json")
     clip_scores = FileIn("clip_scores.npz")
     video_scores = FileIn("video_scores.npz")
