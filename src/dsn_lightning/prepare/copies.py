@@ -190,7 +190,7 @@ def copy_info(copy: Path, info: VideoInfo) -> VideoInfo:
             keys = [i for i, packet in enumerate(packets) if packet.is_keyframe]
             height, width, codec = stream.height, stream.width, stream.codec_context.name
             base = stream.time_base or Fraction(1)
-            label = _label(container)
+            label, demuxer = _label(container), container.format.name
     except (av.FFmpegError, OSError, IndexError) as error:
         raise VideoError(copy, "is not a readable copy; run dsn-prepare again") from error
     if not label.endswith(f" of {content_hash(info)}"):
@@ -205,10 +205,14 @@ def copy_info(copy: Path, info: VideoInfo) -> VideoInfo:
         codec=codec,
         digest="",
         damage=(),
+        remarks=(),
         stamps=pack(stamps),
         time_base=(base.numerator, base.denominator),
         key_frames=pack(keys),
         open_groups=False,
+        container=demuxer,
+        stream=0,
+        mirrored=False,
         made_with=label.rpartition(" of ")[0],
     )
 
