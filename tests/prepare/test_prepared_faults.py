@@ -47,7 +47,7 @@ def test_each_small_copy_has_the_frames_of_the_whole(refuse_damage, videos, tmp_
     bad = {Path(entry["video"]).name for entry in report["bad"]}
     assert (bad if refuse_damage else flagged) >= FLAGGED
     assert not (flagged if refuse_damage else bad)
-    for record in (r for subset in ("train", "test") for r in source.records(subset) if r.path.name not in bad):
+    for record in (r for subset in ("train", "test") for r in source.records(subset) if r.video_id not in bad):
         info = PyAV().probe(record.path)
         copy = SmallCopy.target(tmp_path / "out", source.root, record.path)
         expected = shrunk(everything(record.path))
