@@ -7,7 +7,9 @@ from typing import Any
 
 from dsn_lightning.cost.macs import VideoCost
 from dsn_lightning.paper import literature, paper_table
+from dsn_lightning.paper.basis import counts_text, start_text, why_not_comparable
 from dsn_lightning.runs.run_folder import RunFolder
+from dsn_lightning.runs.tolerant_files import read_json
 from reproduce.commands import FINISHED, Command, failure_reason
 from reproduce.configurations import Settings, selection_of
 from reproduce.estimates import Costs
@@ -63,6 +65,7 @@ class _Gathering:
         first_line = found[0][1] if found else None  # costs are the same in all
         first_seed = next((lines for seed, lines in by_seed.items() if seed in complete), None)
         paper = _paper_figures(self.table, row)
+        basis, withheld = self._basis(row, found)
         return Record(
             table=self.table.name,
             row=row.name,
@@ -81,7 +84,17 @@ class _Gathering:
             videos=sum(line["videos"] for line in first_seed) if first_seed else None,
             evaluations=tuple(str(command.folder) for command in commands if command is not None),
             note=row.extra,
+            basis=basis,
+            withheld=withheld,
         )
+
+    def _basis(self, row: Row, found: Sequence[tuple[Part, Line]]) -> tuple[str, str]:
+        """Return what the figures of a row stand on, and why they cannot be compared with the paper's, if so."""
+        commands = [(line, self.commands[part.seed, part.split, str(row.evaluation)]) for part, line in found]
+        pairs = [(line, read_json(RunFolder(c.folder).environment_json) or {}) for line, c in commands if c is not None]
+        texts = [f"{counts_text(*pair)}; started from {start_text(*pair)}" for pair in pairs if start_text(*pair)]
+        withheld = next(filter(None, (why_not_comparable(*pair) for pair in pairs)), "")
+        return "; or ".join(dict.fromkeys(texts)), withheld
 
     def _figures(self, row: Row, metric: str) -> list[tuple[Part, Line]]:
         """Return the parts that have the row's figure, each with its line of results.json."""

@@ -34,6 +34,9 @@ class Record:
         videos: number of test videos that ours is a mean over (the sum over splits).
         evaluations: folders that ours was read from.
         note: purpose of a row that the paper does not have.
+        basis: on how many videos and classes ours was trained and tested, and what its networks started from; empty
+            where that is not recorded.
+        withheld: why ours cannot be compared with the paper's figure; empty where it can.
     """
 
     table: str
@@ -53,6 +56,8 @@ class Record:
     videos: int | None = None
     evaluations: tuple[str, ...] = ()
     note: str = ""
+    basis: str = ""
+    withheld: str = ""
 
     @property
     def mean(self) -> float | None:
@@ -66,8 +71,9 @@ class Record:
 
     @property
     def difference(self) -> float | None:
-        """Ours minus the paper's."""
-        return None if self.mean is None or self.paper is None else self.mean - self.paper
+        """Ours minus the paper's; None where it is withheld, also where it is not recorded what ours stands on."""
+        comparable = self.basis and not self.withheld
+        return None if self.mean is None or self.paper is None or not comparable else self.mean - self.paper
 
     def plain(self) -> dict[str, Any]:
         """Return the record as plain values, with mean, spread and difference."""
@@ -78,7 +84,7 @@ class Record:
 def from_plain(content: Mapping[str, Any]) -> Record:
     """Return the record that `Record.plain` gave ``content`` for."""
     fields: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in content.items()}
-    return Record(**{name: fields[name] for name in Record.__dataclass_fields__})
+    return Record(**{name: fields[name] for name in Record.__dataclass_fields__ if name in fields})
 
 
 def percent(value: float | None, *, sign: bool = False) -> str:
@@ -149,6 +155,23 @@ def reasons(records: Sequence[Record]) -> list[str]:
         f"{dataset}: {status}: {', '.join(dict.fromkeys(rows))}: {reason}"
         for (dataset, status, reason), rows in found.items()
     ]
+
+
+def bases(records: Sequence[Record]) -> list[str]:
+    """Return lines that say on what ours stands and which differences are withheld, rows with the same text together.
+
+    >>> record = Record("table1", "DSN", "paper", "hmdb51", "top1", 0.595, (0.5,), (0,), "run", basis="trained on ...")
+    >>> bases([record])
+    ['hmdb51: DSN: trained on ...']
+    """
+    found: dict[tuple[str, str], list[str]] = {}
+    for r in records:
+        if r.mean is not None:
+            text = r.basis or "what it was trained on is not recorded"
+            if r.paper is not None and r.difference is None:
+                text += f"; no difference to the paper is shown{': ' * bool(r.withheld)}{r.withheld}"
+            found.setdefault((r.dataset, text), []).append(r.row)
+    return [f"{dataset}: {', '.join(dict.fromkeys(rows))}: {text}" for (dataset, text), rows in found.items()]
 
 
 def markdown(records: Sequence[Record], *, title: str, notes: Sequence[str] = ()) -> str:

@@ -38,7 +38,7 @@ from reproduce.gathering import gather_records
 from reproduce.overrides import SEARCH_PATH, check_overrides, plug_in_folders
 from reproduce.paper_table import PaperTable
 from reproduce.planner import Part, Planner
-from reproduce.table_records import Record, from_plain, markdown, reasons, records_csv, text_table
+from reproduce.table_records import Record, bases, from_plain, markdown, reasons, records_csv, text_table
 
 WIDTH = 170  # of tables in files and pipes
 
@@ -263,6 +263,7 @@ def _conditions(records: Sequence[Record], overrides: Sequence[str]) -> list[str
         if found:
             seeds = " ".join(map(str, max(found, key=lambda r: len(r.seeds)).seeds))
             lines.append(f"{dataset}: {found[0].videos} {kind_of_videos(dataset)}, seeds {seeds}")
+    lines += bases(records)
     if overrides:
         lines.append(f"overrides of the last call: {' '.join(overrides)}")
     return [*lines, *dict.fromkeys(f"{r.row}: {r.note}" for r in records if r.kind == "extra" and r.note)]

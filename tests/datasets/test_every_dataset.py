@@ -113,3 +113,13 @@ def test_a_training_step_and_a_test(layouts, tmp_path, dataset, algorithm):
     assert chosen >= ({"uniform", "dense"} if algorithm == "baseline" else {algorithm})
     assert all(row["videos"] > 0 for row in rows)
     assert all(0 <= row["map"] <= 1 for row in rows)
+    facts = json.loads((tmp_path / "run" / "environment.json").read_text())
+    network, tested = facts["networks"][algorithm], facts["tested_on"]
+    assert network["classifier_from"].startswith("random weights")
+    official = type(build_source(settings_of(*where, "run_dir=none").dataset)).official_counts() or {}
+    for counts, subset in ((network, "train"), (tested, "test")):
+        assert 0 < counts["videos"] <= counts["videos_of"]
+        assert 0 < counts["classes"] <= counts["classes_of"]
+        if dataset in LAYOUTS:  # three videos are there, of all that the official lists name
+            assert counts["videos"] <= 3
+            assert counts["videos_of"] == official[subset]

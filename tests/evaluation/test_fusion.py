@@ -16,6 +16,7 @@ from dsn_lightning.cli.fusion_recipe import fuse_stored
 from dsn_lightning.config.comparisons import compare_folders
 from dsn_lightning.config.compose import plain
 from dsn_lightning.config.evaluation_settings import EvaluationSettings
+from dsn_lightning.config.video_counts import fused_basis
 from dsn_lightning.errors import UsageError
 from dsn_lightning.evaluation import comparison_table
 from dsn_lightning.evaluation.fusion import fuse
@@ -362,3 +363,18 @@ def test_wrong_input_gets_one_line(streams, overrides, message, monkeypatch, cap
     assert error.count("\n") == 1
     assert message in error
     assert not (tmp_path / "out").exists()
+
+
+def test_a_fusion_stands_on_the_smaller_counts_and_both_starts():
+    def stream(videos: int, start: str) -> dict:
+        facts = {"videos": videos, "videos_of": 9, "classes": videos // 2, "classes_of": 4}
+        return {
+            "tested_on": facts,
+            "networks": {"dsn": {**facts, "classifier_from": start, "observation_from": None}, start: facts},
+        }
+
+    basis = fused_basis([stream(8, "kinetics400"), stream(6, "imagenet")])
+    counts = {"videos": 6, "videos_of": 9, "classes": 3, "classes_of": 4}
+    network = {**counts, "classifier_from": "kinetics400 + imagenet", "observation_from": None}
+    assert basis == {"tested_on": counts, "networks": {"dsn": network}}
+    assert fused_basis([stream(8, "kinetics400"), {}]) == {}

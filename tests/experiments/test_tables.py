@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -61,6 +62,10 @@ def test_a_killed_table_continues_and_its_runs_are_shared(needle_root, tables_fo
     assert [r["row"] for r in records] == [row.name for row in definition("table1").rows]
     assert {r["status"] for r in records} == {"run"}
     assert all(0 <= r["ours_mean"] <= 1 and r["videos"] == 6 for r in records)
+    assert all(
+        re.match(r"trained on (\d+) of \1 videos, (\d+) of \2 classes; tested on 6 of 6", r["basis"]) for r in records
+    )
+    assert "started from random weights" in (tables_folder / "table1" / "table.md").read_text()
     with open(tables_folder / "table1" / "table.csv") as file:
         assert [line["row"] for line in csv.DictReader(file)] == [r["row"] for r in records]
     assert "| DSN-f | r3d_tiny + r2d_tiny | 2 | - |" in (tables_folder / "table1" / "table.md").read_text()

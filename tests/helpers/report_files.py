@@ -120,6 +120,16 @@ def write_rows(folder: Path, *rows: dict) -> Path:
     return folder
 
 
+def write_basis(folder: Path, *, classes: int, started_from: str = "kinetics400", **counts: int) -> Path:
+    """Write an ``environment.json`` that says what the results in a folder stand on: equal counts for all networks."""
+    facts = {"videos": 84, "videos_of": 3570, "classes": classes, "classes_of": 51, **counts}
+    network = {**facts, "classifier_from": started_from, "observation_from": None}
+    sampled = {**network, "observation_from": "imagenet"}
+    networks = {"baseline": network, "dsn": sampled, "dsn_fixed": sampled}
+    (folder / "environment.json").write_text(json.dumps({"tested_on": facts, "networks": networks}))
+    return folder
+
+
 def groups_of(folder: Path) -> list[list[Path]]:
     """Return the folders of the evaluations that the report compares together."""
     collected = collect([str(folder)])

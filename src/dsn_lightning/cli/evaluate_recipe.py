@@ -29,6 +29,7 @@ from dsn_lightning.config.trained import (
     load_trained,
 )
 from dsn_lightning.config.trust import refuse_foreign_code
+from dsn_lightning.config.video_counts import results_basis
 from dsn_lightning.data.datamodule import SectionClipDataModule
 from dsn_lightning.errors import UsageError
 from dsn_lightning.evaluation.clip_loading import Loading
@@ -44,6 +45,7 @@ from dsn_lightning.launch.process_rank import process_rank, started_as_one_of_ma
 from dsn_lightning.launch.processes import run_processes
 from dsn_lightning.runs.environment import environment
 from dsn_lightning.runs.run_folder import RunFolder
+from dsn_lightning.runs.tolerant_files import read_json
 from dsn_lightning.selections import BASELINE_CLASSIFIER, MaxResponse, Scheme
 from dsn_lightning.tracking.loggers import Tracker
 from dsn_lightning.training.lightning_advice import hide_lightning_advice
@@ -324,8 +326,9 @@ def write_scores(
         consensus=scoring.consensus,
     )
     write_rows(rows, run)
-    if not run.environment_json.is_file():
-        write_json(run.environment_json, environment())
+    facts = read_json(run.environment_json) or environment()
+    basis = results_basis(evaluation.runs, evaluation.networks.classifiers, data, settings)
+    write_json(run.environment_json, {**facts, **basis})
     return rows
 
 

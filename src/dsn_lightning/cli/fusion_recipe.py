@@ -9,6 +9,7 @@ from rich.console import Console
 from dsn_lightning.cli.evaluation_output import show_results, wide_console, write_rows
 from dsn_lightning.config.build import build_selections
 from dsn_lightning.config.evaluation_settings import EvaluationSettings
+from dsn_lightning.config.video_counts import fused_basis
 from dsn_lightning.errors import UsageError
 from dsn_lightning.evaluation.fusion import Fusion, fuse
 from dsn_lightning.evaluation.outcomes import StoredEvaluation
@@ -17,6 +18,7 @@ from dsn_lightning.evaluation.stored import read_evaluation, save_outcomes
 from dsn_lightning.files import write_json
 from dsn_lightning.runs.environment import environment
 from dsn_lightning.runs.run_folder import RunFolder
+from dsn_lightning.runs.tolerant_files import read_json
 from dsn_lightning.selections import Selection
 
 
@@ -48,7 +50,9 @@ def _write(fusion: Fusion, settings: EvaluationSettings, console: Console) -> No
     save_outcomes(fusion.evaluation, run.video_scores)
     write_rows(fusion.rows, run)
     facts = environment(fusion=list(settings.fusion or ()), fusion_weights=weights, videos_left_out=fusion.left_out)
-    write_json(run.environment_json, facts)
+    folders = [RunFolder(Path(folder).expanduser()) for folder in settings.fusion or ()]
+    basis = fused_basis([read_json(folder.environment_json) or {} for folder in folders])
+    write_json(run.environment_json, {**facts, **basis})
     first, count = fusion.rows[0], len(fusion.evaluation.video_id)
     title = f"{first['dataset']}, {first['modality']}, {count} {kind_of_videos(first['dataset'])} (rates in %)"
     show_results(fusion.rows, fusion.evaluation, settings, console, title=title)

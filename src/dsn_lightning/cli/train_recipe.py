@@ -28,7 +28,7 @@ from dsn_lightning.config.build import (
 )
 from dsn_lightning.config.build_loggers import tracked
 from dsn_lightning.config.build_part import build_part, build_source
-from dsn_lightning.config.initial_weights import start_from
+from dsn_lightning.config.initial_weights import Start, start_from
 from dsn_lightning.config.process_counts import check_processes, num_local_processes, num_processes
 from dsn_lightning.config.settings import Settings
 from dsn_lightning.config.shared_trainings import keys_left_to_auto, with_shared_trainings
@@ -43,6 +43,7 @@ from dsn_lightning.config.trained import (
     checkpoint_record,
     load_trained,
 )
+from dsn_lightning.config.video_counts import video_counts
 from dsn_lightning.data.datamodule import SectionClipDataModule
 from dsn_lightning.datasets.records import SUBSETS
 from dsn_lightning.errors import UsageError
@@ -136,7 +137,7 @@ def assemble_fit_test(settings: Settings, tracker: Tracker) -> None:
     from dsn_lightning.cli.evaluate_recipe import evaluate_trained  # evaluation is not needed to train
 
     path, classes = RunFolder(settings.folder).last_checkpoint, list(parts.data.classes)
-    trained = Trained(parts.recognizer.eval(), settings, classes, path, parts.trained_on)
+    trained = Trained(parts.recognizer.eval(), settings, classes, path, parts.trained_on, parts.basis)
     runs = {settings.algorithm.name: trained, **parts.compared}
     device = trainer.strategy.root_device
     evaluate_trained(runs, settings, parts.data, device=device, tracker=tracker)
@@ -149,6 +150,7 @@ class TrainingParts:
     data: SectionClipDataModule  # set up
     recognizer: Recognizer  # with the weights that it starts from
     trained_on: Tensor | None  # see `Trained`
+    basis: Mapping[str, Any]  # likewise
     compared: Mapping[str, Trained]  # by its test, by name
 
 
@@ -160,22 +162,26 @@ def assemble(settings: Settings) -> TrainingParts:
     data.setup()
     recognizer = build_recognizer(settings, len(data.classes))
     check_clips(recognizer, settings)
-    started_from = _resume_or_start(recognizer, settings, data)
+    start = _resume_or_start(recognizer, settings, data)
     if not data.videos("train"):
         raise UsageError(f"dataset={settings.dataset.name}: has no training videos")
-    trained_on = joined([started_from, hashes_of(_ids(data, "train"))])
+    trained_on = joined([start.seen, hashes_of(_ids(data, "train"))])
     if settings.test.subset == "val":
         check_held_out(trained_on, _ids(data, "val"), where="what this training starts from, or its own videos")
     compared = compared_runs(recognizer, settings, data) if settings.test.enabled else {}
-    return TrainingParts(data, recognizer, trained_on, compared)
+    basis = video_counts(data, settings, "train") | {
+        "classifier_from": start.classifier,
+        "observation_from": start.observation,
+    }
+    return TrainingParts(data, recognizer, trained_on, basis, compared)
 
 
 def _ids(data: SectionClipDataModule, subset: Any) -> list[str]:
     return [video.record.video_id for video in data.videos(subset)]
 
 
-def _resume_or_start(recognizer: Recognizer, settings: Settings, data: SectionClipDataModule) -> Tensor | None:
-    """Give a recogniser the weights of its last checkpoint, or those that it starts from; return what these saw."""
+def _resume_or_start(recognizer: Recognizer, settings: Settings, data: SectionClipDataModule) -> Start:
+    """Give a recogniser the weights of its last checkpoint, or those that it starts from; return what these were."""
     last = RunFolder(settings.folder).last_checkpoint
     if not (settings.resume and last.is_file()):
         return start_from(recognizer, settings, classes=data.classes)
@@ -184,8 +190,11 @@ def _resume_or_start(recognizer: Recognizer, settings: Settings, data: SectionCl
         load_exactly(recognizer, tensors_of({"state_dict": content.get("state_dict")}))
     except WeightsError as error:
         raise UsageError(f"resume={settings.folder}: {last}: {error}") from error
-    seen: Tensor | None = content.get(RECORD_KEY, {}).get("trained_on")
-    return seen
+    record = content.get(RECORD_KEY, {})
+    basis = record.get("basis") or {}
+    return Start(
+        record.get("trained_on"), basis.get("classifier_from", "unknown weights"), basis.get("observation_from")
+    )
 
 
 def compared_runs(recognizer: Recognizer, settings: Settings, data: SectionClipDataModule) -> dict[str, Trained]:
@@ -273,6 +282,7 @@ def _describe(settings: Settings, parts: TrainingParts, trainer: pl.Trainer) -> 
         frame_stride=settings.backbone.frame_stride,
         copies=data.copies_made_with,
         videos={subset: len(data.videos(subset)) for subset in SUBSETS},
+        trained_on=dict(parts.basis),
     )
     write_json(run.environment_json, facts)
     write_json(run.videos_json, data.inventory())
@@ -296,7 +306,7 @@ def make_callbacks(settings: Settings, parts: TrainingParts) -> list[Callback]:
     """Return what follows the training: figures, bad videos, progress, the averaged weights, the best checkpoint."""
     run, data = RunFolder(settings.folder), parts.data
     max_bad = data.bad_video_policy.max_bad
-    record = checkpoint_record(settings, classes=data.classes, trained_on=parts.trained_on)
+    record = checkpoint_record(settings, classes=data.classes, trained_on=parts.trained_on, basis=parts.basis)
     callbacks: list[Callback] = [
         CheckpointRecord(RECORD_KEY, record),
         EpochLog(),

@@ -3,8 +3,10 @@
 import re
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -23,45 +25,74 @@ _ARGUMENTS_WITHOUT_WEIGHTS = {"channels_last", "frozen_blocks", "dropout"}
 """Arguments of networks with which the same weights fit."""
 
 
-def start_from(recognizer: Recognizer, settings: Settings, *, classes: Sequence[str]) -> Tensor | None:
-    """Give a recogniser what the settings say it starts from, and return the videos that this was trained on.
+class Origin(NamedTuple):
+    """Where the weights of one network come from."""
 
-    These are `seen_videos.hashes_of`, as far as runs of ours say; None where one does not say.
+    seen: Tensor | None  # the videos that they were trained on (`seen_videos.hashes_of`), as far as runs of ours say
+    text: str  # for people
+
+
+_RANDOM = "random weights"
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a recogniser starts from.
+
+    Attributes:
+        seen: the videos that this was trained on (`seen_videos.hashes_of`), as far as runs of ours say; None where one
+            does not say.
+        classifier: what the classifier starts from, for people.
+        observation: likewise, of the observation network; None without one.
     """
-    seen = [hashes_of([]), _start_classifier(recognizer, settings, classes)]
-    if isinstance(recognizer, DSN):
-        seen.append(_start_observation(recognizer, settings, classes))
-    return joined(seen)
+
+    seen: Tensor | None
+    classifier: str
+    observation: str | None = None
 
 
-def _start_classifier(recognizer: Recognizer, settings: Settings, classes: Sequence[str]) -> Tensor | None:
+def start_from(recognizer: Recognizer, settings: Settings, *, classes: Sequence[str]) -> Start:
+    """Give a recogniser what the settings say it starts from, and return what that is."""
+    classifier = _start_classifier(recognizer, settings, classes)
+    if not isinstance(recognizer, DSN):
+        return Start(classifier.seen, classifier.text)
+    observation = _start_observation(recognizer, settings, classes)
+    return Start(joined([classifier.seen, observation.seen]), classifier.text, observation.text)
+
+
+def _start_classifier(recognizer: Recognizer, settings: Settings, classes: Sequence[str]) -> Origin:
     key = "classifier.checkpoint"
     if settings.classifier.checkpoint is not None:
         source = load_trained(settings.classifier.checkpoint, key=key, trusted=settings.trust)
         check_starts(source, settings, classes=classes)
         take_classifier(recognizer.classifier, source, settings)
-        return source.trained_on
+        return Origin(source.trained_on, source.origin)
     if settings.algorithm.freezes_classifier:
         raise UsageError(f"algorithm={settings.algorithm.name} keeps a trained classifier: give it with {key}=PATH")
     if settings.weights is not None:
-        published = settings.backbone.weights_from
-        return take_weights(recognizer.classifier, settings.weights, published, key="weights", trusted=settings.trust)
+        return take_weights(
+            recognizer.classifier,
+            settings.weights,
+            settings.backbone.weights_from,
+            key="weights",
+            trusted=settings.trust,
+        )
     _refuse_random_frozen_blocks(recognizer.classifier, "weights")
-    return hashes_of([])
+    return Origin(hashes_of([]), _RANDOM)
 
 
-def _start_observation(recognizer: DSN, settings: Settings, classes: Sequence[str]) -> Tensor | None:
+def _start_observation(recognizer: DSN, settings: Settings, classes: Sequence[str]) -> Origin:
     trunk = recognizer.observation.trunk
     observation, weights = settings.observation, settings.observation_weights
     if observation.checkpoint is not None:
         source = load_trained(observation.checkpoint, key="observation.checkpoint", trusted=settings.trust)
         take_trunk(trunk, source, classes=classes if observation.classifies else None)
-        return source.trained_on
+        return Origin(source.trained_on, source.origin)
     if weights is not None:
         published = observation.weights_from
         return take_weights(trunk, weights, published, key="observation.weights", trusted=settings.trust)
     _refuse_random_frozen_blocks(trunk, "observation.weights")
-    return hashes_of([])
+    return Origin(hashes_of([]), _RANDOM)
 
 
 def check_starts(source: Trained, settings: Settings, *, classes: Sequence[str]) -> None:
@@ -146,7 +177,7 @@ def _load(network: ClipNetwork, state: State, channels: int, *, where: str, keep
 
 def take_weights(
     network: ClipNetwork, weights: str, published: Mapping[str, str | None], *, key: str, trusted: Sequence[str] = ()
-) -> Tensor | None:
+) -> Origin:
     """Load pretrained weights into a clip network, except for its classification layer.
 
     Args:
@@ -157,7 +188,7 @@ def take_weights(
         trusted: the user's packages that a checkpoint may build from.
 
     Returns:
-        The videos that they were trained on, as far as it is a checkpoint of ``dsn-train`` (see `start_from`).
+        Where they come from; the videos are known as far as it is a checkpoint of ``dsn-train``.
     """
     where = f"{key}={weights}"
     if weights in published:
@@ -170,9 +201,9 @@ def take_weights(
         if RECORD_KEY in content:
             trained = load_trained(file, key=key, trusted=trusted)
             _take(network, trained, where=where, keep_head=True)
-            return trained.trained_on
+            return Origin(trained.trained_on, trained.origin)
         _load(network, tensors_of(content), CHANNELS["rgb"], where=f"{where}:", keep_head=True)
-        return hashes_of([])
+        return Origin(hashes_of([]), weights if weights in published else file.name)
     except WeightsError as error:
         raise UsageError(f"{where}: {file}: {error}" if weights in published else f"{where}: {error}") from error
 

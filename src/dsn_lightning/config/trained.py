@@ -1,6 +1,6 @@
 """Loads trained recognisers from checkpoints, and checks that they fit the settings that use them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,12 +35,23 @@ class Trained:
     path: Path
     trained_on: Tensor | None = None
     """Videos that it or its initial weights were trained on (`seen_videos.hashes_of`); None if unknown."""
+    basis: Mapping[str, Any] | None = None
+    """How many videos and classes it was trained on, and what it started from, see docs/file_formats.md; None if
+    unknown."""
+
+    @property
+    def origin(self) -> str:
+        """What a network that starts from this classifier started from, in words."""
+        before = self.basis["classifier_from"] if self.basis else "unknown weights"
+        return f"{before}, then {self.settings.dataset.name}"
 
 
-def checkpoint_record(settings: Settings, *, classes: Sequence[str], trained_on: Tensor | None) -> dict[str, Any]:
+def checkpoint_record(
+    settings: Settings, *, classes: Sequence[str], trained_on: Tensor | None, basis: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """Return the record of a run that its checkpoints store, as plain values."""
-    config = dict(settings.plain)
-    return {"format": FORMAT, "config": config, "classes": list(classes), "trained_on": trained_on}
+    record = {"format": FORMAT, "config": dict(settings.plain), "classes": list(classes)}
+    return {**record, "trained_on": trained_on, "basis": None if basis is None else dict(basis)}
 
 
 def load_trained(path: str | Path, *, key: str, trusted: Sequence[str] = ()) -> Trained:
@@ -76,7 +87,7 @@ def load_trained(path: str | Path, *, key: str, trusted: Sequence[str] = ()) -> 
         load_exactly(recognizer, content["state_dict"])
     except WeightsError as error:
         raise UsageError(f"{where}: {error}") from error
-    return Trained(recognizer.eval(), settings, classes, file, record.get("trained_on"))
+    return Trained(recognizer.eval(), settings, classes, file, record.get("trained_on"), record.get("basis"))
 
 
 def check_clips(recognizer: Recognizer, settings: Settings) -> None:

@@ -31,7 +31,7 @@ class PageTable:
 
 
 NOTHING = Cell("-", "")
-_OF_PAPER = ("paper", "ours - paper", "paper's row", "paper's GMACs")
+_OF_PAPER = ("paper", "ours - paper", "paper's row", "paper's GMACs", "trained and tested on", "started from")
 _T = TypeVar("_T", Run, Result)
 
 
@@ -56,6 +56,8 @@ def results_table(results: Sequence[Result]) -> PageTable:
         "ours - paper": (True, _difference),
         "paper's row": (False, lambda result: _text(_places(result))),
         "paper's GMACs": (True, _paper_gmacs),
+        "trained and tested on": (False, lambda result: _text(result.basis[0])),
+        "started from": (False, lambda result: _text(result.basis[1])),
         "seeds": (False, lambda result: _text(", ".join(str(seed) for seed in result.seeds))),
         "crops": (True, _field("crops")),
         "videos": (True, _field("videos")),
@@ -156,6 +158,8 @@ def _difference(result: Result) -> Cell:
     given = _figures_of_paper(result)
     if not given:
         return NOTHING
+    if result.withheld:
+        return Cell(f"withheld: {result.withheld}", "")
     ours = result.mean(given[0].figure)
     assert ours is not None
     differences = [ours - value for value in _values_of_first_figure(given)]
@@ -180,13 +184,16 @@ def paper_note(results: Sequence[Result]) -> str:
     given = [one for result in results for one in _figures_of_paper(result)]
     if not given:
         return ""
-    note = "The paper's figures are for whole data sets and networks pre-trained on Kinetics"
+    note = (
+        "The paper's figures are for whole data sets and networks pre-trained on Kinetics. A difference is withheld "
+        "where the classes differ or what a row was trained on is not recorded"
+    )
     networks = sorted({one.networks for one in given} - {""})
     tables = sorted({one.table for one in given if one.networks})
     if networks:
         named = " and ".join(NUMERALS[table] for table in tables)
         note += f"; those of Table {named} are for {networks[0]}, while some of these rows have other networks"
-    return note + ". The last columns say on how many of a data set's test videos a row was tested."
+    return note + "."
 
 
 def to_markdown(table: PageTable) -> str:
@@ -218,12 +225,13 @@ def to_csv(results: Sequence[Result]) -> str:
     described = list(dict.fromkeys(name for result in results for name in result.described))
     figures = [name for figure in FIGURES for name in (figure, f"{figure}_std")]
     paper = ["paper_row", "paper_figure", "paper", "paper_gmacs", "ours_minus_paper"]
-    columns = [*described, "setting", "seeds", "num_seeds", *figures, *paper, "folders"]
+    columns = [*described, "setting", "seeds", "num_seeds", *figures, *paper, "basis", "started_from", "folders"]
     return csv_text(map(_record, results), columns)
 
 
 def _record(result: Result) -> dict[str, Any]:
     record = {**result.described, "setting": result.setting, "folders": "; ".join(result.sources)}
+    record |= {"basis": result.basis[0], "started_from": result.basis[1]}
     record |= {"seeds": " ".join(map(str, result.seeds)), "num_seeds": len(result.seeds)}
     for figure in FIGURES:
         record |= {figure: result.mean(figure), f"{figure}_std": result.spread(figure)}
@@ -233,6 +241,6 @@ def _record(result: Result) -> dict[str, Any]:
         record |= {"paper_row": _places(result), "paper_figure": given[0].figure}
         if len(values := _values_of_first_figure(given)) == 1:  # with several, any of them may be the result's
             costs = [one.gmacs for one in given if one.gmacs is not None]
-            difference = mean - values[0]
+            difference = None if result.withheld else mean - values[0]
             record |= {"paper": values[0], "paper_gmacs": next(iter(costs), None), "ours_minus_paper": difference}
     return record

@@ -3,12 +3,13 @@
 import re
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from dsn_lightning.evaluation.row_methods import kind_of, merged_order, method_name, own_classifier
 from dsn_lightning.evaluation.splits import FIGURES, HELD_OUT, group_rows
 from dsn_lightning.evaluation.stored import stored_scores
+from dsn_lightning.paper.basis import counts_text, start_text, why_not_comparable
 from dsn_lightning.paper.matching import paper_metric
 from dsn_lightning.report.collect import Collection, Json, Source
 from dsn_lightning.selections import Kind
@@ -41,6 +42,8 @@ class Result:
     sources: tuple[str, ...]  #: names of the folders that hold the rows
     origins: tuple[str, ...]  #: for each row, the first folder that holds it
     group: int  #: number shared by the results that only their folders tell apart
+    basis: tuple[str, str] = ("", "")  #: videos and classes it stands on, and what its networks started from
+    withheld: str = ""  #: why no difference to the paper may be shown; empty where it may
 
     def mean(self, figure: str) -> float | None:
         """Return the mean over seeds; None if a seed lacks the figure."""
@@ -75,10 +78,12 @@ def results_of(found: Collection) -> list[Result]:
     What is still alike, seed included, but has other figures, is told apart by its folder.
     """
     classifiers = {str(row.get("classifier")) for source in found.sources for row in source.rows}
+    environments = {source.name: source.environment for source in found.sources}
     results = []
     for number, group in enumerate(_grouped(_distinct(found))):
         parts = by_folder(group, names=lambda row: row.sources, seed=lambda row: row.row.get("seed"))
-        results += [_result(rows, number, place, classifiers) for place, rows in parts.items()]
+        made = [_result(rows, number, place, classifiers) for place, rows in parts.items()]
+        results += [_with_basis(result, rows, environments) for result, rows in zip(made, parts.values(), strict=True)]
     methods = merged_order(list(dict.fromkeys(row["selection"] for row in source.rows)) for source in found.sources)
     return sorted(results, key=lambda result: _order(result, methods, classifiers))
 
@@ -194,6 +199,15 @@ def _result(rows: list[_Row], group: int, place: str, classifiers: set[str]) -> 
         origins=tuple(row.sources[0] for row in rows),
         group=group,
     )
+
+
+def _with_basis(result: Result, rows: Sequence[_Row], environments: Mapping[str, Json]) -> Result:
+    known = [next((e for name in row.sources if (e := environments[name]).get("networks")), {}) for row in rows]
+    pairs = [(row.row, environment) for row, environment in zip(rows, known, strict=True)]
+    counts = "; or ".join(dict.fromkeys(counts_text(*pair) for pair in pairs))
+    starts = "; or ".join(filter(None, dict.fromkeys(start_text(*pair) for pair in pairs)))
+    withheld = next(filter(None, (why_not_comparable(*pair) for pair in pairs)), "")
+    return replace(result, basis=(counts, starts), withheld=withheld)
 
 
 def _order(result: Result, methods: Sequence[str], classifiers: set[str]) -> tuple:

@@ -1,0 +1,61 @@
+"""What results stand on: the videos that a network was trained or tested on, and what it started from."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hydra.utils import get_class
+
+from dsn_lightning.config.settings import Settings
+from dsn_lightning.config.trained import Trained
+from dsn_lightning.data.datamodule import SectionClipDataModule
+from dsn_lightning.datasets.records import Subset
+
+
+def video_counts(data: SectionClipDataModule, settings: Settings, subset: Subset) -> dict[str, int]:
+    """Return ``videos`` that are used and their ``classes``, each out of how many: ``videos_of``, ``classes_of``.
+
+    These are the official numbers where the data set has some, else those of its lists.
+    """
+    source: Any = get_class(settings.dataset.source["_target_"])
+    official = source.official_counts(**settings.dataset.source) or {}
+    videos = data.videos(subset)
+    return {
+        "videos": len(videos),
+        "videos_of": official.get(subset) or data.inventory()[subset]["listed"],
+        "classes": len({label for video in videos for label in video.record.labels}),
+        "classes_of": source.num_classes or len(data.classes),
+    }
+
+
+def results_basis(
+    runs: Mapping[str, Trained], classifiers: Mapping[str, Any], data: SectionClipDataModule, settings: Settings
+) -> dict[str, Any]:
+    """Return the part of ``environment.json`` that says what results stand on: ``tested_on``, and ``networks`` by name.
+
+    A classifier without a run of its own is that of the run that keeps it frozen.
+    """
+    keepers = [run for run in runs.values() if run.settings.algorithm.freezes_classifier]
+    names = dict.fromkeys([*classifiers, *runs])
+    networks = {name: runs[name].basis if name in runs else keepers[0].basis for name in names}
+    return {"tested_on": video_counts(data, settings, settings.test.subset), "networks": networks}
+
+
+def fused_basis(streams: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the same for a fusion, from the ``environment.json`` of its streams: the smaller counts, both starts."""
+    if not all(stream.get("networks") and stream.get("tested_on") for stream in streams):
+        return {}
+    first, *others = (stream["networks"] for stream in streams)
+    common = [name for name in first if all(other.get(name) for other in [first, *others])]
+    return {
+        "tested_on": _fused([stream["tested_on"] for stream in streams]),
+        "networks": {name: _fused([network[name] for network in (first, *others)]) for name in common},
+    }
+
+
+def _fused(facts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    fused: dict[str, Any] = {}
+    for key, value in facts[0].items():
+        values = [one[key] for one in facts]
+        texts = [text for text in dict.fromkeys(values) if isinstance(text, str)]
+        fused[key] = min(values) if isinstance(value, int) else " + ".join(texts) or None
+    return fused
