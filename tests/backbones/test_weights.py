@@ -354,3 +354,21 @@ def test_dsn_train_refuses_weights_in_one_line(needle_root, tmp_path):
     assert "Traceback" not in done.stderr
     assert "Warning" not in done.stderr
     assert not (tmp_path / "ran").exists()
+
+
+def keep_as_public(content: dict, name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put weights where `torch.hub` keeps downloaded files."""
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(folder))
+    (folder / "checkpoints").mkdir(exist_ok=True)
+    torch.save(content, folder / "checkpoints" / name)
+
+
+@pytest.mark.parametrize(("name", "text"), [("kinetics400", "IG-65M, then Kinetics-400"), ("ig65m", "IG-65M")])
+def test_the_weights_of_r2plus1d_34_are_named_by_what_they_were_trained_on(name, text, tmp_path, monkeypatch):
+    """A smaller network stands in: the name is the file's, whatever its size."""
+    small = {"backbone.network.blocks": [1, 1, 1, 1]}
+    settings = composed("algorithm=baseline", "backbone=r2plus1d_34", f"weights={name}").changed(small)
+    recognizer = build_recognizer(settings, 2)
+    address = settings.backbone.weights_from[name]
+    keep_as_public(recognizer.classifier.state_dict(), address.rpartition("/")[2], tmp_path, monkeypatch)
+    assert start_from(recognizer, settings, classes=["a", "b"]).classifier == text

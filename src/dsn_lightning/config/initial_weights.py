@@ -70,13 +70,14 @@ def _start_classifier(recognizer: Recognizer, settings: Settings, classes: Seque
     if settings.algorithm.freezes_classifier:
         raise UsageError(f"algorithm={settings.algorithm.name} keeps a trained classifier: give it with {key}=PATH")
     if settings.weights is not None:
-        return take_weights(
+        origin = take_weights(
             recognizer.classifier,
             settings.weights,
             settings.backbone.weights_from,
             key="weights",
             trusted=settings.trust,
         )
+        return origin._replace(text=(settings.backbone.weights_trained_on or {}).get(settings.weights, origin.text))
     _refuse_random_frozen_blocks(recognizer.classifier, "weights")
     return Origin(hashes_of([]), _RANDOM)
 

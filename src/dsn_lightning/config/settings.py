@@ -102,6 +102,7 @@ class BackboneSettings:
     name: str = rules.text()
     network: rules.Node = rules.node()
     weights_from: Mapping[str, str | None] = rules.node()
+    weights_trained_on: Mapping[str, str] | None = rules.node(optional=True, default=None)
     frames_per_clip: int = rules.whole(1)
     frame_stride: int = rules.whole(1)
     frame_size: tuple[int, int] = rules.numbers(2, remedy="must be [height, width] in pixels")

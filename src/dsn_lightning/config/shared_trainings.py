@@ -114,7 +114,8 @@ def _trunk_as_backbone(settings: Settings) -> dict[str, Any]:
             f"observation={observation.name}: has no clip_classifier that could be trained; give PATHs in place of auto"
         )
     network = {key: value for key, value in classifier["network"].items() if key != "num_classes"}
-    return {"name": classifier["name"], "network": network, "weights_from": observation.weights_from}
+    weights = {"weights_from": observation.weights_from, "weights_trained_on": None}
+    return {"name": classifier["name"], "network": network, **weights}
 
 
 def folder_name(settings: Settings, digest: str) -> str:
