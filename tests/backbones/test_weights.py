@@ -18,7 +18,9 @@ from dsn_lightning.backbones.resnet2d import ResNet2D
 from dsn_lightning.backbones.torchvision_network import TorchvisionNetwork
 from dsn_lightning.backbones.weights import WeightsError, load_into, read_weights, tensors_of
 from dsn_lightning.config.build import build_classifier, build_observation, build_recognizer
+from dsn_lightning.config.compose import settings_of
 from dsn_lightning.config.initial_weights import start_from, take_weights
+from dsn_lightning.config.shared_trainings import shared_settings
 from dsn_lightning.config.trained import RECORD_KEY, load_trained
 from dsn_lightning.config.trust import refuse_foreign_code
 from dsn_lightning.errors import UsageError
@@ -372,3 +374,33 @@ def test_the_weights_of_r2plus1d_34_are_named_by_what_they_were_trained_on(name,
     address = settings.backbone.weights_from[name]
     keep_as_public(recognizer.classifier.state_dict(), address.rpartition("/")[2], tmp_path, monkeypatch)
     assert start_from(recognizer, settings, classes=["a", "b"]).classifier == text
+
+
+@pytest.mark.parametrize("modality", ["rgb", "flow"])
+def test_the_papers_observation_network_starts_from_imagenet(modality, tmp_path, monkeypatch):
+    """A still clip gives it the first features of ResNet-18; the network for max response starts from the same file."""
+    settings = settings_of("experiment=table1/dsn", f"dataset.modality={modality}", "run_dir=none")
+    settings = settings.changed({"observation.checkpoint": None, "weights": None})
+    theirs = models.resnet18(weights=None)
+    address = settings.observation.weights_from["imagenet"]
+    keep_as_public(theirs.state_dict(), address.rpartition("/")[2], tmp_path, monkeypatch)
+    recognizer = build_recognizer(settings, 2)
+    start = start_from(recognizer, settings, classes=["a", "b"])
+    assert (start.classifier, start.observation) == ("random weights", "imagenet")
+    image = torch.rand(1, 1, 32, 32).expand(1, 3, 32, 32)  # grey, so that the channels' mean kernel gives the same
+    channels = recognizer.observation.trunk.in_channels
+    still = image[:, :1].repeat(1, 8 * channels, 1, 1)
+    expected = theirs.conv1(image) * (channels / 3)
+    torch.testing.assert_close(recognizer.observation.trunk.conv1(still), expected, rtol=1e-4, atol=1e-4)
+    response = shared_settings(settings, "max_response")
+    assert (response.backbone.name, response.weights) == ("r2d_18", "imagenet")
+
+
+@pytest.mark.parametrize("modality", ["rgb", "flow"])
+def test_kinetics_weights_for_it_can_be_trained(modality):
+    settings = settings_of("experiment=paper/kinetics_r2d_18", f"dataset.modality={modality}", "run_dir=none")
+    assert (settings.algorithm.name, settings.dataset.name, settings.weights) == ("baseline", "kinetics", "imagenet")
+    trained = {key: value for key, value in settings.backbone.network.items() if key != "num_classes"}
+    observation = settings_of("experiment=table1/dsn", "run_dir=none").observation
+    expected = {key: value for key, value in observation.trunk.items() if key != "num_classes"}
+    assert trained == expected

@@ -22,7 +22,15 @@ def scheme_of(settings: Settings) -> list:
 def test_every_row_composes(row):
     settings = settings_of(f"experiment={row}", "run_dir=none")
     if row.startswith(("table", "fig", "paper")):
+        if row == "paper/kinetics_r2d_18":  # what a sampler starts from
+            assert (settings.weights, settings.backbone.name, settings.dataset.name) == (
+                "imagenet",
+                "r2d_18",
+                "kinetics",
+            )
+            return
         assert (settings.weights, settings.test.enabled) == ("kinetics400", False)
+        assert settings.observation_weights == "imagenet" or row == "table1/control"  # which never uses it
         assert settings.backbone.name == ("r2plus1d_34" if "r2plus1d" in row else "r3d_18")
         assert (
             settings.schedule.max_epochs == {"r3d_18": 70, "r2plus1d_34": 120}[settings.backbone.name] or "fixed" in row

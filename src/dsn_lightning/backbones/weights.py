@@ -135,6 +135,11 @@ def _fit_input(kernel: Tensor, expected: torch.Size, network: ClipNetwork, sourc
 def over_frames(kernel: Tensor, *, frames: int) -> Tensor:
     """Return a kernel over stacked frames that gives for a still clip what ``kernel`` (D, C, ...) gives for its image.
 
+    This is the counterpart over time of TSN's cross-modality initialisation (see `across_modalities`): the kernel of
+    the image is repeated over the frames and divided by their number. So ImageNet's ResNet-18 fits ResNet2D-18, whose
+    layers are the same. It was trained with max-pooling behind the first convolution, which the paper's network lacks,
+    and here sees feature maps of twice the size.
+
     >>> over_frames(torch.tensor([[2.0, 4.0]]), frames=2)
     tensor([[1., 2., 1., 2.]])
     """

@@ -3,6 +3,7 @@
 from dsn_lightning.datasets.activitynet import ActivityNet
 from dsn_lightning.datasets.folder import Folder
 from dsn_lightning.datasets.hmdb51 import Hmdb51
+from dsn_lightning.datasets.kinetics import Kinetics
 from dsn_lightning.datasets.needle import Needle
 from dsn_lightning.datasets.records import SUBSETS, Metric, Subset, VideoRecord, VideoSource, check_source
 from dsn_lightning.datasets.thumos14 import Thumos14
@@ -13,6 +14,7 @@ __all__ = [
     "ActivityNet",
     "Folder",
     "Hmdb51",
+    "Kinetics",
     "Metric",
     "Needle",
     "Subset",
