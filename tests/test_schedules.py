@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 import pytest
+import pytorch_lightning as pl
 import torch
 from torch import nn
 from torch.optim import SGD
@@ -14,6 +15,7 @@ from dsn_lightning.config.build_part import build_part
 from dsn_lightning.config.compose import settings_of
 from dsn_lightning.errors import UsageError
 from dsn_lightning.schedules import Cosine, MultiStep
+from helpers.training import fit, make_dsn, sgd
 
 
 def test_multistep_has_the_papers_factors():
@@ -104,7 +106,7 @@ def test_any_schedule_takes_any_rule(schedule):
 
 def test_recipes_of_the_paper_have_its_milestones():
     for name, epochs, milestones in (("r3d_18", 70, [45, 60]), ("r2plus1d_34", 120, [90, 110])):
-        settings = settings_of("run_dir=x", f"schedule={name}")
+        settings = settings_of("run_dir=x", f"schedule={name}", "algorithm.warmup_epochs=0")
         for rule in (settings.schedule.rule, settings.schedule.sampler_rule):
             made = build_part(rule, "schedule.rule")
             plain = MultiStep(epochs, milestones=milestones)
@@ -125,3 +127,38 @@ def test_wrong_rules_are_refused_with_their_key(override, message):
     with pytest.raises(UsageError) as caught:
         check_schedule(settings.schedule)
     assert str(caught.value) == message
+
+
+class SamplerRates(pl.Callback):
+    """The learning rate of each step of the sampler's optimiser."""
+
+    def __init__(self) -> None:
+        self.rates: list[float] = []
+
+    def on_before_optimizer_step(self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Any) -> None:
+        if optimizer.param_groups[0]["params"][0] is next(pl_module.observation.parameters()):
+            self.rates.append(optimizer.param_groups[0]["lr"])
+
+
+@pytest.mark.parametrize("schedule", ["r3d_18", "r2plus1d_34", "finetune", "tiny"])
+def test_the_samplers_of_dsn_and_dsn_f_make_equal_steps_at_equal_rates(schedule):
+    """Table I: DSN with its warm-up, and DSN-f with as many epochs less."""
+    given = [f"schedule={schedule}", "schedule.max_epochs=9", "run_dir=x"]
+    steps: dict[str, list[float]] = {}
+    for row in ("dsn", "dsn_fixed"):
+        epochs = ["schedule.max_epochs=6"] if row == "dsn_fixed" else []  # 9 less a third, the warm-up
+        settings = settings_of(f"experiment=table1/{row}", *given, *epochs)
+        rules = {key: build_part(getattr(settings.schedule, key), key) for key in ("rule", "sampler_rule")}
+        model = make_dsn(
+            classifier_optimizer=None if settings.algorithm.freezes_classifier else sgd(settings.schedule.lr),
+            sampler_optimizer=sgd(settings.schedule.sampler_lr),
+            schedule=rules["rule"],
+            sampler_schedule=rules["sampler_rule"],
+            warmup_epochs=settings.algorithm.warmup_epochs,
+        )
+        rates = SamplerRates()
+        fit(model, epochs=settings.schedule.max_epochs, callbacks=[rates])
+        steps[row] = rates.rates
+    assert len(steps["dsn"]) == 6 * 2  # batches an epoch
+    assert len({round(rate, 9) for rate in steps["dsn"]}) > 2
+    assert steps["dsn_fixed"] == pytest.approx(steps["dsn"], rel=1e-9)
