@@ -318,8 +318,8 @@ def make_callbacks(settings: Settings, parts: TrainingParts) -> list[Callback]:
     if settings.schedule.ema is not None:
         callbacks.append(AveragedWeights(decay=settings.schedule.ema))
     if data.videos("val"):  # its save_last=True writes only when the best one improves; hence LastCheckpoint
-        name = run.best_checkpoint.stem
-        best = ModelCheckpoint(run.checkpoints, name, monitor="val/top1", mode="max", enable_version_counter=False)
+        name, metric = run.best_checkpoint.stem, f"val/{data.source.metric}"
+        best = ModelCheckpoint(run.checkpoints, name, monitor=metric, mode="max", enable_version_counter=False)
         callbacks.append(best)
     return callbacks
 
