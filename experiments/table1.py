@@ -30,6 +30,7 @@ TABLE = PaperTable(
         Row("DSN", "methods", "dsn", "dsn"),
         Row("Dense sampling", "methods", "dense"),
         Row("Oracle sampling", "methods", "oracle"),
+        Row("Oracle over videos", "methods", "oracle_video", extra="right if any candidate clip is"),
         Row("DSN's clips, baseline's classifier", "methods", "dsn", extra="effect of DSN's sampler alone"),
         Row("Uniform, DSN's classifier", "methods", "uniform", "dsn", extra="effect of DSN's classifier alone"),
         Row(

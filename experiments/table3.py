@@ -35,6 +35,7 @@ TABLE = PaperTable(
     ),
     notes=("M in a row's name is M in training; the test uses 4:3 (M = 1) and 3:3 (M = 3).",),
     why_not_run="needs Kinetics weights, the complete data set and GPUs for R(2+1)D-34",
+    compared=("r3d_dsn_3", "r3d_dsn_1", "r3d", "r2plus1d_dsn", "r2plus1d"),
 )
 
 

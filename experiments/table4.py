@@ -36,6 +36,7 @@ TABLE = PaperTable(
         "supports. The rows here are trained with M = 3, as Table IV says.",
     ),
     why_not_run="needs Kinetics weights, the complete data set and GPUs for R(2+1)D-34",
+    compared=("r3d_dsn_3", "r3d_tsn_3", "r2plus1d_dsn", "r2plus1d"),
 )
 
 

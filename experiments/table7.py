@@ -40,6 +40,7 @@ TABLE = PaperTable(
         "Rows of the literature are quoted from the paper and were not run.",
     ),
     why_not_run="needs Kinetics weights, the complete data sets and GPUs for R(2+1)D-34",
+    compared=("r3d_dsn_3", "r3d_dsn_1", "r3d", "r2plus1d_dsn", "r2plus1d"),
 )
 
 

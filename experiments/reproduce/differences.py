@@ -17,15 +17,21 @@ from reproduce.planner import Part, Planner
 
 
 def write_differences(planner: Planner, parts: Sequence[Part], console: Console) -> None:
-    """Print and write the differences between methods, over the seeds that have the main evaluation.
+    """Print and write the differences between methods, over the seeds that have the main evaluation, for each split.
 
-    If the main evaluation is a fusion that is not finished, the next finished one is the main one. Another evaluation
-    takes part if it is finished for all of these seeds.
+    If the main evaluation is not finished, the next finished one is the main one, unless it is the only one and no
+    fusion. Another evaluation takes part if it is finished for all of these seeds.
     """
+    for split in dict.fromkeys(part.split for part in parts):
+        _write_differences(planner, [part for part in parts if part.split == split], console)
+
+
+def _write_differences(planner: Planner, parts: Sequence[Part], console: Console) -> None:
     finished = _finished(planner, parts)
     table = planner.table
     found = [name for name in table.compared if finished[name]]
-    if not found or (found[0] != table.compared[0] and not table.evaluations[table.compared[0]].fusion):
+    has_main = found[:1] == [*table.compared[:1]] or bool(table.evaluations[table.compared[0]].fusion)
+    if not found or not (has_main or len(found) > 1):
         return
     main, *others = found
     seeds = list(finished[main])
@@ -35,7 +41,8 @@ def write_differences(planner: Planner, parts: Sequence[Part], console: Console)
     about = statistics["about"]
     about["evaluations"] = [path_below(name, planner.output) for name in about["evaluations"]]
     shown = comparison_table.main_differences(statistics)
-    differences = comparison_table.differences_table(statistics, shown, title="differences between methods")
+    title = f"differences between methods{_of_split(parts, ', split ')}"
+    differences = comparison_table.differences_table(statistics, shown, title=title)
     lines = [comparison_table.explanation(statistics), *comparison_table.gap_lines(statistics)]
     if beside or main != table.compared[0]:
         lines.append(
@@ -46,12 +53,16 @@ def write_differences(planner: Planner, parts: Sequence[Part], console: Console)
         differences.print(console)
         for line in lines:
             console.print(line, soft_wrap=True, markup=False, highlight=False)
-    file = planner.output / table.name / "differences" / about["dataset"]
+    file = planner.output / table.name / "differences" / f"{about['dataset']}{_of_split(parts, '_split')}"
     file.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(file.with_suffix(".json"), json.dumps(statistics, indent=2) + "\n")
     text = differences.markdown() + "\n" + "".join(f"- {line}\n" for line in lines)
     write_atomically(file.with_suffix(".md"), text)
     console.print(f"written: {file}.md, {file}.json", soft_wrap=True)
+
+
+def _of_split(parts: Sequence[Part], prefix: str) -> str:
+    return "" if parts[0].split is None else f"{prefix}{parts[0].split}"
 
 
 def _finished(planner: Planner, parts: Sequence[Part]) -> dict[str, dict[int, Path]]:

@@ -16,22 +16,28 @@ HEADER = ("", "state", "clips", "GMACs", "hours")
 
 
 def show_plan(planner: Planner, parts: Sequence[Part], console: Console) -> None:
-    """Print the commands of all parts in the order in which they run, and a table of what they cost.
+    """Print the commands of all parts in the order in which they run, and then a table of what they cost.
+
+    The commands are all printed before the networks are timed.
 
     Args:
         planner: the table and the wanted rows.
         parts: one a seed and split.
         console: where it is printed.
     """
-    costs = Costs(timed=True)
-    lines: list[list[str]] = []
-    remaining = CostEstimate(0, 0.0, 0.0)
+    plans: list[tuple[Part, list[Command], dict[str, Command]]] = []
     for part in parts:
         trainings = planner.trainings(part)
         evaluations = {name: planner.planned_evaluation(part, name) for name in planner.evaluations()}
         planned = {name: command for name, command in evaluations.items() if command is not None}
+        plans.append((part, trainings, planned))
         for command in [*trainings, *planned.values()]:
             console.print(command.line(), markup=False, highlight=False, soft_wrap=True)
+    console.print("timing the networks ...", markup=False, highlight=False)
+    costs = Costs(timed=True)
+    lines: list[list[str]] = []
+    remaining = CostEstimate(0, 0.0, 0.0)
+    for part, trainings, planned in plans:
         estimates = [(command, _of_training(command, part, costs)) for command in trainings]
         estimates += [(command, _of_evaluation(name, planner.table, part, costs)) for name, command in planned.items()]
         for command, cost in estimates:

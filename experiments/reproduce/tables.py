@@ -11,7 +11,7 @@ backbone=mobilenet_v2 weights=PATH schedule.max_epochs=8 gives the same rows wit
 
 Runs are stored in OUTPUT/runs and OUTPUT/evaluations under names that identify their configurations, so that all tables
 share them. Tables are written to OUTPUT/<table>, differences between methods, with intervals, to
-OUTPUT/<table>/differences (Tables I, II, V and VI, Fig. 4).
+OUTPUT/<table>/differences (all tables with accuracies, and Fig. 4; one file a split for Table VII).
 To continue after an interruption, run the same command again.
 """
 

@@ -15,6 +15,7 @@ import pytest
 
 import fig4
 import fig5
+from dsn_lightning.errors import UsageError
 from helpers.dataset_files import fill, write_hmdb51
 from helpers.processes import call
 from helpers.table_process import TINY, definition, run_table, start_table
@@ -95,6 +96,23 @@ def test_a_killed_table_continues_and_its_runs_are_shared(needle_root, tables_fo
     assert (tables_folder / "fig5" / "clips" / "needle.png").stat().st_size > 5000
 
 
+def test_a_dry_run_prints_all_commands_before_it_times_networks(needle_root, tmp_path, capfd, monkeypatch):
+    before: list[str] = []
+
+    def timed(*_: object, **__: object) -> dict:
+        before.append(capfd.readouterr().out)
+        raise UsageError("timed here")
+
+    monkeypatch.setattr("reproduce.estimates.time_networks", timed)
+    arguments = ["dataset=needle", f"dataset.root={needle_root}", *TINY, f"output={tmp_path}", "seeds=0,1"]
+    assert run_table("table1", *arguments, "--dry-run") == 0
+    commands = [
+        line for line in before[0].splitlines() if line.startswith(("dsn-train ", "dsn-evaluate ", "# max-resp"))
+    ]
+    assert len(commands) == 2 * 7
+    assert "unknown: timed here" in capfd.readouterr().out
+
+
 def test_dry_run_lists_finished_and_missing_commands(needle_root, tables_folder, capfd):
     """After the run above, with one more seed; nothing is trained."""
     before = started(tables_folder)
@@ -132,6 +150,13 @@ def test_a_failed_run_is_named_and_other_rows_are_shown(needle_root, tables_fold
     assert "FileExistsError" in capfd.readouterr().out
     (dsn / "checkpoints").unlink()
     assert run_table("table3", *arguments) == 0
+    statistics = json.loads((tables_folder / "table3" / "differences" / "needle.json").read_text())
+    pairs = {(d["method"]["classifier"], d["other"]["classifier"]): d["top1"] for d in statistics["differences"]}
+    gain = pairs["dsn", "r3d:baseline"]  # R3D & DSN (M = 3) less R3D
+    assert gain["low"] <= gain["value"] <= gain["high"]
+    rows = {r["row"]: r for r in json.loads((tables_folder / "table3" / "needle.json").read_text())}
+    ours = [rows[name]["ours_mean"] for name in ("R3D & DSN (M = 3)", "R3D")]
+    assert gain["value"] == pytest.approx(ours[0] - ours[1])
 
 
 @pytest.mark.parametrize(
@@ -239,3 +264,11 @@ def test_three_splits_are_averaged(tmp_path):
     assert row["ours"] == pytest.approx([sum(found[seed, split] for split in (1, 2, 3)) / 3 for seed in (0, 1)])
     assert len(set(found.values())) > 1
     assert row["paper"] == 0.588
+    assert not (out / "table7" / "differences").exists()  # R3D alone has nothing to be compared with
+
+    assert run_table("table7", *tiny, "rows=R3D-RGB;R3D-RGB & DSN (M = 1)") == 0
+    for split in (1, 2, 3):
+        statistics = json.loads((out / "table7" / "differences" / f"hmdb51_split{split}.json").read_text())
+        pairs = {(d["method"]["classifier"], d["other"]["classifier"]) for d in statistics["differences"]}
+        assert statistics["about"]["split"] == split
+        assert ("dsn", "r3d:baseline") in pairs
