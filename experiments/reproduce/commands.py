@@ -134,4 +134,5 @@ def run_once(program: str, arguments: Sequence[str], folder: str) -> None:
         if program == TRAIN and run.last_checkpoint.is_file():
             run_command(program, [f"resume={run.path}"])
         else:
-            run_command(program, [*arguments, f"hydra.run.dir={quoted(run.path)}"])
+            here = [f"hydra.run.dir={quoted(run.path)}", "~hydra.callbacks.run_folder"]  # an attempt may be there
+            run_command(program, [*arguments, *here])

@@ -74,6 +74,8 @@ def train(settings: Settings) -> None:
         SystemExit: with the exit code of the process that failed, or 143 after SIGTERM, 130 after one Ctrl-C.
     """
     hide_lightning_advice()
+    if not settings.resume and RunFolder(settings.folder).last_checkpoint.is_file():  # a job of Hydra's other launchers
+        RunFolder(settings.folder).refuse_existing(where=f"run_dir={settings.folder}")
     began = datetime.now(UTC).replace(microsecond=0)
     check_schedule(settings.schedule)
     build_selections(settings.selection)  # what the test would refuse is refused before the training
@@ -106,8 +108,7 @@ def _be_one_of_many(settings: Settings) -> None:
 def _train_as_one_process(settings: Settings) -> None:
     """Be one of the processes of a training, or the only one. The first one holds the run's folder.
 
-    It keeps the configuration there, which ``resume=`` goes on with: Hydra's own copy in ``.hydra`` is written before
-    the folder is held, by a call that is then refused as well.
+    It keeps the resolved configuration there, which ``resume=`` goes on with.
     """
     hide_lightning_advice()
     run = RunFolder(settings.folder)

@@ -97,12 +97,9 @@ def continue_run(arguments: list[str]) -> list[str]:
 
 
 def continue_sweep(arguments: list[str]) -> list[str]:
-    """Turn ``sweep.resume=DIR`` into the arguments of that sweep, or refuse a new sweep in the folder of another."""
+    """Turn ``sweep.resume=DIR`` into the arguments of that sweep."""
     given = [a for a in arguments if a.startswith("sweep.resume=") and a != "sweep.resume=null"]
     if not given:
-        for argument in arguments:
-            if argument.startswith("hydra.sweep.dir="):  # before Hydra writes into it
-                SweepFolder(Path(argument.partition("=")[2].strip("'\""))).refuse_existing()
         return arguments
     folder = Path(given[-1].removeprefix("sweep.resume=")).expanduser().absolute()
     sweep = SweepFolder(folder)

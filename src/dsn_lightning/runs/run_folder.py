@@ -112,6 +112,29 @@ class RunFolder(LockedFolder):
     """Hydra's copy of the configuration, references included, written before the run begins."""
     hydra_overrides = FileIn(".hydra/overrides.yaml")
 
+    def is_used(self) -> bool:
+        """Whether a training or an evaluation has left results here, or was interrupted, or is in progress."""
+        left = (self.metrics_csv, self.progress_json, self.results_json, self.clip_scores, self.video_scores)
+        has_results = any(file.is_file() for file in left) or any(self.checkpoints.glob("*.ckpt"))
+        return has_results or self.state() in ("running", "killed", "stopped")
+
+    def refuse_existing(self, *, where: str) -> None:
+        """Raise `UsageError` if the folder is used, so that a new run cannot begin; ``where`` names it as it was given.
+
+        Raises:
+            UsageError: it holds a run.
+        """
+        if self.is_held():
+            raise UsageError(f"{self.path}: another process is working in this folder")
+        if not self.is_used():
+            return
+        can_go_on = self.config_yaml.is_file() and (not self.is_finished() or self.stopped_early())
+        remedy = f"resume={self.path} continues it; " if can_go_on else ""
+        raise UsageError(
+            f"{where}: already holds a run ({self.state()}); {remedy}a new one needs another folder, or "
+            f"overwrite=true, which moves this one to {free_name(self.path)}"
+        )
+
     @property
     def lock_beside(self) -> Path:
         """Lock for whoever makes this run on behalf of several others, which wait for it and then use the run."""
@@ -166,6 +189,19 @@ class RunFolder(LockedFolder):
         last = text.rpartition("\n")[2]
         message = re.fullmatch(r"dsn-\w+: error: (.+)", last)
         return message[1] if message else last if "Traceback (most recent call last)" in text else None
+
+
+def free_name(folder: Path) -> Path:
+    """Return the first of ``DIR.1``, ``DIR.2``, ... that does not exist."""
+    number = 1
+    while (free := folder.absolute().with_name(f"{folder.absolute().name}.{number}")).exists():
+        number += 1
+    return free
+
+
+def moved_aside(folder: Path) -> Path:
+    """Rename a folder to its `free_name` and return that."""
+    return folder.rename(free_name(folder))
 
 
 def check_format(folder: Path, content: dict[str, Any], *, expected: int, kind: str) -> None:

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 
 from dsn_lightning.errors import UsageError
 from dsn_lightning.files import write_json
-from dsn_lightning.runs.run_folder import FileIn, LockedFolder, RunFolder, check_format
+from dsn_lightning.runs.run_folder import FileIn, LockedFolder, RunFolder, check_format, free_name
 from dsn_lightning.runs.tolerant_files import read_json
 
 SWEEP_FORMAT = 1
@@ -44,6 +44,10 @@ class SweepFolder(LockedFolder):
         """Whether the folder holds a sweep."""
         return self.sweep_json.is_file()
 
+    def is_used(self) -> bool:
+        """Whether a sweep has begun here."""
+        return self.exists()
+
     def run(self, job: SweepJob) -> RunFolder:
         """Return the folder of a job's run."""
         return RunFolder(self.path / job.folder)
@@ -69,5 +73,6 @@ class SweepFolder(LockedFolder):
     def refuse_existing(self) -> None:
         """Raise `UsageError` if the folder holds a sweep, so that a new one cannot begin."""
         if self.exists():
-            remedy = f"sweep.resume={self.path} continues it, a new one needs another folder"
+            remedy = f"sweep.resume={self.path} continues it; a new one needs another folder, or overwrite=true, which"
+            remedy += f" moves this one to {free_name(self.path)}"
             raise UsageError(f"hydra.sweep.dir={self.path}: already holds a sweep; {remedy}")
