@@ -167,3 +167,20 @@ def test_a_mean_over_splits_is_one_command(tmp_path):
     assert float(mean["top1"]) == pytest.approx(sum(row["top1"] for row in rows) / 3)
     assert (mean["splits"], mean["videos"], mean["selection"]) == ("1 2 3", "153", "uniform")
     assert "means over splits" in done.stdout
+
+
+@pytest.mark.parametrize("subdir", ["M${M}", "M${M}/../M${M}"])
+def test_jobs_with_the_same_folder_are_refused_before_any_starts(subdir, needle_root, tmp_path):
+    done = call("dsn-train", "-m", f"dataset.root={needle_root}", *NEEDLE, *SMALL, "M=1,2", "gamma=0,1",
+                f"hydra.sweep.subdir='{subdir}'", "hydra.sweep.dir=sweep", cwd=tmp_path, expect=2)  # fmt: skip
+    assert f"jobs '0 M=1 gamma=0' and '1 M=1 gamma=1' have the same folder {tmp_path / 'sweep' / 'M1'}" in done.stderr
+    assert [path.name for path in (tmp_path / "sweep").iterdir() if path.is_dir()] == []
+    assert not (tmp_path / "sweep" / "sweep.json").exists()
+
+
+def test_a_job_whose_folder_holds_a_run_is_refused_before_any_starts(needle_root, tmp_path):
+    arguments = [f"dataset.root={needle_root}", *NEEDLE, *SMALL, "schedule.max_epochs=2"]
+    call("dsn-train", *arguments, "hydra.run.dir=sweep/1", cwd=tmp_path)
+    done = call("dsn-train", "-m", *arguments, "gamma=0,1", "hydra.sweep.dir=sweep", cwd=tmp_path, expect=2)
+    assert f"{tmp_path / 'sweep' / '1'} already holds a run (finished)" in done.stderr
+    assert not (tmp_path / "sweep" / "0").exists()

@@ -1,5 +1,6 @@
 """A sweep: many runs, each in its own process, recorded so that a stopped sweep can be resumed."""
 
+import os
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -15,7 +16,7 @@ from dsn_lightning.files import write_atomically
 from dsn_lightning.launch.jobs import Job, run_jobs
 from dsn_lightning.runs.exit_codes import sigterm_as_exit
 from dsn_lightning.runs.run_folder import RunFolder
-from dsn_lightning.runs.sweep_folder import SweepFolder, SweepJob, SweepRecord
+from dsn_lightning.runs.sweep_folder import SweepFolder, SweepJob, SweepRecord, common_overrides
 from dsn_lightning.runs.tolerant_files import read_json
 from dsn_lightning.text_tables import TextTable, csv_text, percent
 
@@ -78,20 +79,39 @@ def _record(sweep: SweepFolder, planned: SweepRecord | None, *, continued: bool)
         if not record.jobs:
             raise UsageError(f"{sweep.sweep_json}: no jobs recorded")
         return record, 0
-    if continued:
-        before = sweep.read()
-        return replace(before, jobs=[*before.jobs, *planned.jobs]), len(before.jobs)
-    sweep.refuse_existing()
-    return planned, 0
+    if not continued:
+        sweep.refuse_existing()
+    before = sweep.read().jobs if continued else ()
+    record = replace(planned, jobs=[*before, *planned.jobs])
+    _check_folders(sweep, record.jobs)
+    for run in map(sweep.run, planned.jobs):
+        if run.is_used():
+            remedy = "a new sweep needs another folder"
+            raise UsageError(f"hydra.sweep.dir={sweep.path}: {run.path} already holds a run ({run.state()}); {remedy}")
+    return record, len(before)
+
+
+def _check_folders(sweep: SweepFolder, jobs: Sequence[SweepJob]) -> None:
+    """Raise `UsageError` if two jobs have the same folder: the second would continue the first."""
+    common = common_overrides(jobs)
+    names: dict[str, list[str]] = {}
+    for number, job in enumerate(jobs):
+        names.setdefault(os.path.normpath(sweep.run(job).path), []).append(job.name(number, without=common))
+    for folder, same in names.items():
+        if len(same) > 1:
+            raise UsageError(
+                f"hydra.sweep.subdir: jobs {' and '.join(repr(name) for name in same)} have the same folder {folder}; "
+                "name every swept key in hydra.sweep.subdir, or leave it out for a folder per number"
+            )
 
 
 def _jobs(sweep: SweepFolder, record: SweepRecord, run_job: RunJob) -> list[Job]:
     """Return the jobs, named by their numbers and by what distinguishes them; those that are done stay so."""
-    common = _common(record.jobs) if len(record.jobs) > 1 else set()
+    common = common_overrides(record.jobs) if len(record.jobs) > 1 else set()
     jobs = []
     for number, entry in enumerate(record.jobs):
         run = sweep.run(entry)
-        name = " ".join([str(number), *(o for o in entry.overrides if o not in common)])
+        name = entry.name(number, without=common)
         arguments = [*record.config_arguments, *entry.overrides]
         job = Job(name, run_job, (arguments, str(run.path), sweep.path.name), run.path)
         if entry.state == "done" and not run.stopped_early():
@@ -100,14 +120,10 @@ def _jobs(sweep: SweepFolder, record: SweepRecord, run_job: RunJob) -> list[Job]
     return jobs
 
 
-def _common(jobs: Sequence[SweepJob]) -> set[str]:
-    return set.intersection(*(set(job.overrides) for job in jobs))
-
-
 def show_means_over_splits(sweep: SweepFolder, console: Console) -> None:
     """Average the results of the jobs that ended well over splits, separately for each of the other settings."""
     jobs = sweep.read().jobs
-    common = _common(jobs)
+    common = common_overrides(jobs)
     overrides = [override for job in jobs for override in job.overrides]
     splits = {int(o.rpartition("=")[2]) for o in overrides if re.fullmatch(r"dataset\.split=\d", o)}
     rows: list[dict[str, Any]] = []

@@ -1,6 +1,6 @@
 """The folder of a sweep: the names of its files, the record of its jobs and its lock."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 
 from dsn_lightning.errors import UsageError
@@ -20,6 +20,19 @@ class SweepJob:
     folder: str  # the run's folder, relative to the sweep's
     state: str = "waiting"
     exit_code: int | None = None
+
+    def name(self, number: int, *, without: Collection[str]) -> str:
+        """Return the job's number, and its overrides without those that say nothing.
+
+        >>> SweepJob(["seed=3", "M=1", "gamma=0"], "0").name(0, without={"seed=3"})
+        '0 M=1 gamma=0'
+        """
+        return " ".join([str(number), *(override for override in self.overrides if override not in without)])
+
+
+def common_overrides(jobs: Sequence[SweepJob]) -> set[str]:
+    """Return the overrides that all jobs have."""
+    return set.intersection(*(set(job.overrides) for job in jobs))
 
 
 @dataclass(frozen=True)
