@@ -13,9 +13,9 @@ import pytest
 
 from conftest import NEEDLE, grey_ramp, write_video
 from dsn_lightning.errors import UsageError
-from dsn_lightning.launch.sweep import run_sweep
+from dsn_lightning.launch.sweep import plan_sweep
 from dsn_lightning.runs import read_configs
-from dsn_lightning.runs.sweep_folder import SweepJob, SweepRecord
+from dsn_lightning.runs.sweep_folder import SweepFolder, SweepJob
 from helpers.processes import call, start
 from helpers.trained_runs import metrics_of, processes_in, states
 from helpers.wandb_files import read_all
@@ -99,7 +99,7 @@ def test_a_folder_that_holds_a_sweep_takes_no_other(small_sweep):
         f"hydra.sweep.dir={small_sweep}: already holds a sweep; sweep.resume={small_sweep} continues it" in done.stderr
     )
     with pytest.raises(UsageError, match="already holds a sweep"):  # also without hydra.sweep.dir on the command line
-        run_sweep(small_sweep, SweepRecord([SweepJob(["M=1"], "0")]), print, at_once=1)
+        plan_sweep(SweepFolder(small_sweep), [SweepJob(["M=1"], "0")], continued=False)
     assert {path.name: path.read_bytes() for path in small_sweep.iterdir() if path.is_file()} == before
 
 

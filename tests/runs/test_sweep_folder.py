@@ -13,8 +13,8 @@ from helpers.processes import call
 def test_what_is_written_is_read_again(tmp_path):
     sweep = SweepFolder(tmp_path)
     jobs = [SweepJob(("seed=0",), "0", "done", exit_code=0), SweepJob(("seed=1",), "1")]
-    sweep.write(SweepRecord(jobs, ("--config-dir=/my conf",)))
-    assert sweep.read() == SweepRecord(jobs, ("--config-dir=/my conf",))
+    sweep.write(SweepRecord(jobs))
+    assert sweep.read() == SweepRecord(jobs)
     assert sweep.run(jobs[1]).path == tmp_path / "1"
     with pytest.raises(UsageError, match="already holds a sweep"):
         sweep.refuse_existing()

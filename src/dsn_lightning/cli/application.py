@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import NoReturn
 
 from hydra.errors import InstantiationException
@@ -44,10 +44,15 @@ def run_hydra(command: str, application: Callable[[], None], arguments: Sequence
     After Ctrl-C it prints ``stopped`` and exits with code 130; if that is empty, KeyboardInterrupt is raised.
     """
     sys.argv = [command, *arguments]
-    try:
+    with ctrl_c_as_exit(command, stopped) if stopped else nullcontext():
         application()
+
+
+@contextmanager
+def ctrl_c_as_exit(command: str, stopped: str) -> Iterator[None]:
+    """After Ctrl-C, print ``stopped`` and exit with code 130."""
+    try:
+        yield
     except KeyboardInterrupt:
-        if not stopped:
-            raise
         print(f"{command}: stopped; {stopped}", file=sys.stderr)
         sys.exit(130)

@@ -1,22 +1,30 @@
 """dsn-train: one training, a sweep, or the rest of either."""
 
+import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
 
 import hydra
 from omegaconf import DictConfig
 
-from dsn_lightning.cli.application import one_line_errors, run_hydra
+from dsn_lightning.cli import PRELOAD
+from dsn_lightning.cli.application import ctrl_c_as_exit, one_line_errors, run_hydra
 from dsn_lightning.config import arguments as rewrite
 from dsn_lightning.config.compose import add_plug_ins_of_application, config_folder, plain
 from dsn_lightning.config.settings import Settings
+from dsn_lightning.runs.run_folder import RunFolder
+from dsn_lightning.runs.sweep_folder import SweepFolder
 
 COMMAND = "dsn-train"
 
+_STOPPED = "resume=RUN_DIR goes on from its last checkpoint"
+
 
 @hydra.main(version_base="1.3", config_path=config_folder(), config_name="train")
-def application(cfg: DictConfig) -> None:
-    """Read and check the settings, then train."""
+def application(cfg: DictConfig) -> float | None:
+    """Read and check the settings, then train; return the best value of the held-out videos, for Hydra's sweepers."""
     with one_line_errors(COMMAND):
         add_plug_ins_of_application()
         settings = Settings.of(plain(cfg))
@@ -24,16 +32,38 @@ def application(cfg: DictConfig) -> None:
         from dsn_lightning.cli.train_recipe import train  # takes seconds
 
         train(settings)
+    return RunFolder(settings.folder).best_value()
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command; without arguments, with those of the process."""
+    given = sys.argv[1:] if arguments is None else arguments
     with one_line_errors(COMMAND):
-        given = rewrite.rewritten(
-            sys.argv[1:] if arguments is None else arguments,
-            rewrite.quote_pattern,
-            rewrite.continue_run,
-            rewrite.continue_sweep,
-            rewrite.without_run_folder,
-        )
-    run_hydra(COMMAND, application, given, stopped="resume=RUN_DIR goes on from its last checkpoint")
+        sweep = rewrite.sweep_to_resume(given)
+        if sweep is not None:
+            _resume_sweep(*sweep)
+        given = rewrite.rewritten(given, rewrite.quote_pattern, rewrite.continue_run, rewrite.without_run_folder)
+    run_hydra(COMMAND, application, given, stopped=_STOPPED)
+
+
+def _resume_sweep(sweep: SweepFolder, at_once: int) -> NoReturn:
+    from dsn_lightning.launch.sweep import run_sweep
+
+    try:
+        jobs = run_sweep(sweep, run_job, at_once=at_once, preload=PRELOAD)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    sys.exit(int(any(job.state != "done" for job in jobs)))
+
+
+def run_job(folder: str, sweep: str) -> None:
+    """Run a job of a sweep with the configuration that the sweep composed, or continue what was interrupted there."""
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # whoever reads the log of a failed job needs the traceback
+    run = RunFolder(Path(folder))
+    if run.last_checkpoint.is_file():
+        main([f"resume={folder}"])
+        return
+    from dsn_lightning.cli.composed import run_composed
+
+    with ctrl_c_as_exit(COMMAND, _STOPPED):
+        run_composed(application, run.composed_yaml, sweep=Path(sweep))

@@ -96,22 +96,23 @@ def continue_run(arguments: list[str]) -> list[str]:
     ]
 
 
-def continue_sweep(arguments: list[str]) -> list[str]:
-    """Turn ``sweep.resume=DIR`` into the arguments of that sweep."""
-    given = [a for a in arguments if a.startswith("sweep.resume=") and a != "sweep.resume=null"]
+def sweep_to_resume(arguments: Sequence[str]) -> tuple[SweepFolder, int] | None:
+    """Return the sweep that ``sweep.resume=DIR`` names, and how many jobs run at once; None without that argument."""
+    given = [a for a in arguments if a.startswith("sweep.resume=") and a not in ("sweep.resume=", "sweep.resume=null")]
     if not given:
-        return arguments
-    folder = Path(given[-1].removeprefix("sweep.resume=")).expanduser().absolute()
-    sweep = SweepFolder(folder)
+        return None
+    sweep = SweepFolder(Path(given[-1].removeprefix("sweep.resume=")).expanduser().absolute())
     if not sweep.exists():
-        raise UsageError(f"sweep.resume={folder}: there is no sweep in this folder (no {sweep.sweep_json.name})")
+        raise UsageError(f"sweep.resume={sweep.path}: there is no sweep in this folder (no {sweep.sweep_json.name})")
     sweep.read()  # refuses another format
-    flags, rest = _plug_in_flags([a for a in arguments if a not in given])
+    _, rest = _plug_in_flags([a for a in arguments if a not in given])  # each job knows where its plug-ins are
     others = [a for a in rest if not a.startswith(("sweep.jobs=", "-m", "--multirun"))]
     if others:
         raise UsageError(f"{' '.join(others)}: a sweep keeps its configuration; give sweep.resume=DIR alone")
-    jobs = [a for a in rest if a.startswith("sweep.jobs=")]
-    return ["-m", *flags, f"hydra.sweep.dir='{folder}'", f"sweep.resume='{folder}'", *jobs]
+    at_once = [a.removeprefix("sweep.jobs=") for a in rest if a.startswith("sweep.jobs=")] or ["1"]
+    if not (at_once[-1].isdecimal() and int(at_once[-1])):
+        raise UsageError(f"sweep.jobs={at_once[-1]}: must be a whole number of at least 1")
+    return sweep, int(at_once[-1])
 
 
 def _plug_in_flags(arguments: list[str]) -> tuple[list[str], list[str]]:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from functools import lru_cache
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +37,9 @@ def add_plug_ins(folders: Iterable[str | Path]) -> None:
 
 def add_plug_ins_of_application() -> None:
     """Add what the running Hydra application was given with ``--config-dir`` or ``hydra.searchpath``."""
-    sources = HydraConfig.get().runtime.config_sources
-    add_plug_ins(s.path for s in sources if s.schema == "file" and s.provider not in ("main", "hydra"))
+    sources = [s for s in HydraConfig.get().runtime.config_sources if s.provider not in ("main", "hydra")]
+    add_plug_ins(s.path for s in sources if s.schema == "file")
+    add_plug_ins(str(files(s.path)) for s in sources if s.schema == "pkg")
 
 
 def config_folders() -> tuple[str, ...]:

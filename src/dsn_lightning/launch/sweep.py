@@ -5,7 +5,6 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -20,75 +19,69 @@ from dsn_lightning.runs.sweep_folder import SweepFolder, SweepJob, SweepRecord, 
 from dsn_lightning.runs.tolerant_files import read_json
 from dsn_lightning.text_tables import TextTable, csv_text, percent
 
-RunJob = Callable[[Sequence[str], str, str], None]
-"""Runs one job, called with its arguments, its folder and the name of the sweep; continues an interrupted one."""
+RunJob = Callable[[str, str], None]
+"""Runs one job, called with its folder and the folder of the sweep; continues an interrupted one."""
+
+
+def plan_sweep(sweep: SweepFolder, planned: Sequence[SweepJob], *, continued: bool) -> None:
+    """Record the jobs of a new sweep, or further jobs of one whose sweeper launches them in batches (``continued``).
+
+    Raises:
+        UsageError: the folder holds another sweep, two jobs have the same folder, or that of a job holds a run.
+    """
+    if not continued:
+        sweep.refuse_existing()
+    record = SweepRecord([*(sweep.read().jobs if continued else ()), *planned])
+    _check_folders(sweep, record.jobs)
+    for run in map(sweep.run, planned):
+        if run.is_used():
+            remedy = "a new sweep needs another folder"
+            raise UsageError(f"hydra.sweep.dir={sweep.path}: {run.path} already holds a run ({run.state()}); {remedy}")
+    sweep.path.mkdir(parents=True, exist_ok=True)
+    sweep.write(record)
 
 
 def run_sweep(
-    folder: Path,
-    planned: SweepRecord | None,
-    run_job: RunJob,
-    *,
-    at_once: int,
-    first_job: int = 0,
-    preload: Sequence[str] = (),
+    sweep: SweepFolder, run_job: RunJob, *, at_once: int, first_job: int = 0, preload: Sequence[str] = ()
 ) -> list[Job]:
-    """Run the jobs of a sweep and return those that are not done; ``folder/sweep.json`` records their states.
+    """Run the jobs of a sweep that are not done, and return all; ``sweep.json`` records their states.
 
     Where jobs differ in ``dataset.split``, it ends with a table of the means over the splits, which is also written to
-    ``folder/mean_over_splits.csv``. A folder that is in use, or holds another sweep, is refused.
+    ``mean_over_splits.csv``. A folder that is in use is refused.
 
     Args:
-        folder: folder of the sweep.
-        planned: the jobs of a new sweep; None: those of the one in ``folder`` that are missing, failed or interrupted.
+        sweep: its folder, with the record of its jobs.
         run_job: importable function that runs a job.
         at_once: how many run at the same time.
-        first_job: number of the first job; not 0 where a sweeper launches its jobs in batches.
+        first_job: number of the first job to run and return; not 0 where a sweeper launches its jobs in batches.
         preload: modules that every job needs.
     """
+    if isinstance(at_once, bool) or not isinstance(at_once, int) or at_once < 1:
+        raise UsageError(f"sweep.jobs={at_once}: must be a whole number of at least 1")
     console = Console(width=None if sys.stdout.isatty() else 110)
-    folder.mkdir(parents=True, exist_ok=True)
-    sweep = SweepFolder(folder)
     with sigterm_as_exit(), sweep.hold():  # on the way out the jobs are ended, and save their state
-        record, first = _record(sweep, planned, continued=first_job > 0)
-        jobs = _jobs(sweep, record, run_job)[first:]
+        record = sweep.read()
+        if not record.jobs:
+            raise UsageError(f"{sweep.sweep_json}: no jobs recorded")
+        jobs = _jobs(sweep, record, run_job)[first_job:]
 
         def write() -> None:
-            pairs = zip(record.jobs[first:], jobs, strict=True)
+            pairs = zip(record.jobs[first_job:], jobs, strict=True)
             current = [replace(entry, state=job.state, exit_code=job.exit_code) for entry, job in pairs]
-            sweep.write(replace(record, jobs=[*record.jobs[:first], *current]))
+            sweep.write(SweepRecord([*record.jobs[:first_job], *current]))
 
         write()
         try:
             failed = run_jobs(jobs, at_once=min(at_once, len(jobs)), console=console, on_change=write, preload=preload)
         except KeyboardInterrupt:
-            console.print(f"stopped; sweep.resume={folder} continues it", soft_wrap=True, markup=False)
+            console.print(f"stopped; sweep.resume={sweep.path} continues it", soft_wrap=True, markup=False)
             raise
         show_means_over_splits(sweep, console)
     if failed:
-        lines = [f"{len(failed)} of the jobs did not end well; sweep.resume={folder} runs them again"]
+        lines = [f"{len(failed)} of the jobs did not end well; sweep.resume={sweep.path} runs them again"]
         lines += [f"  {job.name}: {job.state}, see {RunFolder(job.folder).log}" for job in failed]
         console.print("\n".join(lines), soft_wrap=True, markup=False)
-    return failed
-
-
-def _record(sweep: SweepFolder, planned: SweepRecord | None, *, continued: bool) -> tuple[SweepRecord, int]:
-    """Return the record of all jobs, and the number of the first one to run now."""
-    if planned is None:
-        record = sweep.read()
-        if not record.jobs:
-            raise UsageError(f"{sweep.sweep_json}: no jobs recorded")
-        return record, 0
-    if not continued:
-        sweep.refuse_existing()
-    before = sweep.read().jobs if continued else ()
-    record = replace(planned, jobs=[*before, *planned.jobs])
-    _check_folders(sweep, record.jobs)
-    for run in map(sweep.run, planned.jobs):
-        if run.is_used():
-            remedy = "a new sweep needs another folder"
-            raise UsageError(f"hydra.sweep.dir={sweep.path}: {run.path} already holds a run ({run.state()}); {remedy}")
-    return record, len(before)
+    return jobs
 
 
 def _check_folders(sweep: SweepFolder, jobs: Sequence[SweepJob]) -> None:
@@ -112,8 +105,7 @@ def _jobs(sweep: SweepFolder, record: SweepRecord, run_job: RunJob) -> list[Job]
     for number, entry in enumerate(record.jobs):
         run = sweep.run(entry)
         name = entry.name(number, without=common)
-        arguments = [*record.config_arguments, *entry.overrides]
-        job = Job(name, run_job, (arguments, str(run.path), sweep.path.name), run.path)
+        job = Job(name, run_job, (str(run.path), str(sweep.path)), run.path)
         if entry.state == "done" and not run.stopped_early():
             job.state, job.exit_code = "done", entry.exit_code
         jobs.append(job)

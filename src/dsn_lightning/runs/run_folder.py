@@ -108,6 +108,8 @@ class RunFolder(LockedFolder):
     last_checkpoint = FileIn("checkpoints/last.ckpt")
     best_checkpoint = FileIn("checkpoints/best.ckpt")
     wandb_id = FileIn("wandb_id.txt")
+    composed_yaml = FileIn("composed.yaml")
+    """The configuration that a sweep composed for this job, with Hydra's own settings and all references."""
     hydra_config = FileIn(".hydra/config.yaml")
     """Hydra's copy of the configuration, references included, written before the run begins."""
     hydra_overrides = FileIn(".hydra/overrides.yaml")
@@ -182,6 +184,10 @@ class RunFolder(LockedFolder):
         """Return the content of ``progress.json``; empty before the end of the first epoch."""
         content = read_json(self.progress_json)
         return content if isinstance(content, dict) else {}
+
+    def best_value(self) -> float | None:
+        """Return the best value of the held-out videos, in [0, 1]; None without any."""
+        return self.progress().get("best_top1")
 
     def logged_error(self) -> str | None:
         """Return the last line of ``log.txt`` if it is an error, without the name of the command."""

@@ -40,8 +40,6 @@ class SweepRecord:
     """Content of ``sweep.json``, which is complete at every moment."""
 
     jobs: Sequence[SweepJob]  # in the order in which they start
-    config_arguments: Sequence[str] = ()
-    """Where all jobs' configurations are: ``--config-dir=DIR``, ``--config-name=NAME``, ``hydra.searchpath=[...]``."""
 
 
 @dataclass(frozen=True)
@@ -76,8 +74,7 @@ class SweepFolder(LockedFolder):
             return SweepRecord(())
         content = content if isinstance(content, dict) else {}
         check_format(self.path, content, expected=SWEEP_FORMAT, kind="sweep")
-        jobs = [SweepJob(**{**job, "overrides": tuple(job["overrides"])}) for job in content["jobs"]]
-        return SweepRecord(jobs, tuple(content["config_arguments"]))
+        return SweepRecord([SweepJob(**{**job, "overrides": tuple(job["overrides"])}) for job in content["jobs"]])
 
     def write(self, record: SweepRecord) -> None:
         """Write the record."""
