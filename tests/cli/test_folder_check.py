@@ -8,7 +8,7 @@ import pytest
 
 from conftest import NEEDLE
 from helpers.processes import call
-from helpers.trained_runs import epochs_done
+from helpers.trained_runs import assert_same_run, epochs_done
 from helpers.wandb_files import read_all
 
 TINY = [
@@ -74,6 +74,21 @@ def test_an_unfinished_run_is_refused_and_resumed(train, tmp_path):
     assert "resume=run continues it" in done.stderr
     call("dsn-train", "resume=run", "trainer.max_time=null", cwd=tmp_path)
     assert epochs_done(tmp_path / "run") == 3
+
+
+def test_a_requeued_job_of_slurm_goes_on_with_its_run(train, tmp_path):
+    """The same command in the same job, executed again; not in another job, nor as a second command of the same one."""
+    arguments = [*train, "schedule.max_epochs=3", "hydra.run.dir=run"]
+    env = {"SLURM_JOB_ID": "4711", "SLURM_RESTART_COUNT": None}
+    call(*arguments, "trainer.max_time=00:00:00:00", cwd=tmp_path, env=env)
+    assert epochs_done(tmp_path / "run") <= 1
+    call(*arguments, cwd=tmp_path, env=env, expect=2)
+    call(*arguments, cwd=tmp_path, env={"SLURM_JOB_ID": "4712", "SLURM_RESTART_COUNT": "1"}, expect=2)
+    call(*arguments, cwd=tmp_path, env={"SLURM_JOB_ID": "4711", "SLURM_RESTART_COUNT": "1"})
+    assert epochs_done(tmp_path / "run") == 3
+    assert len({found.run.run_id for found in read_all(tmp_path / "run")}) == 1
+    call(*train, "schedule.max_epochs=3", "hydra.run.dir=whole", cwd=tmp_path)
+    assert_same_run(tmp_path / "run", tmp_path / "whole")
 
 
 def test_an_evaluation_is_neither_repeated_nor_made_in_the_folder_of_a_training(copied):

@@ -15,7 +15,7 @@ from nbclient import NotebookClient
 from conftest import NEEDLE
 from dsn_lightning.runs.reading import read_configs, read_results
 from helpers.processes import call, start
-from helpers.trained_runs import assert_same_run, processes_in, states
+from helpers.trained_runs import assert_same_run, epochs_done, processes_in, states
 from helpers.wandb_files import read_all
 
 NOTEBOOK = Path(__file__).resolve().parents[2] / "notebooks" / "sweep_over_M_N_gamma.ipynb"
@@ -99,6 +99,37 @@ def test_submitits_launcher_runs_the_same_jobs(needle_root, tmp_path):
     assert done.returncode == 0, done.stderr
     call("dsn-train", *arguments, "gamma=0.5", "hydra.run.dir=alone", cwd=tmp_path)
     assert_same_run(tmp_path / "sweep" / "1", tmp_path / "alone")
+
+
+@pytest.mark.slow
+def test_a_job_that_submitit_requeues_goes_on_from_its_checkpoint(needle_root, tmp_path):
+    """SIGUSR2, as before a preemption: submitit ends the process and executes the job again in the same folder."""
+    arguments = [f"dataset.root={needle_root}", *NEEDLE, *TINY, "test.enabled=false", "schedule.max_epochs=25"]
+    program = "import torch; torch.set_num_threads(1); from dsn_lightning.cli.train import main; main()"
+    (tmp_path / "go.py").write_text(program)
+    command = [sys.executable, "go.py", "-m", "hydra/launcher=submitit_local", "hydra.launcher.cpus_per_task=1",
+               "hydra.launcher.timeout_min=60", *arguments, "gamma=0.5", "hydra.sweep.dir=sweep"]  # fmt: skip
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    run, epochs, log = tmp_path / "sweep" / "0", [0], tmp_path / "out"
+    with log.open("w") as file:
+        process = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=file, stderr=file)
+        signalled = None
+        while process.poll() is None:
+            epochs.append(epochs_done(run))
+            if signalled is None and epochs[-1] >= 4:
+                (task,) = processes_in(run / ".lock")
+                os.kill(task, signal.SIGUSR2)
+                signalled = epochs[-1]
+            time.sleep(0.005)
+    assert process.returncode == 0, log.read_text()
+    assert signalled is not None
+    assert signalled < 25
+    assert epochs == sorted(epochs)
+    logs = "".join(path.read_text() for path in (tmp_path / "sweep" / ".submitit").rglob("*_log.*"))
+    assert logs.count("Exiting gracefully after preemption/timeout") + logs.count("Requeued job") >= 1
+    call("dsn-train", *arguments, "gamma=0.5", "hydra.run.dir=alone", cwd=tmp_path)
+    assert_same_run(run, tmp_path / "alone")
+    assert epochs_done(run) == 25
 
 
 @pytest.mark.slow

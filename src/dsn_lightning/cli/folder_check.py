@@ -10,13 +10,14 @@ from dsn_lightning.cli.application import one_line_errors
 from dsn_lightning.errors import UsageError
 from dsn_lightning.launch.process_rank import process_rank
 from dsn_lightning.runs.run_folder import LockedFolder, RunFolder, moved_aside
+from dsn_lightning.runs.status import was_requeued
 from dsn_lightning.runs.sweep_folder import SweepFolder
 
 
 class RefuseUsedFolder(Callback):
     """Hydra's callback at the start of a command: a folder in use is refused, or moved aside with ``overwrite=true``.
 
-    A resumed run has no callbacks: its configuration is that of its folder.
+    A resumed run has no callbacks, as its configuration is that of its folder; a requeued job goes on with its run.
     """
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
@@ -25,6 +26,8 @@ class RefuseUsedFolder(Callback):
             return
         with one_line_errors(str(config.hydra.job.name)):
             run = RunFolder(Path(str(config.hydra.run.dir)))
+            if was_requeued(run):
+                return
             if not _moved(run, config):
                 run.refuse_existing(where=f"hydra.run.dir={run.path}")
             run.wandb_id.unlink(missing_ok=True)  # of a run that failed before it had a result
@@ -33,7 +36,7 @@ class RefuseUsedFolder(Callback):
         """Check ``hydra.sweep.dir``."""
         with one_line_errors(str(config.hydra.job.name)):
             sweep = SweepFolder(Path(str(config.hydra.sweep.dir)))
-            if not _moved(sweep, config) and OmegaConf.select(config, "sweep.resume") is None:
+            if not _moved(sweep, config):
                 sweep.refuse_existing()
 
 

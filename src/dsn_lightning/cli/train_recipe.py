@@ -52,7 +52,7 @@ from dsn_lightning.launch.process_rank import process_rank, started_as_one_of_ma
 from dsn_lightning.launch.processes import PROCESS_VARIABLE, run_processes
 from dsn_lightning.runs.environment import environment
 from dsn_lightning.runs.run_folder import RunFolder
-from dsn_lightning.runs.status import correct_exit_code, recorded_status
+from dsn_lightning.runs.status import correct_exit_code, recorded_status, was_requeued
 from dsn_lightning.selections import BASELINE_CLASSIFIER
 from dsn_lightning.tracking.loggers import Tracker
 from dsn_lightning.training.announcements import Step, missing_videos_messages, print_interruption, training_summary
@@ -74,8 +74,11 @@ def train(settings: Settings) -> None:
         SystemExit: with the exit code of the process that failed, or 143 after SIGTERM, 130 after one Ctrl-C.
     """
     hide_lightning_advice()
-    if not settings.resume and RunFolder(settings.folder).last_checkpoint.is_file():  # a job of Hydra's other launchers
-        RunFolder(settings.folder).refuse_existing(where=f"run_dir={settings.folder}")
+    run = RunFolder(settings.folder)
+    if not settings.resume and was_requeued(run):
+        settings = settings.changed({"resume": True})
+    if not settings.resume and run.last_checkpoint.is_file():  # a job of Hydra's other launchers
+        run.refuse_existing(where=f"run_dir={run.path}")
     began = datetime.now(UTC).replace(microsecond=0)
     check_schedule(settings.schedule)
     build_selections(settings.selection)  # what the test would refuse is refused before the training

@@ -1,5 +1,6 @@
 """Records how a run ends, in the ``status.json`` of its folder."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -11,12 +12,28 @@ from dsn_lightning.runs.exit_codes import STOPPED_BY_SIGTERM, exit_code_of
 from dsn_lightning.runs.run_folder import RUN_FORMAT, RunFolder
 
 
+def scheduler_job() -> str | None:
+    """Return the id of the job of submitit or Slurm that this process runs in, which a requeued job keeps."""
+    return os.environ.get("SUBMITIT_LOCAL_JOB_ID") or os.environ.get("SLURM_JOB_ID")
+
+
+def was_requeued(run: RunFolder) -> bool:
+    """Whether this process belongs to the job that the run in the folder began in, executed again after preemption.
+
+    Only then the same command goes on with the run. (In an interactive job of Slurm many commands have the same id.)
+    """
+    in_submitit = "SUBMITIT_LOCAL_JOB_ID" in os.environ
+    again = in_submitit or int(os.environ.get("SLURM_RESTART_COUNT") or 0) > 0
+    return again and run.status().get("job") == scheduler_job()
+
+
 @contextmanager
 def recorded_status(run: RunFolder) -> Iterator[None]:
     """Record the state of what runs inside, whatever its end.
 
     ``status.json`` holds ``format``, ``state`` (running, finished, failed, stopped), ``exit_code``, ``error``,
-    ``started``, ``ended`` (ISO times) and ``seconds``. A killed run stays ``running``, with nobody holding its folder.
+    ``started``, ``ended`` (ISO times), ``seconds`` and ``job`` (see `scheduler_job`). A killed run stays ``running``,
+    with nobody holding its folder.
     """
     started = datetime.now(UTC)
     _write(run, started, state="running")
@@ -51,6 +68,7 @@ def _write(
         "started": started.isoformat(timespec="seconds"),
         "ended": ended and ended.isoformat(timespec="seconds"),
         "seconds": ended and round((ended - started).total_seconds(), 1),
+        "job": scheduler_job(),
     }
     write_json(run.status_json, content)
 
