@@ -290,3 +290,40 @@ def test_missing_tensorboard_gets_one_line(monkeypatch, tmp_path):
     info = RunInfo(tmp_path, {}, "train", "name", [], None)
     with pytest.raises(UsageError, match=r"pip install 'dsn-lightning\[tensorboard\]'"):
         TensorBoardRun(info)
+
+
+@pytest.mark.parametrize("batch_size", [16, 4], ids=["stopped at an epoch's end", "stopped in an epoch"])
+def test_a_run_that_stops_twice_has_all_epochs_in_every_logger(batch_size, needle_root, nobody, tmp_path):
+    run, at_once = tmp_path / "run", "trainer.max_time=00:00:00:00"
+    call("dsn-train", f"dataset.root={needle_root}", *NEEDLE, *TINY, "schedule.max_epochs=14", at_once,
+         f"schedule.batch_size={batch_size}", "logger=[wandb,tensorboard]", "hydra.run.dir=run", cwd=tmp_path,
+         env=nobody[0])  # fmt: skip
+    call("dsn-train", "resume=run", at_once, cwd=tmp_path, env=nobody[0])
+    call("dsn-train", "resume=run", "trainer.max_time=null", cwd=tmp_path, env=nobody[0])
+    table = list(csv.DictReader((run / "metrics.csv").read_text().splitlines()))
+    assert [int(line["epoch"]) for line in table] == list(range(14))
+
+    parts = read_all(run)
+    assert len(parts) == 3
+    history = [row for part in parts for row in part.history]
+    steps = [row["_step"] for row in history]
+    assert steps == sorted(steps)  # W&B ignores a row with a smaller step than that of the row before
+    epochs = [row for row in history if "train/classifier_loss" in row]
+    assert [row["epoch"] for row in epochs] == list(range(14))
+    for row, line in zip(epochs, table, strict=True):
+        assert [name for name in line if name not in row] == []
+        assert row["val/top1"] == pytest.approx(float(line["val/top1"]))
+    per_epoch = -(-12 // batch_size)  # of 12 videos
+    assert [row["trainer/global_step"] for row in epochs] == [per_epoch * (epoch + 1) for epoch in range(14)]
+    tests = [row["trainer/global_step"] for row in history if "test/dsn/M2/top1" in row]
+    assert tests == [1, 2, 14 * per_epoch]
+    assert [row["trainer/global_step"] for row in history if "test/rows" in row] == tests
+
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(run / "tensorboard"))
+    events.Reload()
+    for name in ("train/classifier_loss", "val/top1"):
+        assert [e.step for e in events.Scalars(name)] == [per_epoch * (epoch + 1) for epoch in range(14)]
+        assert [e.value for e in events.Scalars(name)] == pytest.approx([float(line[name]) for line in table])
+    assert [e.step for e in events.Scalars("test/dsn/M2/top1")] == tests

@@ -91,6 +91,7 @@ class Recognizer(pl.LightningModule):
         figures += [f"train/{name}_head_lr" for name in names if self.finetuning.head_lr_of(name) is not None]
         self.means = EpochMeans(figures)
         self.num_videos = 0  # of this process in the current batch
+        self.batches_seen = 0  # in training, over all epochs: the step of loggers, which `global_step` is not
         self.videos_in_step = {"classifier": 0, "sampler": 0}  # of this process since the optimiser's last step
 
     @abstractmethod
@@ -186,6 +187,7 @@ class Recognizer(pl.LightningModule):
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Set the learning rates for this batch, and seed torch's global generator, which dropout draws from."""
         self.num_videos = batch.get("num_videos", len(batch["targets"]))
+        self.batches_seen += 1
         torch.manual_seed(stateless_seed(self.seed, self.current_epoch, batch_idx, self.global_rank, "dropout"))
         epoch = self.current_epoch + batch_idx / int(self.trainer.num_training_batches)
         for name, optimizer in zip(self.optimizer_names, self.optimizer_list(), strict=True):
@@ -198,11 +200,13 @@ class Recognizer(pl.LightningModule):
                 self.means.update(f"train/{name}_head_lr", heads[0]["lr"])
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the sums of the epoch so far, since a checkpoint may be written within an epoch."""
+        """Add the number of batches and the sums of the epoch; a checkpoint may be written within an epoch."""
+        checkpoint["batches_seen"] = self.batches_seen
         checkpoint["epoch_sums"] = {name: states_of_all(metric) for name, metric in self._epoch_sums().items()}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Restore the sums of the epoch; with another number of processes they start from zero."""
+        """Restore both; with another number of processes the sums start from zero."""
+        self.batches_seen = checkpoint["batches_seen"]
         for name, metric in self._epoch_sums().items():
             states = checkpoint["epoch_sums"][name]
             if len(states) == self.trainer.world_size:
@@ -223,5 +227,6 @@ class Recognizer(pl.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Log ``val/top1, val/top5, val/mean_class, val/map``."""
-        self.log_dict({f"val/{name}": value for name, value in self.validation_metrics.compute().items()})
+        metrics = {f"val/{name}": value for name, value in self.validation_metrics.compute().items()}
+        self.log_dict(metrics, logger=False)  # `EpochRows` gives them to the loggers
         self.validation_metrics.reset()

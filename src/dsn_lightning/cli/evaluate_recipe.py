@@ -346,6 +346,6 @@ def _details(
         videos=scored.videos,
         reader=data.reader,
         role=name,
-        step=leader.recognizer.global_step,
+        step=leader.recognizer.batches_seen,
         subset=evaluation.settings.test.subset,
     )

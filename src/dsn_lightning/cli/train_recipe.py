@@ -56,7 +56,7 @@ from dsn_lightning.runs.status import correct_exit_code, recorded_status, was_re
 from dsn_lightning.selections import BASELINE_CLASSIFIER
 from dsn_lightning.tracking.loggers import Tracker
 from dsn_lightning.training.announcements import Step, missing_videos_messages, print_interruption, training_summary
-from dsn_lightning.training.callbacks import BadVideos, EpochLog, MetricsFile, RunProgress, Throughput
+from dsn_lightning.training.callbacks import BadVideos, EpochLog, EpochRows, RunProgress, Throughput
 from dsn_lightning.training.checkpoints import AtomicCheckpointIO, CheckpointRecord, LastCheckpoint, Stopped
 from dsn_lightning.training.lightning_advice import hide_lightning_advice
 from dsn_lightning.training.seen_videos import check_held_out, hashes_of, joined
@@ -315,7 +315,7 @@ def make_callbacks(settings: Settings, parts: TrainingParts) -> list[Callback]:
         CheckpointRecord(RECORD_KEY, record),
         EpochLog(),
         Throughput(),
-        MetricsFile(run.metrics_csv),
+        EpochRows(run.metrics_csv),
         BadVideos(limit=max_bad, known=len(data.bad["train"]), num_videos=len(data.videos("train"))),
         RunProgress(bar=settings.progress and process_rank() == 0, file=run.progress_json),
     ]

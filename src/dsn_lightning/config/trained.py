@@ -87,6 +87,7 @@ def load_trained(path: str | Path, *, key: str, trusted: Sequence[str] = ()) -> 
         load_exactly(recognizer, content["state_dict"])
     except WeightsError as error:
         raise UsageError(f"{where}: {error}") from error
+    recognizer.batches_seen = content.get("batches_seen", 0)
     return Trained(recognizer.eval(), settings, classes, file, record.get("trained_on"), record.get("basis"))
 
 

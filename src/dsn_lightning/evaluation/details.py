@@ -25,7 +25,7 @@ class EvaluationDetails:
     videos: Sequence[Video]
     reader: ClipReader
     role: str  #: name of the run's network; the selection method of this name is shown in detail
-    step: int  #: training step, for the axes
+    step: int  #: batches seen in training, for the axes
     subset: Subset = "test"  #: ``test``, or ``val`` for videos held out of training
 
     @property

@@ -127,9 +127,11 @@ class WandbRun(WandbLogger):
         )
         self._wandb_init.pop("anonymous", None)  # W&B warns about it
         self._process = os.getpid()
+        self._step: int | None = None  # of the current row
         if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
             self._id = self._wandb_init["id"] = _stored_id(info.folder)
             self._experiment = self._start(info, requested=mode)
+            self._row = self._experiment.starting_step - 1  # W&B's number of the current row
 
     def _start(self, info: RunInfo, *, requested: str) -> Any:
         mode = choose_mode(requested)
@@ -168,13 +170,15 @@ class WandbRun(WandbLogger):
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
         """Log figures, and a histogram of the selected positions if their shares are among them.
 
-        W&B's step follows that of the training, so that the offline parts of a resumed run continue each other.
+        ``step`` is the number of batches seen in training: the axis ``trainer/global_step``, and W&B's number of a row
+        unless the run already has such a row. W&B ignores rows whose numbers decrease, and merges those of one number.
         """
-        run = self.experiment
         row = {**metrics, **position_histogram(metrics)}
         if step is not None:
             row["trainer/global_step"] = step
-        run.log(row, step=max(step or 0, run.step))
+            if step != self._step:
+                self._step, self._row = step, max(step, self._row + 1)
+        self.experiment.log(row, step=max(self._row, 0))
 
     @rank_zero_only
     def log_evaluation(self, evaluation: EvaluationDetails) -> None:

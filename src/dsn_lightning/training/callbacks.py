@@ -28,16 +28,16 @@ class EpochLog(pl.Callback):
         """Log ``train/*``: losses, learning rates, gradient norms, ``policy_*`` and ``position_share_*``."""
         if not isinstance(pl_module, Recognizer):
             return
-        pl_module.log_dict(pl_module.means.compute())
+        pl_module.log_dict(pl_module.means.compute(), logger=False)
         pl_module.means.reset()
         if not isinstance(pl_module, DSN) or trainer.current_epoch < pl_module.warmup_epochs:
             return
         statistics = pl_module.monitor.compute()
         pl_module.monitor.reset()
         for position, share in enumerate(statistics["position_share"]):
-            pl_module.log(f"train/position_share_{position}", share)
+            pl_module.log(f"train/position_share_{position}", share, logger=False)
         for name in ("entropy", "reward", "right", "baseline", "advantage_std", "agreement"):
-            pl_module.log(f"train/policy_{name}", statistics[name])
+            pl_module.log(f"train/policy_{name}", statistics[name], logger=False)
         if has_collapsed(statistics) and trainer.is_global_zero:
             position = int(statistics["position_share"].argmax())
             warnings.warn(
@@ -80,12 +80,15 @@ class Throughput(pl.Callback):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Log both figures; the clock stopped with the last batch, before the validation."""
         seconds = self.waiting_since - self.started
-        pl_module.log("time/videos_per_second", self.videos * trainer.world_size / seconds)
-        pl_module.log("time/loader_wait", self.waited / seconds)
+        pl_module.log("time/videos_per_second", self.videos * trainer.world_size / seconds, logger=False)
+        pl_module.log("time/loader_wait", self.waited / seconds, logger=False)
 
 
-class MetricsFile(pl.Callback):
-    """Writes ``metrics.csv``: one row for each epoch, with everything that was logged in it.
+class EpochRows(pl.Callback):
+    """Writes ``metrics.csv``: one row for each epoch, with everything that was logged in it; all loggers get the row.
+
+    Their step is `Recognizer.batches_seen`. (Lightning gives loggers an epoch's figures after all callbacks, one of
+    which may stop the training.)
 
     Times (``time/*``) depend on the machine; everything else is reproducible. The rows are part of every checkpoint, so
     a resumed run has each epoch once, wherever it was stopped. (Lightning's CSVLogger deletes the file then.)
@@ -116,6 +119,10 @@ class MetricsFile(pl.Callback):
         row = {n: value for n, value in logged.items() if self.validated or not n.startswith("val/")}
         self.validated = False
         self.rows.append({"epoch": trainer.current_epoch} | row)
+        assert isinstance(pl_module, Recognizer)
+        for logger in trainer.loggers:
+            logger.log_metrics(dict(self.rows[-1]), pl_module.batches_seen)
+            logger.save()
         names = ["epoch", *sorted({name for row in self.rows for name in row} - {"epoch"})]
         write_atomically(self.file, csv_text(self.rows, names))
 
