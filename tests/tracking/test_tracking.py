@@ -123,6 +123,13 @@ def test_test_rows_are_in_table_and_summary(trained, evaluated, good):
         for m in {row["M"] for row in rows}:
             assert found.summary[f"test/dsn/M{m}/top1"] == by["dsn", m]["top1"]
             assert found.summary[f"test/uniform+dsn/M{m}/map"] == by["uniform", m]["map"]
+        for figure in (
+            "top1",
+            "map",
+            "mean_class",
+            "gmacs",
+        ):  # at the M that was trained, not the first
+            assert found.summary[f"test/{figure}"] == by["dsn", 2][figure]
 
 
 def test_confusion_matrix_counts_the_videos(trained, good):
@@ -313,6 +320,8 @@ def test_a_run_that_stops_twice_has_all_epochs_in_every_logger(batch_size, needl
     for row, line in zip(epochs, table, strict=True):
         assert [name for name in line if name not in row] == []
         assert row["val/top1"] == pytest.approx(float(line["val/top1"]))
+        so_far = [float(earlier["val/top1"]) for earlier in table[: int(row["epoch"]) + 1]]
+        assert row["val/top1_best"] == pytest.approx(max(so_far))
     per_epoch = -(-12 // batch_size)  # of 12 videos
     assert [row["trainer/global_step"] for row in epochs] == [per_epoch * (epoch + 1) for epoch in range(14)]
     tests = [row["trainer/global_step"] for row in history if "test/dsn/M2/top1" in row]

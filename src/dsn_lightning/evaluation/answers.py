@@ -101,7 +101,10 @@ def row_figures(rows: Iterable[Row], main_classifiers: Mapping[str, str], *, pre
         name = row["selection"]
         if row["classifier"] != main_classifiers[name]:
             name += f"+{row['classifier']}"
-        for figure in (*HEADINGS, "gmacs"):
-            if row.get(figure) is not None:
-                figures[f"{prefix}/{name}/M{row['M']}/{figure}"] = float(row[figure])
+        figures |= {f"{prefix}/{name}/M{row['M']}/{figure}": value for figure, value in figures_of(row).items()}
     return figures
+
+
+def figures_of(row: Row) -> dict[str, float]:
+    """Return the metrics of a row that apply, and its cost in GMACs."""
+    return {figure: float(row[figure]) for figure in (*HEADINGS, "gmacs") if row.get(figure) is not None}

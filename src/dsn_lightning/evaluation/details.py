@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from dsn_lightning.algorithms.dsn import Consensus
 from dsn_lightning.datasets.records import Subset
-from dsn_lightning.evaluation.answers import row_figures
+from dsn_lightning.evaluation.answers import figures_of, row_figures
 from dsn_lightning.evaluation.results import Row
 from dsn_lightning.evaluation.scores import ClipScores
 from dsn_lightning.selections import Scheme, Selection, Uniform
@@ -34,9 +34,16 @@ class EvaluationDetails:
         return "test" if self.subset == "test" else "held_out"
 
     def figures(self) -> dict[str, float]:
-        """Return the rows' figures by name; see `row_figures`."""
+        """Return the rows' figures by name, see `row_figures`, and those of the main row also as ``test/top1``."""
         main_classifiers = {selection.name: selection.classifiers[0] for selection in self.selections}
-        return row_figures(self.rows, main_classifiers, prefix=self.prefix)
+        figures = row_figures(self.rows, main_classifiers, prefix=self.prefix)
+        return {f"{self.prefix}/{name}": value for name, value in figures_of(self.main_row()).items()} | figures
+
+    def main_row(self) -> Row:
+        """Return the row of the run's main method at the M that it was trained with, else at the first M tested."""
+        selection, classifier = self.main()
+        rows = [row for row in self.rows if (row["selection"], row["classifier"]) == (selection.name, classifier)]
+        return next((row for row in rows if row["M"] == row["train_M"]), rows[0])
 
     def main(self) -> tuple[Selection, str]:
         """Return the run's main method with its classifier: that of its sampler, else uniform clips."""

@@ -87,8 +87,9 @@ class Throughput(pl.Callback):
 class EpochRows(pl.Callback):
     """Writes ``metrics.csv``: one row for each epoch, with everything that was logged in it; all loggers get the row.
 
-    Their step is `Recognizer.batches_seen`. (Lightning gives loggers an epoch's figures after all callbacks, one of
-    which may stop the training.)
+    They also get the best value so far of each ``val/`` figure, such as ``val/top1_best``. Their step is
+    `Recognizer.batches_seen`. (Lightning gives loggers an epoch's figures after all callbacks, one of which may stop the
+    training.)
 
     Times (``time/*``) depend on the machine; everything else is reproducible. The rows are part of every checkpoint, so
     a resumed run has each epoch once, wherever it was stopped. (Lightning's CSVLogger deletes the file then.)
@@ -120,8 +121,9 @@ class EpochRows(pl.Callback):
         self.validated = False
         self.rows.append({"epoch": trainer.current_epoch} | row)
         assert isinstance(pl_module, Recognizer)
+        best = {f"{n}_best": max(r[n] for r in self.rows if n in r) for n in self.rows[-1] if n.startswith("val/")}
         for logger in trainer.loggers:
-            logger.log_metrics(dict(self.rows[-1]), pl_module.batches_seen)
+            logger.log_metrics(self.rows[-1] | best, pl_module.batches_seen)
             logger.save()
         names = ["epoch", *sorted({name for row in self.rows for name in row} - {"epoch"})]
         write_atomically(self.file, csv_text(self.rows, names))
