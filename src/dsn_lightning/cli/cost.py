@@ -10,6 +10,7 @@ from omegaconf import DictConfig
 
 from dsn_lightning.cli.application import one_line_errors, run_hydra
 from dsn_lightning.config import arguments as rewrite
+from dsn_lightning.config.added_keys import refuse_unknown_keys
 from dsn_lightning.config.compose import add_plug_ins_of_application, config_folder
 from dsn_lightning.config.cost_settings import CostSettings
 from dsn_lightning.errors import UsageError
@@ -53,4 +54,6 @@ def _check_alone(table: object) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command; without arguments, with those of the process."""
     given = sys.argv[1:] if arguments is None else arguments
-    run_hydra(COMMAND, application, rewrite.rewritten(given, rewrite.without_observation))
+    with one_line_errors(COMMAND):
+        given = rewrite.rewritten(given, rewrite.without_observation, refuse_unknown_keys(CostSettings, "cost"))
+    run_hydra(COMMAND, application, given)

@@ -8,6 +8,7 @@ from omegaconf import DictConfig
 
 from dsn_lightning.cli.application import one_line_errors, run_hydra
 from dsn_lightning.config import arguments as rewrite
+from dsn_lightning.config.added_keys import refuse_unknown_keys
 from dsn_lightning.config.compose import add_plug_ins_of_application, config_folder, plain
 from dsn_lightning.config.evaluation_settings import EvaluationSettings
 
@@ -33,10 +34,12 @@ def application(cfg: DictConfig) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command; without arguments, with those of the process."""
-    given = rewrite.rewritten(
-        sys.argv[1:] if arguments is None else arguments,
-        rewrite.quote_pattern,
-        rewrite.add_networks,
-        rewrite.without_run_folder,
-    )
+    with one_line_errors(COMMAND):
+        given = rewrite.rewritten(
+            sys.argv[1:] if arguments is None else arguments,
+            rewrite.quote_pattern,
+            rewrite.add_networks,
+            rewrite.without_run_folder,
+            refuse_unknown_keys(EvaluationSettings, "evaluate"),
+        )
     run_hydra(COMMAND, application, given)

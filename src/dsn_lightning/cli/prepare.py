@@ -9,6 +9,7 @@ from rich.console import Console
 
 from dsn_lightning.cli.application import one_line_errors, run_hydra
 from dsn_lightning.config import arguments as rewrite
+from dsn_lightning.config.added_keys import refuse_unknown_keys
 from dsn_lightning.config.build_part import build_part, build_source
 from dsn_lightning.config.compose import add_plug_ins_of_application, config_folder, plain
 from dsn_lightning.config.prepare_settings import PreparationSettings
@@ -51,4 +52,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command; without arguments, with those of the process."""
     given = sys.argv[1:] if arguments is None else arguments
     message = "what is finished stays, and the same call goes on from there"
-    run_hydra(COMMAND, application, rewrite.rewritten(given, rewrite.quote_pattern), stopped=message)
+    with one_line_errors(COMMAND):
+        given = rewrite.rewritten(given, rewrite.quote_pattern, refuse_unknown_keys(PreparationSettings, "prepare"))
+    run_hydra(COMMAND, application, given, stopped=message)

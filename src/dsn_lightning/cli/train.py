@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 from dsn_lightning.cli import PRELOAD
 from dsn_lightning.cli.application import ctrl_c_as_exit, one_line_errors, run_hydra
 from dsn_lightning.config import arguments as rewrite
+from dsn_lightning.config.added_keys import refuse_unknown_keys
 from dsn_lightning.config.compose import add_plug_ins_of_application, config_folder, plain
 from dsn_lightning.config.settings import Settings
 from dsn_lightning.runs.run_folder import RunFolder
@@ -42,7 +43,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sweep = rewrite.sweep_to_resume(given)
         if sweep is not None:
             _resume_sweep(*sweep)
-        given = rewrite.rewritten(given, rewrite.quote_pattern, rewrite.continue_run, rewrite.without_run_folder)
+        given = rewrite.rewritten(
+            given,
+            rewrite.quote_pattern,
+            rewrite.continue_run,
+            rewrite.without_run_folder,
+            refuse_unknown_keys(Settings, "train"),
+        )
     run_hydra(COMMAND, application, given, stopped=_STOPPED)
 
 

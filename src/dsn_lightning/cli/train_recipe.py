@@ -5,13 +5,16 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from inspect import signature
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 import yaml
+from hydra.utils import get_class
 from lightning_fabric.plugins.environments import LightningEnvironment  # type: ignore[attr-defined]
-from pytorch_lightning.callbacks import Callback, ModelCheckpoint
+from pytorch_lightning.callbacks import Callback, LearningRateMonitor, ModelCheckpoint
+from pytorch_lightning.profilers import AdvancedProfiler, PyTorchProfiler, SimpleProfiler
 from pytorch_lightning.strategies import DDPStrategy
 from pytorch_lightning.utilities.seed import isolate_rng
 from torch import Tensor
@@ -19,6 +22,7 @@ from torch import Tensor
 from dsn_lightning.algorithms.recognizer import Recognizer
 from dsn_lightning.backbones.weights import WeightsError, load_exactly, read_weights, tensors_of
 from dsn_lightning.cli.application import one_line_errors
+from dsn_lightning.config.added_keys import closest
 from dsn_lightning.config.build import (
     build_datamodule,
     build_recognizer,
@@ -83,6 +87,7 @@ def train(settings: Settings) -> None:
     check_schedule(settings.schedule)
     build_selections(settings.selection)  # what the test would refuse is refused before the training
     check_processes(settings)
+    check_trainer_flags(settings)
     if settings.test.subset == "val":
         check_holds_out(build_source(settings.dataset), settings)
     if settings.trainer.num_nodes == 1 and not started_as_one_of_many():
@@ -318,6 +323,7 @@ def make_callbacks(settings: Settings, parts: TrainingParts) -> list[Callback]:
         EpochRows(run.metrics_csv),
         BadVideos(limit=max_bad, known=len(data.bad["train"]), num_videos=len(data.videos("train"))),
         RunProgress(bar=settings.progress and process_rank() == 0, file=run.progress_json),
+        *own_callbacks(settings, has_val=bool(data.videos("val"))),
     ]
     if settings.schedule.ema is not None:
         callbacks.append(AveragedWeights(decay=settings.schedule.ema))
@@ -326,6 +332,45 @@ def make_callbacks(settings: Settings, parts: TrainingParts) -> list[Callback]:
         best = ModelCheckpoint(run.checkpoints, name, monitor=metric, mode="max", enable_version_counter=False)
         callbacks.append(best)
     return callbacks
+
+
+def own_callbacks(settings: Settings, *, has_val: bool) -> list[Callback]:
+    """Build the callbacks of the group ``callbacks``."""
+    found: list[Callback] = []
+    for name, node in (settings.callbacks or {}).items():
+        callback = build_part(node, f"callbacks.{name}")
+        if not isinstance(callback, Callback):
+            raise UsageError(
+                f"callbacks.{name}: expected a Callback of PyTorch Lightning, got {type(callback).__name__}"
+            )
+        monitor = getattr(callback, "monitor", None)
+        if monitor is not None and monitor.startswith("val/") and not has_val:
+            raise UsageError(
+                f"callbacks.{name}.monitor={monitor}: dataset={settings.dataset.name} has no held-out videos; choose "
+                "another figure of metrics.csv, or hold videos out (dataset.val_fraction)"
+            )
+        if isinstance(callback, LearningRateMonitor) and not settings.logger:
+            raise UsageError(f"callbacks.{name}: needs a logger: logger=wandb or logger=tensorboard")
+        found.append(callback)
+    return found
+
+
+def check_trainer_flags(settings: Settings) -> None:
+    """Refuse a flag that the Trainer does not have."""
+    target = get_class(settings.trainer.flags["_target_"])
+    known = signature(target).parameters
+    for name in settings.trainer.flags:
+        if name != "_target_" and name not in known:
+            raise UsageError(f"trainer.{name}: {target.__name__} has no such flag{closest(name, known)}")
+
+
+def profiler(settings: Settings) -> Any:
+    """Return the profiler of ``trainer.profiler``, whose report is ``profile`` in the run's folder, or None."""
+    name = settings.trainer.flags.get("profiler")
+    profilers = {"simple": SimpleProfiler, "advanced": AdvancedProfiler, "pytorch": PyTorchProfiler}
+    if name is None or name in profilers:
+        return name and profilers[name](dirpath=settings.folder, filename="profile")
+    raise UsageError(f"trainer.profiler={name}: must be {', '.join(profilers)} or null")
 
 
 def make_trainer(settings: Settings, recognizer: Recognizer, callbacks: list[Callback], tracker: Tracker) -> pl.Trainer:
@@ -341,7 +386,7 @@ def make_trainer(settings: Settings, recognizer: Recognizer, callbacks: list[Cal
     cluster = [LightningEnvironment()] if PROCESS_VARIABLE in os.environ else []
     target = flags.pop("_target_")
     trainer: pl.Trainer = build_part({"_target_": target, "_partial_": True}, "trainer")(
-        **flags,
+        **flags | {"profiler": profiler(settings)},
         max_epochs=settings.schedule.max_epochs,
         default_root_dir=str(settings.folder),
         logger=tracker.loggers,

@@ -4,11 +4,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 
+from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities import rank_zero_only
 
-from dsn_lightning.config.build_part import build_part
+from dsn_lightning.config.build_part import build_part, raise_if_unknown
 from dsn_lightning.config.setting_rules import Node, shown
 from dsn_lightning.config.settings import Settings
+from dsn_lightning.errors import UsageError
 from dsn_lightning.launch.process_rank import process_rank
 from dsn_lightning.runs.environment import git_commit
 from dsn_lightning.runs.exit_codes import sigterm_as_exit
@@ -23,9 +25,20 @@ def tracked(settings: Settings, loggers: Mapping[str, Node] | None, *, job_type:
         if loggers:
             info = _run_info(settings, job_type)
             for name, node in loggers.items():
-                logger = build_part(node, f"logger.{name}")
-                tracker.loggers.append(logger(info) if isinstance(logger, partial) else logger)
+                tracker.loggers.append(_logger(node, f"logger.{name}", info))
         yield tracker
+
+
+def _logger(node: Node, key: str, info: RunInfo) -> Logger:
+    logger = build_part(node, key)
+    try:
+        logger = logger(info) if isinstance(logger, partial) else logger
+    except TypeError as error:
+        raise_if_unknown(error, key)
+        raise
+    if not isinstance(logger, Logger):
+        raise UsageError(f"{key}: expected a Logger of Lightning, got {type(logger).__name__}; is logger= missing?")
+    return logger
 
 
 def _run_info(settings: Settings, job_type: str) -> RunInfo:

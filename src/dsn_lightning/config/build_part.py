@@ -1,5 +1,6 @@
 """From a node of the configuration to the object that it describes, and to a data set, without torch."""
 
+import re
 from typing import Any
 
 from hydra.errors import InstantiationException
@@ -20,12 +21,20 @@ def build_part(node: Node, /, key: str, **arguments: Any) -> Any:
     try:
         return instantiate(dict(node), _convert_="all", **arguments)
     except InstantiationException as error:
+        if isinstance(error.__cause__, TypeError):
+            raise_if_unknown(error.__cause__, key)
         if not isinstance(error.__cause__, UsageError):
             raise
         inner = str(error).rpartition("full_key: ")[2] if "full_key: " in str(error) else ""
         where = ".".join(filter(None, [key, inner]))
         message = str(error.__cause__)
         raise UsageError(message if message.startswith(where.split(".")[0]) else f"{where}.{message}") from error
+
+
+def raise_if_unknown(error: TypeError, key: str) -> None:
+    """Raise `UsageError` if a constructor has refused an argument that it does not have."""
+    if found := re.search(r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'", str(error)):
+        raise UsageError(f"{key}.{found[2]}: {found[1]} has no such argument") from error
 
 
 def build_source(dataset: DatasetSettings) -> VideoSource:

@@ -162,9 +162,9 @@ def section(cls: type[Any]) -> Any:
     return dataclasses.field(metadata={"section": cls})
 
 
-def all_keys() -> Any:
-    """Return a field for the whole mapping that its section is read from."""
-    return dataclasses.field(metadata={"all_keys": True})
+def all_keys(*, passed_on: bool = False) -> Any:
+    """Return a field for the whole mapping that its section is read from; ``passed_on``: to a constructor."""
+    return dataclasses.field(metadata={"all_keys": True} | ({"passed_on": True} if passed_on else {}))
 
 
 def as_tuple(value: Any) -> tuple[Any, ...]:

@@ -36,6 +36,22 @@ _REFUSED_FLAGS = {
 }
 """Flags of Lightning's Trainer that do not work in manual optimisation."""
 
+_OWN_FLAGS = {
+    "callbacks": "use callbacks=early_stopping, or +callbacks.NAME._target_=CLASS for any other",
+    "logger": "use logger=wandb, logger=tensorboard or logger=[wandb,tensorboard]",
+    "log_every_n_steps": "loggers get one row an epoch",
+    "enable_progress_bar": "use progress=true or progress=false",
+    "enable_checkpointing": "checkpoints are always written; see checkpoint.every_n_batches",
+    "fast_dev_run": "it trains without checkpoints and loggers; use debug=fdr",
+    "overfit_batches": "the run draws its own batches; train on a list of few videos (dataset=folder)",
+    "barebones": "it trains without checkpoints and loggers",
+    "default_root_dir": "use hydra.run.dir",
+    "use_distributed_sampler": "the videos are always distributed over the processes",
+    "plugins": "the run needs those that it sets",
+    "reload_dataloaders_every_n_epochs": "the videos are the same in all epochs",
+}
+"""Flags of Lightning's Trainer that the run sets itself."""
+
 
 def crops_rule() -> Any:
     """Return a field for ``test.crops``."""
@@ -87,7 +103,7 @@ class DatasetSettings:
     modality: Literal["rgb", "flow"] = modality_rule()
     fps: float | None = rules.number(above=0, optional=True)
     reading: ReadingSettings = rules.section(ReadingSettings)
-    keys: rules.Node = rules.all_keys()
+    keys: rules.Node = rules.all_keys(passed_on=True)
 
     @property
     def source(self) -> rules.Node:
@@ -205,7 +221,7 @@ class TrainerSettings:
     precision: str = rules.text(default="32-true")
     sync_batchnorm: bool = rules.flag(default=False)
     max_time: Any = rules.anything(default=None)
-    keys: rules.Node = rules.all_keys()
+    keys: rules.Node = rules.all_keys(passed_on=True)
 
     @property
     def flags(self) -> rules.Node:
@@ -295,6 +311,7 @@ class Settings:
     checkpoint: CheckpointSettings = rules.section(CheckpointSettings)
     selection: rules.Node = rules.node()
     logger: rules.Node | None = rules.node(optional=True)
+    callbacks: rules.Node | None = rules.node(optional=True, default=None)
     plain: rules.Node = rules.all_keys()
 
     @classmethod
@@ -343,10 +360,12 @@ class Settings:
 
 
 def _check_trainer(settings: Settings) -> None:
-    for name, remedy in _REFUSED_FLAGS.items():
-        if settings.trainer.keys.get(name) is not None:
-            value = settings.trainer.keys[name]
-            raise UsageError(f"trainer.{name}={value}: does not work in manual optimisation; {remedy}")
+    reasons = ((_REFUSED_FLAGS, "does not work in manual optimisation"), (_OWN_FLAGS, "is set by the run"))
+    for flags, reason in reasons:
+        for name, remedy in flags.items():
+            value = settings.trainer.keys.get(name)
+            if value is not None:
+                raise UsageError(f"trainer.{name}={rules.shown(value)}: {reason}; {remedy}")
     if settings.trainer.precision in ("16", "16-mixed") and settings.schedule.accumulate > 1:
         raise UsageError(
             f"trainer.precision={settings.trainer.precision}: its loss scale may change between accumulated batches; "

@@ -96,7 +96,7 @@ def row_figures(rows: Iterable[Row], main_classifiers: Mapping[str, str], *, pre
     >>> row_figures([row], {"uniform": "baseline"})
     {'test/uniform+dsn/M3/top1': 0.5}
     """
-    figures = {}
+    figures: dict[str, float] = {}
     for row in rows:
         name = row["selection"]
         if row["classifier"] != main_classifiers[name]:

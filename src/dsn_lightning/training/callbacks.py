@@ -88,8 +88,8 @@ class EpochRows(pl.Callback):
     """Writes ``metrics.csv``: one row for each epoch, with everything that was logged in it; all loggers get the row.
 
     They also get the best value so far of each ``val/`` figure, such as ``val/top1_best``. Their step is
-    `Recognizer.batches_seen`. (Lightning gives loggers an epoch's figures after all callbacks, one of which may stop the
-    training.)
+    `Recognizer.batches_seen`. (Lightning gives loggers an epoch's figures after all callbacks, and one may
+    stop the training.)
 
     Times (``time/*``) depend on the machine; everything else is reproducible. The rows are part of every checkpoint, so
     a resumed run has each epoch once, wherever it was stopped. (Lightning's CSVLogger deletes the file then.)

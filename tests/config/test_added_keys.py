@@ -1,0 +1,103 @@
+"""Keys that a command line adds with ``+``: they work, or are refused with the closest key."""
+
+import pytest
+
+from conftest import NEEDLE
+from dsn_lightning.config.added_keys import refuse_unknown_keys
+from dsn_lightning.config.compose import settings_of
+from dsn_lightning.config.cost_settings import CostSettings
+from dsn_lightning.config.evaluation_settings import EvaluationSettings
+from dsn_lightning.config.prepare_settings import PreparationSettings
+from dsn_lightning.config.settings import Settings
+from dsn_lightning.errors import UsageError
+from helpers.processes import call
+from helpers.trained_runs import metrics_of
+
+SMALL = [*NEEDLE, "schedule.batch_size=4", "M=2", "N=2", "trainer.accelerator=cpu", "test.enabled=false"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "name", "key", "meant"),
+    [
+        (Settings, "train", "gama", "gamma"),
+        (Settings, "train", "sweep.job", "sweep.jobs"),
+        (Settings, "train", "schedule.max_epoch", "schedule.max_epochs"),
+        (Settings, "train", "dataset.reading.max_bads", "dataset.reading.max_bad"),
+        (Settings, "train", "backbone.frame_strid", "backbone.frame_stride"),
+        (Settings, "train", "test.random_draw", "test.random_draws"),
+        (EvaluationSettings, "evaluate", "test.random_draw", "test.random_draws"),
+        (PreparationSettings, "prepare", "flow.bounds", "flow.bound"),
+        (CostSettings, "cost", "num_class", "num_classes"),
+    ],
+)
+def test_unknown_keys_are_refused_with_the_closest_key(settings, name, key, meant):
+    with pytest.raises(UsageError, match=rf"\+{key}: there is no such key; did you mean {meant}\?"):
+        refuse_unknown_keys(settings, name)(["M=1", f"+{key}=1"])
+
+
+def test_keys_that_something_reads_are_accepted():
+    given = ["+trainer.limit_train_batches=2", "++schedule.lr=0.1", "+experiment=demo/dsn", "+dataset.split=2",
+             "gama=1", "+selection.mine._target_=a.B", "+hydra.verbose=true", "+backbone@network=r3d_18"]  # fmt: skip
+    assert refuse_unknown_keys(Settings, "train")(given) == given
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("+trainer.callbacks=[]", r"trainer.callbacks=\[\]: is set by the run; use callbacks=early_stopping"),
+        ("+trainer.logger=true", "trainer.logger=true: is set by the run; use logger=wandb"),
+        (
+            "+trainer.log_every_n_steps=5",
+            "trainer.log_every_n_steps=5: is set by the run; loggers get one row",
+        ),
+        (
+            "+trainer.enable_progress_bar=false",
+            "trainer.enable_progress_bar=false: is set by the run; use progress=",
+        ),
+        ("+trainer.fast_dev_run=true", "use debug=fdr"),
+    ],
+)
+def test_flags_that_the_run_sets_are_refused_with_the_remedy(override, message):
+    with pytest.raises(UsageError, match=message):
+        settings_of(override, "run_dir=x")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["+trainer.limit_train_batch=1"], "Trainer has no such flag; did you mean limit_train_batches?"),
+        (["+dataset.colour=1"], "dataset.colour: NeedleSpec has no such argument"),
+        (["logger=wandb", "+logger.wandb.grup=x"], "logger.wandb.grup: WandbRun has no such argument"),
+        (
+            ["+callbacks.mine._target_=builtins.dict"],
+            "callbacks.mine: expected a Callback of PyTorch",
+        ),
+        (["callbacks=learning_rate_monitor"], "needs a logger: logger=wandb or logger=tensorboard"),
+    ],
+)
+def test_unknown_arguments_are_refused_in_one_line(arguments, message, needle_root, tmp_path):
+    done = call("dsn-train", f"dataset.root={needle_root}", *SMALL, *arguments, "hydra.run.dir=run", cwd=tmp_path,
+                expect=2)  # fmt: skip
+    assert message in done.stderr
+
+
+def test_early_stopping_ends_a_training_and_the_learning_rate_is_logged(needle_root, tmp_path):
+    call("dsn-train", f"dataset.root={needle_root}", *SMALL, "callbacks=[early_stopping,learning_rate_monitor]",
+         "callbacks.early_stopping.min_delta=1.0", "callbacks.early_stopping.patience=2", "schedule.max_epochs=9",
+         "algorithm.warmup_epochs=0", "trainer.check_val_every_n_epoch=1", "logger=tensorboard", "hydra.run.dir=run",
+         cwd=tmp_path)  # fmt: skip
+    assert len(metrics_of(tmp_path / "run")) == 3  # the first, and two without an improvement by 100 points
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(tmp_path / "run" / "tensorboard"))
+    events.Reload()
+    assert any(name.startswith("lr-SGD") for name in events.Tags()["scalars"])
+
+
+@pytest.mark.parametrize("debug", ["default", "fdr", "profiler"])
+def test_debug_runs_are_one_epoch(debug, needle_root, tmp_path):
+    call("dsn-train", f"dataset.root={needle_root}", *SMALL, f"debug={debug}", "hydra.run.dir=run", cwd=tmp_path)
+    assert len(metrics_of(tmp_path / "run")) == 1
+    profile = tmp_path / "run" / "fit-profile.txt"
+    assert profile.is_file() == (debug == "profiler")
+    assert debug != "profiler" or "run_training_epoch" in profile.read_text()
