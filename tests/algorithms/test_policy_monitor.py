@@ -43,6 +43,18 @@ def test_collapse_is_warned_about_with_the_remedy():
         fit(model, epochs=1, callbacks=[EpochLog()])
 
 
+def test_a_policy_that_stays_uniform_is_named_after_the_last_epoch(capsys):
+    fit(make_dsn(), epochs=2, callbacks=[EpochLog()])  # which cannot learn in two steps
+    said = capsys.readouterr().err
+    assert said.count("the policy is still uniform after the last epoch: its entropy is 1.38") == 1
+    assert "ln 4 = 1.3863" in said
+
+    model = make_dsn()
+    model.observation.fc.bias.data[2] = 5.0
+    fit(model, epochs=1, callbacks=[EpochLog()])
+    assert "uniform" not in capsys.readouterr().err
+
+
 def test_a_learning_policy_is_not_warned_about():
     with warnings.catch_warnings():
         warnings.filterwarnings("error", message=".*collapsed.*")

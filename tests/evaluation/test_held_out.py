@@ -81,7 +81,7 @@ def test_dsn_evaluate_gives_the_same_and_the_test_videos_if_not_told(runs, needl
     seen = content | {RECORD_KEY: content[RECORD_KEY] | {KEY: hashes_of(ids_of(needle_root, "test")[:2])}}
     torch.save(seen, runs / "seen.ckpt")
     done = call("dsn-evaluate", RUN, "max_response=seen.ckpt", "hydra.run.dir=test", cwd=runs)
-    (warning,) = [line for line in done.stdout.splitlines() if line.startswith("warning: ")]
+    (warning,) = [line for line in done.stdout.splitlines() if line.startswith("warning: ") and "seen.ckpt" in line]
     assert "max_response=" in warning
     assert "was trained on 2 of the 6 test videos" in warning
     assert not ids(runs / "test") & ids(runs / "run")

@@ -55,6 +55,16 @@ class PolicyMonitor(Metric):
         }
 
 
+def is_uniform(statistics: dict[str, Tensor]) -> bool:
+    """Tell whether the entropy of the policy is within 1% of that of equally probable clips.
+
+    >>> is_uniform({"entropy": torch.tensor(1.3861), "position_share": torch.tensor([0.4, 0.3, 0.2, 0.1])})
+    True
+    """
+    share = statistics["position_share"]
+    return bool(len(share) > 1 and statistics["entropy"] > 0.99 * math.log(len(share)))
+
+
 def has_collapsed(statistics: dict[str, Tensor]) -> bool:
     """Tell whether the policy prefers one position in practically every section, almost with certainty.
 

@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from rich.console import Console
@@ -34,6 +34,7 @@ from dsn_lightning.data.datamodule import SectionClipDataModule
 from dsn_lightning.errors import UsageError
 from dsn_lightning.evaluation.clip_loading import Loading
 from dsn_lightning.evaluation.details import EvaluationDetails
+from dsn_lightning.evaluation.learning_checks import policy_messages
 from dsn_lightning.evaluation.outcomes import evaluation_of
 from dsn_lightning.evaluation.results import Row, evaluate_rows
 from dsn_lightning.evaluation.scores import ClipScores
@@ -180,6 +181,7 @@ def evaluate_trained(
     dataset, selections = rows[0]["dataset"], evaluation.scoring.selections
     title = f"{dataset}, {len(scored.videos)} {kind_of_videos(dataset)} (rates in %)"
     outcomes = evaluation_of(str(settings.folder), rows, scored.scores, selections)
+    outcomes = replace(outcomes, policy_messages=tuple(policy_messages(scored.scores)))
     show_results(rows, outcomes, settings, console, title=title)
     details = _details(evaluation, scored, data, rows)
     if settings.test.figures:

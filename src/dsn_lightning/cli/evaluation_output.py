@@ -57,14 +57,17 @@ def write_statistics(evaluation: StoredEvaluation, folder: Path, resamples: int,
     """Write ``statistics.json`` of an evaluation, print its main part and return it."""
     statistics = summary(Study([evaluation], number=resamples))
     write_json(RunFolder(folder).statistics_json, statistics)
-    differences = comparison_table.against_references(statistics)
+    for warning in statistics["warnings"]:
+        console.print(f"warning: {warning}", soft_wrap=True, markup=False, highlight=False)
+    shown = comparison_table.above_chance(statistics)
+    differences = comparison_table.against_references(shown)
     if differences:
         title = "what choosing clips gains over uniform and dense ones, with the same classifier"
-        comparison_table.differences_table(statistics, differences, title=title).print(console)
-    elif statistics["headroom"]:
+        comparison_table.differences_table(shown, differences, title=title).print(console)
+    elif shown["headroom"]:
         title = "headroom: what the best choice of clips could gain over uniform ones"
-        comparison_table.headroom_table(statistics, title=title).print(console)
-    lines = [*comparison_table.gap_lines(statistics), *comparison_table.headroom_lines(statistics)]
+        comparison_table.headroom_table(shown, title=title).print(console)
+    lines = [*comparison_table.gap_lines(shown), *comparison_table.headroom_lines(shown)]
     for line in [comparison_table.explanation(statistics), *lines] if lines else []:
         console.print(line, soft_wrap=True, markup=False, highlight=False)
     return statistics

@@ -52,6 +52,16 @@ def against_references(statistics: Entry) -> list[Entry]:
     return [difference for difference in references if schemes(difference) == schemes(references[0])]
 
 
+def above_chance(statistics: Entry) -> Entry:
+    """Return the statistics without differences, shares and headroom of classifiers at chance."""
+
+    def keep(entry: Entry) -> bool:
+        return entry.get("method", entry)["classifier"] not in statistics["at_chance"]
+
+    parts = {name: [e for e in statistics[name] if keep(e)] for name in ("differences", "gap_share", "headroom")}
+    return {**statistics, **parts}
+
+
 def differences_table(statistics: Entry, differences: Sequence[Entry], *, title: str = "") -> TextTable:
     """Return the table of differences with their intervals."""
     columns = [rate for rate in RATES if any(difference[rate] for difference in differences)]

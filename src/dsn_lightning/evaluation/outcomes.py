@@ -65,6 +65,7 @@ class StoredEvaluation:
     networks: Mapping[str, str]  #: name of a network -> hash of its weights
     #: by method; beside an oracle, those of `WITHOUT_ROWS` with the same classifier and scheme
     outcomes: Mapping[Method, Outcome]
+    policy_messages: tuple[str, ...] = ()  #: lines about samplers whose policy is uniform or has collapsed
     left_out: tuple[str, ...] = ()  #: methods of the results whose outcomes could not be computed, with the reason
 
 

@@ -7,6 +7,8 @@ A *method* is ``{selection, classifier, M, N}``.
 - ``about``: ``dataset, split, modality, videos``; ``seeds`` of the trainings; ``evaluations``, their names;
   ``resamples``, ``level``, ``seed`` (of the resamples), ``resampled`` (``videos`` or ``videos and seeds``);
   ``left_out``, what could not be compared and why.
+- ``warnings``: lines about networks that have learned nothing: classifiers at chance, uniform or collapsed policies.
+- ``at_chance``: classifier -> best top-1, for those that do not exceed chance; see `classifiers_at_chance`.
 - ``methods``: for each method its fields, ``clips``, ``kind`` (see `Selection`), ``sampler`` (the network that chooses
   the clips, or null) and the estimates ``top1, mean_class, map, hit_rate``; null if one does not apply.
 - ``differences``: for each pair of methods with the same M:N, and for the same selection of two trainings with the same
@@ -25,11 +27,13 @@ A *method* is ``{selection, classifier, M, N}``.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from dsn_lightning.errors import UsageError
 from dsn_lightning.evaluation.class_gains import class_gains, confusion_counts, row_shares
 from dsn_lightning.evaluation.headroom import gap_shares, headroom
+from dsn_lightning.evaluation.learning_checks import chance_messages, classifiers_at_chance
 from dsn_lightning.evaluation.outcomes import Method, add_training
 from dsn_lightning.evaluation.row_methods import merged_order
 from dsn_lightning.evaluation.stored import read_evaluation
@@ -70,8 +74,14 @@ def summary(study: Study) -> dict[str, Any]:
     """Return the content of ``statistics.json``; see this module's description."""
     learned = [method for method in _ranked(study.kinds) if study.kinds[method] == "learned"]
     uniform = {method: replace(method, selection=Uniform.name) for method in learned}
+    at_chance = _at_chance(study)
     return {
         "about": _about(study),
+        "warnings": [
+            *chance_messages(at_chance, num_classes=len(study.classes), num_videos=study.num_videos),
+            *dict.fromkeys(message for evaluation in study.evaluations for message in evaluation.policy_messages),
+        ],
+        "at_chance": at_chance,
         "methods": [_method(study, method) for method in study.methods],
         "differences": [_difference(study, method, other) for method, other in pairs(study.kinds)],
         "gap_share": [share for method in learned for share in gap_shares(study, method)],
@@ -123,6 +133,13 @@ def _ranked(kinds: Mapping[Method, Kind]) -> list[Method]:
         by_training.setdefault(method.training, {})[method.selection] = None
     position = {name: i for i, name in enumerate(merged_order([*names] for names in by_training.values()))}
     return sorted(kinds, key=lambda method: (_ORDER.index(kinds[method]), -position[method.selection]))
+
+
+def _at_chance(study: Study) -> dict[str, float]:
+    """Return the mean top-1 of the classifiers that are at chance in every evaluation."""
+    found = [classifiers_at_chance(evaluation.outcomes, evaluation.targets) for evaluation in study.evaluations]
+    common = [name for name in found[0] if all(name in other for other in found)]
+    return {name: fmean(rates[name] for rates in found) for name in common}
 
 
 def _about(study: Study) -> dict[str, Any]:

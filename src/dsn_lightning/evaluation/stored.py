@@ -8,12 +8,14 @@ import json
 import zipfile
 import zlib
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from dsn_lightning.errors import UsageError
+from dsn_lightning.evaluation.learning_checks import policy_messages
 from dsn_lightning.evaluation.outcomes import NOT_SELECTED, Method, Outcome, StoredEvaluation, evaluation_of
 from dsn_lightning.evaluation.results import Row, is_fused
 from dsn_lightning.evaluation.scores import ClipScores
@@ -54,7 +56,9 @@ def read_evaluation(folder: Path, selections: Iterable[Selection]) -> StoredEval
         rows = json.loads(run.results_json.read_text())
         if fused:
             return load_outcomes(scores, rows, selections)
-        return evaluation_of(str(folder), rows, ClipScores.load(scores), selections)
+        clip_scores = ClipScores.load(scores)
+        evaluation = evaluation_of(str(folder), rows, clip_scores, selections)
+        return replace(evaluation, policy_messages=tuple(policy_messages(clip_scores)))
     except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise UsageError(f"{folder}: cannot be read as an evaluation ({error}); evaluate it again") from error
 
