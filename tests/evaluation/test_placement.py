@@ -36,7 +36,7 @@ def placed(request, tmp_path_factory):
         "baseline": fresh(composed(*OVERRIDES, f"{KEY}={request.param}", "algorithm=baseline"), root / "b.ckpt"),
     }
     data = SyntheticData("rgb", settings, num_videos=4)
-    evaluate_trained(runs, settings, data, device=torch.device("cpu"), announce=False)
+    evaluate_trained(runs, settings, data, device=torch.device("cpu"))
     return request.param, runs, root / "run"
 
 
