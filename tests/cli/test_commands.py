@@ -442,3 +442,25 @@ def test_shuffled_labels_give_chance(tmp_path):
     low, high = binom.interval(0.99, 120, 1 / len(source.classes))
     assert low <= 120 * found["dsn"] <= high
     assert low <= 120 * found["uniform"] <= high
+
+
+def test_a_value_that_needs_quotes_gets_them_shown(tmp_path):
+    for command, key in (("dsn-train", "weights"), ("dsn-evaluate", "checkpoint"), ("dsn-prepare", "output")):
+        given = f"{key}=runs/M=1 N=2/last.ckpt"
+        done = call(command, given, cwd=tmp_path, expect=2)
+        quoted = f"{key}='runs/M=1 N=2/last.ckpt'"
+        assert done.stderr == (
+            f'{command}: error: {given}: a value with such characters needs quotes; on a command line: "{quoted}"\n'
+        )
+        again = call(command, quoted, cwd=tmp_path, expect=None)
+        assert "needs quotes" not in again.stderr
+
+
+@pytest.mark.parametrize("command", ["dsn-train", "dsn-evaluate", "dsn-prepare", "dsn-cost"])
+def test_help_names_the_command(command, tmp_path):
+    more = ["dataset=needle"] if command == "dsn-prepare" else []
+    assert call(command, "--help", *more, cwd=tmp_path).stdout.startswith(f"{command} is powered by Hydra")
+
+
+def test_no_run_leaves_an_empty_log(runs, evaluated):
+    assert [path for path in [*runs.rglob("*.log")] if "wandb" not in path.parts] == []

@@ -42,6 +42,13 @@ def test_a_failed_job_is_named_and_the_others_finish(needle_root, tmp_path):
     assert [len(found) for found in runs] == [1, 0, 1]
     assert [(runs[job][0].run.run_group, runs[job][0].exit_code) for job in (0, 2)] == [("sweep", 0)] * 2
     assert runs[0][0].run.run_id != runs[2][0].run.run_id
+    (command,) = [line for line in done.stdout.splitlines() if "wandb sync" in line]  # without a terminal
+    pattern = command.partition("wandb sync ")[2]
+    assert pattern == f"{sweep}/*/wandb/offline-run-*"
+    found = {path.relative_to(sweep).parts[0] for path in sweep.glob("*/wandb/offline-run-*")}
+    assert found == {"0", "2"}
+    assert f"written: {sweep}" in done.stdout
+    assert [path for path in sweep.rglob("*.log") if "wandb" not in path.parts] == []
     written = (sweep / "0" / "checkpoints" / "last.ckpt").stat().st_mtime_ns
     call("dsn-train", "sweep.resume=sweep", cwd=tmp_path, expect=1)
     assert states(sweep) == ["done", "failed", "done"]
@@ -81,7 +88,10 @@ def test_ctrl_c_stops_cleanly(needle_root, tmp_path):
     assert "stopped; sweep.resume=" in (tmp_path / "out").read_text()
     assert "Traceback" not in (tmp_path / "err").read_text()
     assert processes_in(tmp_path / "sweep") == []
-    assert states(tmp_path / "sweep") == ["running", "waiting"]
+    assert states(tmp_path / "sweep") == ["stopped", "waiting"]
+    table = read_configs(tmp_path / "sweep")
+    assert table.state.tolist() == ["stopped", "waiting"]
+    assert table.exit_code[0] == 130 or table.exit_code[0] == 143
 
 
 @pytest.mark.slow
@@ -130,6 +140,19 @@ def test_a_sweep_may_come_in_batches(needle_root, tmp_path):
     assert [(job["folder"], job["overrides"][-1], job["state"]) for job in jobs] == [
         ("0", "seed=0", "done"), ("1", "seed=1", "done"), ("2", "seed=2", "done"),
     ]  # fmt: skip
+
+
+def test_a_sweep_ends_with_its_results(small_sweep, tmp_path):
+    shutil.copytree(small_sweep, tmp_path / "sweep")
+    done = call("dsn-train", "sweep.resume=sweep", cwd=tmp_path, expect=1)  # the good jobs are not run again
+    lines = [line.replace("│", " ").split() for line in done.stdout.partition("results of the sweep")[2].splitlines()]
+    rows = {line[0]: line[1:] for line in lines if line and line[0].isdecimal() and line[-3:-2] == ["2/2"]}
+    assert sorted(rows) == ["0", "1"]
+    for number, cells in rows.items():
+        run = tmp_path / "sweep" / number
+        best = json.loads((run / "progress.json").read_text())["best_top1"]
+        (own,) = [r for r in json.loads((run / "results.json").read_text()) if r["selection"] == r["algorithm"]]
+        assert cells == ["gamma=0.5", f"seed={number}", "done", "2/2", f"{100 * best:.1f}", f"{100 * own['top1']:.1f}"]
 
 
 def test_jobs_are_in_the_order_of_the_grid(small_sweep):

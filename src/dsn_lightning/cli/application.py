@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import NoReturn
 
-from hydra.errors import InstantiationException
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import InstantiationException, OverrideParseException
 from omegaconf.errors import InterpolationResolutionError
 
 from dsn_lightning.errors import UsageError
@@ -38,11 +39,40 @@ def stop(command: str, message: str) -> NoReturn:
     sys.exit(2)
 
 
+def check_quotes(arguments: Sequence[str]) -> None:
+    """Refuse an override that Hydra can only read with quotes around its value, and show them.
+
+    Raises:
+        UsageError: such as for ``weights=runs/M=1/last.ckpt``.
+    """
+    before = ""
+    for argument in arguments:
+        key, is_assignment, value = argument.partition("=")
+        is_override = is_assignment and not argument.startswith("-") and before not in _FLAGS_WITH_VALUE
+        quoted = f"{key}='{value}'"
+        if is_override and not _is_readable(argument) and _is_readable(quoted):
+            raise UsageError(f'{argument}: a value with such characters needs quotes; on a command line: "{quoted}"')
+        before = argument
+
+
+_FLAGS_WITH_VALUE = ("--config-dir", "-cd", "--config-path", "-cp", "--config-name", "-cn", "--package", "-p")
+
+
+def _is_readable(override: str) -> bool:
+    try:
+        OverridesParser.create().parse_overrides([override])
+    except OverrideParseException:
+        return False
+    return True
+
+
 def run_hydra(command: str, application: Callable[[], None], arguments: Sequence[str], *, stopped: str = "") -> None:
     """Run a Hydra application with these arguments; the only place that writes ``sys.argv``.
 
     After Ctrl-C it prints ``stopped`` and exits with code 130; if that is empty, KeyboardInterrupt is raised.
     """
+    with one_line_errors(command):
+        check_quotes(arguments)
     sys.argv = [command, *arguments]
     with ctrl_c_as_exit(command, stopped) if stopped else nullcontext():
         application()

@@ -89,6 +89,7 @@ def continue_run(arguments: list[str]) -> list[str]:
         *("--config-path", str(folder), "--config-name", run.config_yaml.stem),
         *flags,
         "hydra.output_subdir=null",
+        *([] if process_rank() else ["hydra/job_logging=stdout"]),  # see without_run_folder
         f"hydra.run.dir='{folder}'",
         f"run_dir='{folder}'",
         "resume=true",

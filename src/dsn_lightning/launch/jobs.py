@@ -28,7 +28,8 @@ from dsn_lightning.text_tables import TextTable
 class Job:
     """A call of an importable function in its own process.
 
-    Its state is ``waiting``, ``running``, ``done``, ``failed``, ``stopped`` (`is_whole`) or ``skipped`` (`after`).
+    Its state is ``waiting``, ``running``, ``done``, ``failed``, ``stopped`` (`is_whole`, or with the
+    others) or ``skipped`` (`after`).
     """
 
     name: str  # unique; shown in the table
@@ -84,6 +85,11 @@ def run_jobs(
                 time.sleep(0.2)
         finally:
             end_processes([job.process for job in jobs if job.process is not None], within=60)
+            if interrupted := [job for job in jobs if job.state == "running" and job.process is not None]:
+                for job in interrupted:
+                    job.exit_code = job.process.exitcode if job.process is not None else None
+                    job.state = "stopped" if job.exit_code or (job.is_whole and not job.is_whole()) else "done"
+                on_change()
     return [job for job in jobs if job.state != "done"]
 
 

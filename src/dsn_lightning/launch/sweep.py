@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -77,11 +78,36 @@ def run_sweep(
             console.print(f"stopped; sweep.resume={sweep.path} continues it", soft_wrap=True, markup=False)
             raise
         show_means_over_splits(sweep, console)
+    show_results(sweep, jobs, console)
     if failed:
         lines = [f"{len(failed)} of the jobs did not end well; sweep.resume={sweep.path} runs them again"]
         lines += [f"  {job.name}: {job.state}, see {RunFolder(job.folder).log}" for job in failed]
         console.print("\n".join(lines), soft_wrap=True, markup=False)
     return jobs
+
+
+def show_results(sweep: SweepFolder, jobs: Sequence[Job], console: Console) -> None:
+    """Print the jobs with their results, the sweep's folder, and one command that uploads all offline W&B runs."""
+    header = ["job", "state", "epochs", "best of held-out videos", "test, own selection"]
+    title = "results of the sweep (in %)"
+    console.print(TextTable(header, [_result(job) for job in jobs], num_names=2, title=title, fold=True).terminal())
+    lines = [f"written: {sweep.path}; dsn-report {shlex.quote(str(sweep.path))} shows it on one page"]
+    pattern = "wandb/offline-run-*"
+    offline = [str(path) for job in jobs for path in sorted(job.folder.glob(pattern))]
+    if offline:
+        below = {str(path) for path in sweep.path.glob(f"*/{pattern}")}
+        together = f"{shlex.quote(str(sweep.path))}/*/{pattern}"
+        lines.append(f"W&B: upload with: wandb sync {together if below == set(offline) else shlex.join(offline)}")
+    console.print("\n".join(lines), soft_wrap=True, markup=False, highlight=False)
+
+
+def _result(job: Job) -> list[str]:
+    run = RunFolder(job.folder)
+    progress, rows = run.progress(), read_json(run.results_json) if job.state == "done" else None
+    own = [row for row in rows or [] if row["selection"] == row["algorithm"]]
+    tested = next((row["map"] if row["top1"] is None else row["top1"] for row in own), None)
+    epochs = f"{progress['epoch']}/{progress['max_epochs']}" if progress else "-"
+    return [job.name, job.state, epochs, percent(run.best_value()), percent(tested)]
 
 
 def _check_folders(sweep: SweepFolder, jobs: Sequence[SweepJob]) -> None:

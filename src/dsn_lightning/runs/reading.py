@@ -31,7 +31,7 @@ KEYS = ("M", "N", "gamma", "seed")
 
 _FolderPath = str | os.PathLike[str]
 _Json = dict[str, Any]
-_STATES_OF_JOBS = {name: name for name in ("waiting", "running", "failed", "skipped")} | {"done": "finished"}
+_STATES_OF_JOBS = {name: name for name in ("waiting", "running", "failed", "stopped", "skipped")} | {"done": "finished"}
 
 
 @dataclass(frozen=True)
