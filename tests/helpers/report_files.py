@@ -120,9 +120,9 @@ def write_rows(folder: Path, *rows: dict) -> Path:
     return folder
 
 
-def write_basis(folder: Path, *, classes: int, started_from: str = "kinetics400", **counts: int) -> Path:
+def write_basis(folder: Path, *, classes: int, started_from: str = "kinetics400", **more: object) -> Path:
     """Write an ``environment.json`` that says what the results in a folder stand on: equal counts for all networks."""
-    facts = {"videos": 84, "videos_of": 3570, "classes": classes, "classes_of": 51, **counts}
+    facts = {"videos": 84, "videos_of": 3570, "classes": classes, "classes_of": 51, **more}
     network = {**facts, "classifier_from": started_from, "observation_from": None}
     sampled = {**network, "observation_from": "imagenet"}
     networks = {"baseline": network, "dsn": sampled, "dsn_fixed": sampled}

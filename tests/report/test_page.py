@@ -106,3 +106,12 @@ def test_columns_sort_naturally():
     assert order(["10", "2", "", "-1.5"], -1) == ["10", "2", "-1.5", ""]  # missing values stay last
     assert order(["run 10", "run 2", "a"], 1) == ["a", "run 2", "run 10"]
     assert list(engine.call("orderOf", ["1", "2", "1", "2"], -1)) == [1, 3, 0, 2]  # equals keep their order
+
+
+def test_cells_name_their_column_where_rows_are_shown_as_cards(runs, command):
+    """Narrow screens have no room for a table: each cell is shown behind its column's title."""
+    _, page = command(runs)
+    heads = [head for rows in page.tables.values() for row in rows[1:] for head, _ in rows[0][1 : len(row)]]
+    cells = [attributes for tag, attributes in page.tags if tag == "td"]
+    assert [attributes["data-head"] for attributes in cells] == heads
+    assert any("data-empty" in attributes for attributes in cells)

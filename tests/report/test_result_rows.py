@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from helpers.report_files import groups_of, reference_row, row_of, write_rows, write_run
+from helpers.report_files import groups_of, reference_row, row_of, write_basis, write_rows, write_run
 
 
 def test_copies_count_once_and_settings_separate_trainings(tmp_path, command):
@@ -129,3 +129,27 @@ def test_the_classifier_is_named_where_it_is_not_the_methods(tmp_path, command):
     _, page = command("out")
     names = [row["selection"][0] for row in page.rows("results-table")]
     assert names == ["plain", "plain (mine's classifier)", "mine", "mine (baseline's classifier)"]
+
+
+def test_settings_are_the_overrides_that_were_typed(tmp_path, command):
+    """A group that was chosen is one word, not each of its keys."""
+    for name, blocks in (("r3d_18", [2, 2, 2, 2]), ("r2plus1d_34", [3, 4, 6, 3])):
+        network = {"blocks": blocks, "conv": name[:3]}
+        folder = write_run(tmp_path / f"out/{name}", backbone={"name": name, "network": network}, schedule={"lr": 0.1})
+        (folder / ".hydra").mkdir()
+        (folder / ".hydra" / "overrides.yaml").write_text(f"- backbone={name}\n- M=1\n")
+        (folder / ".hydra" / "config.yaml").write_text("{}\n")
+        write_rows(folder, row_of(backbone=name))
+    _, page = command("out")
+    assert {row["setting"][0] for row in page.rows("results-table")} == {"backbone=r3d_18", "backbone=r2plus1d_34"}
+
+
+def test_own_data_sets_are_named_by_their_folder(tmp_path, command):
+    for name, top1 in (("birds", 0.4), ("cars", 0.6)):
+        folder = write_run(tmp_path / f"out/{name}", dataset={"name": "mine"})
+        write_rows(folder, row_of(dataset="mine", split=None, top1=top1))
+        write_basis(folder, classes=12, own_folder=name)
+    _, page = command("out")
+    found = {row["data set"][0]: row["top-1"][0] for row in page.rows("results-table")}
+    assert found == {"mine (birds)": "40.0", "mine (cars)": "60.0"}
+    assert {row["data set"][0] for row in page.rows("runs-table")} == {*found}

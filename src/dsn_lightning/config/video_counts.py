@@ -1,6 +1,7 @@
 """What results stand on: the videos that a network was trained or tested on, and what it started from."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from hydra.utils import get_class
@@ -11,19 +12,21 @@ from dsn_lightning.data.datamodule import SectionClipDataModule
 from dsn_lightning.datasets.records import Subset
 
 
-def video_counts(data: SectionClipDataModule, settings: Settings, subset: Subset) -> dict[str, int]:
+def video_counts(data: SectionClipDataModule, settings: Settings, subset: Subset) -> dict[str, Any]:
     """Return ``videos`` that are used and their ``classes``, each out of how many: ``videos_of``, ``classes_of``.
 
-    These are the official numbers where the data set has some, else those of its lists.
+    These are the official numbers where the data set has some, else those of its lists, and ``own_folder`` is the name
+    of its folder, which tells the user's own data sets apart; None with official numbers.
     """
     source: Any = get_class(settings.dataset.source["_target_"])
-    official = source.official_counts(**settings.dataset.source) or {}
-    videos = data.videos(subset)
+    official = source.official_counts(**settings.dataset.source)
+    videos, root = data.videos(subset), settings.dataset.keys.get("root")
     return {
         "videos": len(videos),
-        "videos_of": official.get(subset) or data.inventory()[subset]["listed"],
+        "videos_of": (official or {}).get(subset) or data.inventory()[subset]["listed"],
         "classes": len({label for video in videos for label in video.record.labels}),
         "classes_of": source.num_classes or len(data.classes),
+        "own_folder": Path(root).expanduser().absolute().name if root and official is None else None,
     }
 
 

@@ -32,7 +32,7 @@ class Run:
     @property
     def dataset(self) -> str:
         """Name of its data set."""
-        return str(self.config.get("dataset.name", "unknown data set"))
+        return dataset_name(str(self.config.get("dataset.name", "unknown data set")), self.environment)
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,16 @@ class Source:
     folder: Path
     rows: list[Json]  #: content of ``results.json``
     environment: Json  #: content of ``environment.json``
+
+
+def dataset_name(name: str, environment: Json) -> str:
+    """Return what a data set is called: with its folder's name if it has no official lists.
+
+    >>> dataset_name("mine", {"tested_on": {"own_folder": "birds"}}), dataset_name("ucf101", {})
+    ('mine (birds)', 'ucf101')
+    """
+    counts = environment.get("tested_on") or environment.get("trained_on") or {}
+    return f"{name} ({counts['own_folder']})" if counts.get("own_folder") else name
 
 
 @dataclass

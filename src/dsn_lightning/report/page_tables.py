@@ -76,7 +76,7 @@ def runs_table(runs: Sequence[Run]) -> PageTable:
         "run": (False, lambda run: _text(run.name)),
         "state": (False, lambda run: _text(run.state)),
         "algorithm": (False, _of_config("algorithm.name")),
-        "data set": (False, _of_config("dataset.name")),
+        "data set": (False, lambda run: _text(run.dataset if "dataset.name" in run.config else None)),
         "backbone": (False, _of_config("backbone.name")),
         **{key: (True, _of_config(key)) for key in ("M", "N", "gamma")},
         "seed": (True, _seed),

@@ -11,7 +11,7 @@ from dsn_lightning.evaluation.splits import FIGURES, HELD_OUT, group_rows
 from dsn_lightning.evaluation.stored import stored_scores
 from dsn_lightning.paper.basis import counts_text, start_text, why_not_comparable
 from dsn_lightning.paper.matching import paper_metric
-from dsn_lightning.report.collect import Collection, Json, Source
+from dsn_lightning.report.collect import Collection, Json, Source, dataset_name
 from dsn_lightning.selections import Kind
 
 _T = TypeVar("_T")
@@ -134,7 +134,8 @@ def _distinct(found: Collection) -> list[_Row]:
                 same = before.setting if text in ("", before.setting) else "" if before.setting else text
                 kept[key] = _Row(before.row, same, (*before.sources, source.name))
             else:
-                kept[key] = _Row(row, text, (source.name,))
+                named = {**row, "dataset": dataset_name(row["dataset"], source.environment)}
+                kept[key] = _Row(named, text, (source.name,))
     return list(kept.values())
 
 
@@ -163,9 +164,23 @@ def _settings(found: Collection) -> dict[str, tuple[str, Json]]:
         varied = _varied([values for _, values, _ in members])
         varied_in_rows = _varied([in_rows for _, _, in_rows in members])
         for source, values, in_rows in members:
-            text = ", ".join(f"{key}={values[key]}" for key in varied if key in values)
+            typed = configs.get(source.folder.resolve(), {}).get("overrides") or ()
+            text = ", ".join(dict.fromkeys(_as_typed(key, values[key], typed) for key in varied if key in values))
             settings[source.name] = text, {key: in_rows[key] for key in varied_in_rows if key in in_rows}
     return settings
+
+
+def _as_typed(key: str, value: Any, typed: Sequence[str]) -> str:
+    """Return a value of the configuration as the override that set it: the key's own, or that of a group above it.
+
+    >>> _as_typed("backbone.network.blocks", (3, 4, 6, 3), ["M=1", "backbone=r2plus1d_34"])
+    'backbone=r2plus1d_34'
+    >>> _as_typed("schedule.lr", 0.1, ["schedule=tiny", "schedule.lr=1e-1"])
+    'schedule.lr=1e-1'
+    """
+    words = {override.partition("=")[0].lstrip("+").replace("/", "."): override.lstrip("+") for override in typed}
+    above = [key.rsplit(".", i)[0] for i in range(key.count(".") + 1)]
+    return next((words[name] for name in above if name in words), f"{key}={value}")
 
 
 def _varied(configs: Sequence[Json]) -> list[str]:
