@@ -150,7 +150,7 @@ def test_a_sweep_ends_with_its_results(small_sweep, tmp_path):
     assert sorted(rows) == ["0", "1"]
     for number, cells in rows.items():
         run = tmp_path / "sweep" / number
-        best = json.loads((run / "progress.json").read_text())["best_top1"]
+        best = json.loads((run / "progress.json").read_text())["best_value"]
         (own,) = [r for r in json.loads((run / "results.json").read_text()) if r["selection"] == r["algorithm"]]
         assert cells == ["gamma=0.5", f"seed={number}", "done", "2/2", f"{100 * best:.1f}", f"{100 * own['top1']:.1f}"]
 

@@ -166,7 +166,7 @@ def _row(job: Job) -> list[str]:
     progress = RunFolder(job.folder).progress() if job.state in ("running", "done") else {}
     epoch, top1, remaining = "", None, ""
     if progress:
-        epoch, top1 = f"{progress['epoch']}/{progress['max_epochs']}", progress.get("best_top1")
+        epoch, top1 = f"{progress['epoch']}/{progress['max_epochs']}", progress.get("best_value")
         if job.state == "running":
             remaining = f"{progress['seconds_per_epoch'] * (progress['max_epochs'] - progress['epoch']):.0f} s"
     seconds = job.seconds or (time.monotonic() - job.started if job.state == "running" else 0)

@@ -187,7 +187,7 @@ class RunFolder(LockedFolder):
 
     def best_value(self) -> float | None:
         """Return the best value of the held-out videos, in [0, 1]; None without any."""
-        return self.progress().get("best_top1")
+        return self.progress().get("best_value")
 
     def logged_error(self) -> str | None:
         """Return the last line of ``log.txt`` if it is an error, without the name of the command."""

@@ -149,7 +149,7 @@ class RunProgress(pl.Callback):
 
     Args:
         bar: show the bar on a terminal, or a line every few epochs elsewhere.
-        file: gets ``{"epoch", "max_epochs", "seconds_per_epoch", "best_top1", "metrics"}`` after each epoch.
+        file: gets ``{"epoch", "max_epochs", "seconds_per_epoch", "best_value", "metrics"}`` after each epoch.
     """
 
     def __init__(self, *, bar: bool, file: Path | None = None) -> None:
@@ -190,7 +190,7 @@ class RunProgress(pl.Callback):
         if self.file is not None and trainer.is_global_zero:
             scores = [c.best_model_score for c in trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint)]
             best = next((float(score) for score in scores if score is not None), None)
-            content = {"epoch": epoch, "max_epochs": total, "seconds_per_epoch": rate, "best_top1": best}
+            content = {"epoch": epoch, "max_epochs": total, "seconds_per_epoch": rate, "best_value": best}
             write_atomically(self.file, json.dumps(content | {"metrics": metrics}))
         shown = "  ".join(f"{k} {metrics[k]:.3f}" for k in ("train/classifier_loss", "val/top1") if k in metrics)
         if self.progress is not None:
