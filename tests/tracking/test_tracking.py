@@ -238,6 +238,21 @@ def test_a_stopped_run_is_recorded_and_resumed_under_its_id(sent, code, needle_r
     assert [row["epoch"] for row in second.history][-1] == 7
 
 
+def test_the_variables_of_wandb_reach_it_and_its_id_is_kept(needle_root, nobody, tmp_path):
+    given = {"WANDB_NAME": "my name", "WANDB_TAGS": "one,two", "WANDB_RUN_GROUP": "my group", "WANDB_RUN_ID": "agent7"}
+    call("dsn-train", f"dataset.root={needle_root}", *NEEDLE, *TINY, "trainer.max_time=00:00:00:00",
+         "test.enabled=false", "hydra.run.dir=run", cwd=tmp_path, env=nobody[0] | given)  # fmt: skip
+    call("dsn-train", "resume=run", "trainer.max_time=null", cwd=tmp_path, env=nobody[0])
+    call("dsn-evaluate", "checkpoint=run/checkpoints/last.ckpt", "logger=wandb", "logger.wandb.id=mine",
+         "hydra.run.dir=evaluated", cwd=tmp_path, env=nobody[0] | given)  # fmt: skip
+    first, second = read_all(tmp_path / "run")
+    assert (first.run.display_name, first.run.run_group) == ("my name", "my group")
+    assert list(first.run.tags) == ["dsn", "needle", "r3d_tiny", "one", "two"]
+    assert first.run.run_id == second.run.run_id == "agent7"
+    (evaluated,) = read_all(tmp_path / "evaluated")
+    assert evaluated.run.run_id == "mine"
+
+
 def epochs_done(run: Path) -> int:
     try:
         return int(json.loads((run / "progress.json").read_text())["epoch"])

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities import rank_zero_only
@@ -43,6 +44,7 @@ def _logger(node: Node, key: str, info: RunInfo) -> Logger:
 
 def _run_info(settings: Settings, job_type: str) -> RunInfo:
     s = settings
+    in_sweep = (s.plain.get("sweep") or {}).get("group") is not None and job_type == "train"
     tested = "" if job_type == "train" else f" test {shown(s.plain['test']['M'])}:{s.test.N}"
     return RunInfo(
         folder=s.folder,
@@ -51,4 +53,5 @@ def _run_info(settings: Settings, job_type: str) -> RunInfo:
         name=f"{s.algorithm.name} {s.dataset.name} {s.M}:{s.N} gamma={s.gamma} seed={s.seed}{tested}",
         tags=list(dict.fromkeys([s.algorithm.name, s.dataset.name, s.backbone.name])),
         commit=git_commit(),
+        one_of_many=in_sweep or Path(s.shared.folder).absolute() in s.folder.absolute().parents,
     )

@@ -34,6 +34,7 @@ class RunInfo:
     name: str  # readable, composed of the settings that a sweep varies
     tags: Sequence[str]  # algorithm, data set and backbone
     commit: str | None  # checked-out commit, with -dirty appended if files differ; None outside a checkout
+    one_of_many: bool = False  # a job of a sweep, or a training that several runs share: cannot have an id that is set
 
 
 class Tracker:
@@ -92,9 +93,10 @@ class WandbRun(WandbLogger):
         info: description of the run.
         project: None: ``WANDB_PROJECT``, or else ``dsn_lightning``.
         entity: user or team; None: the account's default.
-        group: the sweep.
-        name: None: that of ``info``.
-        tags: added to those of ``info``.
+        group: the sweep; None: ``WANDB_RUN_GROUP``.
+        name: None: ``WANDB_NAME``, or else that of ``info``.
+        tags: added to those of ``info`` and of ``WANDB_TAGS``.
+        id: of a new run; None: ``WANDB_RUN_ID``, or else a random one, as in all of ``one_of_many``.
         notes: free text.
         mode: ``online``, ``offline``, ``disabled``, or ``auto``: as the user's W&B settings have it, or else online
             where an account is set up and offline elsewhere.
@@ -112,24 +114,27 @@ class WandbRun(WandbLogger):
         group: str | None = None,
         name: str | None = None,
         tags: Sequence[str] = (),
+        id: str | None = None,
         notes: str | None = None,
         mode: str = "auto",
     ) -> None:
         super().__init__(
             project=project or setting("project") or "dsn_lightning",
             save_dir=info.folder,
-            group=group,
+            group=group or os.environ.get("WANDB_RUN_GROUP"),
             job_type=info.job_type,
             entity=entity,
-            name=name or info.name,
-            tags=[*info.tags, *tags],
+            name=name or os.environ.get("WANDB_NAME") or info.name,
+            tags=[*info.tags, *filter(None, os.environ.get("WANDB_TAGS", "").split(",")), *tags],
             notes=notes,
         )
         self._wandb_init.pop("anonymous", None)  # W&B warns about it
         self._process = os.getpid()
         self._step: int | None = None  # of the current row
         if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
-            self._id = self._wandb_init["id"] = _stored_id(info.folder)
+            self._id = self._wandb_init["id"] = _stored_id(
+                info.folder, None if info.one_of_many else id or os.environ.get("WANDB_RUN_ID")
+            )
             self._experiment = self._start(info, requested=mode)
             self._row = self._experiment.starting_step - 1  # W&B's number of the current row
 
@@ -219,10 +224,10 @@ class TensorBoardRun(TensorBoardLogger):
         self.log_hyperparams({**info.config, "git_commit": info.commit})
 
 
-def _stored_id(folder: Path) -> str:
+def _stored_id(folder: Path, new: str | None) -> str:
     file = RunFolder(folder).wandb_id
     if file.is_file():
         return file.read_text().strip()
-    run_id = uuid.uuid4().hex[:12]
+    run_id = new or uuid.uuid4().hex[:12]
     write_atomically(file, run_id + "\n")
     return run_id
