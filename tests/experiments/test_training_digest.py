@@ -58,6 +58,7 @@ def test_settings_that_change_the_weights_count(dsn):
         "observation.network.trunk.num_frames": 1,
         "algorithm.exploration": 0.1,
         "weights": None,
+        "callbacks": {"early_stopping": {"_target_": "pytorch_lightning.callbacks.EarlyStopping"}},
         "observation.checkpoint": "x.ckpt",
         "classifier.checkpoint": "x.ckpt",
         "trainer.precision": "bf16-mixed",

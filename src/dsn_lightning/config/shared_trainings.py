@@ -176,6 +176,8 @@ def training_fingerprint(settings: Settings, known: Known | None = None) -> str:
         else:
             module = {k: v for k, v in content["algorithm"]["module"].items() if k not in _SAMPLER_ARGUMENTS}
             content["algorithm"] = {**content["algorithm"], "module": module, "exploration": None}
+    if callbacks := settings.plain.get("callbacks"):  # they may stop it early
+        content["callbacks"] = json.loads(json.dumps(callbacks))
     start = _start(settings, "classifier.checkpoint", known or {})
     if start is not None:
         content["classifier"] = start
