@@ -61,7 +61,7 @@ def test_every_clip_classifier_fits_the_trunk(observation):
         (["backbone=r3d_tiny", "observation=r2d_tiny"], ["backbone=r2d_tiny"]),
         (["backbone=r3d_tiny", "observation=r2d_tiny_shared"], ["backbone=r2d_tiny"]),
         (["backbone=r3d_tiny", "observation=r2d_tiny_video"], ["backbone=r2d_tiny"]),
-        (["backbone=r3d_18"], ["backbone=r2d_18"]),
+        (["backbone=r3d_18"], ["weights=imagenet", "backbone=r2d_18"]),
         (["backbone=mobilenet_v2"], ["backbone=mobilenet_v2_middle"]),
         (["backbone=mobilenet_v2", "observation=mobilenet_v2_video"], ["backbone=mobilenet_v2_middle"]),
         (

@@ -43,9 +43,8 @@ def test_each_small_copy_has_the_frames_of_the_whole(refuse_damage, videos, tmp_
     source = Folder(str(videos))
     options = {"decoder": PyAV(), "copy_decoder": PyAV(), "output": tmp_path / "out", "refuse_damage": refuse_damage}
     _, report = prepare_dataset(source, [SmallCopy(short_side=48)], **options)
-    flagged = {Path(entry["video"]).name for entry in report["flagged"]}
-    bad = {Path(entry["video"]).name for entry in report["bad"]}
-    assert (bad if refuse_damage else flagged) >= FLAGGED
+    flagged, bad = ({entry["video"] for entry in report[kind]} for kind in ("flagged", "bad"))
+    assert {Path(video).name for video in (bad if refuse_damage else flagged)} >= FLAGGED
     assert not (flagged if refuse_damage else bad)
     for record in (r for subset in ("train", "test") for r in source.records(subset) if r.video_id not in bad):
         info = PyAV().probe(record.path)

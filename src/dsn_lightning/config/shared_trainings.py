@@ -150,7 +150,8 @@ def classifier_content(settings: Settings) -> dict[str, Any]:
     """Return what the weights of a baseline depend on, as plain values."""
     content: dict[str, Any] = json.loads(json.dumps({part: settings.plain.get(part) for part in _PARTS}))
     flow = settings.dataset.modality == "flow"
-    for group, keys in (_UNRELATED | {"backbone": ("mean", "std") if flow else ("flow_std",)}).items():
+    of_backbone = ("weights_trained_on", *(("mean", "std") if flow else ("flow_std",)))
+    for group, keys in (_UNRELATED | {"backbone": of_backbone}).items():
         content[group] = {key: value for key, value in content[group].items() if key not in keys}
     content["algorithm"]["module"].pop("recompute", None)
     if flow:
