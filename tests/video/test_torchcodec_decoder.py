@@ -1,5 +1,6 @@
 """torchcodec: the same frames as PyAV, and no bad videos where FFmpeg is missing."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,12 @@ def test_a_missing_ffmpeg_is_not_a_bad_video(encoded, monkeypatch):
     with pytest.raises(UsageError, match="and the system's FFmpeg") as caught:
         TorchCodec().read(encoded["h264.mp4"], [0], (16, 16))
     assert not isinstance(caught.value, VideoError)
+
+
+def test_a_missing_torchcodec_is_an_error_and_not_another_decoder(encoded, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torchcodec.decoders", None)  # as if it were not installed
+    with pytest.raises(UsageError, match=r"torchcodec cannot be loaded; install dsn-lightning\[torchcodec\]"):
+        TorchCodec().read(encoded["h264.mp4"], [0], (16, 16))
 
 
 def test_pyav_returns_the_same_frames_and_rotation(real_data):

@@ -132,7 +132,7 @@ class Probe:
             return f"is truncated: {num_packets} of {self.stream.frames} frames"
         if demuxer == "avi" and info.num_frames < self.stream.frames and _is_cut(self.path, demuxer):
             return f"is truncated: {info.num_frames} of {self.stream.frames} frames"
-        said = f" ({[*info.remarks, *info.damage][0]})" if info.remarks or info.damage else ""
+        reported = f" ({[*info.remarks, *info.damage][0]})" if info.remarks or info.damage else ""
         in_container = any(component in ("", demuxer) for _, component, _ in self.reports)
         in_picture = demuxer in _TRANSPORT and info.damage
         if demuxer == _MOV or not (num_incomplete or in_container or in_picture):
@@ -141,12 +141,12 @@ class Probe:
         steps = np.diff(known)[np.diff(known) > 0]
         step = float(np.median(steps)) if len(steps) else 1.0
         if (np.abs(steps - step) <= max(1, step / 10)).mean() < _CONSTANT:
-            return f"is damaged{said}; its time stamps are irregular and do not show whether frames are missing"
+            return f"is damaged{reported}; its time stamps are irregular and do not show whether frames are missing"
         if (steps > 1.5 * step).any():
-            return f"is damaged: frames are missing{said}"
+            return f"is damaged: frames are missing{reported}"
         missing = self._announced_end() - float((known[-1] + step) * (self.stream.time_base or 1))
         if missing > 1.5 * step * float(self.stream.time_base or 1):
-            return f"is truncated: it ends {missing:.2f} s early{said}"
+            return f"is truncated: it ends {missing:.2f} s early{reported}"
         return ""
 
     def _announced_end(self) -> float:

@@ -66,9 +66,9 @@ class TorchCodec(PyAV):
     ) -> "Iterator[tuple[FrameBatch | None, NDArray[np.float64]]]":
         """Yield decoded frames with the times that the index has for them; None when torchcodec fails."""
         times = np.asarray(unpack(info.stamps)[wanted] * (info.time_base[0] / info.time_base[1]), np.float64)
-        count = _batch_frames(info)
+        count, open_video = _batch_frames(info), _video_decoder()
         try:
-            decoder = _open(path, info)
+            decoder = open_video(str(path), stream_index=info.stream, num_ffmpeg_threads=1, seek_mode="exact")
             for first in range(0, len(wanted), count):
                 yield decoder.get_frames_at(wanted[first : first + count]), times[first : first + count]
         except (RuntimeError, ValueError, IndexError) as error:
@@ -95,12 +95,12 @@ def _is_exact(info: VideoInfo) -> bool:
     return has_index and not (info.damage or info.open_groups or info.mirrored)
 
 
-def _open(path: Path, info: VideoInfo) -> "VideoDecoder":
+def _video_decoder() -> "type[VideoDecoder]":
     try:
         from torchcodec.decoders import VideoDecoder
     except (ImportError, RuntimeError, OSError) as error:
         raise _not_loaded(error) from error
-    return VideoDecoder(str(path), stream_index=info.stream, num_ffmpeg_threads=1, seek_mode="exact")
+    return VideoDecoder
 
 
 def _not_loaded(error: BaseException) -> UsageError:
