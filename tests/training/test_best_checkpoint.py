@@ -6,7 +6,8 @@ import pytest
 from pytorch_lightning.callbacks import ModelCheckpoint
 
 from conftest import NEEDLE
-from dsn_lightning.cli.train_recipe import assemble, make_callbacks
+from dsn_lightning.cli.train_recipe import assemble
+from dsn_lightning.cli.trainer_recipe import make_callbacks
 from dsn_lightning.config.compose import settings_of
 from helpers.dataset_files import fill, write_thumos14
 
@@ -23,5 +24,5 @@ def test_the_best_checkpoint_follows_the_metric_of_the_data_set(tmp_path: Path, 
     settings = settings_of(*given, *more, "algorithm=baseline")
     parts = assemble(settings)
     assert parts.data.videos("val")
-    (best,) = [one for one in make_callbacks(settings, parts) if isinstance(one, ModelCheckpoint)]
+    (best,) = [one for one in make_callbacks(settings, parts.data, {}) if isinstance(one, ModelCheckpoint)]
     assert best.monitor == monitored

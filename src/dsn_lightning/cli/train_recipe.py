@@ -1,28 +1,21 @@
 """The training of one recogniser, from its settings to its test: assemble, fit, test."""
 
-import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from inspect import signature
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 import yaml
-from hydra.utils import get_class
-from lightning_fabric.plugins.environments import LightningEnvironment  # type: ignore[attr-defined]
-from pytorch_lightning.callbacks import Callback, LearningRateMonitor, ModelCheckpoint
-from pytorch_lightning.profilers import AdvancedProfiler, PyTorchProfiler, SimpleProfiler
-from pytorch_lightning.strategies import DDPStrategy
 from pytorch_lightning.utilities.seed import isolate_rng
 from torch import Tensor
 
 from dsn_lightning.algorithms.recognizer import Recognizer
 from dsn_lightning.backbones.weights import WeightsError, load_exactly, read_weights, tensors_of
 from dsn_lightning.cli.application import one_line_errors
-from dsn_lightning.config.added_keys import closest
+from dsn_lightning.cli.trainer_recipe import check_trainer_flags, make_callbacks, make_trainer
 from dsn_lightning.config.build import (
     build_datamodule,
     build_recognizer,
@@ -31,7 +24,7 @@ from dsn_lightning.config.build import (
     check_schedule,
 )
 from dsn_lightning.config.build_loggers import tracked
-from dsn_lightning.config.build_part import build_part, build_source
+from dsn_lightning.config.build_part import build_source
 from dsn_lightning.config.initial_weights import Start, start_from
 from dsn_lightning.config.process_counts import check_processes, num_local_processes, num_processes
 from dsn_lightning.config.settings import Settings
@@ -53,15 +46,14 @@ from dsn_lightning.datasets.records import SUBSETS
 from dsn_lightning.errors import UsageError
 from dsn_lightning.files import write_atomically, write_json
 from dsn_lightning.launch.process_rank import process_rank, started_as_one_of_many
-from dsn_lightning.launch.processes import PROCESS_VARIABLE, run_processes
+from dsn_lightning.launch.processes import run_processes
 from dsn_lightning.runs.environment import environment
 from dsn_lightning.runs.run_folder import RunFolder
 from dsn_lightning.runs.status import correct_exit_code, recorded_status, was_requeued
 from dsn_lightning.selections import BASELINE_CLASSIFIER
 from dsn_lightning.tracking.loggers import Tracker
 from dsn_lightning.training.announcements import Step, missing_videos_messages, print_interruption, training_summary
-from dsn_lightning.training.callbacks import BadVideos, EpochLog, EpochRows, RunProgress, Throughput
-from dsn_lightning.training.checkpoints import AtomicCheckpointIO, CheckpointRecord, LastCheckpoint, Stopped
+from dsn_lightning.training.checkpoints import LastCheckpoint, Stopped
 from dsn_lightning.training.lightning_advice import hide_lightning_advice
 from dsn_lightning.training.seen_videos import check_held_out, hashes_of, joined
 from dsn_lightning.training.weight_average import AveragedWeights
@@ -233,7 +225,8 @@ def fit(settings: Settings, parts: TrainingParts, tracker: Tracker) -> pl.Traine
     saving = LastCheckpoint(
         run.last_checkpoint, every_n_batches=settings.checkpoint.every_n_batches, max_time=settings.trainer.max_seconds
     )
-    callbacks = [*make_callbacks(settings, parts), saving]  # behind the others, whose state it holds
+    record = checkpoint_record(settings, classes=parts.data.classes, trained_on=parts.trained_on, basis=parts.basis)
+    callbacks = [*make_callbacks(settings, parts.data, record), saving]  # behind the others, whose state it holds
     trainer = make_trainer(settings, parts.recognizer, callbacks, tracker)
     if settings.backbone.cache_activations:
         _use_frozen_features(settings, parts, trainer)
@@ -309,91 +302,3 @@ def _describe(settings: Settings, parts: TrainingParts, trainer: pl.Trainer) -> 
         print(training_summary(step, num_videos=len(data.videos("train"))))
         for line in missing_videos_messages(data):
             print(line)
-
-
-def make_callbacks(settings: Settings, parts: TrainingParts) -> list[Callback]:
-    """Return what follows the training: figures, bad videos, progress, the averaged weights, the best checkpoint."""
-    run, data = RunFolder(settings.folder), parts.data
-    max_bad = data.bad_video_policy.max_bad
-    record = checkpoint_record(settings, classes=data.classes, trained_on=parts.trained_on, basis=parts.basis)
-    callbacks: list[Callback] = [
-        CheckpointRecord(RECORD_KEY, record),
-        EpochLog(),
-        Throughput(),
-        EpochRows(run.metrics_csv),
-        BadVideos(limit=max_bad, known=len(data.bad["train"]), num_videos=len(data.videos("train"))),
-        RunProgress(bar=settings.progress and process_rank() == 0, file=run.progress_json),
-        *own_callbacks(settings, has_val=bool(data.videos("val"))),
-    ]
-    if settings.schedule.ema is not None:
-        callbacks.append(AveragedWeights(decay=settings.schedule.ema))
-    if data.videos("val"):  # its save_last=True writes only when the best one improves; hence LastCheckpoint
-        name, metric = run.best_checkpoint.stem, f"val/{data.source.metric}"
-        best = ModelCheckpoint(run.checkpoints, name, monitor=metric, mode="max", enable_version_counter=False)
-        callbacks.append(best)
-    return callbacks
-
-
-def own_callbacks(settings: Settings, *, has_val: bool) -> list[Callback]:
-    """Build the callbacks of the group ``callbacks``."""
-    found: list[Callback] = []
-    for name, node in (settings.callbacks or {}).items():
-        callback = build_part(node, f"callbacks.{name}")
-        if not isinstance(callback, Callback):
-            raise UsageError(
-                f"callbacks.{name}: expected a Callback of PyTorch Lightning, got {type(callback).__name__}"
-            )
-        monitor = getattr(callback, "monitor", None)
-        if monitor is not None and monitor.startswith("val/") and not has_val:
-            raise UsageError(
-                f"callbacks.{name}.monitor={monitor}: dataset={settings.dataset.name} has no held-out videos; choose "
-                "another figure of metrics.csv, or hold videos out (dataset.val_fraction)"
-            )
-        if isinstance(callback, LearningRateMonitor) and not settings.logger:
-            raise UsageError(f"callbacks.{name}: needs a logger: logger=wandb or logger=tensorboard")
-        found.append(callback)
-    return found
-
-
-def check_trainer_flags(settings: Settings) -> None:
-    """Refuse a flag that the Trainer does not have."""
-    target = get_class(settings.trainer.flags["_target_"])
-    known = signature(target).parameters
-    for name in settings.trainer.flags:
-        if name != "_target_" and name not in known:
-            raise UsageError(f"trainer.{name}: {target.__name__} has no such flag{closest(name, known)}")
-
-
-def profiler(settings: Settings) -> Any:
-    """Return the profiler of ``trainer.profiler``, whose report is ``profile`` in the run's folder, or None."""
-    name = settings.trainer.flags.get("profiler")
-    profilers = {"simple": SimpleProfiler, "advanced": AdvancedProfiler, "pytorch": PyTorchProfiler}
-    if name is None or name in profilers:
-        return name and profilers[name](dirpath=settings.folder, filename="profile")
-    raise UsageError(f"trainer.profiler={name}: must be {', '.join(profilers)} or null")
-
-
-def make_trainer(settings: Settings, recognizer: Recognizer, callbacks: list[Callback], tracker: Tracker) -> pl.Trainer:
-    """Return Lightning's Trainer for manual optimisation in one process or several."""
-    flags = dict(settings.trainer.flags)
-    if flags.get("strategy", "auto") in ("auto", "ddp"):
-        # with two optimisers a backward pass reaches only one network's parameters
-        unused = len(recognizer.optimizer_names) > 1
-        flags["strategy"] = (
-            DDPStrategy(find_unused_parameters=unused) if num_processes(settings.trainer) > 1 else "auto"
-        )
-    # in a SLURM job Lightning would take SLURM's, in which our own processes do not exist
-    cluster = [LightningEnvironment()] if PROCESS_VARIABLE in os.environ else []
-    target = flags.pop("_target_")
-    trainer: pl.Trainer = build_part({"_target_": target, "_partial_": True}, "trainer")(
-        **flags | {"profiler": profiler(settings)},
-        max_epochs=settings.schedule.max_epochs,
-        default_root_dir=str(settings.folder),
-        logger=tracker.loggers,
-        plugins=[AtomicCheckpointIO(), *cluster],
-        callbacks=callbacks,
-        use_distributed_sampler=False,  # the data module shares the batches out
-        enable_progress_bar=False,
-        log_every_n_steps=1,
-    )
-    return trainer
