@@ -53,6 +53,13 @@ def test_a_group_on_the_command_line_overrides_the_rows():
         )
 
 
+def test_a_sampler_that_is_never_used_asks_for_no_file_of_its_own():
+    """MobileNetV2's frozen blocks are the classifier's; random ones are refused. The paper's row needs no ResNet-18."""
+    small = settings_of("experiment=table1/control", "backbone=mobilenet_v2", "weights=PATH", "run_dir=none")
+    assert (small.weights, small.observation_weights) == ("PATH", "PATH")
+    assert settings_of("experiment=table1/control", "run_dir=none").observation_weights is None
+
+
 @pytest.mark.parametrize(("dataset", "sections"), [("ucf101", 1), ("hmdb51", 1), ("thumos14", 6), ("activitynet", 6)])
 def test_table_1_is_trained_1_to_3_or_6_to_3(dataset, sections):
     settings = settings_of("experiment=table1/dsn", f"dataset={dataset}", "run_dir=none")
