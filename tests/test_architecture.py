@@ -40,6 +40,7 @@ FOLDERS = {  # a folder, or a module of the top level -> what it may import of t
         *("algorithms", "cost", "data", "datasets", "errors", "files", "metrics", "paper", "runs", "selections"),
         *("stateless_random", "text_tables", "video"),
     },
+    "prediction": {"algorithms", "datasets", "errors", "files", "observations", "video"},
     "tracking": {"errors", "files", "evaluation", "runs", "video"},
     "report": {"text_tables", "errors", "files", "evaluation", "paper", "runs", "selections"},
 }

@@ -30,6 +30,9 @@ class ClipNetwork(nn.Module):
         frozen_blocks: leading blocks that keep their weights and batch statistics, >= 0. Above 0, the module ``frozen``
             has those blocks and maps normalised frames (F, C, H, W) to activations (F, C', H', W'), and ``forward``
             takes clips of such activations, too.
+
+    A network may also have ``num_frames``: it then looks at nothing but the middle ``num_frames`` frames of a clip, and
+    gives the same answer for a clip of those alone. Others are not decoded for it in a prediction.
     """
 
     in_channels: int

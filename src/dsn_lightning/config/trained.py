@@ -148,13 +148,13 @@ def check_shared_classifier(fixed: Recognizer, baseline: Trained, *, where: str,
         raise UsageError(f"{where}: its classifier is not that of {key}={baseline.path}, which DSN-f must share")
 
 
-def check_clips_per_section(recognizer: Recognizer, clips_per_section: int, *, where: str) -> None:
-    """Refuse a test with another N than the observation network was made for; some accept any N."""
+def check_clips_per_section(recognizer: Recognizer, clips_per_section: int, *, where: str, key: str = "test.N") -> None:
+    """Refuse another N, given as ``key``, than the observation network was made for; some accept any N."""
     expected = recognizer.observation.clips_per_section if isinstance(recognizer, DSN) else None
     if expected is not None and expected != clips_per_section:
         raise UsageError(
-            f"{where}: test.N={clips_per_section}: this observation network was made for N={expected} clips per "
-            f"section; use test.N={expected} or train one with N={clips_per_section}"
+            f"{where}: {key}={clips_per_section}: this observation network was made for N={expected} clips per "
+            f"section; use {key}={expected} or train one with N={clips_per_section}"
         )
 
 

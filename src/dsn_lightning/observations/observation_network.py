@@ -52,3 +52,9 @@ def check_observation_network(network: nn.Module, *, key: str) -> None:
         if isinstance(trunk, nn.Module):
             problems += [f"trunk ({type(trunk).__name__}): {problem}" for problem in clip_network_problems(trunk)]
     raise_problems(network, problems, key=key, contract="observations.ObservationNetwork")
+
+
+def frames_looked_at(network: ObservationNetwork, frames_per_clip: int) -> int:
+    """Return how many of a clip's frames the network looks at, in its middle: its trunk's ``num_frames``, or all."""
+    count = getattr(network.trunk, "num_frames", None)
+    return frames_per_clip if count is None else int(count)

@@ -1,0 +1,112 @@
+"""What a trained model answers for a video, as plain values."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Scores = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A candidate clip.
+
+    Attributes:
+        section: its section, from 0.
+        clip: its number in the section, from 0.
+        start_frame: its first frame on the video's time line.
+        start_seconds: when it begins, in seconds of the file.
+        probability: that the policy gives it among the clips of its section, in [0, 1].
+        selected: whether the classifier saw it.
+        label: the classifier's answer for this clip alone; None unless selected.
+        score: probability of ``label``; None unless selected.
+    """
+
+    section: int
+    clip: int
+    start_frame: int
+    start_seconds: float
+    probability: float
+    selected: bool
+    label: str | None = None
+    score: float | None = None
+
+
+@dataclass(frozen=True)
+class Window:
+    """The answer for a part of a long recording.
+
+    Attributes:
+        start_seconds, end_seconds: the part, half-open, in seconds of the file.
+        label: the most probable class.
+        score: its probability, in [0, 1].
+    """
+
+    start_seconds: float
+    end_seconds: float
+    label: str
+    score: float
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The answer for one video; a line of ``predictions.jsonl``.
+
+    Attributes:
+        video: the path as it was given.
+        label: the most probable class; None if the video cannot be read.
+        score: its probability, in [0, 1].
+        top5: up to five classes with their probabilities, the most probable first.
+        duration_seconds: length of the video.
+        clips: all candidates, those that were classified marked as selected.
+        gmacs: multiply-adds of both networks, in 10^9.
+        seconds: time from opening the file to the answer.
+        decoding_seconds: the part of ``seconds`` that went into indexing and decoding.
+        windows: the answers for its windows, if any were asked for; ``label`` is then that of their mean.
+        error: why there is no answer; None if there is one.
+    """
+
+    video: str
+    label: str | None = None
+    score: float | None = None
+    top5: tuple[tuple[str, float], ...] = ()
+    duration_seconds: float | None = None
+    clips: tuple[Clip, ...] = ()
+    gmacs: float | None = None
+    seconds: float | None = None
+    decoding_seconds: float | None = None
+    windows: tuple[Window, ...] = ()
+    error: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as plain values: ``top5`` as a list of ``{label, score}``, and ``windows`` if any."""
+        content = asdict(self)
+        content["top5"] = [{"label": label, "score": score} for label, score in self.top5]
+        if not self.windows:
+            del content["windows"]
+        return content
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> "Prediction":
+        """Return the object that `to_json` described; KeyError or TypeError if it is another."""
+        return cls(
+            **{
+                **content,
+                "top5": tuple((entry["label"], entry["score"]) for entry in content["top5"]),
+                "clips": tuple(Clip(**clip) for clip in content["clips"]),
+                "windows": tuple(Window(**window) for window in content.get("windows", ())),
+            }
+        )
+
+
+def best(scores: Scores, classes: Sequence[str], count: int = 5) -> tuple[tuple[str, float], ...]:
+    """Return the most probable classes with their probabilities, the most probable first.
+
+    >>> best(np.array([0.2, 0.7, 0.1]), ["walk", "run", "jump"], 2)
+    (('run', 0.7), ('walk', 0.2))
+    """
+    order = np.argsort(-scores, kind="stable")[:count]
+    return tuple((classes[i], float(scores[i])) for i in order)

@@ -1,0 +1,116 @@
+"""The folder of a prediction: lines that are added one by one, so that a killed call goes on where it stopped."""
+
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from dsn_lightning.errors import UsageError, printable
+from dsn_lightning.files import write_json
+from dsn_lightning.prediction.answer import Prediction
+
+FORMAT = 1
+"""Version of ``predict.json`` and of the lines."""
+
+
+@dataclass(frozen=True)
+class OutputFolder:
+    """Where a prediction goes: ``predict.json`` (its settings), ``predictions.jsonl`` and what is drawn of them."""
+
+    path: Path
+
+    @property
+    def lines(self) -> Path:
+        """One line of JSON for each video."""
+        return self.path / "predictions.jsonl"
+
+    @property
+    def settings(self) -> Path:
+        """The settings that the answers depend on."""
+        return self.path / "predict.json"
+
+    def time_line(self, number: int, video: str) -> Path:
+        """Return where a video's time line goes, without an extension; ``number`` keeps equal names apart."""
+        stem = re.sub(r"[^\w.-]+", "_", printable(Path(video).stem))[:80]
+        return self.path / "time_lines" / f"{number:05d}_{stem}"
+
+    @contextmanager
+    def hold(self) -> Iterator[None]:
+        """Hold the folder for this process, and create it.
+
+        Raises:
+            UsageError: it cannot be created, or another process holds it.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(self.path / ".lock")
+            lock.acquire(timeout=3)  # a process that was just killed may take a moment to end
+        except Timeout:
+            raise UsageError(f"output={self.path}: another process is working in this folder") from None
+        except OSError as error:
+            raise UsageError(f"output={self.path}: {error.strerror}") from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def begin(self, settings: Mapping[str, Any]) -> None:
+        """Write the settings, or check that those of an earlier call are the same.
+
+        Raises:
+            UsageError: the folder holds answers that were made with other settings.
+        """
+        content = {"format": FORMAT, **settings}
+        if not self.lines.exists():
+            write_json(self.settings, content)
+            return
+        try:
+            before = json.loads(self.settings.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            before = None
+        if not isinstance(before, dict):
+            raise UsageError(
+                f"output={self.path}: has answers but no readable {self.settings.name}; use another folder"
+            )
+        differing = sorted(key for key in {*content, *before} if before.get(key) != content.get(key))
+        if differing:
+            key = differing[0]
+            raise UsageError(
+                f"output={self.path}: holds answers for {key}={printable(str(before.get(key)))}, not "
+                f"{printable(str(content.get(key)))}; use another folder"
+            )
+
+    def read(self) -> dict[str, Prediction]:
+        """Return the answers so far by video; half a line at the end, of a killed call, is removed.
+
+        Raises:
+            UsageError: another line is not an answer.
+        """
+        if not self.lines.exists():
+            return {}
+        content = self.lines.read_bytes()
+        whole = content.rfind(b"\n") + 1
+        if whole < len(content):
+            with open(self.lines, "r+b") as file:
+                file.truncate(whole)
+        answers: dict[str, Prediction] = {}
+        for number, line in enumerate(content[:whole].splitlines(), start=1):
+            try:
+                answer = Prediction.from_json(json.loads(line))
+            except (ValueError, KeyError, TypeError) as error:
+                raise UsageError(f"{self.lines}, line {number}: not an answer of dsn-predict ({error})") from None
+            answers[answer.video] = answer
+        return answers
+
+    def add(self, answer: Prediction) -> None:
+        """Add a line; when this returns, it is on the disk."""
+        with open(self.lines, "ab") as file:
+            file.write(json.dumps(answer.to_json(), allow_nan=False).encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())

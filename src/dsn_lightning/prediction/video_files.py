@@ -1,0 +1,81 @@
+"""From a file to an answer: probe it, place it on its time line, predict; a bad file is an answer with an error."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from dsn_lightning.datasets.records import VideoRecord
+from dsn_lightning.errors import printable
+from dsn_lightning.prediction.answer import Prediction
+from dsn_lightning.prediction.predictor import Effort, Predictor
+from dsn_lightning.prediction.windows import Span, predict_windows, window_spans
+from dsn_lightning.video.decoder import Decoder
+from dsn_lightning.video.time_line import Video, place_on_time_line
+from dsn_lightning.video.video_info import VideoError, VideoInfo
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Windows of a long recording, in seconds."""
+
+    seconds: float  # length
+    stride: float  # from one to the next
+
+
+@dataclass(frozen=True)
+class FilePredictor:
+    """Answers for video files.
+
+    Attributes:
+        predictor: the networks.
+        decoder: reads the files.
+        effort: what a video, or each of its windows, may cost.
+        fps: frame rate of the time line, as in training; None: the file's.
+        refuse_damage: whether a file with damage that loses no frame is refused.
+        windows: ask for each window instead of the whole video; None: the whole.
+    """
+
+    predictor: Predictor
+    decoder: Decoder
+    effort: Effort
+    fps: float | None = None
+    refuse_damage: bool = False
+    windows: Windows | None = None
+
+    def __call__(self, path: str) -> Prediction:
+        """Return the answer for a file; if it cannot be read, `Prediction.error` says why."""
+        started = time.perf_counter()
+        if "://" in path:
+            return Prediction(path, error="is a URL; download the video and give its file")
+        try:
+            return self._answer(path, started)
+        except VideoError as error:
+            return Prediction(path, error=printable(error.reason))
+
+    def _answer(self, path: str, started: float) -> Prediction:
+        file = Path(path).absolute()
+        info = self._probed(file)
+        if self.windows is None:
+            video = self._part(path, file, info, None)
+            return self.predictor(video, self.effort, name=path, started=started)
+        spans = window_spans(info.duration, seconds=self.windows.seconds, stride=self.windows.stride)
+        return predict_windows(
+            self.predictor,
+            lambda span: self._part(path, file, info, span),
+            spans,
+            self.effort,
+            name=path,
+            started=started,
+        )
+
+    def _probed(self, file: Path) -> VideoInfo:
+        try:
+            info = self.decoder.probe(file)
+        except OSError as error:
+            raise VideoError(file, error.strerror or str(error)) from None
+        if self.refuse_damage and info.damage:
+            raise VideoError(file, f"is damaged ({info.damage[0]})")
+        return info
+
+    def _part(self, name: str, file: Path, info: VideoInfo, segment: Span | None) -> Video:
+        return place_on_time_line(VideoRecord(name, file, (), segment=segment), info, self.fps)
