@@ -36,7 +36,7 @@ class Clip:
 
 
 @dataclass(frozen=True)
-class Window:
+class WindowAnswer:
     """The answer for a part of a long recording.
 
     Attributes:
@@ -78,7 +78,7 @@ class Prediction:
     gmacs: float | None = None
     seconds: float | None = None
     decoding_seconds: float | None = None
-    windows: tuple[Window, ...] = ()
+    windows: tuple[WindowAnswer, ...] = ()
     error: str | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -97,7 +97,7 @@ class Prediction:
                 **content,
                 "top5": tuple((entry["label"], entry["score"]) for entry in content["top5"]),
                 "clips": tuple(Clip(**clip) for clip in content["clips"]),
-                "windows": tuple(Window(**window) for window in content.get("windows", ())),
+                "windows": tuple(WindowAnswer(**window) for window in content.get("windows", ())),
             }
         )
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from dsn_lightning.prediction.answer import Prediction, Scores, Window, best
+from dsn_lightning.prediction.answer import Prediction, Scores, WindowAnswer, best
 from dsn_lightning.prediction.predictor import DecodedOnce, Effort, Predictor
 from dsn_lightning.video.time_line import Video
 from dsn_lightning.video.video_info import VideoError
@@ -72,20 +72,20 @@ def predict_windows(
         gmacs=gmacs,
         seconds=time.perf_counter() - started,
         decoding_seconds=decoding,
-        windows=tuple(Window(*span, *best(scores, predictor.classes, 1)[0]) for span, scores in found),
+        windows=tuple(WindowAnswer(*span, *best(scores, predictor.classes, 1)[0]) for span, scores in found),
     )
 
 
-def time_line(windows: Sequence[Window]) -> list[Window]:
+def time_line(windows: Sequence[WindowAnswer]) -> list[WindowAnswer]:
     """Return parts that do not overlap, neighbours of one label joined; each moment belongs to the latest window.
 
     The score of a joined part is the mean of its windows.
 
-    >>> time_line([Window(0, 10, "walk", 0.5), Window(5, 12, "run", 0.75), Window(10, 15, "run", 0.25)])
-    [Window(start_seconds=0, end_seconds=5, label='walk', score=0.5), Window(start_seconds=5, end_seconds=15, \
+    >>> time_line([WindowAnswer(0, 10, "walk", 0.5), WindowAnswer(5, 12, "run", 0.75), WindowAnswer(10, 15, "run", 0.25)])
+    [WindowAnswer(start_seconds=0, end_seconds=5, label='walk', score=0.5), WindowAnswer(start_seconds=5, end_seconds=15, \
 label='run', score=0.5)]
     """
-    groups: list[list[Window]] = []
+    groups: list[list[WindowAnswer]] = []
     for window in windows:
         last = groups[-1][-1] if groups else None
         if last is not None and last.label == window.label and last.end_seconds >= window.start_seconds:
@@ -96,11 +96,11 @@ label='run', score=0.5)]
     for group, after in zip(groups, [*groups[1:], None], strict=True):
         end = group[-1].end_seconds if after is None else min(group[-1].end_seconds, after[0].start_seconds)
         score = float(np.mean([window.score for window in group]))
-        parts.append(Window(group[0].start_seconds, end, group[0].label, score))
+        parts.append(WindowAnswer(group[0].start_seconds, end, group[0].label, score))
     return parts
 
 
-def webvtt(parts: Sequence[Window]) -> str:
+def webvtt(parts: Sequence[WindowAnswer]) -> str:
     """Return a time line as WebVTT, which players show as subtitles."""
     cues = [
         f"{_clock(part.start_seconds)} --> {_clock(part.end_seconds)}\n{_cue_text(part.label)} {part.score:.1%}\n"
@@ -109,7 +109,7 @@ def webvtt(parts: Sequence[Window]) -> str:
     return "\n".join(["WEBVTT\n", *cues])
 
 
-def time_line_csv(parts: Sequence[Window]) -> str:
+def time_line_csv(parts: Sequence[WindowAnswer]) -> str:
     """Return a time line as CSV: start_seconds, end_seconds, label, score."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
