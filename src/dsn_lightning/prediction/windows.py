@@ -81,9 +81,10 @@ def time_line(windows: Sequence[WindowAnswer]) -> list[WindowAnswer]:
 
     The score of a joined part is the mean of its windows.
 
-    >>> time_line([WindowAnswer(0, 10, "walk", 0.5), WindowAnswer(5, 12, "run", 0.75), WindowAnswer(10, 15, "run", 0.25)])
-    [WindowAnswer(start_seconds=0, end_seconds=5, label='walk', score=0.5), WindowAnswer(start_seconds=5, end_seconds=15, \
-label='run', score=0.5)]
+    >>> run = WindowAnswer(5, 12, "run", 0.75), WindowAnswer(10, 15, "run", 0.25)
+    >>> [(part.start_seconds, part.end_seconds, part.label, part.score) for part in
+    ...  time_line([WindowAnswer(0, 10, "walk", 0.5), *run])]
+    [(0, 5, 'walk', 0.5), (5, 15, 'run', 0.5)]
     """
     groups: list[list[WindowAnswer]] = []
     for window in windows:
