@@ -10,11 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from hydra.errors import InstantiationException
-from hydra.utils import get_class
 
 from dsn_lightning.config.build import build_classifier, build_observation
-from dsn_lightning.config.build_part import build_part
+from dsn_lightning.config.build_part import build_part, located
 from dsn_lightning.config.network_costs import ClipShape, count_classifier, count_observation, input_shape
 from dsn_lightning.cost.macs import VideoCost
 from dsn_lightning.cost.speed import time_networks
@@ -206,7 +204,7 @@ def _scheme(settings: Settings, num_sections: int) -> Scheme:
 
 
 def _dataset_class(settings: Settings) -> Any:
-    return get_class(settings.dataset.source["_target_"])
+    return located(settings.dataset.source["_target_"], "dataset")
 
 
 def _count_videos(settings: Settings) -> tuple[int, int]:
@@ -217,7 +215,7 @@ def _count_videos(settings: Settings) -> tuple[int, int]:
         find = build_part(settings.dataset.reading.decoder, "dataset.reading.decoder").find
         subsets = ("train", settings.test.subset)
         train, test = ([r for r in source.records(s) if find(r.path).exists()] for s in subsets)  # type: ignore[arg-type]
-    except (InstantiationException, UsageError, OSError) as error:
+    except (UsageError, OSError) as error:
         if official is None:
             reason = "its videos cannot be counted before the data set is made or its root is given"
             raise UsageError(f"dataset={settings.dataset.name}: {reason}") from error

@@ -5,7 +5,6 @@ from inspect import signature
 from typing import Any
 
 import pytorch_lightning as pl
-from hydra.utils import get_class
 from lightning_fabric.plugins.environments import LightningEnvironment  # type: ignore[attr-defined]
 from pytorch_lightning.callbacks import Callback, LearningRateMonitor, ModelCheckpoint
 from pytorch_lightning.profilers import AdvancedProfiler, PyTorchProfiler, SimpleProfiler
@@ -13,7 +12,7 @@ from pytorch_lightning.strategies import DDPStrategy
 
 from dsn_lightning.algorithms.recognizer import Recognizer
 from dsn_lightning.config.added_keys import closest
-from dsn_lightning.config.build_part import build_part
+from dsn_lightning.config.build_part import build_part, located
 from dsn_lightning.config.process_counts import num_processes
 from dsn_lightning.config.settings import Settings
 from dsn_lightning.config.trained import RECORD_KEY
@@ -72,7 +71,7 @@ def configured_callbacks(settings: Settings, *, has_val: bool) -> list[Callback]
 
 def check_trainer_flags(settings: Settings) -> None:
     """Refuse a flag that the Trainer does not have."""
-    target = get_class(settings.trainer.flags["_target_"])
+    target = located(settings.trainer.flags.get("_target_"), "trainer")
     known = signature(target).parameters
     for name in settings.trainer.flags:
         if name != "_target_" and name not in known:
@@ -99,8 +98,7 @@ def make_trainer(settings: Settings, recognizer: Recognizer, callbacks: list[Cal
         )
     # in a SLURM job Lightning would take SLURM's, in which our own processes do not exist
     cluster = [LightningEnvironment()] if PROCESS_VARIABLE in os.environ else []
-    target = flags.pop("_target_")
-    trainer: pl.Trainer = build_part({"_target_": target, "_partial_": True}, "trainer")(
+    trainer: pl.Trainer = located(flags.pop("_target_"), "trainer")(
         **flags | {"profiler": profiler(settings)},
         max_epochs=settings.schedule.max_epochs,
         default_root_dir=str(settings.folder),

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import torch
-from hydra.errors import InstantiationException
 from torch import nn
 
 from dsn_lightning.backbones.clip_network import frozen_part
@@ -15,7 +14,7 @@ from dsn_lightning.cost.macs import count_parameters, macs_per_clip
 from dsn_lightning.errors import UsageError
 from dsn_lightning.video.modality import CHANNELS
 
-REFUSALS = (UsageError, InstantiationException, RuntimeError, ValueError, AssertionError, TypeError)
+REFUSALS = (UsageError, RuntimeError, ValueError, AssertionError, TypeError)
 """What a network raises that is not made for the clips it is given."""
 
 ClipShape = tuple[int, int, int, int]
@@ -94,8 +93,6 @@ def count_observation(
 
 def refusal(key: str, backbone: BackboneSettings, error: Exception) -> UsageError:
     """Return the message for a network, named by ``key``, that has refused the clips of ``backbone``."""
-    if isinstance(error, InstantiationException) and isinstance(error.__cause__, Exception):
-        error = error.__cause__
     if isinstance(error, UsageError):
         return UsageError(f"{key}: {error}")
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

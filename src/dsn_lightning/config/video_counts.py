@@ -4,8 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hydra.utils import get_class
-
+from dsn_lightning.config.build_part import located
 from dsn_lightning.config.settings import Settings
 from dsn_lightning.config.trained import Trained
 from dsn_lightning.data.datamodule import SectionClipDataModule
@@ -18,7 +17,7 @@ def video_counts(data: SectionClipDataModule, settings: Settings, subset: Subset
     These are the official numbers where the data set has some, else those of its lists, and ``own_folder`` is the name
     of its folder, which tells the user's own data sets apart; None with official numbers.
     """
-    source: Any = get_class(settings.dataset.source["_target_"])
+    source: Any = located(settings.dataset.source["_target_"], "dataset")
     official = source.official_counts(**settings.dataset.source)
     videos, root = data.videos(subset), settings.dataset.keys.get("root")
     return {
