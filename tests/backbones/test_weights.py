@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 import torch
-import yaml
 from safetensors.torch import save_file
 from torch import nn
 from torchvision import models
@@ -18,9 +17,10 @@ from dsn_lightning.backbones.resnet2d import ResNet2D
 from dsn_lightning.backbones.torchvision_network import TorchvisionNetwork
 from dsn_lightning.backbones.weights import WeightsError, load_into, read_weights, tensors_of
 from dsn_lightning.config.build import build_classifier, build_observation, build_recognizer
-from dsn_lightning.config.compose import settings_of
+from dsn_lightning.config.compose import names_in_group, settings_of
 from dsn_lightning.config.initial_weights import start_from, take_weights
 from dsn_lightning.config.shared_trainings import shared_settings
+from dsn_lightning.config.stored_settings import check_stored_parts
 from dsn_lightning.config.trained import RECORD_KEY, load_trained
 from dsn_lightning.config.trust import refuse_foreign_code
 from dsn_lightning.errors import UsageError
@@ -250,7 +250,7 @@ def test_a_damaged_checkpoint_is_refused_with_one_line(change, tmp_path):
                 "does not fit this network: missing keys: classifier.conv1",
             )
         case "record":
-            content[RECORD_KEY], complaint = {"format": 1, "config": {}, "classes": []}, "not a checkpoint of dsn-train"
+            content[RECORD_KEY], complaint = {"format": 1, "config": {}, "classes": []}, "missing keys: M, N"
         case "code":
             content["state_dict"], complaint = Code(), "perhaps code"
         case "half":
@@ -275,28 +275,46 @@ def test_a_damaged_checkpoint_is_refused_with_one_line(change, tmp_path):
         {"_target_": "torchvision.models.resnet.load_state_dict_from_url"},
         {"_target_": "subprocess.run", "args": "touch ran"},
         {"_target_": "conftest.MeanClassifier"},
+        {"_target_": "conftest.torch.hub.load"},
+        {"_target_": "conftest.call"},
+        {"_target_": "dsn_lightning.selections.Selection"},
+        {"_target_": "dsn_lightning.training.weight_average.AveragedWeights"},
+        {"_target_": "torch.optim.Optimizer.register_optimizer_step_pre_hook"},
+        {"_target_": "torchvision.models.resnet18"},
+        {"_target_": ["os.system"]},
         {"_target_": ""},
     ],
 )
 def test_a_checkpoint_builds_nothing_but_parts_of_the_package(part, tmp_path):
     trained = fresh(composed(), tmp_path / "run.ckpt")
     content = torch.load(trained.path, weights_only=True)
-    content[RECORD_KEY]["config"]["estimator"]["hidden"] = [part]
+    content[RECORD_KEY]["config"]["backbone"]["network"]["blocks"] = [part]
     torch.save(content, trained.path)
-    with pytest.raises(UsageError, match=f"would run {part['_target_']}, which is not part of dsn_lightning"):
+    with pytest.raises(UsageError, match=re.escape(f"would run {part['_target_']}, which is not part of dsn_")):
         load_trained(trained.path, key="checkpoint")
-    if part["_target_"].startswith("conftest"):
-        refuse_foreign_code([part], "here", trusted=["conftest"])
+    if part["_target_"] == "conftest.MeanClassifier":
+        refuse_foreign_code({"estimator": part}, "here", trusted=["conftest"])
+    elif str(part["_target_"]).startswith("conftest"):  # which it has imported
+        with pytest.raises(UsageError, match="would run conftest"):
+            refuse_foreign_code({"estimator": part}, "here", trusted=["conftest"])
 
 
 def test_all_targets_in_conf_are_allowed():
-    conf = Path(__file__).resolve().parents[2] / "conf"
-    groups = ("backbone", "observation", "algorithm", "estimator", "schedule", "dataset")
-    files = [file for group in groups for file in (conf / group).rglob("*.yaml") if file.stem != "custom"]
-    texts = [re.sub(r"\$\{.*\}", "elsewhere", file.read_text()) for file in files]
-    parts = [yaml.safe_load(text) for text in texts]
-    assert len(parts) > 30
-    refuse_foreign_code(parts, "conf")
+    groups = ("backbone", "observation", "dataset", "schedule", "algorithm", "trainer", "logger", "callbacks")
+    names = {group: [n for n in names_in_group(group) if n not in ("custom", "none")] for group in groups}
+    for number in range(max(map(len, names.values()))):
+        chosen = [f"{group}={values[number % len(values)]}" for group, values in names.items()]
+        check_stored_parts(settings_of(*chosen, "run_dir=x"), None, where="conf")
+
+
+def test_a_checkpoint_gives_no_other_arguments(tmp_path):
+    trained = fresh(composed(), tmp_path / "run.ckpt")
+    for key, value in (("hidden", 1), ("_args_", []), ("_recursive_", False), ("_convert_", "all")):
+        content = torch.load(trained.path, weights_only=True)
+        content[RECORD_KEY]["config"]["backbone"]["network"][key] = value
+        torch.save(content, tmp_path / "changed.ckpt")
+        with pytest.raises(UsageError, match=rf"network.{key}: dsn_lightning.backbones.* has no such argument"):
+            load_trained(tmp_path / "changed.ckpt", key="checkpoint")
 
 
 def test_random_frozen_blocks_are_refused():

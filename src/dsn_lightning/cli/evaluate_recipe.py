@@ -20,6 +20,7 @@ from dsn_lightning.config.compose import names_in_group
 from dsn_lightning.config.evaluation_settings import EvaluationSettings
 from dsn_lightning.config.row_description import RowDescription
 from dsn_lightning.config.settings import Settings
+from dsn_lightning.config.stored_settings import DATASET_PARTS, check_stored_parts
 from dsn_lightning.config.trained import (
     Trained,
     check_algorithm,
@@ -28,7 +29,6 @@ from dsn_lightning.config.trained import (
     check_shared_classifier,
     load_trained,
 )
-from dsn_lightning.config.trust import refuse_foreign_code
 from dsn_lightning.config.video_counts import results_basis
 from dsn_lightning.data.datamodule import SectionClipDataModule
 from dsn_lightning.errors import UsageError
@@ -89,7 +89,7 @@ def _evaluate(given: EvaluationSettings) -> None:
     runs = load_runs(given)
     leader = next(iter(runs.values()))
     if not given.replaces_dataset:
-        refuse_foreign_code([leader.settings.plain["dataset"]], f"{leader.path}: its data set", trusted=given.trust)
+        check_stored_parts(leader.settings, DATASET_PARTS, where=str(leader.path), trusted=given.trust)
     settings = given.completed_by(leader.settings)
     device = torch.device("cpu")
     if torch.cuda.device_count():

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from dsn_lightning.config import setting_rules as rules
+from dsn_lightning.config.plain_values import check_plain
 from dsn_lightning.datasets.records import Subset
 from dsn_lightning.errors import UsageError
 from dsn_lightning.evaluation.splits import held_out_name
@@ -316,7 +317,11 @@ class Settings:
 
     @classmethod
     def of(cls, plain: Mapping[str, Any]) -> "Settings":
-        """Read a resolved configuration; a `UsageError` names the key, its value and the remedy."""
+        """Read a resolved configuration; a `UsageError` names the key, its value and the remedy.
+
+        References that are left in it (``${...}``) are refused; see `check_plain`.
+        """
+        check_plain(plain)
         settings = rules.read(cls, plain)
         _check_trainer(settings)
         _check_warmup(settings)

@@ -19,6 +19,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from dsn_lightning.config.compose import compose_anew, plain
 from dsn_lightning.config.settings import Settings
+from dsn_lightning.config.stored_settings import stored_settings
 from dsn_lightning.errors import UsageError
 from dsn_lightning.runs import find_runs
 from dsn_lightning.runs.run_folder import RunFolder
@@ -61,12 +62,13 @@ def with_shared_trainings(settings: Settings, train: Train) -> Settings:
 
     A resumed run keeps the paths that it was started with.
     """
-    before = read_json(RunFolder(settings.folder).config_json) if settings.resume else None
+    own = RunFolder(settings.folder).config_json
+    before = read_json(own) if settings.resume else None
     found: dict[str, str | None] = {}
     paths: dict[str, str | None] = {}
     for key in keys_left_to_auto(settings):
         role = AUTO[key]
-        started_with = None if before is None else Settings.of(before).value(key)
+        started_with = None if before is None else stored_settings(before, where=str(own)).value(key)
         if _is_pointless(settings, key):
             found[role] = None
         elif started_with is not None:
@@ -86,7 +88,7 @@ def _is_pointless(settings: Settings, key: str) -> bool:
 
 def shared_settings(settings: Settings, role: str) -> Settings:
     """Return the settings of the baseline that a run needs in a role of `AUTO`; ``run_dir`` is its place."""
-    config = OmegaConf.create(deepcopy(dict(settings.plain)))
+    config = OmegaConf.create(deepcopy(dict(settings.plain)))  # without references; those resolved here are of conf/
     assert isinstance(config, DictConfig)
     with open_dict(config):
         config.algorithm = compose_anew("train", f"algorithm={BASELINE_CLASSIFIER}", "run_dir=none").algorithm
@@ -195,11 +197,12 @@ def _start(settings: Settings, key: str, known: Known) -> str | None:
     path = str(Path(path).expanduser().absolute())
     if path in known:
         return known[path]
-    record = read_json(RunFolder(Path(path).parent.parent).config_json)
+    file = RunFolder(Path(path).parent.parent).config_json
+    record = read_json(file)
     if not isinstance(record, dict):
         return path
     last = Path(path).name == Path(RunFolder.last_checkpoint.name).name
-    return training_fingerprint(Settings.of(record)) + ("" if last else f" {Path(path).name}")
+    return training_fingerprint(stored_settings(record, where=str(file))) + ("" if last else f" {Path(path).name}")
 
 
 def finished_trainings(folders: Iterable[Path]) -> dict[str, Path]:
@@ -217,7 +220,7 @@ def finished_trainings(folders: Iterable[Path]) -> dict[str, Path]:
             run = RunFolder(folder)
             record = read_json(run.config_json) if is_trained(run) else None
             if isinstance(record, dict) and "algorithm" in record:
-                found.setdefault(training_fingerprint(Settings.of(record)), folder)
+                found.setdefault(training_fingerprint(stored_settings(record, where=str(run.config_json))), folder)
     return found
 
 

@@ -13,7 +13,7 @@ from dsn_lightning.backbones.weights import WeightsError, load_exactly, read_wei
 from dsn_lightning.config.build import build_recognizer
 from dsn_lightning.config.network_costs import REFUSALS, clip_shape, refusal
 from dsn_lightning.config.settings import Settings
-from dsn_lightning.config.trust import refuse_foreign_code
+from dsn_lightning.config.stored_settings import NETWORK_PARTS, check_stored_parts, stored_settings
 from dsn_lightning.cost.macs import count_macs
 from dsn_lightning.errors import UsageError
 from dsn_lightning.evaluation.scores import weights_hash
@@ -76,13 +76,15 @@ def load_trained(path: str | Path, *, key: str, trusted: Sequence[str] = ()) -> 
             f"{where}: expected checkpoint format {FORMAT}, got {record.get('format', 'none')}; train it again with "
             "this version"
         )
+    settings = stored_settings(record.get("config"), where=f"{where}: stored configuration")
+    classes = record.get("classes")
+    if not (isinstance(classes, list) and all(isinstance(name, str) for name in classes)):
+        raise UsageError(f"{where}: not a checkpoint of dsn-train (its classes are not a list of names)")
+    check_stored_parts(settings, NETWORK_PARTS, where=where, trusted=trusted)
     try:
-        settings, classes = Settings.of(record["config"]), list(record["classes"])
-    except (KeyError, TypeError, UsageError) as error:
-        raise UsageError(f"{where}: not a checkpoint of dsn-train ({error})") from error
-    parts = ("backbone", "observation", "algorithm", "estimator", "schedule")
-    refuse_foreign_code([settings.plain[part] for part in parts], where, trusted=trusted)
-    recognizer = build_recognizer(settings, len(classes))
+        recognizer = build_recognizer(settings, len(classes))
+    except (*REFUSALS, ArithmeticError, AttributeError, LookupError) as error:
+        raise UsageError(f"{where}: its networks cannot be built ({error})") from error
     try:
         load_exactly(recognizer, content["state_dict"])
     except WeightsError as error:

@@ -1,66 +1,117 @@
-"""What a checkpoint's configuration may build: the package's own parts, optimisers, torchvision's models."""
+"""What a stored configuration may name to be built: parts of this package, and packages that the user trusts."""
 
-import importlib
 import inspect
+import sys
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from typing import Any
 
+from dsn_lightning.config.setting_rules import Node
 from dsn_lightning.errors import UsageError
 
-_MODULES = (
+_CLASSES_OF = (
     "dsn_lightning.algorithms",
     "dsn_lightning.backbones",
     "dsn_lightning.datasets",
-    "dsn_lightning.estimators",
     "dsn_lightning.observations",
-    "dsn_lightning.schedules",
+    "dsn_lightning.selections",
+    "dsn_lightning.tracking",
     "dsn_lightning.video",
-    "torch.optim",
-    "torchvision.models",
 )
-_FUNCTIONS = ("dsn_lightning.estimators", "torchvision.models")
-"""Where functions count as well as classes; elsewhere some write files."""
+"""Folders whose public classes count, under their public names."""
+
+_NAMES = (
+    "dsn_lightning.estimators.reinforce",
+    "dsn_lightning.estimators.reinforce_with_greedy_baseline",
+    "dsn_lightning.schedules.Cosine",
+    "dsn_lightning.schedules.MultiStep",
+    "pytorch_lightning.Trainer",
+    "pytorch_lightning.callbacks.EarlyStopping",
+    "pytorch_lightning.callbacks.LearningRateMonitor",
+    "pytorch_lightning.callbacks.Timer",
+)
+"""What else counts; these write no files and call nothing that they are given."""
+
+_OPTIMIZERS = "torch.optim"
 
 
-def refuse_foreign_code(parts: list[Any], where: str, *, trusted: Sequence[str] = ()) -> None:
-    """Refuse configurations out of a checkpoint that would build anything but known parts.
+def refuse_foreign_code(parts: Node, where: str, *, trusted: Sequence[str] = ()) -> None:
+    """Refuse stored parts of a configuration that would build anything but known parts, or with other arguments.
 
-    A name is followed no further than the module that defines it: what that module has imported does not count.
+    The values are final, as `check_plain` has accepted them, so what is checked here is what is built. A name is looked
+    up among public names, and never followed through what a module has imported. No module is imported for the check
+    but those of this package and of ``trusted``.
 
     Args:
-        parts: parts of the configuration, as plain values.
-        where: names the checkpoint, for messages.
-        trusted: packages of the user's that may be imported, too.
+        parts: parts of the configuration by key, as plain values.
+        where: names the file, for messages.
+        trusted: packages that the user of this command trusts; they may be imported, and their classes and functions
+            may be built with any arguments.
+
+    Raises:
+        UsageError: names the file, the key and what it would run.
     """
-    parts = list(parts)
-    while parts:
-        part = parts.pop()
+    waiting: list[tuple[str, Any]] = list(parts.items())
+    while waiting:
+        key, part = waiting.pop()
         if isinstance(part, Mapping):
-            target = part.get("_target_")
-            if target is not None and not _is_known(str(target), trusted):
-                raise UsageError(
-                    f"{where}: would run {target}, which is not part of dsn_lightning; if you know what it does, allow "
-                    f"it with trust=[{str(target).split('.')[0]}]"
-                )
-            parts.extend(part.values())
+            if "_target_" in part:
+                _check_node(part, key, where, trusted)
+            waiting += [(f"{key}.{name}", inner) for name, inner in part.items()]
         elif isinstance(part, list | tuple):
-            parts.extend(part)
+            waiting += [(f"{key}[{number}]", inner) for number, inner in enumerate(part)]
 
 
-def _is_known(target: str, trusted: Sequence[str]) -> bool:
-    module, _, name = target.rpartition(".")
-    if _lies_in(module, trusted):
+def _check_node(node: Node, key: str, where: str, trusted: Sequence[str]) -> None:
+    target = str(node["_target_"])
+    if _is_trusted(target, trusted):
+        return
+    found = _known(target)
+    if found is None:
+        package = target.partition(".")[0]
+        foreign = package.isidentifier() and package != __name__.partition(".")[0]
+        remedy = f"; if you know what it does, allow it with trust=[{package}]"
+        raise UsageError(
+            f"{where}: {key}: would run {target}, which is not part of dsn_lightning that a file may name"
+            f"{remedy if foreign and package not in sys.stdlib_module_names else ''}"
+        )
+    if unknown := [name for name in node if not _accepts(found, str(name))]:
+        raise UsageError(f"{where}: {key}.{unknown[0]}: {target} has no such argument")
+    if not isinstance(node.get("_partial_", False), bool):
+        raise UsageError(f"{where}: {key}._partial_: must be true or false")
+
+
+def _accepts(found: Any, name: str) -> bool:
+    if name in ("_target_", "_partial_"):
         return True
-    if not _lies_in(module, _MODULES):
+    parameters = inspect.signature(found).parameters
+    takes_others = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+    return name in parameters or (takes_others and not name.startswith("_"))
+
+
+def _known(target: str) -> Any:
+    """Return the part that a public name stands for; None if there is none."""
+    module, _, name = target.rpartition(".")
+    if target in _NAMES:
+        return getattr(import_module(module), name)
+    if module not in (*_CLASSES_OF, _OPTIMIZERS):
+        return None
+    package = import_module(module)
+    found = getattr(package, name, None) if name in package.__all__ else None
+    return found if inspect.isclass(found) and not getattr(found, "_is_protocol", False) else None
+
+
+def _is_trusted(target: str, packages: Sequence[str]) -> bool:
+    """Return whether a class or function is defined in one of the packages; what they have imported does not count."""
+    module, _, name = target.rpartition(".")
+    if not _lies_in(module, packages):
         return False
     try:
-        found = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError):
+        found = getattr(import_module(module), name, None)
+    except ImportError:
         return False
-    home = getattr(found, "__module__", "")
-    if inspect.isclass(found):
-        return _lies_in(home, _MODULES)
-    return inspect.isfunction(found) and _lies_in(home, _FUNCTIONS)
+    is_part = inspect.isclass(found) or inspect.isfunction(found)
+    return is_part and _lies_in(str(getattr(found, "__module__", "")), packages)
 
 
 def _lies_in(module: str, packages: Sequence[str]) -> bool:
