@@ -15,7 +15,7 @@ PACKAGE = SOURCE / "dsn_lightning"
 
 FOLDERS = {  # a folder, or a module of the top level -> what it may import of the package
     "errors": set(),
-    "files": set(),
+    "files": {"errors"},
     "paper": set(),
     "metrics": set(),
     "schedules": {"errors"},
@@ -49,6 +49,7 @@ KNOW_HYDRA = {"config", "cli", "hydra_plugins"}
 NAMED_ELSEWHERE = {
     ("training/callbacks.py", "baseline"),
     ("runs/reading.py", "folder"),
+    ("runs/sweep_folder.py", "folder"),
     ("report/collect.py", "folder"),
 }
 """Strings that only look like the name of a method or data set: a statistic of the policy, and a column of a table."""

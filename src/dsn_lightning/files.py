@@ -1,9 +1,136 @@
-"""Writing files atomically."""
+"""Reading foreign files within limits, and writing files atomically.
+
+A file of a run or a data set may come from anybody. Reading it takes bounded time and memory whatever it contains:
+only regular files are read, up to a limit, and nesting is limited.
+"""
 
 import json
 import os
+import stat
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
+
+from dsn_lightning.errors import UsageError
+
+MAX_BYTES = 2**25
+"""Size of the largest text file of a run that is read."""
+
+MAX_DEPTH = 64
+"""Deepest nesting of JSON and YAML that is accepted."""
+
+
+class UnreadableFileError(UsageError):
+    """A file that cannot be read; the message names the file and the reason.
+
+    Attributes:
+        path: the file.
+        reason: what is wrong.
+    """
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.path = path
+        self.reason = reason
+
+    def __reduce__(self) -> tuple[Any, ...]:  # workers send it to other processes
+        return UnreadableFileError, (self.path, self.reason)
+
+
+@contextmanager
+def open_bounded(path: Path, limit: int) -> Iterator[BinaryIO]:
+    """Open a regular file of at most ``limit`` bytes. Links are followed; a FIFO or a device is closed at once.
+
+    Raises:
+        FileNotFoundError: the file does not exist.
+        UnreadableFileError: it is no regular file, too large, or the system refuses to read it.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a FIFO without a writer would block
+    except (FileNotFoundError, NotADirectoryError):
+        raise FileNotFoundError(f"{path}: no such file") from None
+    except OSError as error:
+        raise UnreadableFileError(path, f"cannot be read ({error.strerror})") from error
+    except ValueError as error:  # a name that no file can have
+        raise UnreadableFileError(path, f"cannot be read ({error})") from error
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise UnreadableFileError(path, "not a regular file")
+        if status.st_size > limit:
+            raise UnreadableFileError(path, f"larger than {limit / 2**20:.4g} MiB")
+        with open(descriptor, "rb", closefd=False) as file:
+            yield file
+    except OSError as error:
+        raise UnreadableFileError(path, f"cannot be read ({error.strerror})") from error
+    finally:
+        os.close(descriptor)
+
+
+def read_bounded(path: Path, limit: int = MAX_BYTES) -> bytes:
+    """Return the content of a regular file of at most ``limit`` bytes; for the errors see `open_bounded`."""
+    with open_bounded(path, limit) as file:
+        content = file.read(limit + 1)  # some files of /proc announce no size
+    if len(content) > limit:
+        raise UnreadableFileError(path, f"larger than {limit / 2**20:.4g} MiB")
+    return content
+
+
+def read_tail(path: Path, limit: int) -> bytes:
+    """Return the last ``limit`` bytes of a regular file of any size; for the errors see `open_bounded`."""
+    with open_bounded(path, sys.maxsize) as file:
+        file.seek(-min(limit, os.fstat(file.fileno()).st_size), os.SEEK_END)
+        return file.read(limit)
+
+
+def is_inside(relative: str) -> bool:
+    """Whether a path in a file stays in the folder that it is relative to; links that the folder holds may lead out.
+
+    >>> [is_inside(path) for path in ("a/b.mp4", "a/../b", "../b", "/b", "a/../../b")]
+    [True, True, False, False, False]
+    """
+    try:
+        os.fsencode(relative)  # a lone surrogate is no part of a file name, nor is a null character
+    except ValueError:
+        return False
+    normal = os.path.normpath(relative)
+    return "\0" not in relative and not os.path.isabs(normal) and normal.split(os.sep)[0] != os.pardir
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Return the content of a JSON text.
+
+    >>> parse_json('{"M": [1, 2]}')
+    {'M': [1, 2]}
+
+    Raises:
+        ValueError: not JSON, nested deeper than `MAX_DEPTH`, or a number that 64 bits do not hold.
+    """
+    try:
+        content = json.loads(text)
+    except RecursionError:
+        raise ValueError(f"nested deeper than {MAX_DEPTH}") from None
+    check_nesting(content)
+    return content
+
+
+def check_nesting(content: Any) -> None:
+    """Raise ValueError if nested lists and mappings are deeper than `MAX_DEPTH` or hold an integer beyond 64 bits."""
+    level, depth = [content], 0
+    while level:
+        if depth > MAX_DEPTH:
+            raise ValueError(f"nested deeper than {MAX_DEPTH}")
+        inside: list[Any] = []
+        for value in level:
+            if isinstance(value, Mapping):
+                inside += value.values()
+            elif isinstance(value, list | tuple | set):
+                inside += value
+            elif isinstance(value, int) and not -(2**63) <= value < 2**63:
+                raise ValueError("an integer beyond 64 bits")
+        level, depth = inside, depth + 1
 
 
 def write_atomically(path: Path, text: str) -> None:

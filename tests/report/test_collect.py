@@ -14,6 +14,6 @@ def test_unreadable_files_become_notes(runs, command):
     out, page = command(runs)
     assert "no contact sheet for this sampler: dsn-evaluate draws one" in page.text
     assert "no time line: cannot read clip_scores.npz" in page.text
-    assert "half/results.json: not read: expected a list of rows" in page.text
+    assert "half/results.json: not read: incomplete, or not JSON" in page.text
     assert "damaged/results.json" in out
     assert len(page.rows("results-table")) > 8

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dsn_lightning.cli.application import one_line_errors
-from dsn_lightning.errors import UsageError
+from dsn_lightning.errors import UsageError, printable
 
 COMMAND = "dsn-report"
 
@@ -80,12 +80,12 @@ def report(words: Sequence[str]) -> None:
         compare_folders,
         num_sheets=arguments.sheets,
         num_statistics=arguments.statistics,
-        announce=lambda text: print(text, flush=True),
+        announce=lambda text: print(printable(text), flush=True),
     )
     troubled = f", {len(made.troubled)} not finished" if made.troubled else ""
     print(f"{len(made.runs)} runs{troubled}, {len(made.results)} rows of results, {len(made.sheets)} contact sheets")
     for note in made.notes:
-        print(f"note: {note}")
+        print(printable(f"note: {note}"))
     for path in write_report(made, output):
         print(f"written: {path} ({path.stat().st_size / 1e6:.1f} MB)")
 

@@ -9,6 +9,7 @@ import hashlib
 from collections import defaultdict
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import torch
@@ -16,8 +17,35 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from dsn_lightning.algorithms.dsn import Consensus, consensus_log_probabilities
+from dsn_lightning.evaluation.array_archive import open_arrays
+from dsn_lightning.files import UnreadableFileError
 from dsn_lightning.selections import Scheme, VideoScores
 from dsn_lightning.video.sections import Placement
+
+_MAX_FRAMES = 10**9
+_COLUMNS = {  # name -> kinds of NumPy types, axes
+    "classes": ("U", "J"),
+    "video_id": ("U", "V"),
+    "num_frames": ("i", "V"),
+    "fps": ("f", "V"),
+    "targets": ("f", "VJ"),
+    "span_video": ("i", "W"),
+    "span_seconds": ("f", "W2"),
+    "network_name": ("U", "P"),
+    "network_hash": ("U", "P"),
+    "clip_video": ("i", "K"),
+    "clip_start": ("i", "K"),
+    "clip_network": ("U", "K"),
+    "clip_logits": ("f", "KJ"),
+    "section_video": ("i", "S"),
+    "section_scheme": ("i", "S3"),
+    "section_network": ("U", "S"),
+    "section_logits": ("f", "SN"),
+}
+_SCALARS = {"frames_per_clip": 10**6, "frame_stride": 10**6, "crops": 1000, "dense_clips": 10**5} | {
+    "random_draws": 10**4,
+    "seed": 2**63,
+}  # name -> largest value
 
 
 @dataclass(frozen=True)
@@ -63,11 +91,44 @@ class ClipScores:
 
     @classmethod
     def load(cls, path: Path) -> "ClipScores":
-        """Read the file."""
-        with path.open("rb") as content, np.load(content, allow_pickle=False) as file:  # NumPy leaves damaged ones open
+        """Read the file.
+
+        Raises:
+            FileNotFoundError: it does not exist.
+            UnreadableFileError: it is damaged, or its columns contradict each other.
+        """
+        with open_arrays(path) as file:
             columns = {f.name: file[f.name] for f in fields(cls)}
         single = {name: column.item() for name, column in columns.items() if column.ndim == 0}
-        return cls(**{**columns, **single})
+        scores = cls(**{**columns, **single})
+        if problem := scores._problem():
+            raise UnreadableFileError(path, f"unexpected content: {problem}")
+        return scores
+
+    def _problem(self) -> str:
+        """Return in which way the columns are not what they should be; empty if all is well."""
+        lengths = {"2": 2, "3": 3}
+        for name, (kind, axes) in _COLUMNS.items():
+            column = getattr(self, name)
+            if not isinstance(column, np.ndarray) or column.dtype.kind not in kind or column.ndim != len(axes):
+                return f"{name} is no array of the right type with {len(axes)} axes"
+            for axis, length in zip(axes, column.shape, strict=True):
+                if lengths.setdefault(axis, length) != length:
+                    return f"{name} has {length} entries along {axis}, others have {lengths[axis]}"
+        for name, largest in _SCALARS.items():
+            if type(value := getattr(self, name)) is not int or not 0 <= value <= largest:
+                return f"{name} is {value!r}"
+        if self.consensus not in get_args(Consensus) or self.placement not in get_args(Placement):
+            return f"consensus is {self.consensus!r} and placement is {self.placement!r}"
+        indices = [(self.span_video, len(self.video_id)), (self.clip_video, len(self.video_id))]
+        indices += [(self.section_video, len(self.video_id)), (self.num_frames - 1, _MAX_FRAMES)]
+        m, n, section = self.section_scheme.T
+        indices += [(m - 1, max(1, len(m))), (n - 1, self.section_logits.shape[1]), (section, m)]
+        if not all(((index >= 0) & (index < size)).all() for index, size in indices):
+            return "an index is out of range"
+        if not ((self.fps > 1e-3) & (self.fps < 1e9)).all():
+            return "a frame rate is out of range"
+        return "" if np.isfinite(self.span_seconds).all() else "a span is not finite"
 
     def scheme(self, num_sections: int, clips_per_section: int) -> Scheme:
         """Return the scheme of the M:N test."""

@@ -5,8 +5,6 @@ or, for a fusion of several evaluations, ``video_scores.npz``: the predictions o
 """
 
 import json
-import zipfile
-import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,11 +13,15 @@ from typing import Any
 import numpy as np
 
 from dsn_lightning.errors import UsageError
+from dsn_lightning.evaluation.array_archive import open_arrays
 from dsn_lightning.evaluation.learning_checks import policy_messages
 from dsn_lightning.evaluation.outcomes import NOT_SELECTED, Method, Outcome, StoredEvaluation, evaluation_of
 from dsn_lightning.evaluation.results import Row, is_fused
+from dsn_lightning.evaluation.row_check import is_row
 from dsn_lightning.evaluation.scores import ClipScores
+from dsn_lightning.files import UnreadableFileError, parse_json
 from dsn_lightning.runs import RunFolder
+from dsn_lightning.runs.tolerant_files import read_json
 from dsn_lightning.selections import Selection
 
 
@@ -31,11 +33,8 @@ def stored_scores(folder: Path) -> Path | None:
 
 def _scores_file(folder: Path) -> Path:
     run = RunFolder(folder)
-    try:
-        rows = json.loads(run.results_json.read_text())
-        fused = any(is_fused(row) for row in rows)
-    except (OSError, ValueError, AttributeError, TypeError):  # no results, or unreadable ones
-        fused = False
+    rows = read_json(run.results_json)  # None without results
+    fused = isinstance(rows, list) and any(is_row(row) and is_fused(row) for row in rows)
     return run.video_scores if fused else run.clip_scores
 
 
@@ -53,14 +52,17 @@ def read_evaluation(folder: Path, selections: Iterable[Selection]) -> StoredEval
         remedy = "fuse its streams again" if fused else "give the folder of a run or of dsn-evaluate"
         raise UsageError(f"{folder}: no {scores.name}; {remedy}")
     try:
-        rows = json.loads(run.results_json.read_text())
+        rows = read_json(run.results_json)
+        if not isinstance(rows, list) or not all(map(is_row, rows)):
+            raise UnreadableFileError(run.results_json, "expected a list of rows of results")
         if fused:
             return load_outcomes(scores, rows, selections)
         clip_scores = ClipScores.load(scores)
         evaluation = evaluation_of(str(folder), rows, clip_scores, selections)
         return replace(evaluation, policy_messages=tuple(policy_messages(clip_scores)))
-    except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise UsageError(f"{folder}: cannot be read as an evaluation ({error}); evaluate it again") from error
+    except (ValueError, KeyError, TypeError, MemoryError) as error:
+        reason = f"{error.path.name}: {error.reason}" if isinstance(error, UnreadableFileError) else error
+        raise UsageError(f"{folder}: cannot be read as an evaluation ({reason}); evaluate it again") from error
 
 
 def save_outcomes(evaluation: StoredEvaluation, path: Path) -> None:
@@ -83,12 +85,14 @@ def load_outcomes(path: Path, rows: Sequence[Row], selections: Iterable[Selectio
     """Read the outcomes of the given selection methods from ``video_scores.npz``.
 
     Raises:
+        UnreadableFileError: the file is damaged, or its arrays contradict each other.
         ValueError: the file does not belong to ``rows``, those of ``results.json``.
     """
     kinds = {selection.name: selection.kind for selection in selections}
     outcomes, left_out = {}, []
-    with path.open("rb") as content, np.load(content, allow_pickle=False) as file:
-        described = [json.loads(str(line)) for line in file["outcomes"]]
+    with open_arrays(path) as file:
+        classes, video_id, targets = (file[name] for name in ("classes", "video_id", "targets"))
+        described = [parse_json(str(line)) for line in file["outcomes"]]
         if [entry["row"] for entry in described] != list(rows):
             raise ValueError(f"{path.name} and results.json are of different fusions")
         for i, entry in enumerate(described):
@@ -97,14 +101,17 @@ def load_outcomes(path: Path, rows: Sequence[Row], selections: Iterable[Selectio
                 left_out.append(f"{method}: {NOT_SELECTED}")
                 continue
             kind, probabilities = kinds[method.selection], file[f"probabilities_{i}"]
+            expected = (len(video_id), len(classes))
+            if probabilities.dtype.kind != "f" or not len(probabilities) or probabilities.shape[1:] != expected:
+                raise UnreadableFileError(path, f"expected probabilities (D, {expected[0]}, {expected[1]}) of {method}")
             outcomes[method] = Outcome(probabilities, None, None, kind, entry["sampler"], entry["row"])
         return StoredEvaluation(
             name=str(path.parent),
-            classes=tuple(str(c) for c in file["classes"]),
-            video_id=file["video_id"],
-            targets=file["targets"],
-            test=json.loads(file["test"].item()),
-            networks=json.loads(file["networks"].item()),
+            classes=tuple(str(c) for c in classes),
+            video_id=video_id,
+            targets=targets,
+            test=parse_json(file["test"].item()),
+            networks=parse_json(file["networks"].item()),
             outcomes=outcomes,
             left_out=tuple(left_out),
         )

@@ -1,19 +1,22 @@
 """Finds runs and results in folders and below; a file that cannot be read becomes a note, never an error."""
 
-import math
 import os
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dsn_lightning.errors import UsageError
-from dsn_lightning.evaluation.splits import HEADINGS
+from dsn_lightning.errors import UsageError, printable
+from dsn_lightning.evaluation.row_check import is_row
 from dsn_lightning.runs import RunFolder, SweepFolder
 from dsn_lightning.runs.reading import read_configs, read_histories
-from dsn_lightning.runs.tolerant_files import read_json
+from dsn_lightning.runs.tolerant_files import note_problem, noted_problems, read_json
 
 Json = dict[str, Any]
+
+_COUNTS = ("videos", "videos_of", "classes", "classes_of")  # that a network and a test stand on
+_UNSHOWN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufffe\uffff]")  # most are no XML
 
 
 @dataclass(frozen=True)
@@ -87,9 +90,24 @@ def collect(folders: Sequence[str]) -> Collection:
             raise UsageError(f"{given}: no such folder")
     found = Collection(list(folders))
     names = _Names(folders)
+    with noted_problems() as problems:
+        _collect_into(found, tops, names)
+    found.notes += [f"{shown(_name_of(file, names))}: not read: {shown(why)}" for file, why in problems.items()]
+    if not found.runs and not found.sources:
+        reasons = f"; {'; '.join(found.notes)}" if problems else ""
+        raise UsageError(f"{', '.join(folders)}: no run, sweep or results.json in it or below{reasons}")
+    return found
+
+
+def _name_of(file: Path, names: "_Names") -> str:
+    folder = file.parent.parent if file.parent.name == RunFolder.hydra_config.name.split("/")[0] else file.parent
+    return f"{names(folder)}/{file.relative_to(folder)}"
+
+
+def _collect_into(found: Collection, tops: Mapping[str, Path], names: "_Names") -> None:
     with_runs = []
     for given, top in tops.items():
-        sources = list(_sources(top, names, found.notes))
+        sources = list(_sources(top, names))
         known = {source.folder.resolve() for source in found.sources}
         found.sources += [source for source in sources if source.folder.resolve() not in known]
         found.differences |= _differences(top, names)
@@ -98,10 +116,10 @@ def collect(folders: Sequence[str]) -> Collection:
         elif not sources:
             found.notes.append(f"{given}: no run and no results")
     if with_runs:
-        found.runs = _runs(with_runs, names)
-    if not found.runs and not found.sources:
-        raise UsageError(f"{', '.join(folders)}: no run, sweep or results.json in it or below")
-    return found
+        try:
+            found.runs = _runs(with_runs, names)
+        except UsageError:  # none of them can be read; the reasons are noted
+            return
 
 
 class _Names:
@@ -127,16 +145,21 @@ def _walk(top: Path) -> Iterator[tuple[Path, list[str]]]:
         yield Path(place), files
 
 
-def _sources(top: Path, names: _Names, notes: list[str]) -> Iterator[Source]:
+def _sources(top: Path, names: _Names) -> Iterator[Source]:
     for place, files in _walk(top):
-        results = RunFolder(place).results_json
-        if results.name not in files:
+        run = RunFolder(place)
+        if run.results_json.name not in files:
             continue
-        content = read_json(results)
-        rows = [row for row in content if _is_row(row)] if isinstance(content, list) else []
+        try:
+            run.status()
+        except UsageError as error:  # a run of another format
+            note_problem(run.status_json, str(error).removeprefix(f"{place}: "))
+            continue
+        content = read_json(run.results_json)
+        rows = [shown(row) for row in content if is_row(row)] if isinstance(content, list) else []
         if not isinstance(content, list) or len(rows) < len(content):
-            problem = "not read: expected a list of rows" if not rows else "some entries are not rows of results"
-            notes.append(f"{names(place)}/{results.name}: {problem}")
+            problem = "expected a list of rows" if not rows else "some entries are not rows of results"
+            note_problem(run.results_json, problem)
         if rows:
             yield Source(names(place), place, rows, _environment(place))
 
@@ -147,31 +170,33 @@ def _differences(top: Path, names: _Names) -> dict[str, Json]:
     for file in files:
         content = read_json(file) if file.suffix == ".json" else None
         if isinstance(content, dict) and {"about", "differences"} <= {*content}:
-            found[str(Path(names(file.parent)) / file.name)] = content
+            found[str(Path(names(file.parent)) / file.name)] = shown(content)
     return found
 
 
-def _is_row(row: Any) -> bool:
-    """Whether this is a row of results: it names data set and selection, and its figures are numbers or null."""
-    if not isinstance(row, dict) or not all(isinstance(row.get(key), str) for key in ("dataset", "selection")):
-        return False
-    figures = (row.get(name) for name in (*HEADINGS, "gmacs"))
-    return all(
-        value is None or (isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value))
-        for value in figures
-    )
+def shown(value: Any) -> Any:
+    """Return plain values whose texts every output can show: no control characters and no lone surrogates.
+
+    >>> shown({"dataset": chr(0), "M": [1]}) == {"dataset": r"\\x00", "M": [1]}
+    True
+    """
+    if isinstance(value, str):
+        return _UNSHOWN.sub(lambda found: found[0].encode("unicode_escape").decode(), printable(value))
+    if isinstance(value, dict):
+        return {shown(key): shown(item) for key, item in value.items()}
+    return type(value)(map(shown, value)) if isinstance(value, list | tuple) else value
 
 
 def _runs(folders: Sequence[str], names: _Names) -> list[Run]:
     histories: dict[str, list[Json]] = {}
     for row in read_histories(*folders).to_dict("records"):
-        logged = {str(key): value for key, value in row.items() if not _is_missing(value)}
+        logged = {shown(str(key)): value for key, value in row.items() if not _is_missing(value)}
         histories.setdefault(str(row["run"]), []).append(logged)
     runs = []
     for row in read_configs(*folders).to_dict("records"):
-        config = {str(key): value for key, value in row.items() if not _is_missing(value)}
+        config = {shown(str(key)): shown(value) for key, value in row.items() if not _is_missing(value)}
         status = {key: config.pop(key, None) for key in ("run", "folder", "state", "error", "seconds")}
-        folder, state = Path(str(status["folder"])), str(status["state"])
+        folder, state = Path(str(row["folder"])), str(status["state"])
         history = histories.get(str(status["run"]), [])
         kept = (status["error"], status["seconds"], config, history, _environment(folder))
         runs.append(Run(names(folder), folder, state, *kept))
@@ -185,5 +210,26 @@ def _is_missing(value: Any) -> bool:
 
 
 def _environment(folder: Path) -> Json:
-    content = read_json(RunFolder(folder).environment_json)
-    return content if isinstance(content, dict) else {}
+    file = RunFolder(folder).environment_json
+    content = read_json(file)
+    if content is None:
+        return {}
+    networks = content.get("networks") if isinstance(content, dict) else None
+    if not isinstance(content, dict) or not isinstance(networks, dict | None):
+        note_problem(file, "expected an object, with the networks by name")
+        return {}
+    facts = {name: content.get(name) for name in ("tested_on", "trained_on")}
+    facts |= {f"networks.{name}": network for name, network in (networks or {}).items()}
+    for name, value in facts.items():
+        needed = {*_COUNTS, "classifier_from"} if name.startswith("networks.") else {*_COUNTS}
+        if value and not (isinstance(value, dict) and needed <= {*value} and not _holds_containers(value)):
+            note_problem(file, f"{name}: expected an object with {', '.join(sorted(needed))}")
+            return {}
+    if not isinstance(content.get("gpus"), list | None):
+        note_problem(file, "gpus: expected a list")
+        return {}
+    return dict(shown(content))
+
+
+def _holds_containers(facts: Json) -> bool:
+    return any(isinstance(value, dict | list) for value in facts.values())

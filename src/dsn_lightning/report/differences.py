@@ -13,7 +13,7 @@ from dsn_lightning.evaluation import comparison_table
 from dsn_lightning.evaluation.row_methods import method_name
 from dsn_lightning.evaluation.splits import HEADINGS
 from dsn_lightning.evaluation.stored import stored_scores
-from dsn_lightning.report.collect import Source
+from dsn_lightning.report.collect import Source, shown
 from dsn_lightning.report.confusion_matrix import MAX_DRAWN, draw_confusion, frequent_confusions
 from dsn_lightning.report.page_tables import NOTHING, Cell, PageTable
 from dsn_lightning.report.result_rows import Result, by_folder
@@ -100,7 +100,7 @@ def comparisons_of(
         place = f"{group[0].name}{' and its other seeds' if len(group) > 1 else ''}"
         try:
             found.append(_comparison(statistics, place))
-        except (KeyError, TypeError, ValueError, IndexError) as error:
+        except Exception as error:  # of a file that may hold anything
             notes.append(_unreadable(group[0].name, error))
     if num_skipped:
         notes.append(f"statistics of {num_skipped} more groups of evaluations were not computed; raise statistics=")
@@ -115,7 +115,7 @@ def comparisons_of_tables(differences: Mapping[str, Mapping[str, Any]]) -> tuple
             first = str(statistics["about"]["evaluations"][0]).split(" + ")[0]
             comparison = _comparison(statistics, name)
             has_several = any(":" in method["classifier"] for method in statistics["methods"])
-        except (KeyError, TypeError, ValueError, IndexError) as error:
+        except Exception as error:  # of a file that may hold anything
             notes.append(_unreadable(name, error))
             continue
         line = f"methods without the name of a training belong to {first} and its other seeds"
@@ -137,7 +137,7 @@ def _written(source: Source) -> dict[str, Any] | None:
     except OSError:
         return None
     content = read_json(path)
-    return content if isinstance(content, dict) else None
+    return shown(content) if isinstance(content, dict) else None
 
 
 def _comparison(statistics: Mapping[str, Any], place: str) -> Comparison:

@@ -14,6 +14,7 @@ from typing import Any
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
+from dsn_lightning.errors import printable
 from dsn_lightning.evaluation.stored import stored_scores
 from dsn_lightning.files import write_atomically
 from dsn_lightning.report.collect import Collection, Run
@@ -244,5 +245,5 @@ def write_report(report: Report, output: Path) -> list[Path]:
     """Write ``report.html``, ``report.md`` and ``report.csv`` to ``output``, each atomically; return their paths."""
     contents = {"report.html": to_html(report), "report.md": to_text(report), "report.csv": to_csv(report.results)}
     for name, content in contents.items():
-        write_atomically(output / name, content)
+        write_atomically(output / name, printable(content))  # names of folders may not be UTF-8
     return [output / name for name in contents]

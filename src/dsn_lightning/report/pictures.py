@@ -2,8 +2,7 @@
 
 import base64
 import io
-import zipfile
-import zlib
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 from PIL import Image
 
 from dsn_lightning.evaluation.scores import ClipScores
+from dsn_lightning.files import UnreadableFileError, read_bounded
 from dsn_lightning.report.collect import Source
 from dsn_lightning.report.timeline import Timeline, timelines_of
 from dsn_lightning.runs import RunFolder
@@ -18,7 +18,7 @@ from dsn_lightning.runs import RunFolder
 LIMIT = 20_000_000
 """The most bytes that all pictures take in the page; they are scaled down to fit."""
 
-_DAMAGED = (ValueError, KeyError, TypeError, IndexError, OSError, EOFError, zipfile.BadZipFile, zlib.error)
+_MAX_PIXELS, _MAX_BYTES = 50_000_000, 2**26  # of a picture; a sheet of dsn-evaluate has 2 million
 _WIDTHS = (1400, 1100, 800, 560, 400)  # pixels; a sheet of dsn-evaluate is 1540 wide
 
 
@@ -52,8 +52,9 @@ def sheets_of(source: Source) -> list[Sheet]:
     if stored.is_file():
         try:
             timelines = timelines_of(ClipScores.load(stored), source.rows[0].get("M"), source.rows[0].get("N"))
-        except _DAMAGED as error:
-            notes.append(f"no time line: cannot read {stored.name} ({type(error).__name__}: {error})")
+        except Exception as error:  # of a file that may hold anything
+            reason = error.reason if isinstance(error, UnreadableFileError) else f"{type(error).__name__}: {error}"
+            notes.append(f"no time line: cannot read {stored.name} ({reason})")
     else:
         notes.append(f"no time line: {stored.name} is missing; dsn-evaluate writes it")
     samplers = list(dict.fromkeys([*pictures, *timelines]))
@@ -73,15 +74,26 @@ def _sheet(source: Source, sampler: str, path: Path | None, lines: Sequence[Time
         missing.append("no contact sheet for this sampler: dsn-evaluate draws one for the run given as checkpoint=")
     else:
         try:
-            picture = path.read_bytes()
-            Image.open(io.BytesIO(picture)).verify()
-        except (OSError, SyntaxError) as error:
+            picture = read_bounded(path, _MAX_BYTES)
+            _opened(picture).verify()
+        except Exception as error:  # of a file that may hold anything
             picture = b""
-            missing.append(f"cannot read figures/{path.name} ({error}); run dsn-evaluate again")
+            reason = error.reason if isinstance(error, UnreadableFileError) else error
+            missing.append(f"cannot read figures/{path.name} ({reason}); run dsn-evaluate again")
     alt = f"{sampler}: frames of the two most probable and the two least probable clips of each video"
     if lines:
         alt += f"; from the top down: {', '.join(f'{line.video} ({line.classes})' for line in lines)}"
     return Sheet(source.name, sampler, picture, alt=alt, timelines=lines, notes=[*notes, *missing])
+
+
+def _opened(picture: bytes) -> Image.Image:
+    """Return a picture that is not decoded yet, after a look at its size."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit below is lower
+        image = Image.open(io.BytesIO(picture), formats=("PNG",))
+    if image.width * image.height > _MAX_PIXELS:
+        raise ValueError(f"{image.width}x{image.height} pixels")
+    return image
 
 
 def scaled_to_fit(sheets: Sequence[Sheet], limit: int = LIMIT) -> tuple[list[Sheet], str]:
@@ -112,7 +124,10 @@ def _size(sheets: Sequence[Sheet]) -> int:
 def _scaled(sheet: Sheet, width: int) -> Sheet:
     if not sheet.picture:
         return sheet
-    image = Image.open(io.BytesIO(sheet.picture)).convert("RGB")
+    try:
+        image = _opened(sheet.picture).convert("RGB")
+    except Exception as error:  # of a file that may hold anything
+        return replace(sheet, picture=b"", notes=[*sheet.notes, f"the contact sheet cannot be decoded ({error})"])
     if image.width > width:
         image = image.resize((width, round(image.height * width / image.width)), Image.Resampling.LANCZOS)
     out = io.BytesIO()

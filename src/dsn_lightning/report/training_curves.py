@@ -15,6 +15,8 @@ from dsn_lightning.report.inline_svg import inline_svg
 
 _MAX_DISTINCT = 24  # runs that each have a look of their own; more are drawn faintly, by algorithm
 
+_DRAWN = 1e30  # larger values overflow in the chart; NaN is not drawn either
+
 CURVES = {
     "train/classifier_loss": ("classifier's loss", "loss"),
     "train/policy_reward": ("mean reward of the sampled clips", "reward"),
@@ -60,7 +62,7 @@ def _curve(identifier: str, key: str, runs: Sequence[Run], looks: Mapping[str, i
     factor = 100 if unit.endswith("(%)") else 1
     lines = {}
     for run in runs:
-        logged = [(row["epoch"], factor * row[key]) for row in run.history if math.isfinite(row.get(key, math.nan))]
+        logged = [(row["epoch"], factor * row[key]) for row in run.history if abs(row.get(key, math.nan)) < _DRAWN]
         if logged:
             lines[run.name] = thinned(logged)
     if not lines:

@@ -1,8 +1,9 @@
 """Reads the folders of runs and sweeps into tidy tables: configurations, histories, results.
 
 Runs may be in progress, or may have been killed at any moment: a missing or incomplete file gives no rows or NaN, and
-the run's state says why. States: those of `RunFolder`, and ``waiting`` and ``skipped`` for the jobs of a sweep that
-never started.
+the run's state says why. A file that cannot be read for another reason does the same, and `noted_problems`
+names it. A run or a sweep of another format is left out, unless there is nothing else. States: those of `RunFolder`,
+and ``waiting`` and ``skipped`` for the jobs of a sweep that never started.
 """
 
 from __future__ import annotations
@@ -21,10 +22,12 @@ from dsn_lightning.errors import UsageError
 from dsn_lightning.runs.run_folder import RunFolder
 from dsn_lightning.runs.stored_configs import flat, number_of, resolve, with_overrides
 from dsn_lightning.runs.sweep_folder import SweepFolder, SweepJob
-from dsn_lightning.runs.tolerant_files import read_json, read_text, read_yaml
+from dsn_lightning.runs.tolerant_files import note_problem, read_json, read_text, read_yaml
 
 if TYPE_CHECKING:
     import pandas as pd
+
+_MAX_KEYS = 10_000  # of a configuration or a row, each of which becomes a column
 
 KEYS = ("M", "N", "gamma", "seed")
 """What a sweep usually varies; every table has these columns, even if no run has the keys."""
@@ -48,7 +51,7 @@ def find_runs(*folders: _FolderPath) -> list[Path]:
     """Return the folders of all runs in ``folders`` and below them, each once, 2 before 10.
 
     Raises:
-        UsageError: one of the folders does not exist, or holds neither a run nor a sweep, or one of another format.
+        UsageError: one of the folders does not exist, or holds neither a run nor a sweep of this format.
     """
     return [run.folder.path for run in _runs(folders) if run.folder.exists()]
 
@@ -96,7 +99,8 @@ def read_results(*folders: _FolderPath) -> pd.DataFrame:
     rows = []
     for run in _runs(folders):
         content, common = read_json(run.folder.results_json), _common(run, "run.")
-        rows += [common | row for row in content if isinstance(row, dict)] if isinstance(content, list) else []
+        found = [row for row in content if isinstance(row, dict)] if isinstance(content, list) else []
+        rows += [common | row for row in found if len(row) <= _MAX_KEYS]
     return _table(rows, ("run", "state", *(f"run.{key}" for key in KEYS), "selection", "classifier", "M", "N", "top1"))
 
 
@@ -128,14 +132,44 @@ def _runs(folders: Sequence[_FolderPath]) -> list[_FoundRun]:
         if not sweeps and not paths:
             raise UsageError(f"{given}: holds neither a run (.hydra/config.yaml) nor a sweep (sweep.json)")
         above = [SweepFolder(path) for path in top.absolute().parents if SweepFolder(path).exists()]
-        jobs = {sweep.run(job).path.resolve(): (sweep, job) for sweep in [*above, *sweeps] for job in sweep.read().jobs}
-        paths += [sweep.run(job).path for sweep in sweeps for job in sweep.read().jobs]
+        refused: list[UsageError] = []
+        inside_jobs, above_jobs = _jobs(sweeps, refused), _jobs(above, [])
+        jobs = {sweep.run(job).path.resolve(): (sweep, job) for sweep, job in [*above_jobs, *inside_jobs]}
+        paths = [path for path in paths if _is_read(RunFolder(path), refused)]
+        paths += [sweep.run(job).path for sweep, job in inside_jobs if _is_read(sweep.run(job), [])]
+        if not paths and refused:
+            raise refused[0]
         for path in sorted(paths, key=_natural):
             relative = path.relative_to(top)
             name = str(Path(given) / relative) if len(folders) > 1 else str(relative)
             name = top.resolve().name if name == "." else name
             found.setdefault(path.resolve(), _FoundRun(name, RunFolder(path), *jobs.get(path.resolve(), (None, None))))
     return list(found.values())
+
+
+def _jobs(sweeps: Sequence[SweepFolder], refused: list[UsageError]) -> list[tuple[SweepFolder, SweepJob]]:
+    """Return the jobs of all sweeps that can be read; add the errors of the others to ``refused``."""
+    jobs = []
+    for sweep in sweeps:
+        try:
+            jobs += [(sweep, job) for job in sweep.read().jobs]
+        except UsageError as error:
+            refused.append(error)
+            note_problem(
+                sweep.sweep_json, str(error).removeprefix(f"{sweep.sweep_json}: ").removeprefix(f"{sweep.path}: ")
+            )
+    return jobs
+
+
+def _is_read(run: RunFolder, refused: list[UsageError]) -> bool:
+    """Return whether a run has our format; otherwise add the error to ``refused``."""
+    try:
+        run.status()
+    except UsageError as error:
+        refused.append(error)
+        note_problem(run.status_json, str(error).removeprefix(f"{run.path}: "))
+        return False
+    return True
 
 
 def _walk(top: Path) -> Iterator[Path]:
@@ -150,7 +184,7 @@ def _natural(path: Path) -> list[tuple[int, str]]:
 
 def _overrides(run: _FoundRun) -> tuple[str, ...]:
     overrides = run.job.overrides if run.job is not None else read_yaml(run.folder.hydra_overrides)
-    return tuple(map(str, overrides)) if isinstance(overrides, Sequence) and not isinstance(overrides, str) else ()
+    return tuple(map(str, overrides)) if isinstance(overrides, list | tuple) else ()
 
 
 def _status(run: _FoundRun) -> _Json:
@@ -166,24 +200,39 @@ def _status(run: _FoundRun) -> _Json:
     error = recorded.get("error") or (run.folder.logged_error() if state == "failed" else None)
     return {
         "state": state,
-        "exit_code": next((code for code in codes if isinstance(code, int)), None),
+        "exit_code": next((code for code in codes if type(code) is int), None),
         "error": str(error) if error else None,
-        "started": recorded.get("started"),
-        "seconds": recorded.get("seconds"),
+        "started": started if isinstance(started := recorded.get("started"), str) else None,
+        "seconds": seconds if _is_number(seconds := recorded.get("seconds")) else None,
     }
 
 
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
 def _configuration(run: _FoundRun) -> _Json:
-    """Return the resolved configuration, flat."""
+    """Return the resolved configuration, flat; empty if it cannot be read."""
     content = read_json(run.folder.config_json)
     if isinstance(content, dict):
-        return flat(content)
+        return _within_limits(run.folder.config_json, flat(content))
     content = read_yaml(run.folder.hydra_config)  # an evaluation, or a run that has not begun
-    if not isinstance(content, dict):
-        swept = read_yaml(run.sweep.multirun_yaml) if run.sweep is not None else None
-        root = {key: value for key, value in swept.items() if key != "hydra"} if isinstance(swept, dict) else {}
-        content = with_overrides(root, _overrides(run))
-    return flat(resolve(content, content))
+    try:
+        if not isinstance(content, dict):
+            swept = read_yaml(run.sweep.multirun_yaml) if run.sweep is not None else None
+            root = {key: value for key, value in swept.items() if key != "hydra"} if isinstance(swept, dict) else {}
+            content = with_overrides(root, _overrides(run))
+        return _within_limits(run.folder.hydra_config, flat(resolve(content)))
+    except ValueError as error:
+        note_problem(run.folder.hydra_config, str(error))
+        return {}
+
+
+def _within_limits(file: Path, config: _Json) -> _Json:
+    if len(config) <= _MAX_KEYS:
+        return config
+    note_problem(file, f"has more than {_MAX_KEYS} keys")
+    return {}
 
 
 def _history(folder: RunFolder) -> list[_Json]:
@@ -193,8 +242,8 @@ def _history(folder: RunFolder) -> list[_Json]:
     try:
         for line in csv.DictReader(io.StringIO(complete)):
             row: _Json = {name: number_of(value) for name, value in line.items() if name}
-            if row.get("epoch", math.nan).is_integer():
-                rows.append(row | {"epoch": int(row["epoch"])})
-    except csv.Error:
-        pass  # the rows before it are good
+            if len(row) <= _MAX_KEYS and (epoch := row.get("epoch", math.nan)).is_integer() and 0 <= epoch < 2**53:
+                rows.append(row | {"epoch": int(epoch)})
+    except csv.Error as error:  # the rows before it are good
+        note_problem(folder.metrics_csv, f"damaged ({error})")
     return rows

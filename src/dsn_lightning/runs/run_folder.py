@@ -17,7 +17,7 @@ from typing import Any, Self, overload
 from filelock import FileLock, Timeout
 
 from dsn_lightning.errors import UsageError
-from dsn_lightning.runs.tolerant_files import read_json, read_text
+from dsn_lightning.runs.tolerant_files import read_end, read_json
 
 RUN_FORMAT = 1
 """Version of the files in a run's folder."""
@@ -183,15 +183,17 @@ class RunFolder(LockedFolder):
     def progress(self) -> dict[str, Any]:
         """Return the content of ``progress.json``; empty before the end of the first epoch."""
         content = read_json(self.progress_json)
-        return content if isinstance(content, dict) else {}
+        counts = [content.get(name) for name in ("epoch", "max_epochs")] if isinstance(content, dict) else [None]
+        return content if all(type(count) is int for count in counts) else {}
 
     def best_value(self) -> float | None:
         """Return the best value of the held-out videos, in [0, 1]; None without any."""
-        return self.progress().get("best_value")
+        value = self.progress().get("best_value")
+        return value if isinstance(value, float | int) else None
 
     def logged_error(self) -> str | None:
         """Return the last line of ``log.txt`` if it is an error, without the name of the command."""
-        text = read_text(self.log).strip()
+        text = read_end(self.log).strip()
         last = text.rpartition("\n")[2]
         message = re.fullmatch(r"dsn-\w+: error: (.+)", last)
         return message[1] if message else last if "Traceback (most recent call last)" in text else None

@@ -6,21 +6,27 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import yaml
+from dsn_lightning.files import MAX_DEPTH, check_nesting
+from dsn_lightning.runs.tolerant_files import parse_yaml
 
-from dsn_lightning.runs.tolerant_files import YAML_LOADER
-
+_MAX_RESOLVED = 100_000  # values and characters that the references of a configuration may expand to
 _REFERENCE = re.compile(r"\$\{(?:([\w.]+)|oc\.select:([\w.]+),([^}]*))\}")
 _Json = dict[str, Any]
 
 
 def with_overrides(root: _Json, overrides: Sequence[str]) -> _Json:
-    """Apply the overrides of a command line to ``root`` and return it; an overridden group keeps its name only."""
+    """Apply the overrides of a command line to ``root`` and return it; an overridden group keeps its name only.
+
+    Raises:
+        ValueError: an override is nested too deeply.
+    """
     for override in overrides:
         name, is_assignment, text = override.lstrip("+").partition("=")
         if not is_assignment or name.startswith("~"):
             continue
         *path, last = name.split(".")
+        if len(path) >= MAX_DEPTH:
+            raise ValueError(f"an override nested deeper than {MAX_DEPTH}: {name[:40]}...")
         node = root
         for part in path:
             if not isinstance(node.get(part), dict):
@@ -38,8 +44,8 @@ def value_of(text: str) -> Any:
     [3, 0.001, None, [1, 2], 'needle']
     """
     try:
-        value = yaml.load(text, YAML_LOADER)
-    except (yaml.YAMLError, ValueError):  # ValueError: looks like a date but is not one
+        value = parse_yaml(text)
+    except ValueError:
         return text
     if isinstance(value, str):
         number = number_of(value)  # YAML reads 1e-3 as text
@@ -47,34 +53,59 @@ def value_of(text: str) -> Any:
     return value
 
 
-def resolve(node: Any, root: _Json, depth: int = 0) -> Any:
-    """Replace ``${key.path}`` and ``${oc.select:key.path,default}`` by their values in ``root``.
+def resolve(root: _Json) -> _Json:
+    """Replace ``${key.path}`` and ``${oc.select:key.path,default}`` in ``root`` by the values that they refer to.
 
     Any other resolver stays text.
 
-    >>> resolve({"a": "${b.c}", "d": "${a}-${b.c}", "e": "${now:%Y}"}, {"a": "${b.c}", "b": {"c": 3}})
-    {'a': 3, 'd': '3-3', 'e': '${now:%Y}'}
-    >>> resolve(["${oc.select:b.c,null}", "${oc.select:b.d,null}"], {"b": {"c": 3}})
+    >>> resolve({"a": "${b.c}", "d": "${a}-${b.c}", "e": "${now:%Y}", "b": {"c": 3}})
+    {'a': 3, 'd': '3-3', 'e': '${now:%Y}', 'b': {'c': 3}}
+    >>> resolve({"b": {"c": 3}, "list": ["${oc.select:b.c,null}", "${oc.select:b.d,null}"]})["list"]
     [3, None]
-    """
-    if isinstance(node, dict):
-        return {key: resolve(value, root, depth) for key, value in node.items()}
-    if isinstance(node, list):
-        return [resolve(value, root, depth) for value in node]
-    if not isinstance(node, str) or depth == 8:  # a reference to itself
-        return node
 
-    def value_at(reference: re.Match[str]) -> Any:
-        value: Any = root
+    Raises:
+        ValueError: the references expand to an unreasonable size, or are nested too deeply.
+    """
+    try:
+        resolved: _Json = _Resolver(root).value(root)
+    except RecursionError:
+        raise ValueError(f"its references are nested deeper than {MAX_DEPTH}") from None
+    check_nesting(resolved)
+    return resolved
+
+
+class _Resolver:
+    """Resolves references up to a total size, since each may refer to several others."""
+
+    def __init__(self, root: _Json) -> None:
+        self.root = root
+        self.left = _MAX_RESOLVED
+
+    def value(self, node: Any, depth: int = 0) -> Any:
+        """Return a part of the configuration with its references resolved, ``depth`` references below the first."""
+        self.left -= len(node) if isinstance(node, str) and depth else 1
+        if self.left < 0:
+            raise ValueError(f"its references expand to more than {_MAX_RESOLVED} values and characters")
+        if isinstance(node, dict):
+            self.left -= sum(len(str(key)) for key in node) if depth else 0
+            return {key: self.value(value, depth) for key, value in node.items()}
+        if isinstance(node, list):
+            return [self.value(value, depth) for value in node]
+        if not isinstance(node, str) or depth == 8:  # a reference to itself
+            return node
+        whole = _REFERENCE.fullmatch(node)
+        if whole:
+            return self._target(whole, depth)
+        return _REFERENCE.sub(lambda reference: str(self._target(reference, depth)), node)
+
+    def _target(self, reference: re.Match[str], depth: int) -> Any:
+        value: Any = self.root
         key, selected, default = reference.groups()
         for part in (key or selected).split("."):
             if not isinstance(value, dict) or part not in value:
-                return reference[0] if key else yaml.safe_load(default)
+                return reference[0] if key else value_of(default)
             value = value[part]
-        return resolve(value, root, depth + 1)
-
-    whole = _REFERENCE.fullmatch(node)
-    return value_at(whole) if whole else _REFERENCE.sub(lambda reference: str(value_at(reference)), node)
+        return self.value(value, depth + 1)
 
 
 def flat(node: Mapping[str, Any], prefix: str = "") -> _Json:
@@ -94,7 +125,7 @@ def flat(node: Mapping[str, Any], prefix: str = "") -> _Json:
 
 def _hashable(value: Any) -> Any:
     if isinstance(value, dict):
-        return json.dumps(value)
+        return json.dumps({str(key): item for key, item in value.items()}, default=str)
     return tuple(_hashable(item) for item in value) if isinstance(value, list) else value
 
 

@@ -1,10 +1,11 @@
 """The folder of a sweep: the names of its files, the record of its jobs and its lock."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
+from typing import Any
 
 from dsn_lightning.errors import UsageError
-from dsn_lightning.files import write_json
+from dsn_lightning.files import is_inside, write_json
 from dsn_lightning.runs.run_folder import FileIn, LockedFolder, RunFolder, check_format, free_name
 from dsn_lightning.runs.tolerant_files import read_json
 
@@ -67,14 +68,31 @@ class SweepFolder(LockedFolder):
         """Return the record; without jobs if ``sweep.json`` is missing or incomplete.
 
         Raises:
-            UsageError: it has another format.
+            UsageError: it has another format, or what it says of a job is no job inside this folder.
         """
         content = read_json(self.sweep_json)
         if content is None:
             return SweepRecord(())
         content = content if isinstance(content, dict) else {}
         check_format(self.path, content, expected=SWEEP_FORMAT, kind="sweep")
-        return SweepRecord([SweepJob(**{**job, "overrides": tuple(job["overrides"])}) for job in content["jobs"]])
+        jobs = content.get("jobs")
+        if not isinstance(jobs, list):
+            raise UsageError(f"{self.sweep_json}: expected a list of jobs, got {str(jobs)[:40]}")
+        return SweepRecord([self._job(number, job) for number, job in enumerate(jobs)])
+
+    def _job(self, number: int, entry: Any) -> SweepJob:
+        """Return a job as the file describes it; its folder must lie inside the sweep's."""
+        where = f"{self.sweep_json}: job {number}"
+        if not isinstance(entry, dict) or not {"overrides", "folder"} <= {*entry} <= {f.name for f in fields(SweepJob)}:
+            raise UsageError(f"{where}: expected an object with overrides, folder, state and exit_code")
+        overrides, folder, state, code = (entry.get(name) for name in ("overrides", "folder", "state", "exit_code"))
+        if not isinstance(overrides, list) or not all(isinstance(override, str) for override in overrides):
+            raise UsageError(f"{where}: expected overrides to be a list of texts")
+        if not isinstance(folder, str) or not is_inside(folder):
+            raise UsageError(f"{where}: expected a folder inside the sweep's, got {folder!r}")
+        if not isinstance(state, str) or not (code is None or type(code) is int):
+            raise UsageError(f"{where}: expected a state and an exit code, got {state!r} and {code!r}")
+        return SweepJob(tuple(overrides), folder, state, code)
 
     def write(self, record: SweepRecord) -> None:
         """Write the record."""
