@@ -33,7 +33,7 @@ FOLDERS = {  # a folder, or a module of the top level -> what it may import of t
     "algorithms": {
         *("backbones", "errors", "estimators", "metrics", "observations", "schedules", "stateless_random"),
     },
-    "runs": {"errors", "files", "cost"},
+    "runs": {"errors", "files", "cost", "text_tables"},
     "launch": {"text_tables", "errors", "files", "runs", "evaluation"},
     "training": {"text_tables", "errors", "files", "algorithms", "data", "runs"},
     "evaluation": {

@@ -1,11 +1,14 @@
-"""Tables in the terminal."""
+"""Tables in the terminal and as CSV."""
 
+import csv
 import io
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from rich.console import Console
 
-from dsn_lightning.text_tables import TextTable
+from dsn_lightning.text_tables import TextTable, csv_records, csv_text
 
 CELLS = ["+16.7 [+3.3, +30.0]*", "+23.3 [+10.0, +40.0]*", "-1.3 [-6.2, +5.7]", "+5.4 ± 0.2 [-6.2, +13.6]", "56.7"]
 
@@ -21,3 +24,18 @@ def test_no_character_is_lost_however_narrow_the_console(width):
     assert len({len(line) for line in lines}) == 1
     found = [[text.strip() for text in line.replace("┃", "│").split("│")[1:-1]] for line in lines if line[0] in "┃│"]
     assert found == [header, *table.rows]
+
+
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "'=", "'-"])
+def test_no_cell_of_a_csv_file_is_a_formula(start):
+    text = f"{start}cmd|'/c calc'!A1"
+    record = {"video": text, f"{start}column": 1, "M": -3, "gain": -0.5, "score": "-0.500000", "none": None}
+    head, cells = csv.reader(io.StringIO(csv_text([record]), newline=""))
+    assert cells == [f"'{text}", "1", "-3", "-0.5", "-0.500000", ""]
+    assert head[1] == f"'{start}column"
+    assert list(csv_records(csv_text([record]))) == [{name: str(record[name] or "") for name in record}]
+
+
+@given(st.lists(st.dictionaries(st.sampled_from("ab"), st.text(alphabet="'=+-@\t\r\n1,;\"a"), min_size=2), max_size=3))
+def test_what_is_read_is_what_was_written(records):
+    assert list(csv_records(csv_text(records, "ab"))) == records

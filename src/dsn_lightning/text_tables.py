@@ -2,13 +2,18 @@
 
 import csv
 import io
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table as TerminalTable
 from rich.text import Text
+
+# apostrophes before the sign count as well, so that taking one off gives the text again
+_FORMULA = re.compile(r"'*[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
+_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?|-inf")
 
 
 @dataclass(frozen=True)
@@ -79,15 +84,49 @@ def percent(mean: float | None, spread: float | None = None) -> str:
 def csv_text(records: Iterable[Mapping[str, Any]], columns: Sequence[str] | None = None) -> str:
     r"""Return records as CSV with a header, by default of all keys in the order of their first appearance.
 
-    None becomes an empty cell.
+    None becomes an empty cell. A text that a spreadsheet would take for a formula gets an apostrophe in front, which
+    `csv_records` takes off again; numbers stay as they are.
 
     >>> csv_text([{"M": 3, "top1": 0.5}, {"M": 1, "top1": None}])
     'M,top1\n3,0.5\n1,\n'
+    >>> csv_text([{"video": "-3B32lodo2M", "gain": -0.5}, {"video": "=1+1", "gain": "-0.5"}])
+    "video,gain\n'-3B32lodo2M,-0.5\n'=1+1,-0.5\n"
     """
-    lines = list(records)
+    lines = [{name: _without_formula(value) for name, value in line.items()} for line in records]
     names = list(columns) if columns is not None else list(dict.fromkeys(name for line in lines for name in line))
     out = io.StringIO()
-    writer = csv.DictWriter(out, names, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(lines)
-    return out.getvalue()
+    writer = csv.DictWriter(
+        out, names, lineterminator="\r\n"
+    )  # only then are cells with a line end of either kind quoted
+    text = []
+    for line in ({name: _without_formula(name) for name in names}, *lines):
+        writer.writerow(line)
+        text.append(out.getvalue().removesuffix("\r\n") + "\n")
+        out.seek(0)
+        out.truncate()
+    return "".join(text)
+
+
+def csv_records(text: str) -> Iterator[dict[str, str]]:
+    r"""Yield the records of a text that `csv_text` wrote, all values as texts; a line's missing cells are left out.
+
+    >>> list(csv_records("video,M\n'-3B32lodo2M,3\n"))
+    [{'video': '-3B32lodo2M', 'M': '3'}]
+
+    Raises:
+        csv.Error: a line is no CSV.
+    """
+    for line in csv.DictReader(io.StringIO(text, newline="")):
+        cells = {name: value for name, value in line.items() if isinstance(name, str) and isinstance(value, str)}
+        yield {_as_it_was(name): _as_it_was(value) for name, value in cells.items()}
+
+
+def _without_formula(value: Any) -> Any:
+    """Return a cell that no spreadsheet evaluates."""
+    if not isinstance(value, str) or not _FORMULA.match(value) or _NUMBER.fullmatch(value):
+        return value
+    return f"'{value}"
+
+
+def _as_it_was(cell: str) -> str:
+    return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell

@@ -9,7 +9,6 @@ and ``waiting`` and ``skipped`` for the jobs of a sweep that never started.
 from __future__ import annotations
 
 import csv
-import io
 import math
 import os
 import re
@@ -23,6 +22,7 @@ from dsn_lightning.runs.run_folder import RunFolder
 from dsn_lightning.runs.stored_configs import flat, number_of, resolve, with_overrides
 from dsn_lightning.runs.sweep_folder import SweepFolder, SweepJob
 from dsn_lightning.runs.tolerant_files import note_problem, read_json, read_text, read_yaml
+from dsn_lightning.text_tables import csv_records
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -240,7 +240,7 @@ def _history(folder: RunFolder) -> list[_Json]:
     complete = text[: text.rfind("\n") + 1]  # the last line may hold half a number
     rows = []
     try:
-        for line in csv.DictReader(io.StringIO(complete)):
+        for line in csv_records(complete):
             row: _Json = {name: number_of(value) for name, value in line.items() if name}
             if len(row) <= _MAX_KEYS and (epoch := row.get("epoch", math.nan)).is_integer() and 0 <= epoch < 2**53:
                 rows.append(row | {"epoch": int(epoch)})
