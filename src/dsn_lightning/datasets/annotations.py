@@ -1,6 +1,6 @@
 """What the readers of annotated data sets share: finding folders and files, reading lists, holding out videos."""
 
-import json
+import csv
 import os
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -10,8 +10,13 @@ from typing import Any, ClassVar
 
 from dsn_lightning.datasets.records import Metric, Subset, VideoRecord
 from dsn_lightning.errors import UsageError
+from dsn_lightning.files import UnreadableFileError, is_inside, parse_json, read_bounded
 from dsn_lightning.stateless_random import stateless_rng
 
+MAX_ANNOTATION_BYTES = 2**28
+"""Size of the largest file of annotations that is read."""
+
+_YEAR = 365 * 24 * 3600.0
 _EXTENSIONS = (
     "3g2 3gp asf avi divx dv f4v flv gif m2ts m2v m4v mkv mov mp4 mpe mpeg mpg mts mxf ogm ogv rm rmvb ts vob webm wmv"
 )
@@ -30,7 +35,7 @@ class ListedVideos:
         seed: decides which videos are held out.
 
     Raises:
-        UsageError: ``val_fraction`` is out of range, or a video is listed twice.
+        UsageError: ``val_fraction`` is out of range, or a video or a class is listed twice.
     """
 
     metric: ClassVar[Metric] = "top1"
@@ -53,6 +58,8 @@ class ListedVideos:
             if video.video_id in ids:
                 raise UsageError(f"dataset={name}: the annotations list {video.video_id!r} twice")
             ids.add(video.video_id)
+        if not all(isinstance(class_name, str) for class_name in classes) or len(set(classes)) < len(classes):
+            raise UsageError(f"dataset={name}: the names of the classes are not all texts, or one occurs twice")
         self.name, self.root, self._classes = name, root, tuple(classes)
         kept, held_out = hold_out(train, val_fraction, seed=seed)
         self._videos: Mapping[Subset, Sequence[VideoRecord]] = {"train": kept, "val": [*val, *held_out], "test": test}
@@ -160,14 +167,18 @@ def checking_format(file: Path) -> Iterator[None]:
         raise
     except KeyError as error:
         raise UsageError(f"{file}: an entry has no field {error.args[0]!r}; is it the right file?") from error
-    except (AttributeError, TypeError, ValueError) as error:
+    except (AttributeError, TypeError, ValueError, ArithmeticError, LookupError, csv.Error) as error:
         raise UsageError(f"{file}: unexpected format ({error})") from error
 
 
 def check_below_root(videos: Iterable[VideoRecord], root: Path, *, annotations: Path) -> None:
-    """Raise a `UsageError` if the annotations place a video outside of the data set's folder."""
+    """Raise a `UsageError` if the annotations place a video outside of the data set's folder.
+
+    Links below the root were placed by whoever made the data set, and may lead out of it.
+    """
     for video in videos:
-        if not Path(os.path.normpath(video.path)).is_relative_to(root):
+        path = Path(os.path.normpath(video.path))
+        if not path.is_relative_to(root) or not is_inside(str(path.relative_to(root))):
             raise UsageError(f"{annotations}: {video.video_id!r} is outside of dataset.root={root}")
 
 
@@ -214,16 +225,20 @@ def read_lines(file: Path) -> list[str]:
 
     Bytes that are not UTF-8 are kept, as in file names of the operating system.
     """
+    return [line.strip() for line in read_table(file).splitlines() if line.strip()]
+
+
+def read_table(file: Path) -> str:
+    """Return a text file that is not empty, as `read_lines` and readers of CSV take it."""
     try:
-        text = file.read_text(encoding="utf-8-sig", errors="surrogateescape")
-    except OSError:
+        text = read_bounded(file, MAX_ANNOTATION_BYTES).decode("utf-8-sig", "surrogateescape")
+    except FileNotFoundError:
         raise UsageError(f"{file}: no such file") from None
     if "\0" in text:
         raise UsageError(f"{file}: not a text file")
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    if not lines:
+    if not text.strip():
         raise UsageError(f"{file}: the list is empty")
-    return lines
+    return text
 
 
 def split_label(line: str, file: Path) -> tuple[str, str]:
@@ -270,7 +285,9 @@ def video_files(*folders: Path) -> dict[str, Path]:
 def read_json(file: Path, *keys: str) -> dict[str, Any]:
     """Return the mapping in a JSON file, which must have ``keys``."""
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = parse_json(read_bounded(file, MAX_ANNOTATION_BYTES))
+    except UnreadableFileError:
+        raise
     except (OSError, ValueError) as error:
         raise UsageError(f"{file}: cannot be read as JSON ({error})") from None
     missing = [key for key in keys if not isinstance(content, dict) or key not in content]
@@ -280,15 +297,19 @@ def read_json(file: Path, *keys: str) -> dict[str, Any]:
 
 
 def union(segments: Iterable[Sequence[float]]) -> tuple[tuple[float, float], ...]:
-    """Return the time that ``[start, end)`` segments cover, in seconds: disjoint and increasing.
+    """Return the time that ``[start, end)`` segments cover, in seconds: disjoint, increasing, from 0 on.
 
     Annotations overlap, for example where a dive is also a cliff dive. A segment that ends before it starts is empty.
+    What lies beyond the end of the video is cut off when the video's length is known.
 
-    >>> union([(4, 6), (1.0, 2.0), (5, 8), (4, 6), (3, 3)])
-    ((1.0, 2.0), (4.0, 8.0))
+    >>> union([(4, 6), (1.0, 2.0), (5, 8), (4, 6), (3, 3), (-1, 0.5)])
+    ((0.0, 0.5), (1.0, 2.0), (4.0, 8.0))
+
+    Raises:
+        ValueError: a time is not finite, or longer than a year.
     """
     covered: list[tuple[float, float]] = []
-    for start, end in sorted((float(start), float(end)) for start, end in segments):
+    for start, end in sorted((max(0.0, seconds_of(start)), seconds_of(end)) for start, end in segments):
         if start >= end:
             continue
         if covered and start <= covered[-1][1]:
@@ -296,3 +317,11 @@ def union(segments: Iterable[Sequence[float]]) -> tuple[tuple[float, float], ...
         else:
             covered.append((start, end))
     return tuple(covered)
+
+
+def seconds_of(value: float | str) -> float:
+    """Return a time in seconds; ValueError if it is not finite, or longer than a year."""
+    seconds = float(value)
+    if not abs(seconds) < _YEAR:
+        raise ValueError(f"{value!r} is no time in a video, in seconds")
+    return seconds

@@ -6,6 +6,7 @@ without a file is missing, as in every data set.
 """
 
 import csv
+import io
 from pathlib import Path
 
 from dsn_lightning.datasets.annotations import (
@@ -14,12 +15,14 @@ from dsn_lightning.datasets.annotations import (
     check_below_root,
     checking_format,
     first_existing,
-    read_lines,
+    read_table,
     root_folder,
+    seconds_of,
     video_files,
 )
 from dsn_lightning.datasets.records import VideoRecord
 from dsn_lightning.errors import UsageError
+from dsn_lightning.files import is_inside
 
 _COLUMNS = ("label", "youtube_id", "time_start", "time_end")
 _TRAIN, _TEST = ("train",), ("validate", "val", "validation")  # names of the lists and of the folders of videos
@@ -82,20 +85,21 @@ def _list_of(folder: Path, names: tuple[str, ...]) -> Path:
 
 def _read(file: Path) -> list[tuple[str, str, str]]:
     """Return the label, the YouTube id and the name of each clip in a list."""
-    read_lines(file)  # raises if the file is missing, empty or not text
-    with file.open(encoding="utf-8-sig", newline="") as lines, checking_format(file):
-        table = csv.DictReader(lines)
+    with checking_format(file):
+        table = csv.DictReader(io.StringIO(read_table(file), newline=""))
         missing = [column for column in _COLUMNS if column not in (table.fieldnames or ())]
         if missing:
             raise UsageError(f"{file}: expected the columns {','.join(_COLUMNS)}; missing: {','.join(missing)}")
         rows = [{column: (row[column] or "").strip() for column in _COLUMNS} for row in table]
         if unlabelled := next((row for row in rows if not row["label"]), None):
             raise UsageError(f"{file}: the clip {unlabelled['youtube_id']} has no label")
+        if outside := next((row for row in rows if not is_inside(f"{row['label']}/{_clip_of(row)}")), None):
+            raise UsageError(f"{file}: {_clip_of(outside)!r} of {outside['label']!r} is outside of dataset.root")
         return [(row["label"], row["youtube_id"], _clip_of(row)) for row in rows]
 
 
 def _clip_of(row: dict[str, str]) -> str:
-    return clip_name(row["youtube_id"], float(row["time_start"]), float(row["time_end"]))
+    return clip_name(row["youtube_id"], seconds_of(row["time_start"]), seconds_of(row["time_end"]))
 
 
 def _records(

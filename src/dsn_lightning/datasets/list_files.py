@@ -7,12 +7,13 @@ part of the file) and ``group``.
 """
 
 import csv
+import io
 import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from dsn_lightning.datasets.annotations import read_lines, video_stem
+from dsn_lightning.datasets.annotations import checking_format, read_lines, read_table, video_stem
 from dsn_lightning.errors import UsageError
 
 _COLUMNS = ("path", "label", "start", "end", "group")
@@ -52,9 +53,8 @@ def parse_line(line: str) -> ListEntry:
 
 
 def _read_csv(file: Path) -> list[ListEntry]:
-    read_lines(file)  # raises if the file is missing, empty or not text
-    with file.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as lines:
-        table = csv.DictReader(lines, skipinitialspace=True)
+    with checking_format(file):
+        table = csv.DictReader(io.StringIO(read_table(file), newline=""), skipinitialspace=True)
         columns = [str(name) for name in table.fieldnames or ()]
         unknown = [name for name in columns if name not in _COLUMNS]
         if "path" not in columns or unknown or ("start" in columns) != ("end" in columns):

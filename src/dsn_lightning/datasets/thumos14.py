@@ -13,21 +13,25 @@ which is not a class. The segments of ``video_test_0000270`` lie beyond its end;
 """
 
 import csv
+import io
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
-import numpy as np
-
+from dsn_lightning.datasets import matlab_process
 from dsn_lightning.datasets.annotations import (
+    MAX_ANNOTATION_BYTES,
     ListedVideos,
     annotation_path,
     check_below_root,
     checking_format,
     first_existing,
     read_json,
+    read_table,
     root_folder,
     union,
     video_files,
@@ -36,12 +40,14 @@ from dsn_lightning.datasets.annotations import (
 from dsn_lightning.datasets.records import Metric, Subset, VideoRecord
 from dsn_lightning.datasets.ucf101 import Ucf101, read_classes
 from dsn_lightning.errors import UsageError
+from dsn_lightning.files import open_bounded, parse_json
 
 _VALIDATION_MATS = ("validation_set.mat", "*/validation_set.mat")
 _TEST_MATS = ("test_set_final.mat", "*/test_set_final.mat", "test_set_meta.mat", "*/test_set_meta.mat")
 _CSV_FILES = {"validation": "val_Annotation.csv", "test": "test_Annotation.csv"}
 _CLASS_LIST = "Class Index.txt"
 _NO_CLASS = "Ambiguous"
+_MAX_CLASSES = 10_000
 _CONTENT = "validation_set.mat and test_set_final.mat, or thumos14.json, or val_Annotation.csv and test_Annotation.csv"
 _NUM_TRAIN = {"validation": 1010, "training+validation": 14330}
 
@@ -51,6 +57,16 @@ class AnnotatedVideo(NamedTuple):
 
     classes: frozenset[str]
     spans: tuple[tuple[float, float], ...] | None = None
+
+
+class _Structure(NamedTuple):
+    """A video in a MATLAB file."""
+
+    video_name: str
+    primary_action: str
+    primary_action_index: set[int]
+    secondary_actions_indices: set[int]
+    background_video: str
 
 
 class Annotations(NamedTuple):
@@ -168,60 +184,76 @@ def _from_matlab(folder: Path) -> Annotations:
         file = next((file for pattern in patterns for file in sorted(folder.glob(pattern))), None)
         if file is None:
             raise UsageError(f"{folder}: no file {patterns[0]} of THUMOS14")
-        subsets[subset] = (file, _struct_array(file, f"{subset}_videos"))
+        subsets[subset] = (file, _structures(file, f"{subset}_videos"))
         for entry in subsets[subset][1]:
-            if entry["background_video"] != "NO":
+            if entry.background_video != "NO":
                 continue
-            class_name = str(entry["primary_action"])
-            for index in _numbers(entry["primary_action_index"]):
+            class_name = entry.primary_action
+            for index in entry.primary_action_index:
                 if names.setdefault(index, class_name).lower() != class_name.lower():
                     raise UsageError(f"{file}: class {index} is {class_name} here and {names[index]} elsewhere")
-    if missing := sorted(set(range(1, max(names) + 1)) - set(names)):
+    if missing := sorted(set(range(1, max(names, default=1) + 1)) - set(names)):
         raise UsageError(f"{folder}: class {missing[0]} has no name; put the official '{_CLASS_LIST}' there")
     classes = tuple(names[index] for index in sorted(names))
     return Annotations(classes, _videos(*subsets["validation"], names), _videos(*subsets["test"], names))
 
 
-def _videos(file: Path, entries: list[dict[str, Any]], names: Mapping[int, str]) -> dict[str, AnnotatedVideo]:
+def _videos(file: Path, entries: list[_Structure], names: Mapping[int, str]) -> dict[str, AnnotatedVideo]:
     """Return the videos of a MATLAB file by id."""
     found = {}
     for entry in entries:
         indices: set[int] = set()
-        if entry["background_video"] == "NO":
-            indices = _numbers(entry["primary_action_index"]) | _numbers(entry["secondary_actions_indices"])
+        if entry.background_video == "NO":
+            indices = entry.primary_action_index | entry.secondary_actions_indices
             if not indices:
-                raise UsageError(f"{file}: {entry['video_name']} has no class and is not a background video")
+                raise UsageError(f"{file}: {entry.video_name} has no class and is not a background video")
         if not indices <= set(names):
-            raise UsageError(f"{file}: {entry['video_name']} has class {max(indices)}, but there are {len(names)}")
-        found[video_stem(str(entry["video_name"]))] = AnnotatedVideo(frozenset(names[index] for index in indices))
+            raise UsageError(f"{file}: {entry.video_name} has class {max(indices)}, but there are {len(names)}")
+        found[video_stem(entry.video_name)] = AnnotatedVideo(frozenset(names[index] for index in indices))
     return found
 
 
-def _struct_array(file: Path, variable: str) -> list[dict[str, Any]]:
-    """Return the entries of an array of structures in a MATLAB file."""
-    from scipy.io import loadmat  # slow to import
-
+def _structures(file: Path, variable: str) -> list[_Structure]:
+    """Return the entries of an array of structures in a MATLAB file; another process reads it (`matlab_process`)."""
+    with open_bounded(file, MAX_ANNOTATION_BYTES):
+        pass  # a pipe or a device is refused, and so is a file of terabytes
+    command = [sys.executable, "-P", matlab_process.__file__, str(file), variable, *_Structure._fields]
+    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}  # each thread takes memory
     try:
-        content = loadmat(file, simplify_cells=True)
-    except Exception as error:  # on garbage the reader raises all kinds of errors
-        raise UsageError(f"{file}: cannot be read as a MATLAB file ({error})") from error
-    entries = content.get(variable, [])
-    entries = [entries] if isinstance(entries, dict) else list(entries)
-    fields = ("video_name", "primary_action", "primary_action_index", "secondary_actions_indices", "background_video")
-    if not entries or not all(isinstance(entry, dict) for entry in entries):
-        raise UsageError(f"{file}: no variable {variable}")
-    if missing := ", ".join(field for field in fields if field not in entries[0]):
-        raise UsageError(f"{file}: missing fields: {missing}; the test set's labels are in test_set_final.mat")
-    return entries
+        done = subprocess.run(command, capture_output=True, env=environment, timeout=2 * matlab_process.SECONDS)
+        content = parse_json(done.stdout) if done.returncode == 0 else "the reader crashed, as on damaged files"
+    except subprocess.TimeoutExpired:
+        content = f"the reader took longer than {2 * matlab_process.SECONDS} s"
+    except ValueError as error:
+        content = str(error)
+    if not isinstance(content, list):
+        remedy = "; the test set's labels are in test_set_final.mat" if "missing fields" in str(content) else ""
+        raise UsageError(f"{file}: cannot be read as a MATLAB file ({content}){remedy}")
+    return [
+        _Structure(
+            video_name=_text(entry["video_name"]),
+            primary_action=_text(entry["primary_action"]),
+            primary_action_index=_numbers(file, entry["primary_action_index"]),
+            secondary_actions_indices=_numbers(file, entry["secondary_actions_indices"]),
+            background_video=_text(entry["background_video"]),
+        )
+        for entry in content
+    ]
 
 
-def _numbers(value: Any) -> set[int]:
-    """Return the numbers in a MATLAB value: one, several or none.
+def _text(values: list[Any]) -> str:
+    return str(values[0]) if values else ""
 
-    >>> sorted(_numbers(7)), _numbers([])
-    ([7], set())
-    """
-    return {int(number) for number in np.atleast_1d(np.asarray(value)).ravel() if str(number).strip()}
+
+def _numbers(file: Path, values: list[Any]) -> set[int]:
+    """Return the indices of classes in a field."""
+    try:
+        numbers = {int(value) for value in values}
+    except (TypeError, ValueError, OverflowError) as error:
+        raise UsageError(f"{file}: unexpected format ({error})") from error
+    if wrong := [number for number in numbers if not 1 <= number <= _MAX_CLASSES]:
+        raise UsageError(f"{file}: unexpected format (the index {wrong[0]} of a class)")
+    return numbers
 
 
 def _from_json(file: Path) -> Annotations:
@@ -240,8 +272,8 @@ def _from_csv(folder: Path) -> Annotations:
         file = folder / name
         if not file.is_file():
             raise UsageError(f"{file}: no such file; both {' and '.join(_CSV_FILES.values())} are needed")
-        with file.open(encoding="utf-8-sig", newline="") as lines:
-            table = csv.DictReader(lines)
+        with checking_format(file):
+            table = csv.DictReader(io.StringIO(read_table(file), newline=""))
             if missing := sorted({"video", "type", "start", "end"} - set(table.fieldnames or ())):
                 raise UsageError(f"{file}: missing columns: {', '.join(missing)}")
             rows += [(subset, row["video"], row["type"], (row["start"], row["end"])) for row in table]

@@ -222,11 +222,7 @@ def _columns(scored: _Scored, plan: ScoringPlan, reader: ClipReader, networks: N
     read = [v for v in range(len(plan.videos)) if v not in scored.failed]
     position = {v: i for i, v in enumerate(read)}
     videos = [plan.videos[v] for v in read]
-    spans = [
-        (v, (start - video.offset, end - video.offset))  # on the time line
-        for v, video in enumerate(videos)
-        for start, end in video.record.spans or ()
-    ]
+    spans = [(v, span) for v, video in enumerate(videos) for span in video.spans()]
     modules = networks.modules()
     return ClipScores(
         classes=np.array(list(plan.classes)),

@@ -34,6 +34,12 @@ class Video:
     info: VideoInfo
     offset: float = 0.0
 
+    def spans(self) -> list[tuple[float, float]]:
+        """Return the record's spans on the time line, in seconds; what lies before or beyond it is cut off."""
+        end = self.num_frames / self.fps
+        spans = [(max(0.0, a - self.offset), min(end, b - self.offset)) for a, b in self.record.spans or ()]
+        return [(first, last) for first, last in spans if first < last]
+
 
 def place_on_time_line(
     record: VideoRecord, info: VideoInfo, fps: float | None, *, copy: tuple[Path, VideoInfo] | None = None
