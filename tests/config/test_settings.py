@@ -50,12 +50,24 @@ def test_every_experiment_has_valid_settings(experiment):
         ("trainer.num_nodes=0", "trainer.num_nodes=0: must be a whole number of at least 1"),
         ("algorithm.warmup_epochs=24", "algorithm.warmup_epochs=24: must be at least 0 and less than schedule.max_ep"),
         ("algorithm.exploration=-0.1", "algorithm.exploration=-0.1: must be a number of at least 0"),
+        ("gamma=inf", "^gamma=inf: must be a finite number"),
+        ("gamma=nan", "gamma=nan: is a penalty and must be a number of at least 0"),
+        ("algorithm.exploration=inf", "^algorithm.exploration=inf: must be a finite number"),
+        ("schedule.lr=inf", "schedule.lr=inf: must be a finite number"),
+        ("schedule.weight_decay=1e999", "schedule.weight_decay=inf: must be a finite number"),
+        ("schedule.rule.warmup_epochs=nan", "schedule.rule.warmup_epochs=nan: must be a finite number"),
+        ("backbone.mean=[0.5,nan,0.5]", "backbone.mean=nan: must be a finite number"),
+        ("dataset.reading.decoder.deadline=nan", "dataset.reading.decoder.deadline=nan: must be a finite number"),
         ("start_workers=thread", "start_workers=thread: must be fork, spawn or forkserver"),
     ],
 )
 def test_what_makes_no_sense_is_refused_with_the_remedy(override, message):
     with pytest.raises(UsageError, match=message):
         settings_of(override, "run_dir=x")
+
+
+def test_a_deadline_may_be_infinite():
+    assert settings_of("dataset.reading.decoder.deadline=inf", "run_dir=x").dataset.reading.decoder["deadline"] > 1e9
 
 
 def test_fp16_is_refused_with_accumulated_batches():
@@ -95,7 +107,7 @@ def test_durations_are_those_of_lightning(duration, seconds):
     assert seconds_of(duration) == seconds
 
 
-@pytest.mark.parametrize("duration", ["1:30", "soon", {"hors": 1}, 5])
+@pytest.mark.parametrize("duration", ["1:30", "soon", {"hors": 1}, 5, {"hours": float("inf")}])
 def test_other_durations_are_refused(duration):
     with pytest.raises(UsageError, match=r"trainer\.max_time=.*: must be DD:HH:MM:SS"):
         seconds_of(duration)

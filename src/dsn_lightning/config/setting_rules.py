@@ -15,6 +15,9 @@ from dsn_lightning.errors import UsageError
 Node = Mapping[str, Any]
 """Plain values that something is built from, with its public name under ``_target_``."""
 
+_MAY_BE_INFINITE = ("deadline",)
+"""Names of keys for which .inf means no limit."""
+
 _MISSING: Any = dataclasses.MISSING
 _Section = TypeVar("_Section")
 
@@ -185,7 +188,8 @@ def read(cls: type[_Section], values: Mapping[str, Any], *, prefix: str = "") ->
         prefix: prefix of the keys in messages, such as ``test.``.
 
     Raises:
-        UsageError: keys are missing, or a value is not accepted; names the key, its value and the remedy.
+        UsageError: keys are missing, a value is not accepted, or a number is not finite; names the key, its value and
+            the remedy.
     """
     found: dict[str, Any] = {}
     missing = []
@@ -205,7 +209,22 @@ def read(cls: type[_Section], values: Mapping[str, Any], *, prefix: str = "") ->
             missing.append(key)
     if missing:
         raise UsageError(f"missing keys: {', '.join(missing)}")
+    if not prefix:
+        _refuse_non_finite(values)
     return cls(**found)
+
+
+def _refuse_non_finite(values: Any, key: str = "") -> None:
+    """Refuse NaN and infinity, also in the arguments of what is built; of several keys, the one highest up is named."""
+    if isinstance(values, Mapping):
+        for name, value in sorted(values.items(), key=lambda item: isinstance(item[1], Mapping)):
+            _refuse_non_finite(value, f"{key}.{name}" if key else str(name))
+    elif isinstance(values, list | tuple):
+        for value in values:
+            _refuse_non_finite(value, key)
+    elif isinstance(values, float) and not math.isfinite(values):
+        if math.isnan(values) or key.rpartition(".")[2] not in _MAY_BE_INFINITE:
+            raise UsageError(f"{key}={values}: must be a finite number")
 
 
 def _checked(rule: Rule, value: Any, key: str) -> Any:

@@ -404,7 +404,7 @@ def seconds_of(duration: Any) -> float:
         return timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds).total_seconds()
     try:
         return timedelta(**{str(key): float(value) for key, value in dict(duration).items()}).total_seconds()
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise UsageError(
             f"trainer.max_time={duration}: must be DD:HH:MM:SS, such as 00:11:30:00, or {{hours: 11, minutes: 30}}"
         ) from None
