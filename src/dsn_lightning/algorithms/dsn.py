@@ -204,5 +204,7 @@ class DSN(Recognizer):
         return rewards
 
     def predict(self, batch: dict[str, Any]) -> Tensor:
-        """Return log H (B, J) with the most probable clip of each section."""
-        return self.classify_video(keep(batch["clips"], self.policy_logits(batch["clips"]).argmax(-1)))
+        """Return log H (B, J) with the most probable clip of each section; NaN where the policy is not finite."""
+        policy = self.policy_logits(batch["clips"])  # (B, M, N)
+        log_probabilities = self.classify_video(keep(batch["clips"], policy.argmax(-1)))
+        return torch.where(policy.isfinite().flatten(1).all(1)[:, None], log_probabilities, torch.nan)

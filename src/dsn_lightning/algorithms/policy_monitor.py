@@ -29,7 +29,10 @@ class PolicyMonitor(Metric):
         self.add_state("positions", torch.zeros(0), dist_reduce_fx="sum")
 
     def update(self, log_policy: Tensor, estimate: Estimate, num_videos: int | None = None) -> None:
-        """Add one step: log P (B, M, N) and the estimate made from it; only the first ``num_videos`` videos count."""
+        """Add one step: log P (B, M, N) and the estimate made from it; only the first ``num_videos`` videos count.
+
+        A step with a value that is not finite is left out.
+        """
         log_policy = log_policy[:num_videos]
         estimate = Estimate(estimate.loss, *(part[:num_videos] for part in estimate[1:]))
         greedy = log_policy.argmax(-1)
@@ -40,9 +43,11 @@ class PolicyMonitor(Metric):
         counts = torch.bincount(greedy.flatten(), minlength=log_policy.shape[-1])
         if not len(self.positions):
             self.positions = torch.zeros_like(counts, dtype=torch.float32)
-        self.positions = self.positions + counts
-        self.sums = self.sums + torch.stack([x.float().sum() for x in per_section])
-        self.total = self.total + greedy.numel()
+        sums = torch.stack([x.float().sum() for x in per_section])
+        finite = sums.isfinite().all()
+        self.positions = self.positions + counts * finite
+        self.sums = self.sums + torch.where(finite, sums, 0.0)
+        self.total = self.total + greedy.numel() * finite
 
     def compute(self) -> dict[str, Tensor]:
         """Return the statistics that the class describes."""

@@ -7,10 +7,12 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.plugins.precision import MixedPrecision
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from dsn_lightning.algorithms.finetuning import FineTuning
+from dsn_lightning.algorithms.finite_steps import FiniteSteps, OnNonfinite, refuse_nonfinite_scores
 from dsn_lightning.backbones.clip_network import ClipNetwork
 from dsn_lightning.metrics import EpochMeans, VideoMetrics, states_of_all, take_state
 from dsn_lightning.observations.observation_network import ObservationNetwork
@@ -54,6 +56,7 @@ class Recognizer(pl.LightningModule):
         gradient_clip: largest 2-norm of an optimiser's gradient; None does not clip.
         accumulate: batches whose gradients are averaged before a step, >= 1.
         finetuning: what stays frozen, and the optimisers' parameter groups.
+        on_nonfinite: what a loss or gradient that is not finite does; see `FiniteSteps`.
 
     The gradient of a step is the mean over its videos, whatever their distribution over processes and accumulated
     batches.
@@ -75,6 +78,7 @@ class Recognizer(pl.LightningModule):
         gradient_clip: float | None = None,
         accumulate: int = 1,
         finetuning: FineTuning | None = None,
+        on_nonfinite: OnNonfinite = "stop",
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
@@ -85,7 +89,9 @@ class Recognizer(pl.LightningModule):
         self.finetuning = finetuning or FineTuning()
         self.register_buffer("mean", 255 * torch.tensor(mean).view(-1, 1, 1, 1), persistent=False)
         self.register_buffer("std", 255 * torch.tensor(std).view(-1, 1, 1, 1), persistent=False)
+        self.steps = FiniteSteps(on_nonfinite)
         self.validation_metrics = VideoMetrics()
+        self.validation_ids: list[str] = []  # of the videos in the metrics, in this process
         names = ("classifier", "sampler")
         figures = [f"train/{name}_{quantity}" for name in names for quantity in ("loss", "gradient_norm", "lr")]
         figures += [f"train/{name}_head_lr" for name in names if self.finetuning.head_lr_of(name) is not None]
@@ -142,7 +148,8 @@ class Recognizer(pl.LightningModule):
 
         The loss is the mean over this process's videos; the optimiser is that of the network ``name``.
         """
-        self.means.update(f"train/{name}_loss", loss.detach(), self.num_videos)
+        finite = self.steps.add_loss(name, loss)
+        self.means.update(f"train/{name}_loss", torch.where(finite, loss.detach(), 0.0), finite * self.num_videos)
         self.videos_in_step[name] += self.num_videos
         processes = self.trainer.world_size  # which DDP averages over
         self.manual_backward(loss * (self.num_videos * processes))
@@ -172,20 +179,27 @@ class Recognizer(pl.LightningModule):
         return (batch_idx + 1) % self.accumulate == 0 or batch_idx + 1 == int(self.trainer.num_training_batches)
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Divide the gradient by the number of the step's videos and clip it; fp16 gradients are already unscaled."""
+        """Divide the gradient by the number of the step's videos, clip and check it; fp16 gradients are unscaled."""
         owners = [o.optimizer for o in self.optimizer_list()]
         name = self.optimizer_names[owners.index(optimizer)]
         parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
         videos = torch.tensor(float(self.videos_in_step[name]), device=self.device)
-        count = self.trainer.strategy.reduce(videos, reduce_op="sum")
+        sums = torch.stack([videos, self.steps.num_nonfinite(name)])
+        count, num_nonfinite = self.trainer.strategy.reduce(sums, reduce_op="sum")
         self.videos_in_step[name] = 0
         torch._foreach_div_([p.grad for p in parameters], count)
         norm = nn.utils.clip_grad_norm_(parameters, float("inf") if self.gradient_clip is None else self.gradient_clip)
         finite = torch.isfinite(norm)  # False after an fp16 overflow; such a step is skipped
         self.means.update(f"train/{name}_gradient_norm", torch.where(finite, norm, 0.0), finite.float())
+        plugin = self.trainer.precision_plugin
+        scaled = isinstance(plugin, MixedPrecision) and plugin.scaler is not None
+        self.steps.end_step(name, self.network(name), num_nonfinite=num_nonfinite, norm=norm, scaled=scaled)
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Set the learning rates for this batch, and seed torch's global generator, which dropout draws from."""
+        if batch_idx % self.accumulate == 0:
+            self.steps.begin_step({name: self.network(name) for name in self.optimizer_names})
+        self.steps.add_batch(self.current_epoch, batch_idx, batch["video_id"])
         self.num_videos = batch.get("num_videos", len(batch["targets"]))
         self.batches_seen += 1
         torch.manual_seed(stateless_seed(self.seed, self.current_epoch, batch_idx, self.global_rank, "dropout"))
@@ -199,14 +213,22 @@ class Recognizer(pl.LightningModule):
             if heads:
                 self.means.update(f"train/{name}_head_lr", heads[0]["lr"])
 
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Check the last step of an epoch before the validation."""
+        if batch_idx + 1 == int(self.trainer.num_training_batches):
+            self.steps.check()
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the number of batches and the sums of the epoch; a checkpoint may be written within an epoch."""
+        """Add the counts and the sums of the epoch; a checkpoint may be written within an epoch."""
+        self.steps.check()
         checkpoint["batches_seen"] = self.batches_seen
+        checkpoint["skipped_steps"] = dict(self.steps.skipped)
         checkpoint["epoch_sums"] = {name: states_of_all(metric) for name, metric in self._epoch_sums().items()}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Restore both; with another number of processes the sums start from zero."""
         self.batches_seen = checkpoint["batches_seen"]
+        self.steps.skipped = dict(checkpoint["skipped_steps"])
         for name, metric in self._epoch_sums().items():
             states = checkpoint["epoch_sums"][name]
             if len(states) == self.trainer.world_size:
@@ -224,9 +246,12 @@ class Recognizer(pl.LightningModule):
         """Add the scores of a batch of validation videos to the metrics."""
         count = batch.get("num_videos")
         self.validation_metrics.update(self.predict(batch).exp()[:count], batch["targets"][:count])
+        self.validation_ids += batch["video_id"][:count]
 
     def on_validation_epoch_end(self) -> None:
-        """Log ``val/top1, val/top5, val/mean_class, val/map``."""
+        """Log ``val/top1, val/top5, val/mean_class, val/map``, unless scores are not finite, which is an error."""
+        ids, self.validation_ids = self.validation_ids, []
+        refuse_nonfinite_scores(self.validation_metrics.scores, ids, epoch=self.current_epoch)
         metrics = {f"val/{name}": value for name, value in self.validation_metrics.compute().items()}
         self.log_dict(metrics, logger=False)  # `EpochRows` gives them to the loggers
         self.validation_metrics.reset()

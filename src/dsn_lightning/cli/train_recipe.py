@@ -115,23 +115,31 @@ def _train_as_one_process(settings: Settings) -> None:
     try:
         if process_rank():
             with tracked(settings, settings.logger, job_type="train") as tracker:
-                assemble_fit_test(settings, tracker)
+                assemble_fit_test(settings, tracker, {})
             return
         run.path.mkdir(parents=True, exist_ok=True)
-        with run.hold(), recorded_status(run), tracked(settings, settings.logger, job_type="train") as tracker:
+        with (
+            run.hold(),
+            recorded_status(run) as status,
+            tracked(settings, settings.logger, job_type="train") as tracker,
+        ):
             if not settings.resume:
                 write_atomically(run.config_yaml, yaml.safe_dump(dict(settings.plain), sort_keys=False))
             write_json(run.config_json, settings.plain)
-            assemble_fit_test(settings, tracker)
+            assemble_fit_test(settings, tracker, status)
     finally:
         if torch.distributed.is_initialized():
             torch.distributed.destroy_process_group()
 
 
-def assemble_fit_test(settings: Settings, tracker: Tracker) -> None:
-    """Do the whole of a training in this process."""
+def assemble_fit_test(settings: Settings, tracker: Tracker, status: dict[str, Any]) -> None:
+    """Do the whole of a training in this process; what its status records about the steps is added to ``status``."""
     parts = assemble(settings)
-    trainer = fit(settings, parts, tracker)
+    try:
+        trainer = fit(settings, parts, tracker)
+    finally:
+        if parts.recognizer.steps.skips:
+            status["skipped_steps"] = {n: parts.recognizer.steps.skipped[n] for n in parts.recognizer.optimizer_names}
     if not settings.test.enabled:
         return
 

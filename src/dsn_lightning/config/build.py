@@ -107,6 +107,7 @@ def build_recognizer(settings: Settings, num_classes: int) -> Recognizer:
         gradient_clip=settings.schedule.gradient_clip,
         accumulate=settings.schedule.accumulate,
         finetuning=finetuning_of(settings.schedule),
+        on_nonfinite=settings.schedule.on_nonfinite,
     )
     return recognizer
 

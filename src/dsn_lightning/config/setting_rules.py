@@ -222,9 +222,10 @@ def _refuse_non_finite(values: Any, key: str = "") -> None:
     elif isinstance(values, list | tuple):
         for value in values:
             _refuse_non_finite(value, key)
-    elif isinstance(values, float) and not math.isfinite(values):
-        if math.isnan(values) or key.rpartition(".")[2] not in _MAY_BE_INFINITE:
-            raise UsageError(f"{key}={values}: must be a finite number")
+    elif isinstance(values, float) and (
+        math.isnan(values) or (math.isinf(values) and key.rpartition(".")[2] not in _MAY_BE_INFINITE)
+    ):
+        raise UsageError(f"{key}={values}: must be a finite number")
 
 
 def _checked(rule: Rule, value: Any, key: str) -> Any:

@@ -207,6 +207,7 @@ class ScheduleSettings:
     )
     gradient_clip: float | None = rules.number(above=0, optional=True)
     accumulate: int = rules.whole(1)
+    on_nonfinite: Literal["stop", "skip"] = rules.one_of("stop", "skip")
     rule: rules.Node = rules.node()
     sampler_rule: rules.Node | None = rules.node(optional=True)
 

@@ -1,9 +1,10 @@
 """Records how a run ends, in the ``status.json`` of its folder."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any
 
 from dsn_lightning.errors import UsageError
@@ -28,22 +29,23 @@ def was_requeued(run: RunFolder) -> bool:
 
 
 @contextmanager
-def recorded_status(run: RunFolder) -> Iterator[None]:
-    """Record the state of what runs inside, whatever its end.
+def recorded_status(run: RunFolder) -> Iterator[dict[str, Any]]:
+    """Record the state of what runs inside, whatever its end, and at its end what it has added to the dict it gets.
 
     ``status.json`` holds ``format``, ``state`` (running, finished, failed, stopped), ``exit_code``, ``error``,
     ``started``, ``ended`` (ISO times), ``seconds`` and ``job`` (see `scheduler_job`). A killed run stays ``running``,
     with nobody holding its folder.
     """
     started = datetime.now(UTC)
+    added: dict[str, Any] = {}
     _write(run, started, state="running")
     try:
-        yield
+        yield added
     except BaseException as error:
         code = exit_code_of(error)
-        _write(run, started, state=_state_of(code), exit_code=code, error=_message_of(error))
+        _write(run, started, state=_state_of(code), exit_code=code, error=_message_of(error), added=added)
         raise
-    _write(run, started, state="finished", exit_code=0)
+    _write(run, started, state="finished", exit_code=0, added=added)
 
 
 def correct_exit_code(run: RunFolder, code: int, *, since: datetime) -> None:
@@ -57,7 +59,13 @@ def correct_exit_code(run: RunFolder, code: int, *, since: datetime) -> None:
 
 
 def _write(
-    run: RunFolder, started: datetime, *, state: str, exit_code: int | None = None, error: str | None = None
+    run: RunFolder,
+    started: datetime,
+    *,
+    state: str,
+    exit_code: int | None = None,
+    error: str | None = None,
+    added: Mapping[str, Any] = MappingProxyType({}),
 ) -> None:
     ended = None if exit_code is None else datetime.now(UTC)
     content: dict[str, Any] = {
@@ -70,7 +78,7 @@ def _write(
         "seconds": ended and round((ended - started).total_seconds(), 1),
         "job": scheduler_job(),
     }
-    write_json(run.status_json, content)
+    write_json(run.status_json, content | dict(added))
 
 
 def _state_of(exit_code: int) -> str:

@@ -30,11 +30,17 @@ class EpochLog(pl.Callback):
     """Logs the epoch's means and the policy's statistics; warns of a policy that collapsed or stayed uniform."""
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Log ``train/*``: losses, learning rates, gradient norms, ``policy_*`` and ``position_share_*``."""
+        """Log ``train/*``: losses, learning rates, gradient norms, ``policy_*`` and ``position_share_*``.
+
+        Where steps may be left out, ``train/NAME_skipped_steps`` are those of the optimiser NAME so far.
+        """
         if not isinstance(pl_module, Recognizer):
             return
         pl_module.log_dict(pl_module.means.compute(), logger=False)
         pl_module.means.reset()
+        if pl_module.steps.skips:
+            for name in pl_module.optimizer_names:
+                pl_module.log(f"train/{name}_skipped_steps", float(pl_module.steps.skipped[name]), logger=False)
         if not isinstance(pl_module, DSN) or trainer.current_epoch < pl_module.warmup_epochs:
             return
         statistics = pl_module.monitor.compute()
