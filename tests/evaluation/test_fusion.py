@@ -274,11 +274,20 @@ def test_fusions_with_different_weights_are_not_two_seeds(streams, tmp_path):
         compare_folders([tmp_path / "level", tmp_path / "weighed"], number=200)
 
 
+def spoil(file: Path) -> None:
+    """Make the first probability of the stored outcomes NaN."""
+    with np.load(file) as stored:
+        columns = dict(stored)
+    columns["probabilities_0"][0, 0, 0] = np.nan
+    np.savez_compressed(file, **columns)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         (lambda both: (both / "video_scores.npz").unlink(), "both: no video_scores.npz; fuse its streams again"),
         (lambda both: shutil.copy(both.parent / "other" / "video_scores.npz", both), "are of different fusions"),
+        (lambda both: spoil(both / "video_scores.npz"), r"the probabilities of .* are not finite"),
     ],
 )
 def test_scores_of_another_fusion_are_refused(streams, tmp_path, change, message):

@@ -1,9 +1,12 @@
 """One pass of the networks over the test videos, up to the statistics of a selection method that is defined here."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
 
+from dsn_lightning.errors import UsageError
 from dsn_lightning.evaluation import comparison_table
 from dsn_lightning.evaluation.outcomes import evaluation_of
 from dsn_lightning.evaluation.results import FIELDS, evaluate_rows, results_table
@@ -73,6 +76,14 @@ def test_each_network_scores_the_clips_that_it_is_needed_for(plan, reader, netwo
         "critic sampler": 6 * 8,
     }
     assert [*scores.network_name] == ["baseline", "mine", "critic sampler"]
+
+
+@pytest.mark.parametrize(("part", "named"), [("classifier", "mine"), ("observation", "critic sampler")])
+def test_scores_that_are_not_finite_end_the_pass(part, named, plan, reader, networks):
+    broken = copy.deepcopy(networks)
+    next(getattr(broken.samplers["critic"], part).parameters()).data[0] = torch.nan
+    with pytest.raises(UsageError, match=rf"^the scores of the network {named} for video \S+ are not finite"):
+        score_videos(plan, reader, broken, device=torch.device("cpu"))
 
 
 def test_a_selection_method_from_outside_goes_through_the_evaluation(plan, reader, networks):

@@ -95,7 +95,7 @@ class ClipScores:
 
         Raises:
             FileNotFoundError: it does not exist.
-            UnreadableFileError: it is damaged, or its columns contradict each other.
+            UnreadableFileError: it is damaged, its columns contradict each other, or scores are not finite.
         """
         with open_arrays(path) as file:
             columns = {f.name: file[f.name] for f in fields(cls)}
@@ -128,7 +128,17 @@ class ClipScores:
             return "an index is out of range"
         if not ((self.fps > 1e-3) & (self.fps < 1e9)).all():
             return "a frame rate is out of range"
+        if network := self.network_not_finite():
+            return f"the scores of the network {network} are not finite"
         return "" if np.isfinite(self.span_seconds).all() else "a span is not finite"
+
+    def network_not_finite(self) -> str | None:
+        """Return the name of a network with a score that is not finite; None if all are."""
+        clips = np.isfinite(self.clip_logits).all(1)
+        padded = np.arange(self.section_logits.shape[1]) >= self.section_scheme[:, 1:2]  # (S, N)
+        sections = (np.isfinite(self.section_logits) | padded).all(1)
+        samplers = [sampler_network(str(name)) for name in self.section_network[~sections]]
+        return next(iter([*map(str, self.clip_network[~clips]), *samplers]), None)
 
     def scheme(self, num_sections: int, clips_per_section: int) -> Scheme:
         """Return the scheme of the M:N test."""

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from dsn_lightning.algorithms.dsn import DSN, Consensus
 from dsn_lightning.algorithms.recognizer import Recognizer
 from dsn_lightning.data.section_clips import label_vector
+from dsn_lightning.errors import UsageError
 from dsn_lightning.evaluation.clip_loading import Loading, clip_loader, rank_and_processes
 from dsn_lightning.evaluation.scores import ClipScores, join_crops, sampler_network, weights_hash
 from dsn_lightning.evaluation.stopwatch import Stopwatch
@@ -94,6 +95,7 @@ class _Scored:
     section_rows: list[SectionRow] = field(default_factory=list)
     watch: Stopwatch = field(default_factory=Stopwatch)
     failed: dict[int, VideoError] = field(default_factory=dict)  # index of a video -> why it could not be read
+    nonfinite: dict[int, str] = field(default_factory=dict)  # index of a video -> network whose scores are not finite
 
 
 @torch.no_grad()
@@ -116,6 +118,7 @@ def score_videos(
 
     Raises:
         VideoError: no video can be read, or one cannot be read and ``loading.skip_bad`` is off.
+        UsageError: a network's scores of a video are not finite.
     """
     loading = loading or Loading()
     wanted = [_wanted_clips(plan, networks, video) for video in plan.videos]  # classifier -> first frames
@@ -131,7 +134,15 @@ def score_videos(
         loaded = _VideoClips(v, starts[v], clips, plan.crops)
         _score_clips(loaded, wanted[v], plan, networks, device, scored)
         _score_sections(loaded, plan, networks, device, scored)
+        if scored.nonfinite:
+            break
     scored = _gathered(scored)
+    if scored.nonfinite:
+        v, name = min(scored.nonfinite.items())
+        raise UsageError(
+            f"the scores of the network {name} for video {plan.videos[v].record.video_id} are not finite; "
+            "nothing is reported; train it again with a lower schedule.lr or schedule.gradient_clip"
+        )
     if len(scored.failed) == len(plan.videos):
         raise scored.failed[0]
     failed = {plan.videos[v].record.video_id: scored.failed[v] for v in sorted(scored.failed)}
@@ -176,6 +187,8 @@ def _score_clips(
             scored.watch.time(name, len(part), classify, views[part].to(device))
             for part in loaded.index(starts).split(_CLIPS_AT_ONCE // crops)
         ]
+        if not all(np.isfinite(part).all() for part in logits):
+            scored.nonfinite[loaded.video] = name
         rows = zip(starts, np.concatenate(logits), strict=True)
         scored.clip_rows += [(loaded.video, int(start), name, row) for start, row in rows]
 
@@ -199,6 +212,8 @@ def _score_sections(
         for name, sampler in networks.samplers.items():
             batch = sections[None].to(device)
             logits = scored.watch.time(sampler_network(name), grid.size, sampler.policy_logits, batch)[0]
+            if not np.isfinite(logits).all():
+                scored.nonfinite[loaded.video] = sampler_network(name)
             scored.section_rows += [(loaded.video, (m, n, section), name, row) for section, row in enumerate(logits)]
 
 
@@ -214,6 +229,7 @@ def _gathered(scored: _Scored) -> _Scored:
         sorted((row for part in parts for row in part.section_rows), key=lambda row: row[0]),
         Stopwatch.sum(part.watch for part in parts),
         {v: error for part in parts for v, error in part.failed.items()},
+        {v: name for part in parts for v, name in part.nonfinite.items()},
     )
 
 

@@ -85,7 +85,7 @@ def load_outcomes(path: Path, rows: Sequence[Row], selections: Iterable[Selectio
     """Read the outcomes of the given selection methods from ``video_scores.npz``.
 
     Raises:
-        UnreadableFileError: the file is damaged, or its arrays contradict each other.
+        UnreadableFileError: the file is damaged, or its arrays contradict each other, or probabilities are not finite.
         ValueError: the file does not belong to ``rows``, those of ``results.json``.
     """
     kinds = {selection.name: selection.kind for selection in selections}
@@ -104,6 +104,8 @@ def load_outcomes(path: Path, rows: Sequence[Row], selections: Iterable[Selectio
             expected = (len(video_id), len(classes))
             if probabilities.dtype.kind != "f" or not len(probabilities) or probabilities.shape[1:] != expected:
                 raise UnreadableFileError(path, f"expected probabilities (D, {expected[0]}, {expected[1]}) of {method}")
+            if not np.isfinite(probabilities).all():
+                raise UnreadableFileError(path, f"the probabilities of {method} are not finite")
             outcomes[method] = Outcome(probabilities, None, None, kind, entry["sampler"], entry["row"])
         return StoredEvaluation(
             name=str(path.parent),
