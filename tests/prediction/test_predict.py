@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from conftest import NEEDLE, made_once
+from conftest import NEEDLE
 from dsn_lightning.config.compose import compose_anew, plain
 from dsn_lightning.config.load_predictor import file_predictor
 from dsn_lightning.config.predict_settings import PredictSettings
@@ -22,23 +22,13 @@ TIMES = ("seconds", "decoding_seconds")
 
 
 @pytest.fixture(scope="module")
-def run(needle_root, tmp_path_factory) -> Path:
-    """A DSN of 2:2, trained for two epochs and tested."""
-
-    def make(folder: Path) -> None:
-        call("dsn-train", f"dataset.root={needle_root}", *NEEDLE, "schedule.max_epochs=2", "schedule.batch_size=4",
-             "algorithm.warmup_epochs=0", "trainer.accelerator=cpu", "test.random_draws=2", "test.figures=false", "M=2",
-             "N=2", "hydra.run.dir=run", cwd=folder)  # fmt: skip
-
-    return made_once(tmp_path_factory, "run_to_predict_with", make) / "run"
+def run(dsn_run: Path) -> Path:
+    return dsn_run
 
 
 @pytest.fixture(scope="module")
-def videos(needle_root, run) -> list[str]:
-    """The test videos, by the ids of the evaluation."""
-    scores = ClipScores.load(run / "clip_scores.npz")
-    found = {path.stem: path for path in needle_root.rglob("*.mp4")}
-    return [str(found[Path(str(video_id)).stem]) for video_id in scores.video_id]
+def videos(dsn_videos: list[str]) -> list[str]:
+    return dsn_videos
 
 
 def predict(run: Path, videos: list[str], cwd: Path, *more: str, expect: int = 0) -> list[dict[str, Any]]:

@@ -3,7 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Self
 
 import pytorch_lightning as pl
 import torch
@@ -14,6 +14,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from dsn_lightning.algorithms.finetuning import FineTuning
 from dsn_lightning.algorithms.finite_steps import FiniteSteps, OnNonfinite, refuse_nonfinite_scores
 from dsn_lightning.backbones.clip_network import ClipNetwork
+from dsn_lightning.errors import UsageError
 from dsn_lightning.metrics import EpochMeans, VideoMetrics, states_of_all, take_state
 from dsn_lightning.observations.observation_network import ObservationNetwork
 from dsn_lightning.schedules import Schedule
@@ -132,6 +133,14 @@ class Recognizer(pl.LightningModule):
     def normalize(self, clips: Tensor) -> Tensor:
         """Normalise uint8 clips (..., C, T, H, W); clips of activations, which are float16, become float32."""
         return clips.float() if clips.is_floating_point() else (clips - self.mean) / self.std
+
+    @classmethod
+    def load_from_checkpoint(cls, *_: Any, **__: Any) -> Self:
+        """Refuse Lightning's way, which would need all arguments again, and say what to call."""
+        raise UsageError(
+            "load_from_checkpoint: a checkpoint of dsn-train knows its networks; use "
+            "dsn_lightning.DSN.from_pretrained(PATH)"
+        )
 
     def classify(self, clips: Tensor) -> Tensor:
         """Return the classifier's logits (..., J) for uint8 clips (..., C, T, H, W)."""

@@ -7,6 +7,7 @@ import torch
 from dsn_lightning.algorithms.dsn import DSN
 from dsn_lightning.config.network_costs import count_classifier, count_observation
 from dsn_lightning.config.predict_settings import PredictSettings
+from dsn_lightning.config.saved_folder import is_saved_folder
 from dsn_lightning.config.settings import Settings
 from dsn_lightning.config.trained import Trained, check_clips_per_section, load_trained
 from dsn_lightning.errors import UsageError
@@ -19,13 +20,15 @@ from dsn_lightning.video.pyav_decoder import PyAV
 
 
 def load_sampler(path: str | Path, *, key: str = "checkpoint", trusted: tuple[str, ...] = ()) -> Trained:
-    """Load a run that can choose clips of RGB videos, from its checkpoint or its folder.
+    """Load a run that can choose clips of RGB videos, from its checkpoint, its folder, or a folder of `write_folder`.
 
     Raises:
         UsageError: see `load_trained`; or the run has no sampler, or is of optical flow.
     """
     file = Path(path).expanduser()
-    trained = load_trained(RunFolder(file).last_checkpoint if file.is_dir() else file, key=key, trusted=trusted)
+    if file.is_dir() and not is_saved_folder(file):
+        file = RunFolder(file).last_checkpoint
+    trained = load_trained(file, key=key, trusted=trusted)
     where, settings = f"{key}={path}", trained.settings
     if not settings.algorithm.has_sampler:
         raise UsageError(

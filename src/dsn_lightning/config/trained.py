@@ -12,11 +12,13 @@ from dsn_lightning.algorithms.recognizer import Recognizer
 from dsn_lightning.backbones.weights import WeightsError, load_exactly, read_weights
 from dsn_lightning.config.build import build_recognizer
 from dsn_lightning.config.network_costs import REFUSALS, clip_shape, refusal
+from dsn_lightning.config.saved_folder import is_saved_folder, read_folder
 from dsn_lightning.config.settings import Settings
 from dsn_lightning.config.stored_settings import NETWORK_PARTS, check_stored_parts, stored_settings
 from dsn_lightning.cost.macs import count_macs
 from dsn_lightning.errors import UsageError
 from dsn_lightning.evaluation.scores import weights_hash
+from dsn_lightning.files import UnreadableFileError
 
 RECORD_KEY = "dsn_lightning"
 """Key of a checkpoint under which the record of its run is stored; see `checkpoint_record`."""
@@ -57,16 +59,18 @@ def checkpoint_record(
 def load_trained(path: str | Path, *, key: str, trusted: Sequence[str] = ()) -> Trained:
     """Load a checkpoint of ``dsn-train``; ``key`` is for messages; it may build from ``trusted`` packages.
 
+    A folder of `write_folder` counts as one.
+
     Raises:
         UsageError: the file is missing, damaged, not of dsn-train, of another format, or would build foreign code.
     """
     file = Path(path).expanduser()
     where = f"{key}={path}"
-    if not file.is_file():
+    if not (file.is_file() or is_saved_folder(file)):
         raise UsageError(f"{where}: no such checkpoint file")
     try:
-        content = read_weights(file)
-    except WeightsError as error:
+        content = read_weights(file) if file.is_file() else _content_of_folder(file)
+    except (WeightsError, UnreadableFileError) as error:
         raise UsageError(f"{where}: {error}") from error
     record = content.get(RECORD_KEY)
     if not isinstance(record, dict) or "state_dict" not in content:
@@ -91,6 +95,11 @@ def load_trained(path: str | Path, *, key: str, trusted: Sequence[str] = ()) -> 
         raise UsageError(f"{where}: {error}") from error
     recognizer.batches_seen = content.get("batches_seen", 0)
     return Trained(recognizer.eval(), settings, classes, file, record.get("trained_on"), record.get("basis"))
+
+
+def _content_of_folder(folder: Path) -> dict[str, Any]:
+    record, state = read_folder(folder)
+    return {RECORD_KEY: record, "state_dict": state}
 
 
 def check_clips(recognizer: Recognizer, settings: Settings) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from html import escape
 from typing import Any
 
 import numpy as np
@@ -85,9 +86,26 @@ class Prediction:
         """Return the fields as plain values: ``top5`` as a list of ``{label, score}``, and ``windows`` if any."""
         content = asdict(self)
         content["top5"] = [{"label": label, "score": score} for label, score in self.top5]
+        content |= {name: list(content[name]) for name in ("clips", "windows")}
         if not self.windows:
             del content["windows"]
         return content
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: the answer, the best classes, and the policy over the candidates."""
+        if self.error is not None:
+            return f"<p><b>{escape(self.video)}</b>: {escape(self.error)}</p>"
+        classes = "".join(f"<tr><td>{escape(label)}</td><td>{_bar(score)}</td></tr>" for label, score in self.top5)
+        clips = "".join(
+            f"<tr><td>{clip.start_seconds:.1f} s</td><td>{_bar(clip.probability, chosen=clip.selected)}</td>"
+            f"<td>{'' if clip.label is None else escape(clip.label)}</td></tr>"
+            for clip in self.clips
+        )
+        cost = "" if self.gmacs is None or self.seconds is None else f"{self.gmacs:.4g} GMACs, {self.seconds:.2f} s"
+        return (
+            f"<p><b>{escape(str(self.label))}</b> {self.score:.1%} - {escape(self.video)} - {cost}</p>"
+            f"<table>{classes}</table><table>{clips}</table>"
+        )
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> "Prediction":
@@ -100,6 +118,12 @@ class Prediction:
                 "windows": tuple(WindowAnswer(**window) for window in content.get("windows", ())),
             }
         )
+
+
+def _bar(share: float, *, chosen: bool = False) -> str:
+    color = "#1f77b4" if chosen else "#bbb"
+    bar = f"display:inline-block;height:0.7em;width:{8 * share:.2f}em;background:{color}"
+    return f'<span style="{bar}"></span> {share:.1%}'
 
 
 def best(scores: Scores, classes: Sequence[str], count: int = 5) -> tuple[tuple[str, float], ...]:

@@ -5,6 +5,7 @@ the same. Here the classifier sees only the clips that the policy chose, and not
 frames that the observation network looks at.
 """
 
+import copy
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -115,6 +116,12 @@ class Predictor:
         self.precision = precision
         self.frames_looked_at = frames_looked_at(model.observation, reader.frames_per_clip)
 
+    def reading(self, read: FrameReader) -> "Predictor":
+        """Return a predictor with the same networks that reads frames in another way."""
+        other = copy.copy(self)
+        other.reader = replace(self.reader, read=read)
+        return other
+
     def __call__(self, video: Video, effort: Effort, *, name: str, started: float | None = None) -> Prediction:
         """Return the answer for a video.
 
@@ -147,14 +154,7 @@ class Predictor:
     @torch.inference_mode()
     def choose(self, video: Video, effort: Effort, frames: "DecodedOnce", *, started: float) -> Chosen:
         """Choose a clip of each section, and classify the chosen clips as far as the effort goes."""
-        starts = section_clip_starts(
-            video.num_frames,
-            num_sections=effort.num_sections,
-            clips_per_section=effort.clips_per_section,
-            clip_span=self.reader.clip_span,
-            placement=self.placement,
-        )
-        policy = self._policy(video, starts, frames)
+        starts, policy = self._look(video, effort, frames)
         kept = policy.argmax(-1)
         order = np.argsort(-policy.max(-1), kind="stable") if effort.may_stop_early else np.arange(len(kept))
         logits: list[Tensor] = []
@@ -171,15 +171,27 @@ class Predictor:
         clip_scores = _numpy(torch.stack(logits).double().softmax(-1))
         return Chosen(starts, policy, kept, order[: len(logits)], clip_scores, scores)
 
-    def _policy(self, video: Video, starts: IntArray, frames: "DecodedOnce") -> Scores:
-        """Return the policy over the candidates at ``starts`` (M, N), decoding what the observation network sees."""
+    def look(self, video: Video, effort: Effort) -> tuple[IntArray, Scores]:
+        """Return the first frames of the candidates and the policy over them, both (M, N); nothing is classified."""
+        with torch.inference_mode():
+            return self._look(video, effort, DecodedOnce(self.reader.read))
+
+    def _look(self, video: Video, effort: Effort, frames: "DecodedOnce") -> tuple[IntArray, Scores]:
+        """Decode what the observation network sees of the candidates, and return their starts and the policy."""
+        starts = section_clip_starts(
+            video.num_frames,
+            num_sections=effort.num_sections,
+            clips_per_section=effort.clips_per_section,
+            clip_span=self.reader.clip_span,
+            placement=self.placement,
+        )
         count, stride = self.frames_looked_at, self.reader.frame_stride
         skipped = (self.reader.frames_per_clip - count) // 2 * stride  # it looks at the middle frames
         look = replace(self.reader, read=frames, frames_per_clip=count)
         clips = look(video, starts + skipped)[None].to(self.model.device)
         with self._autocast():
             logits = self.model.policy_logits(clips)[0]
-        return _numpy(logits.double().softmax(-1))
+        return starts, _numpy(logits.double().softmax(-1))
 
     def _average(self, logits: Sequence[Tensor]) -> Scores:
         """Return the averaged class probabilities (J,) of clips from their logits (J,)."""

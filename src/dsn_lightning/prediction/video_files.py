@@ -44,15 +44,20 @@ class FilePredictor:
 
     def __call__(self, path: str) -> Prediction:
         """Return the answer for a file; if it cannot be read, `Prediction.error` says why."""
-        started = time.perf_counter()
         if "://" in path:
             return Prediction(path, error="is a URL; download the video and give its file")
         try:
-            return self._answer(path, started)
+            return self.answer(path)
         except VideoError as error:
             return Prediction(path, error=printable(error.reason))
 
-    def _answer(self, path: str, started: float) -> Prediction:
+    def answer(self, path: str) -> Prediction:
+        """Return the answer for a file.
+
+        Raises:
+            VideoError: it cannot be read.
+        """
+        started = time.perf_counter()
         file = Path(path).absolute()
         info = self._probed(file)
         if self.windows is None:
@@ -67,6 +72,15 @@ class FilePredictor:
             name=path,
             started=started,
         )
+
+    def placed(self, path: str) -> Video:
+        """Return a file on its time line.
+
+        Raises:
+            VideoError: it cannot be read.
+        """
+        file = Path(path).absolute()
+        return self._part(path, file, self._probed(file), None)
 
     def _probed(self, file: Path) -> VideoInfo:
         try:
