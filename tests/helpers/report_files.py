@@ -1,6 +1,7 @@
 """Runs and results for dsn-report, written without training, and a parser for its page."""
 
 import json
+from collections.abc import Sequence
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -60,10 +61,18 @@ class Page(HTMLParser):
         return [dict(zip((name for name, _ in head), row, strict=True)) for row in rows]
 
 
-def write_run(folder: Path, *, state: str = "finished", seed: int = 0, error: str | None = None, **config) -> Path:
+def write_run(
+    folder: Path,
+    *,
+    state: str = "finished",
+    seed: int = 0,
+    error: str | None = None,
+    warnings: Sequence[dict] = (),
+    **config,
+) -> Path:
     """Write the files of dsn-train, without its results."""
     folder.mkdir(parents=True)
-    status = {"format": RUN_FORMAT, "state": state, "error": error, "seconds": 90.0}
+    status = {"format": RUN_FORMAT, "state": state, "error": error, "seconds": 90.0, "warnings": [*warnings]}
     (folder / "status.json").write_text(json.dumps(status) + "\n")
     defaults = {"algorithm": {"name": "dsn"}, "dataset": {"name": "needle"}, "M": 2, "N": 2, "gamma": 0.5, "seed": seed}
     (folder / "config.json").write_text(json.dumps(defaults | config))

@@ -33,6 +33,11 @@ def assert_same_run(resumed: Path, whole: Path) -> None:
     for part in ("state_dict", "optimizer_states", "epoch", "global_step", "epoch_sums"):
         assert_same(ours[part], theirs[part], part)
     assert metrics_of(resumed) == metrics_of(whole)
+    assert warnings_of(resumed) == warnings_of(whole)
+
+
+def warnings_of(run: Path) -> list[dict]:
+    return json.loads((run / "status.json").read_text())["warnings"]
 
 
 def metrics_of(run: Path) -> list[dict[str, str]]:

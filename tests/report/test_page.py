@@ -84,6 +84,16 @@ def test_runs_in_every_state_are_listed(tmp_path, command):
     assert "dsn, killed" in page.text
 
 
+def test_warnings_of_a_training_are_beside_its_run(tmp_path, command):
+    kept = [{"epoch": 2, "text": "the policy has collapsed"}, {"epoch": 8, "text": "the classifier has not learned"}]
+    for seed in range(3):
+        write_run(tmp_path / f"out/{seed}", seed=seed, warnings=kept if seed else ())
+    _, page = command(tmp_path / "out")
+    text = "epoch 2: the policy has collapsed; epoch 8: the classifier has not learned"
+    assert [row["warnings"][0] for row in page.rows("runs-table")] == ["-", text, text]
+    assert Path("report/report.md").read_text().count(text) == 2
+
+
 def test_a_sweep_of_300_runs(tmp_path, command):
     for i in range(300):
         folder = write_run(tmp_path / f"sweep/{i}", seed=i % 3, gamma=i // 3)

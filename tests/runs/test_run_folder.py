@@ -11,7 +11,7 @@ from pytorch_lightning.utilities.exceptions import SIGTERMException
 from dsn_lightning.errors import UsageError
 from dsn_lightning.runs import RunFolder, read_configs
 from dsn_lightning.runs.run_folder import RUN_FORMAT
-from dsn_lightning.runs.status import correct_exit_code, recorded_status
+from dsn_lightning.runs.status import correct_exit_code, recorded_status, store_warnings
 from helpers.processes import call
 
 
@@ -49,6 +49,26 @@ def test_the_exit_code_of_all_processes_replaces_that_of_the_first(tmp_path):
     assert run.status()["exit_code"] == 0
     correct_exit_code(run, 137, since=now - timedelta(minutes=1))
     assert (run.state(), run.status()["exit_code"]) == ("failed", 137)
+
+
+def test_warnings_stay_whatever_the_end_and_in_the_next_start(tmp_path):
+    run, warning = RunFolder(tmp_path), {"epoch": 3, "text": "the policy has collapsed"}
+    with recorded_status(run):
+        assert run.status()["warnings"] == []
+        store_warnings(run, [warning])
+        assert run.state() == "killed"  # what it is without its lock
+    assert (run.state(), run.status()["warnings"]) == ("finished", [warning])
+    with pytest.raises(KeyboardInterrupt), recorded_status(run):  # resume=
+        raise KeyboardInterrupt
+    assert (run.state(), run.status()["warnings"]) == ("stopped", [warning])
+    assert run.warnings() == ["epoch 3: the policy has collapsed"]
+
+
+@pytest.mark.parametrize("content", ["none", [3], [{"epoch": 1}], {"epoch": 1, "text": "x"}, None])
+def test_damaged_warnings_are_left_out(content, tmp_path):
+    run = RunFolder(tmp_path)
+    run.status_json.write_text(json.dumps({"format": RUN_FORMAT, "state": "finished", "warnings": content}))
+    assert run.warnings() == []
 
 
 @pytest.mark.parametrize(("content", "found"), [({}, "none"), ({"format": 2}, "2")])

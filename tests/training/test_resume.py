@@ -18,7 +18,7 @@ from conftest import MeanClassifier
 from dsn_lightning.datasets.needle import Needle
 from dsn_lightning.training.checkpoints import LastCheckpoint
 from helpers.processes import call, start
-from helpers.trained_runs import assert_same, assert_same_run, epochs_done, metrics_of, state_of
+from helpers.trained_runs import assert_same, assert_same_run, epochs_done, metrics_of, state_of, warnings_of
 
 SMALL = [
     "schedule.max_epochs=4", "schedule.batch_size=2", "M=2", "N=2", "trainer.check_val_every_n_epoch=2",
@@ -50,6 +50,13 @@ def test_metrics_have_one_row_an_epoch(never_stopped):
     assert [bool(row["val/top1"]) for row in rows] == [False, True, False, True]
     assert [bool(row["train/policy_entropy"]) for row in rows] == [False, True, True, True]
     assert all(row["train/classifier_loss"] for row in rows)
+
+
+def test_warnings_are_kept_in_the_runs_files(never_stopped):
+    *_, policy, classifier = warnings_of(never_stopped[0])
+    assert policy["epoch"] == classifier["epoch"] == 4
+    assert "the policy is still uniform after the last epoch" in policy["text"]
+    assert "the classifier has not learned: its loss in epoch 4" in classifier["text"]
 
 
 inside_an_epoch = []

@@ -1,6 +1,7 @@
 """Lightning's Trainer for a training, and the callbacks that follow it."""
 
 import os
+from functools import partial
 from inspect import signature
 from typing import Any
 
@@ -21,18 +22,21 @@ from dsn_lightning.errors import UsageError
 from dsn_lightning.launch.process_rank import process_rank
 from dsn_lightning.launch.processes import PROCESS_VARIABLE
 from dsn_lightning.runs.run_folder import RunFolder
+from dsn_lightning.runs.status import store_warnings
 from dsn_lightning.tracking.loggers import Tracker
 from dsn_lightning.training.callbacks import BadVideos, EpochLog, EpochRows, RunProgress, Throughput
 from dsn_lightning.training.checkpoints import AtomicCheckpointIO, CheckpointRecord
+from dsn_lightning.training.learning_warnings import LearningWarnings
 from dsn_lightning.training.weight_average import AveragedWeights
 
 
 def make_callbacks(settings: Settings, data: SectionClipDataModule, record: dict[str, Any]) -> list[Callback]:
-    """Return what follows the training: figures, bad videos, progress, the averaged weights, the best checkpoint."""
+    """Return what follows the training: figures, warnings, bad videos, progress, averaged weights, best checkpoint."""
     run, max_bad = RunFolder(settings.folder), data.bad_video_policy.max_bad
     callbacks: list[Callback] = [
         CheckpointRecord(RECORD_KEY, record),
         EpochLog(),
+        LearningWarnings(num_classes=len(data.classes), store=partial(store_warnings, run)),
         Throughput(),
         EpochRows(run.metrics_csv),
         BadVideos(limit=max_bad, known=len(data.bad["train"]), num_videos=len(data.videos("train"))),

@@ -31,6 +31,7 @@ class Run:
     config: Json  #: its configuration with dotted names; empty where there is none
     history: list[Json]  #: what was logged, a row for each epoch; figures that were not logged are absent
     environment: Json  #: content of ``environment.json``
+    warnings: list[str] = field(default_factory=list)  #: of its training, with their epochs
 
     @property
     def dataset(self) -> str:
@@ -198,7 +199,7 @@ def _runs(folders: Sequence[str], names: _Names) -> list[Run]:
         status = {key: config.pop(key, None) for key in ("run", "folder", "state", "error", "seconds")}
         folder, state = Path(str(row["folder"])), str(status["state"])
         history = histories.get(str(status["run"]), [])
-        kept = (status["error"], status["seconds"], config, history, _environment(folder))
+        kept = (status["error"], status["seconds"], config, history, _environment(folder), RunFolder(folder).warnings())
         runs.append(Run(names(folder), folder, state, *kept))
     return runs
 

@@ -82,8 +82,9 @@ def runs_table(runs: Sequence[Run]) -> PageTable:
         "seed": (True, _seed),
         "epochs": (True, lambda run: _number(len(run.history) or None)),
         "minutes": (True, lambda run: _number(None if run.seconds is None else round(run.seconds / 60, 1))),
+        "warnings": (False, lambda run: _text("; ".join(run.warnings))),
     }
-    return _table(columns, runs, always=("run", "state"))
+    return _table(columns, runs, always=("run", "state", "warnings"))
 
 
 def _seed(run: Run) -> Cell:

@@ -162,6 +162,12 @@ class RunFolder(LockedFolder):
         check_format(self.path, content, expected=RUN_FORMAT, kind="run")
         return content if content.get("state") in _RECORDED_STATES else {}
 
+    def warnings(self) -> list[str]:
+        """Return a line for each warning of the training: its epoch, from 1, and its text; see ``status.json``."""
+        kept = self.status().get("warnings")
+        entries = [entry for entry in kept if isinstance(entry, dict)] if isinstance(kept, list) else []
+        return [f"epoch {entry['epoch']}: {entry['text']}" for entry in entries if {"epoch", "text"} <= entry.keys()]
+
     def state(self) -> str:
         """Return the run's state; see the head of this module."""
         state = str(self.status().get("state", "unknown"))

@@ -1,7 +1,7 @@
 """Records how a run ends, in the ``status.json`` of its folder."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from types import MappingProxyType
@@ -33,8 +33,8 @@ def recorded_status(run: RunFolder) -> Iterator[dict[str, Any]]:
     """Record the state of what runs inside, whatever its end, and at its end what it has added to the dict it gets.
 
     ``status.json`` holds ``format``, ``state`` (running, finished, failed, stopped), ``exit_code``, ``error``,
-    ``started``, ``ended`` (ISO times), ``seconds`` and ``job`` (see `scheduler_job`). A killed run stays ``running``,
-    with nobody holding its folder.
+    ``started``, ``ended`` (ISO times), ``seconds``, ``job`` (see `scheduler_job`) and ``warnings`` (see
+    `store_warnings`). A killed run stays ``running``, with nobody holding its folder.
     """
     started = datetime.now(UTC)
     added: dict[str, Any] = {}
@@ -46,6 +46,11 @@ def recorded_status(run: RunFolder) -> Iterator[dict[str, Any]]:
         _write(run, started, state=_state_of(code), exit_code=code, error=_message_of(error), added=added)
         raise
     _write(run, started, state="finished", exit_code=0, added=added)
+
+
+def store_warnings(run: RunFolder, warnings: Sequence[Mapping[str, Any]]) -> None:
+    """Record all warnings of the training so far in ``status.json``: ``{"epoch": from 1, "text": ...}`` each."""
+    write_json(run.status_json, run.status() | {"warnings": list(warnings)})
 
 
 def correct_exit_code(run: RunFolder, code: int, *, since: datetime) -> None:
@@ -77,6 +82,7 @@ def _write(
         "ended": ended and ended.isoformat(timespec="seconds"),
         "seconds": ended and round((ended - started).total_seconds(), 1),
         "job": scheduler_job(),
+        "warnings": run.status().get("warnings", []),
     }
     write_json(run.status_json, content | dict(added))
 

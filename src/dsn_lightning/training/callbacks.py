@@ -1,9 +1,7 @@
 """Lightning callbacks that log figures, show the progress of the run and count the videos that cannot be read."""
 
 import json
-import math
 import time
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -14,20 +12,14 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from dsn_lightning.algorithms.dsn import DSN
-from dsn_lightning.algorithms.policy_monitor import has_collapsed, is_uniform
 from dsn_lightning.algorithms.recognizer import Recognizer
 from dsn_lightning.errors import UsageError
 from dsn_lightning.files import write_atomically
 from dsn_lightning.text_tables import csv_text
 
-_FEW_EPOCHS = 3
-"""After as many epochs, and after the last one, the classifier's loss is compared with that of guessing."""
-_CHANCE = 0.98
-"""A loss above this share of that of guessing is at chance."""
-
 
 class EpochLog(pl.Callback):
-    """Logs the epoch's means and the policy's statistics; warns of a policy that collapsed or stayed uniform."""
+    """Logs the epoch's means and the policy's statistics."""
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Log ``train/*``: losses, learning rates, gradient norms, ``policy_*`` and ``position_share_*``.
@@ -49,25 +41,6 @@ class EpochLog(pl.Callback):
             pl_module.log(f"train/position_share_{position}", share, logger=False)
         for name in ("entropy", "reward", "right", "baseline", "advantage_std", "agreement"):
             pl_module.log(f"train/policy_{name}", statistics[name], logger=False)
-        if has_collapsed(statistics) and trainer.is_global_zero:
-            position = int(statistics["position_share"].argmax())
-            warnings.warn(
-                f"epoch {trainer.current_epoch}: the policy has collapsed. It keeps clip {position} in "
-                f"{float(statistics['position_share'][position]):.1%} of the sections with an entropy of "
-                f"{float(statistics['entropy']):.4f}, so A = B, Eq. 11 has no gradient and the sampler has stopped "
-                "learning. Remedy: start again with algorithm.exploration=0.1 or a smaller schedule.sampler_lr",
-                stacklevel=2,
-            )
-
-        is_last = trainer.current_epoch + 1 == trainer.max_epochs
-        if is_last and is_uniform(statistics) and trainer.is_global_zero:
-            count = len(statistics["position_share"])
-            Console(stderr=True).print(
-                f"the policy is still uniform after the last epoch: its entropy is {float(statistics['entropy']):.4f}, "
-                f"and ln {count} = {math.log(count):.4f}. The sampler has learned nothing yet. More "
-                "schedule.max_epochs or a larger schedule.sampler_lr may help",
-                soft_wrap=True,
-            )
 
 
 class Throughput(pl.Callback):
@@ -204,17 +177,6 @@ class RunProgress(pl.Callback):
         elif self.bar and (epoch % max(1, total // 10) == 0 or epoch == total):
             remaining = rate * (total - epoch)
             self.console.print(f"epoch {epoch}/{total}  {shown}  {seconds:.0f} s, {remaining:.0f} s remaining")
-        if self.bar and epoch in (_FEW_EPOCHS, total) and "train/classifier_loss" in metrics:
-            self._warn_if_nothing_is_learned(metrics["train/classifier_loss"], trainer)
-
-    def _warn_if_nothing_is_learned(self, loss: float, trainer: pl.Trainer) -> None:
-        classes = len(trainer.datamodule.classes)  # type: ignore[attr-defined]
-        if classes > 1 and not loss < _CHANCE * math.log(classes):  # also true of NaN
-            self.console.print(
-                f"the classifier has not learned: its loss in epoch {trainer.current_epoch + 1}, {loss:.2f}, is not "
-                f"below that of guessing (ln {classes} = {math.log(classes):.2f}) by 2%. Another schedule.lr may help",
-                soft_wrap=True,
-            )
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Close the bar."""
