@@ -5,9 +5,10 @@
 
 DIR is the folder of an evaluation (dsn-evaluate, or a run of dsn-train), one a seed. Prints the differences between
 methods with intervals from one bootstrap over the videos for all methods and seeds, the shares of the
-uniform-to-oracle gap, and the headroom. --beside compares them with another training's evaluations, one for each DIR in
-the same order; its classifiers are then named control:dsn and so on. --output also writes statistics.json (its fields
-are described in dsn_lightning/evaluation/statistics_file.py), statistics.md and classes.png.
+uniform-to-oracle gap, and the headroom; those of classifiers at chance are left out. --beside compares them with
+another training's evaluations, one for each DIR in the same order; its classifiers are then named control:dsn and so
+on. --output also writes statistics.json (its fields are described in dsn_lightning/evaluation/statistics_file.py),
+statistics.md and classes.png.
 """
 
 import argparse
@@ -61,36 +62,38 @@ def _show(statistics: dict[str, Any], output: Path | None, *, every_pair: bool) 
     from dsn_lightning.evaluation import comparison_table
 
     console = Console(width=None if sys.stdout.isatty() else 170)
-    about = statistics["about"]
-    shown = statistics["differences"] if every_pair else comparison_table.main_differences(statistics)
+    about, findings = statistics["about"], comparison_table.above_chance(statistics)
+    shown = findings["differences"] if every_pair else comparison_table.main_differences(findings)
     title = f"{about['dataset']}, seeds {', '.join(map(str, about['seeds']))}: differences between methods"
     differences = comparison_table.differences_table(statistics, shown, title=title)
     if shown:
         differences.print(console)
-    if statistics["headroom"]:
-        headroom = comparison_table.headroom_table(statistics, title="headroom: gains over uniform clips")
+    if findings["headroom"]:
+        headroom = comparison_table.headroom_table(findings, title="headroom: gains over uniform clips")
         headroom.print(console)
     lines = [
+        *comparison_table.warning_lines(statistics),
         comparison_table.explanation(statistics),
         *(f"left out: {reason}" for reason in about["left_out"]),
-        *comparison_table.gap_lines(statistics),
-        *comparison_table.headroom_lines(statistics),
+        *comparison_table.gap_lines(findings),
+        *comparison_table.headroom_lines(findings),
     ]
     for line in lines:
         console.print(line, soft_wrap=True, markup=False, highlight=False)
     if output is not None:
-        text = f"{title}\n\n{differences.markdown()}\n"
+        text = f"{title}\n\n{differences.markdown() if shown else ''}\n"
         _write(statistics, text, lines, output)
         console.print(f"written: {output}/statistics.json, statistics.md, classes.png")
 
 
 def _write(statistics: dict[str, Any], text: str, lines: Sequence[str], output: Path) -> None:
+    from dsn_lightning.evaluation.comparison_table import above_chance
     from dsn_lightning.evaluation.figures import class_figure
     from dsn_lightning.files import write_atomically, write_json
 
     write_json(output / "statistics.json", statistics)
     write_atomically(output / "statistics.md", text + "".join(f"- {line}\n" for line in lines))
-    class_figure(statistics, output / "classes.png")
+    class_figure(above_chance(statistics), output / "classes.png")
 
 
 if __name__ == "__main__":

@@ -40,10 +40,12 @@ def _write_differences(planner: Planner, parts: Sequence[Part], console: Console
     statistics = _compare(folders, beside, console)
     about = statistics["about"]
     about["evaluations"] = [path_below(name, planner.output) for name in about["evaluations"]]
-    shown = comparison_table.main_differences(statistics)
+    findings = comparison_table.above_chance(statistics)
+    shown = comparison_table.main_differences(findings)
     title = f"differences between methods{_of_split(parts, ', split ')}"
     differences = comparison_table.differences_table(statistics, shown, title=title)
-    lines = [comparison_table.explanation(statistics), *comparison_table.gap_lines(statistics)]
+    warnings = comparison_table.warning_lines(statistics)
+    lines = [*warnings, comparison_table.explanation(statistics), *comparison_table.gap_lines(findings)]
     if beside or main != table.compared[0]:
         lines.append(
             "a prefix before a classifier's colon names the evaluation that the classifier belongs to; classifiers "
@@ -51,12 +53,12 @@ def _write_differences(planner: Planner, parts: Sequence[Part], console: Console
         )
     if shown:
         differences.print(console)
-        for line in lines:
-            console.print(line, soft_wrap=True, markup=False, highlight=False)
+    for line in lines if shown else warnings:
+        console.print(line, soft_wrap=True, markup=False, highlight=False)
     file = planner.output / table.name / "differences" / f"{about['dataset']}{_of_split(parts, '_split')}"
     file.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(file.with_suffix(".json"), json.dumps(statistics, indent=2) + "\n")
-    text = differences.markdown() + "\n" + "".join(f"- {line}\n" for line in lines)
+    text = (differences.markdown() if shown else "") + "\n" + "".join(f"- {line}\n" for line in lines)
     write_atomically(file.with_suffix(".md"), text)
     console.print(f"written: {file}.md, {file}.json", soft_wrap=True)
 

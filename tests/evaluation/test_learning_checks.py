@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from dsn_lightning.cli.evaluation_output import write_statistics
+from dsn_lightning.cli.evaluation_output import show_results, write_statistics
 from dsn_lightning.evaluation.comparison_table import above_chance
 from dsn_lightning.evaluation.learning_checks import classifiers_at_chance, policy_messages
 from dsn_lightning.evaluation.statistics_file import summary
@@ -22,6 +22,8 @@ from helpers.evaluations import (
     evaluation,
     one_hot,
 )
+from helpers.report_files import row_of
+from helpers.synthetic import composed
 
 
 @pytest.mark.parametrize(("correct", "at_chance"), [(0, True), (5, True), (10, True), (15, False), (40, False)])
@@ -74,6 +76,20 @@ def test_a_baseline_alone_tells_what_there_is_to_gain_unless_it_is_at_chance(cor
     printed = console.file.getvalue()
     assert ("warning: baseline's classifier is at chance: 50.0% of 2 classes" in printed) == at_chance
     assert ("headroom: " in printed) == (entry["verdict"] + "." in printed) == (not at_chance)
+
+
+@pytest.mark.parametrize("resamples", [0, 100])
+def test_warnings_are_printed_once_with_and_without_intervals(resamples, tmp_path):
+    row = row_of(selection="uniform", classifier="baseline", M=6, N=3, clips=6, top1=0.5)
+    outcomes = {UNIFORM: correct_on(20, 40, row=row)}
+    given = evaluation(outcomes, one_hot(np.zeros(40, int), 2), policy_messages=("dsn's policy has collapsed",))
+    settings = composed(f"run_dir={tmp_path}", f"test.bootstrap={resamples}", "test.figures=false")
+    console = Console(file=io.StringIO(), width=200)
+    show_results([row], given, settings, console, title="")
+    printed = console.file.getvalue()
+    assert printed.count("warning: baseline's classifier is at chance: 50.0% of 2 classes on 40 videos") == 1
+    assert printed.count("warning: dsn's policy has collapsed") == 1
+    assert (tmp_path / "statistics.json").is_file() == bool(resamples)
 
 
 @pytest.mark.parametrize(

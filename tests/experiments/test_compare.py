@@ -8,6 +8,7 @@ import pytest
 import compare
 from dsn_lightning.evaluation import comparison_table
 from helpers.evaluations import write_evaluations
+from reproduce.configurations import compare_folders
 
 
 @pytest.fixture
@@ -41,6 +42,22 @@ def test_the_script_writes_what_it_shows(run_script, folders, tmp_path, capsys):
         assert line in shown
         assert line in written
     assert (output / "classes.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_differences_of_a_network_at_chance_are_no_findings(folders, tmp_path, capsys):
+    statistics = compare_folders(folders, number=200)
+    assert statistics["at_chance"] == {}
+    compare._show(statistics, tmp_path / "above", every_pair=True)
+    assert statistics["headroom"][0]["verdict"] in capsys.readouterr().out
+
+    message = "baseline's classifier is at chance: 50.0% of 2 classes on 24 videos"
+    guessing = statistics | {"at_chance": {"baseline": 0.5}, "warnings": [message]}
+    compare._show(guessing, tmp_path / "at_chance", every_pair=True)
+    texts = capsys.readouterr().out, (tmp_path / "at_chance" / "statistics.md").read_text()
+    assert all(f"warning: {message}" in text for text in texts)
+    assert not any(line in text for line in comparison_table.headroom_lines(statistics) for text in texts)
+    assert not any(comparison_table.points(d["top1"]) in text for d in statistics["differences"] for text in texts)
+    assert json.loads((tmp_path / "at_chance" / "statistics.json").read_text()) == guessing
 
 
 def test_the_script_refuses_in_one_line(run_script, folders, capsys):

@@ -74,10 +74,10 @@ def test_a_killed_table_continues_and_its_runs_are_shared(needle_root, tables_fo
     kept = json.loads((tables_folder / "table1" / "differences" / "needle.json").read_text())
     assert kept["about"]["evaluations"] == records[0]["evaluations"]
     assert (tables_folder / kept["about"]["evaluations"][0] / "results.json").is_file()
-    assert (
-        "| dsn_fixed | baseline | uniform | 2:2 |"
-        in (tables_folder / "table1" / "differences" / "needle.md").read_text()
-    )
+    written = (tables_folder / "table1" / "differences" / "needle.md").read_text()
+    guesses = "baseline" in kept["at_chance"]  # after one epoch
+    assert ("| dsn_fixed | baseline | uniform | 2:2 |" in written) != guesses
+    assert ("- warning: baseline's classifier is at chance: " in written) == guesses
 
     capfd.readouterr()
     assert run_table("fig4", *arguments, "test.M=[1,2]", draw=fig4.draw) == 0

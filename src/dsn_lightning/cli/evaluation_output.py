@@ -12,6 +12,7 @@ from dsn_lightning.evaluation import comparison_table
 from dsn_lightning.evaluation.answers import sheet_videos
 from dsn_lightning.evaluation.details import EvaluationDetails
 from dsn_lightning.evaluation.figures import class_figure, contact_sheets, cost_figure
+from dsn_lightning.evaluation.learning_checks import learning_warnings
 from dsn_lightning.evaluation.outcomes import StoredEvaluation
 from dsn_lightning.evaluation.predictions import predictions_csv
 from dsn_lightning.evaluation.results import FIELDS, Row, results_table
@@ -41,24 +42,25 @@ def show_results(
     *,
     title: str,
 ) -> None:
-    """Print the table of results and write each prediction, then the requested statistics and figures."""
+    """Print the table of results, warnings and the requested statistics; write them, predictions and figures."""
     write_atomically(RunFolder(settings.folder).predictions_csv, predictions_csv(evaluation))
     results_table(rows, title=title).print(console)
     test, figures = settings.test, RunFolder(settings.folder).figures
     statistics = write_statistics(evaluation, settings.folder, test.bootstrap, console) if test.bootstrap else None
+    if statistics is None:
+        _print_lines(comparison_table.warning_lines({"warnings": learning_warnings([evaluation])[1]}), console)
     if test.figures:
         figures.mkdir(parents=True, exist_ok=True)
         cost_figure(rows, figures / "accuracy_vs_gmacs.png")
         if statistics is not None:
-            class_figure(statistics, figures / "classes.png")
+            class_figure(comparison_table.above_chance(statistics), figures / "classes.png")
 
 
 def write_statistics(evaluation: StoredEvaluation, folder: Path, resamples: int, console: Console) -> dict[str, Any]:
     """Write ``statistics.json`` of an evaluation, print its main part and return it."""
     statistics = summary(Study([evaluation], number=resamples))
     write_json(RunFolder(folder).statistics_json, statistics)
-    for warning in statistics["warnings"]:
-        console.print(f"warning: {warning}", soft_wrap=True, markup=False, highlight=False)
+    _print_lines(comparison_table.warning_lines(statistics), console)
     shown = comparison_table.above_chance(statistics)
     differences = comparison_table.against_references(shown)
     if differences:
@@ -68,9 +70,14 @@ def write_statistics(evaluation: StoredEvaluation, folder: Path, resamples: int,
         title = "headroom: what the best choice of clips could gain over uniform ones"
         comparison_table.headroom_table(shown, title=title).print(console)
     lines = [*comparison_table.gap_lines(shown), *comparison_table.headroom_lines(shown)]
-    for line in [comparison_table.explanation(statistics), *lines] if lines else []:
-        console.print(line, soft_wrap=True, markup=False, highlight=False)
+    if lines:
+        _print_lines([comparison_table.explanation(statistics), *lines], console)
     return statistics
+
+
+def _print_lines(lines: Sequence[str], console: Console) -> None:
+    for line in lines:
+        console.print(line, soft_wrap=True, markup=False, highlight=False)
 
 
 def draw_contact_sheets(shown: EvaluationDetails, samplers: Collection[str], folder: Path) -> None:

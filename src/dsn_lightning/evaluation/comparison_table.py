@@ -53,13 +53,18 @@ def against_references(statistics: Entry) -> list[Entry]:
 
 
 def above_chance(statistics: Entry) -> Entry:
-    """Return the statistics without differences, shares and headroom of classifiers at chance."""
+    """Return the statistics without differences, shares, headroom and gains by class of classifiers at chance."""
 
     def keep(entry: Entry) -> bool:
         return entry.get("method", entry)["classifier"] not in statistics["at_chance"]
 
-    parts = {name: [e for e in statistics[name] if keep(e)] for name in ("differences", "gap_share", "headroom")}
-    return {**statistics, **parts}
+    names = ("differences", "gap_share", "headroom", "classes")
+    return {**statistics, **{name: [entry for entry in statistics[name] if keep(entry)] for name in names}}
+
+
+def warning_lines(statistics: Entry) -> list[str]:
+    """Return a line for each network that has learned nothing."""
+    return [f"warning: {text}" for text in statistics["warnings"]]
 
 
 def differences_table(statistics: Entry, differences: Sequence[Entry], *, title: str = "") -> TextTable:

@@ -1,6 +1,7 @@
 """Signs that a network has learned nothing: a classifier at chance, a policy that is still uniform or has collapsed."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from statistics import fmean
 
 import numpy as np
 import torch
@@ -8,9 +9,23 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest
 
 from dsn_lightning.algorithms.policy_monitor import has_collapsed, is_uniform
-from dsn_lightning.evaluation.outcomes import WITHOUT_ROWS, Method, Outcome
+from dsn_lightning.evaluation.outcomes import WITHOUT_ROWS, Method, Outcome, StoredEvaluation
 from dsn_lightning.evaluation.scores import ClipScores
 from dsn_lightning.metrics import top_k_hits
+
+
+def learning_warnings(evaluations: Sequence[StoredEvaluation]) -> tuple[dict[str, float], list[str]]:
+    """Return the classifiers at chance in every evaluation, with their mean top-1, and all lines of warning.
+
+    The evaluations are those of several seeds on the same videos.
+    """
+    found = [classifiers_at_chance(evaluation.outcomes, evaluation.targets) for evaluation in evaluations]
+    common = [name for name in found[0] if all(name in other for other in found)]
+    at_chance = {name: fmean(rates[name] for rates in found) for name in common}
+    first = evaluations[0]
+    messages = chance_messages(at_chance, num_classes=len(first.classes), num_videos=len(first.video_id))
+    policies = dict.fromkeys(message for evaluation in evaluations for message in evaluation.policy_messages)
+    return at_chance, [*messages, *policies]
 
 
 def classifiers_at_chance(outcomes: Mapping[Method, Outcome], targets: NDArray[np.float32]) -> dict[str, float]:

@@ -27,13 +27,12 @@ A *method* is ``{selection, classifier, M, N}``.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 from dsn_lightning.errors import UsageError
 from dsn_lightning.evaluation.class_gains import class_gains, confusion_counts, row_shares
 from dsn_lightning.evaluation.headroom import gap_shares, headroom
-from dsn_lightning.evaluation.learning_checks import chance_messages, classifiers_at_chance
+from dsn_lightning.evaluation.learning_checks import learning_warnings
 from dsn_lightning.evaluation.outcomes import Method, add_training
 from dsn_lightning.evaluation.row_methods import merged_order
 from dsn_lightning.evaluation.stored import read_evaluation
@@ -74,13 +73,10 @@ def summary(study: Study) -> dict[str, Any]:
     """Return the content of ``statistics.json``; see this module's description."""
     learned = [method for method in _ranked(study.kinds) if study.kinds[method] == "learned"]
     uniform = {method: replace(method, selection=Uniform.name) for method in learned}
-    at_chance = _at_chance(study)
+    at_chance, warnings = learning_warnings(study.evaluations)
     return {
         "about": _about(study),
-        "warnings": [
-            *chance_messages(at_chance, num_classes=len(study.classes), num_videos=study.num_videos),
-            *dict.fromkeys(message for evaluation in study.evaluations for message in evaluation.policy_messages),
-        ],
+        "warnings": warnings,
         "at_chance": at_chance,
         "methods": [_method(study, method) for method in study.methods],
         "differences": [_difference(study, method, other) for method, other in pairs(study.kinds)],
@@ -133,13 +129,6 @@ def _ranked(kinds: Mapping[Method, Kind]) -> list[Method]:
         by_training.setdefault(method.training, {})[method.selection] = None
     position = {name: i for i, name in enumerate(merged_order([*names] for names in by_training.values()))}
     return sorted(kinds, key=lambda method: (_ORDER.index(kinds[method]), -position[method.selection]))
-
-
-def _at_chance(study: Study) -> dict[str, float]:
-    """Return the mean top-1 of the classifiers that are at chance in every evaluation."""
-    found = [classifiers_at_chance(evaluation.outcomes, evaluation.targets) for evaluation in study.evaluations]
-    common = [name for name in found[0] if all(name in other for other in found)]
-    return {name: fmean(rates[name] for rates in found) for name in common}
 
 
 def _about(study: Study) -> dict[str, Any]:

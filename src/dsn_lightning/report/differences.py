@@ -31,7 +31,7 @@ class Comparison:
     title: str  #: data set, seeds and evaluations
     differences: PageTable  #: a row for each pair of methods
     explanation: str  #: how the intervals were made
-    lines: Sequence[str]  #: shares of the gap, headroom, what was left out
+    lines: Sequence[str]  #: networks that have learned nothing, headroom, shares of the gap, what was left out
     gains: tuple[str, PageTable] | None  #: title and table of what each class gains
     confusion: Markup  #: the confusion matrix; empty where there is none or it is too large
     confused: str  #: the most frequent confusions, a sentence
@@ -141,23 +141,24 @@ def _written(source: Source) -> dict[str, Any] | None:
 
 
 def _comparison(statistics: Mapping[str, Any], place: str) -> Comparison:
-    about = statistics["about"]
+    about, findings = statistics["about"], comparison_table.above_chance(statistics)
     split = "" if about["split"] is None else f", split {about['split']}"
     seeds = f"seed{'s' * (len(about['seeds']) > 1)} {', '.join(map(str, about['seeds']))}"
     classifiers = {method["classifier"] for method in statistics["methods"]}
     lines = [
-        *comparison_table.headroom_lines(statistics),
-        *comparison_table.gap_lines(statistics),
+        *comparison_table.warning_lines(statistics),
+        *comparison_table.headroom_lines(findings),
+        *comparison_table.gap_lines(findings),
         *(f"left out: {reason}" for reason in about["left_out"]),
     ]
     confusion = statistics["confusion"]
     is_drawn = confusion and len(confusion["classes"]) <= MAX_DRAWN
     return Comparison(
         title=f"{about['dataset']}{split}, {about['modality']}, {seeds} ({place})",
-        differences=_differences(comparison_table.main_differences(statistics), classifiers),
+        differences=_differences(comparison_table.main_differences(findings), classifiers),
         explanation=comparison_table.explanation(statistics),
         lines=lines,
-        gains=_gains(statistics["classes"], classifiers),
+        gains=_gains(findings["classes"], classifiers),
         confusion=draw_confusion(confusion, name=f"confusion of {place}") if is_drawn else Markup(""),
         confused=frequent_confusions(confusion, _name(confusion["method"], classifiers)) if confusion else "",
     )
