@@ -98,7 +98,7 @@ def _table(lines: Sequence[dict[str, Any]], *, title: str) -> TextTable:
             line["video"],
             line["class"],
             line["rank"],
-            f"{line['probability']:.3f}",
+            f"{line['probability']:.1%}",
             f"{line['start_seconds']:.1f}",
             answers[line["shows_action"]],
         ]

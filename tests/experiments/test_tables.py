@@ -93,6 +93,8 @@ def test_a_killed_table_continues_and_its_runs_are_shared(needle_root, tables_fo
     clips = json.loads((tables_folder / "fig5" / "clips" / "needle.json").read_text())
     assert [clip["rank"] for clip in clips[:4]] == ["most probable", "second", "second least", "least probable"]
     assert len({clip["video"] for clip in clips}) == 2
+    written = (tables_folder / "fig5" / "clips" / "needle.md").read_text()
+    assert all(f"| {clip['rank']} | {100 * clip['probability']:.1f}% |" in written for clip in clips)
     assert (tables_folder / "fig5" / "clips" / "needle.png").stat().st_size > 5000
 
 

@@ -1,6 +1,7 @@
 """Jobs in fresh processes: what is shown of them."""
 
 import io
+import json
 import sys
 from pathlib import Path
 
@@ -32,3 +33,11 @@ def test_a_job_logs_its_output_and_its_traceback(tmp_path):
     assert (tmp_path / "a" / "log.txt").read_text() == "hello\n"
     assert "ValueError: invalid literal" in (tmp_path / "b" / "log.txt").read_text()
     assert [(job.state, job.exit_code) for job in jobs] == [("done", 0), ("failed", 1)]
+
+
+def test_the_table_of_jobs_shows_the_best_value_in_percent(tmp_path):
+    progress = {"epoch": 2, "max_epochs": 2, "seconds_per_epoch": 1.0, "best_value": 0.312, "metrics": {}}
+    (tmp_path / "progress.json").write_text(json.dumps(progress))
+    console = Console(file=io.StringIO(), width=200)
+    console.print(_table([Job(NAME, print, (), tmp_path, state="done")]))
+    assert " 31.2% " in console.file.getvalue()

@@ -15,8 +15,10 @@ def test_bars_show_the_policy(runs, command):
         for section in range(2):
             row = of_sampler & (file["section_video"] == v) & (file["section_scheme"] == [2, 2, section]).all(1)
             powers = np.exp(file["section_logits"][row][0].astype(float))
-            expected += [f"p = {p:.3f}" for p in powers / powers.sum()]
-    drawn = re.findall(r"<title>clip at [\d.]+ s, (p = [\d.]+)</title>", Path("report/report.html").read_text())
+            expected += [f"probability {100 * p:.1f}%" for p in powers / powers.sum()]
+    drawn = re.findall(
+        r"<title>clip at [\d.]+ s, (probability [\d.]+%)</title>", Path("report/report.html").read_text()
+    )
     assert drawn == expected
     assert sum(attributes.get("class") == "kept" for _, attributes in page.tags) == 12
     (picture,) = [attributes for tag, attributes in page.tags if tag == "img"]

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
 from numpy.typing import NDArray
 
 from dsn_lightning.evaluation.chart_style import PALETTE, label_axes, new_chart
@@ -85,7 +86,8 @@ def class_figure(statistics: Mapping[str, Any], path: Path) -> None:
         _draw_gains(axes[0], gains[0])
     if confusion is not None:
         shown = axes[-1].imshow(np.array(confusion["shares"])[np.ix_(seen, seen)], cmap="Blues", vmin=0, vmax=1)
-        figure.colorbar(shown, ax=axes[-1], label="share of the class's videos", shrink=0.7)
+        label = "share of the class's videos"
+        figure.colorbar(shown, ax=axes[-1], label=label, shrink=0.7, format=PercentFormatter(1))
         axes[-1].set(xlabel="taken for", ylabel="class", title=_title(confusion["method"]))
         if len(seen) <= _MAX_NAMES:
             names = [confusion["classes"][j] for j in seen]
@@ -154,6 +156,16 @@ def most_and_least(policy: NDArray[np.floating]) -> dict[str, int]:
     return dict(zip(RANKS, most, strict=False)) | dict(zip(RANKS[len(RANKS) - len(least) :], least, strict=True))
 
 
+def clip_caption(probability: float, seconds: float, *, shows_action: bool | None) -> str:
+    """Return what stands above a clip: its probability in [0, 1], its start, and whether it shows the action.
+
+    >>> clip_caption(0.312, 1.5, shows_action=None), clip_caption(0.05, 12, shows_action=False)
+    ('31.2%  at 1.5 s', '5.0%  at 12.0 s  no action')
+    """
+    mark = "" if shows_action is None else "  action" if shows_action else "  no action"
+    return f"{probability:.1%}  at {seconds:.1f} s{mark}"
+
+
 def contact_sheets(
     scores: ClipScores,
     sampler: str,
@@ -189,8 +201,9 @@ def contact_sheets(
             shots = as_pictures(clips[i][[0, clips.shape[1] // 2, -1]])  # (3, H, W, 3)
             cell.imshow(np.concatenate(list(shots), axis=1), interpolation="nearest")
             cell.set(xticks=[], yticks=[])
-            mark = "" if shown is None else "  action" if shown[i] else "  no action"
-            cell.set_title(f"p = {policy[pick]:.3f}  at {starts[i] / videos[v].fps:.1f} s{mark}", fontsize=8)
+            shows_action = None if shown is None else bool(shown[i])
+            caption = clip_caption(policy[pick], starts[i] / videos[v].fps, shows_action=shows_action)
+            cell.set_title(caption, fontsize=8)
         names = [str(name) for name in scores.classes[scores.targets[v] > 0]]
         axes[line][0].set_ylabel("\n".join(names) or "background", fontsize=8)
     legend = f"\n{FLOW_LEGEND}" if flow else ""

@@ -171,4 +171,4 @@ def _row(job: Job) -> list[str]:
             remaining = f"{progress['seconds_per_epoch'] * (progress['max_epochs'] - progress['epoch']):.0f} s"
     seconds = job.seconds or (time.monotonic() - job.started if job.state == "running" else 0)
     time_taken = f"{seconds:.0f} s" if seconds else ""
-    return [job.name, job.state, epoch, "" if top1 is None else f"{top1:.3f}", time_taken, remaining]
+    return [job.name, job.state, epoch, "" if top1 is None else f"{top1:.1%}", time_taken, remaining]

@@ -50,7 +50,7 @@ def _timeline(scores: ClipScores, v: int, policy: NDArray[np.float64]) -> Timeli
     seconds = scores.scheme(*policy.shape).grid(int(scores.num_frames[v])) / fps  # (M, N), each clip's first frame
     spans = [(float(a), min(float(b), duration)) for a, b in scores.span_seconds[scores.span_video == v]]
     kept = policy.argmax(1)
-    clips = ", ".join(f"{seconds[m, n]:.1f} s (p = {policy[m, n]:.3f})" for m, n in enumerate(kept))
+    clips = ", ".join(f"{seconds[m, n]:.1f} s ({policy[m, n]:.1%})" for m, n in enumerate(kept))
     action = ", ".join(f"{a:.1f} to {b:.1f} s" for a, b in spans)
     text = f"kept: {clips}" + (f"; action: {action}" if action else "")
     video = str(scores.video_id[v])
@@ -78,7 +78,7 @@ def _bars(policy: NDArray[np.float64], kept: NDArray[np.int64], seconds: NDArray
     for m, n in np.ndindex(policy.shape):
         height = max(_HEIGHT * float(policy[m, n]), 0.6)  # so that tiny probabilities stay visible
         kind = "kept" if n == kept[m] else "other"
-        title = f"clip at {seconds[m, n]:.1f} s, p = {policy[m, n]:.3f}"
+        title = f"clip at {seconds[m, n]:.1f} s, probability {policy[m, n]:.1%}"
         left = (m * num_clips + n + 0.08) * width
         parts.append(bar.format(kind, left, _HEIGHT - height, 0.84 * width, height, title))
     borders = Markup('<path class="section" d="M{:.1f} 0V{}"/>')

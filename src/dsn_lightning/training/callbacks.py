@@ -171,7 +171,8 @@ class RunProgress(pl.Callback):
             best = next((float(score) for score in scores if score is not None), None)
             content = {"epoch": epoch, "max_epochs": total, "seconds_per_epoch": rate, "best_value": best}
             write_atomically(self.file, json.dumps(content | {"metrics": metrics}))
-        shown = "  ".join(f"{k} {metrics[k]:.3f}" for k in ("train/classifier_loss", "val/top1") if k in metrics)
+        formats = {"train/classifier_loss": ".3f", "val/top1": ".1%"}
+        shown = "  ".join(f"{name} {metrics[name]:{form}}" for name, form in formats.items() if name in metrics)
         if self.progress is not None:
             self.progress.console.print(f"epoch {epoch}/{total}  {shown}")
         elif self.bar and (epoch % max(1, total // 10) == 0 or epoch == total):
