@@ -11,7 +11,7 @@ from dsn_lightning.config.prepare_settings import PreparationSettings
 from dsn_lightning.config.settings import Settings
 from dsn_lightning.errors import UsageError
 from helpers.processes import call
-from helpers.trained_runs import metrics_of
+from helpers.trained_runs import metrics_of, state_of
 
 SMALL = [*NEEDLE, "schedule.batch_size=4", "M=2", "N=2", "trainer.accelerator=cpu", "test.enabled=false"]
 
@@ -55,6 +55,7 @@ def test_keys_that_something_reads_are_accepted():
             "trainer.enable_progress_bar=false: is set by the run; use progress=",
         ),
         ("+trainer.fast_dev_run=true", "use debug=fdr"),
+        ("+trainer.overfit_batches=0.5", "trainer.overfit_batches=0.5: must be a whole number of at least 0"),
     ],
 )
 def test_flags_that_the_run_sets_are_refused_with_the_remedy(override, message):
@@ -101,3 +102,12 @@ def test_debug_runs_are_one_epoch(debug, needle_root, tmp_path):
     profile = tmp_path / "run" / "fit-profile.txt"
     assert profile.is_file() == (debug == "profiler")
     assert debug != "profiler" or "run_training_epoch" in profile.read_text()
+
+
+def test_debug_overfit_trains_the_same_videos_until_the_loss_falls(needle_root, tmp_path):
+    call("dsn-train", f"dataset.root={needle_root}", *SMALL, "debug=overfit", "trainer.overfit_batches=1",
+         "schedule.max_epochs=40", "trainer.check_val_every_n_epoch=40", "hydra.run.dir=run", cwd=tmp_path)  # fmt: skip
+    losses = [float(row["train/classifier_loss"]) for row in metrics_of(tmp_path / "run")]
+    assert len(losses) == 40
+    assert max(losses[-3:]) < losses[0] / 4
+    assert state_of(tmp_path / "run")["global_step"] == 2 * 40  # both optimisers, one batch of three an epoch

@@ -11,12 +11,12 @@ from dsn_lightning.datasets.needle import Needle
 from dsn_lightning.video.crops import Crop
 
 
-def make_data(source, tmp_path, *, workers: int = 0, seed: int = 0) -> SectionClipDataModule:
+def make_data(source, tmp_path, *, workers: int = 0, seed: int = 0, **loading: bool) -> SectionClipDataModule:
     data = SectionClipDataModule(
         source,
         crop=Crop((34, 34), 32),
         scheme=ClipScheme(2, 3, 2, 3, frames_per_clip=4),
-        loading=BatchLoading(batch_size=4, num_workers=workers),
+        loading=BatchLoading(batch_size=4, num_workers=workers, **loading),
         prepared=tmp_path,
         seed=seed,
     )
@@ -60,6 +60,16 @@ def test_epochs_and_seeds_differ(needle_root, tmp_path):
     other = epoch_of(make_data(small_needle(needle_root), tmp_path, seed=1), 0)
     assert [b["video_id"] for b in first] != [b["video_id"] for b in second]
     assert [b["video_id"] for b in first] != [b["video_id"] for b in other]
+
+
+def test_epochs_to_overfit_have_the_batches_of_the_first_one(needle_root, tmp_path):
+    usual = epoch_of(make_data(small_needle(needle_root), tmp_path), 0)
+    data = make_data(small_needle(needle_root), tmp_path, same_batches=True)
+    for epoch in (0, 1, 7):
+        for given, expected in zip(epoch_of(data, epoch), usual, strict=True):
+            assert given["video_id"] == expected["video_id"]
+            assert torch.equal(given["start_frame"], expected["start_frame"])
+            assert torch.equal(given["clips"], expected["clips"])
 
 
 def test_validation_clips_are_centred_and_in_order(needle_root, tmp_path):

@@ -51,7 +51,12 @@ def build_datamodule(settings: Settings) -> SectionClipDataModule:
             placement=reading.placement,
             warmup_epochs=settings.algorithm.warmup_epochs,
         ),
-        loading=BatchLoading(settings.schedule.batch_size, settings.num_workers, settings.start_workers),
+        loading=BatchLoading(
+            settings.schedule.batch_size,
+            settings.num_workers,
+            settings.start_workers,
+            same_batches=settings.trainer.overfit_batches > 0,
+        ),
         reading=Reading(
             decoder=build_part(reading.decoder, "dataset.reading.decoder"),
             fps=settings.dataset.fps,

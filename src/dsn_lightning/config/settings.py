@@ -44,7 +44,6 @@ _OWN_FLAGS = {
     "enable_progress_bar": "use progress=true or progress=false",
     "enable_checkpointing": "checkpoints are always written; see checkpoint.every_n_batches",
     "fast_dev_run": "it trains without checkpoints and loggers; use debug=fdr",
-    "overfit_batches": "the run draws its own batches; train on a list of few videos (dataset=folder)",
     "barebones": "it trains without checkpoints and loggers",
     "default_root_dir": "use hydra.run.dir",
     "use_distributed_sampler": "the videos are always distributed over the processes",
@@ -223,6 +222,7 @@ class TrainerSettings:
     precision: str = rules.text(default="32-true")
     sync_batchnorm: bool = rules.flag(default=False)
     max_time: Any = rules.anything(default=None)
+    overfit_batches: int = rules.whole(0, default=0)
     keys: rules.Node = rules.all_keys(passed_on=True)
 
     @property

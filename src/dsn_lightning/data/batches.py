@@ -22,10 +22,13 @@ class Draw(NamedTuple):
 
 
 class EpochOrder(Sampler[Draw]):
-    """All videos once, in an order that depends on (seed, epoch) alone; without a seed, that of the data set."""
+    """All videos once, in an order that depends on (seed, epoch) alone; without a seed, that of the data set.
 
-    def __init__(self, num_videos: int, *, seed: int | None, epoch: int = 0) -> None:
-        self.num_videos, self.seed, self.epoch = num_videos, seed, epoch
+    With ``same_order`` every epoch has the order of the first one.
+    """
+
+    def __init__(self, num_videos: int, *, seed: int | None, epoch: int = 0, same_order: bool = False) -> None:
+        self.num_videos, self.seed, self.epoch, self.same_order = num_videos, seed, epoch, same_order
 
     def set_epoch(self, epoch: int) -> None:
         """Set the epoch of the next pass; Lightning calls it."""
@@ -37,7 +40,8 @@ class EpochOrder(Sampler[Draw]):
     def __iter__(self) -> Iterator[Draw]:
         order = np.arange(self.num_videos)
         if self.seed is not None:
-            order = stateless_rng(self.seed, self.epoch, "order").permutation(self.num_videos)
+            epoch = 0 if self.same_order else self.epoch
+            order = stateless_rng(self.seed, epoch, "order").permutation(self.num_videos)
         return iter([Draw(self.epoch, int(i)) for i in order])
 
 

@@ -56,6 +56,7 @@ class BatchLoading:
     batch_size: int  # videos per step, over all processes
     num_workers: int = 0  # loader processes; 0 reads in the training process
     start_workers: str | None = None  # their start method, fork or spawn; None uses torch's default
+    same_batches: bool = False  # whether every epoch of the training has the batches of the first one, clip for clip
 
 
 class SectionClipDataModule(pl.LightningDataModule):
@@ -222,6 +223,7 @@ class SectionClipDataModule(pl.LightningDataModule):
             placement=scheme.placement,
             seed=self.seed if training else None,
             warmup_epochs=scheme.warmup_epochs,
+            same_clips=training and self.loading.same_batches,
             replace_bad=self.bad_video_policy.skip,
         )
 
@@ -243,7 +245,7 @@ class SectionClipDataModule(pl.LightningDataModule):
 
     def _loader(self, clips: SectionClips, *, epoch: int = 0, skip: int = 0) -> DataLoader[dict[str, Any]]:
         rank, processes = (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
-        order = EpochOrder(len(clips), seed=clips.seed, epoch=epoch)
+        order = EpochOrder(len(clips), seed=clips.seed, epoch=epoch, same_order=self.loading.same_batches)
         batch_size, num_workers = self.loading.batch_size, self.loading.num_workers
         share = -(-batch_size // processes)
         return ClipLoader(

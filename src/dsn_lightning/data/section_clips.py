@@ -33,6 +33,7 @@ class SectionClips(Dataset[dict[str, Any] | UsageError]):
         seed: seed of all draws; None gives centred clips and crops (testing).
         warmup_epochs: first epochs of training, in which one clip of each section is read (N = 1): the one that `DSN`
             would keep at random.
+        same_clips: whether every epoch has the clips and crops of the first one.
         replace_bad: whether a video that cannot be read is replaced (training) or marked as not counted (testing);
             otherwise the error ends the run.
     """
@@ -48,6 +49,7 @@ class SectionClips(Dataset[dict[str, Any] | UsageError]):
         placement: Placement,
         seed: int | None,
         warmup_epochs: int = 0,
+        same_clips: bool = False,
         replace_bad: bool = False,
     ) -> None:
         self.videos = videos
@@ -58,14 +60,15 @@ class SectionClips(Dataset[dict[str, Any] | UsageError]):
         self.placement: Placement = placement
         self.seed = seed
         self.warmup_epochs = warmup_epochs
+        self.same_clips = same_clips
         self.replace_bad = replace_bad
 
     def __len__(self) -> int:
         return len(self.videos)
 
-    def _rng(self, draw: Draw, purpose: str) -> np.random.Generator | None:
-        video_id = self.videos[draw.video].record.video_id
-        return None if self.seed is None else stateless_rng(self.seed, draw.epoch, video_id, purpose)
+    def _rng(self, draw: Draw, *purpose: str | int) -> np.random.Generator | None:
+        video_id, epoch = self.videos[draw.video].record.video_id, 0 if self.same_clips else draw.epoch
+        return None if self.seed is None else stateless_rng(self.seed, epoch, video_id, *purpose)
 
     def __getitem__(self, draw: Draw) -> dict[str, Any] | UsageError:
         """Return an item, or the error that ends the run."""
@@ -78,9 +81,8 @@ class SectionClips(Dataset[dict[str, Any] | UsageError]):
                     return error
                 record = self.videos[draw.video].record
                 bad.append((record.video_id, str(error)))
-            if self.seed is None:
+            if (rng := self._rng(draw, "replacement", attempt)) is None:
                 return {**self._placeholder(record), "bad_videos": bad}
-            rng = stateless_rng(self.seed, draw.epoch, record.video_id, "replacement", attempt)
             draw = draw._replace(video=int(rng.integers(len(self.videos))))
         return UsageError(f"{_MAX_REPLACEMENTS} videos in a row cannot be read; the last one: {bad[-1][1]}")
 
