@@ -15,6 +15,7 @@ from nbclient import NotebookClient
 
 from dsn_lightning.runs import SweepFolder
 from dsn_lightning.runs.sweep_folder import SweepJob
+from helpers.trained_runs import metrics_of
 
 FOLDER = Path(__file__).resolve().parents[2] / "notebooks"
 SWEEP = FOLDER / "sweep_over_M_N_gamma.ipynb"
@@ -78,9 +79,10 @@ def test_a_real_sweep_is_shown(small_sweep, monkeypatch):
     assert "2 finished, 2 failed" in text
     for seed in (0, 1):
         assert f"gamma=-1 seed={seed}  failed with exit code 2: gamma=-1: is a penalty" in text
-    rows = [row for job in "01" for row in json.loads((small_sweep / job / "results.json").read_text())]
-    top1 = 100 * np.array([row["top1"] for row in rows if (row["selection"], row["classifier"]) == ("dsn", "dsn")])
-    assert len(top1) == 2
+    rows = [metrics_of(small_sweep / job)[-1] for job in "01"]
+    top1 = 100 * np.array([float(row["val/top1"]) for row in rows])
+    assert "ranked by top-1 on the held-out videos\n" in text
+    assert "with 6 held-out videos: " in text
     assert f"highest top-1: M=2 N=2 gamma=0.5  {top1.mean():.1f} ± {top1.std(ddof=1):.1f} %, 2 seed(s)" in text
     assert len(pictures) == 3
     assert all(picture[:4] == b"\x89PNG" for picture in pictures)
@@ -123,8 +125,16 @@ def edit(run: Path, changes: dict[str, str]) -> None:
     file.write_text(text)
 
 
-def add_setting(sweep: Path, name: str, *, gamma: float, top1: tuple[float, float], videos: int) -> None:
-    """Two more runs, seeds 0 and 1, with this top-1."""
+def add_setting(
+    sweep: Path,
+    name: str,
+    *,
+    gamma: float,
+    top1: tuple[float, float],
+    videos: int,
+    held_out: tuple[float, float] | None = None,
+) -> None:
+    """Two more runs, seeds 0 and 1, with this top-1 on the test videos, and on the held-out ones."""
     record = SweepFolder(sweep).read()
     jobs = list(record.jobs)
     for seed, value in enumerate(top1):
@@ -134,6 +144,8 @@ def add_setting(sweep: Path, name: str, *, gamma: float, top1: tuple[float, floa
         for row in rows:
             row.update(top1=value, videos=videos)
         (folder / "results.json").write_text(json.dumps(rows))
+        logged = f"epoch,val/top1\n0,0.1\n1,{held_out[seed]}\n" if held_out else "epoch,train/reward\n0,1\n"
+        (folder / "metrics.csv").write_text(logged)
         jobs.append(SweepJob([f"gamma={gamma}", f"seed={seed}"], folder.name, "done", exit_code=0))
     SweepFolder(sweep).write(replace(record, jobs=jobs))
 
@@ -146,6 +158,22 @@ def test_differences_are_compared_with_seeds_and_videos(sweep, run_cells):
     assert lines.keys() == {"gamma=2", "gamma=3"}
     assert "1.0 points behind, within the spread over seeds (1.4); within the test videos'" in lines["gamma=2"]
     assert "5.0 points behind, more than the spread over seeds (1.4); more than the test videos'" in lines["gamma=3"]
+
+
+def test_settings_are_ranked_by_held_out_videos_if_all_have_them(sweep, run_cells):
+    add_setting(sweep, "a", gamma=1, top1=(0.9, 0.92), videos=100, held_out=(0.6, 0.64))
+    add_setting(sweep, "b", gamma=2, top1=(0.5, 0.5), videos=100, held_out=(0.7, 0.74))
+    text, names = run_cells(sweep, ONLY={"gamma": [1, 2, 3]})
+    assert "ranked by top-1 on the held-out videos\n" in text
+    assert "highest top-1: M=2 N=2 gamma=2  72.0 ± 2.8 %, 2 seed(s)" in text
+    assert "gamma=1  10.0 points behind, more than the spread over seeds (2.8); within the held-out videos'" in text
+    assert names["shown"]["held-out top1"].tolist() == pytest.approx([72, 62])
+    assert names["shown"]["top1"].tolist() == pytest.approx([50, 91])
+
+    add_setting(sweep, "c", gamma=3, top1=(0.7, 0.7), videos=100)
+    text, _ = run_cells(sweep, ONLY={"gamma": [1, 2, 3]})
+    assert "ranked by top-1 on the test videos: not all settings have held-out ones\n" in text
+    assert "highest top-1: M=2 N=2 gamma=1  91.0 ± 1.4 %" in text
 
 
 def test_other_keys_that_are_averaged_over_are_named(sweep, run_cells):
