@@ -42,6 +42,7 @@ class WandbFile:
     history: list[dict[str, Any]] = field(default_factory=list)
     summary: dict[str, Any] = field(default_factory=dict)
     exit_code: int | None = None
+    artifacts: list[Any] = field(default_factory=list)
     files: dict[str, Path] = field(default_factory=dict)
 
     def table(self, key: str) -> list[dict[str, Any]]:
@@ -67,6 +68,7 @@ def read(folder: Path) -> WandbFile:
         elif kind == "summary":
             _update(found.summary, record.summary.update)
         elif kind == "artifact":
+            found.artifacts.append(record.artifact)
             found.files |= {entry.path: Path(entry.local_path) for entry in record.artifact.manifest.contents}
         elif kind == "exit":
             found.exit_code = record.exit.exit_code

@@ -13,6 +13,7 @@ from typing import Any
 
 from pytorch_lightning.loggers import Logger, TensorBoardLogger, WandbLogger
 from pytorch_lightning.utilities import rank_zero_only
+from torch import Tensor, nn
 
 from dsn_lightning.errors import UsageError
 from dsn_lightning.evaluation.details import EvaluationDetails
@@ -21,7 +22,13 @@ from dsn_lightning.files import write_atomically
 from dsn_lightning.runs import RunFolder
 from dsn_lightning.runs.exit_codes import exit_code_of
 from dsn_lightning.tracking.wandb_account import choose_mode, setting
-from dsn_lightning.tracking.wandb_tables import clip_table, confusion_plot, position_histogram
+from dsn_lightning.tracking.wandb_tables import (
+    WATCHED,
+    ParameterHistograms,
+    clip_table,
+    confusion_plot,
+    position_histogram,
+)
 
 
 @dataclass(frozen=True)
@@ -98,11 +105,15 @@ class WandbRun(WandbLogger):
         tags: added to those of ``info`` and of ``WANDB_TAGS``.
         id: of a new run; None: ``WANDB_RUN_ID``, or else a random one, as in all of ``one_of_many``.
         notes: free text.
+        log_model: True uploads ``last.ckpt`` (alias ``latest``) and ``best.ckpt`` (alias ``best``) as versions of the
+            artifact ``model-ID`` when a training has ended well; ``all`` also each new best one during the training.
+        save_code: upload this package's Python files as an artifact; None: as the user's W&B settings have it.
+        watch: histograms in each epoch's row: ``gradients`` (of the epoch's first batch), ``parameters`` or ``all``.
         mode: ``online``, ``offline``, ``disabled``, or ``auto``: as the user's W&B settings have it, or else online
             where an account is set up and offline elsewhere.
 
     Raises:
-        UsageError: ``online`` was requested and is not possible.
+        UsageError: ``online`` was requested and is not possible, or an option has a value that it does not know.
     """
 
     def __init__(
@@ -116,8 +127,14 @@ class WandbRun(WandbLogger):
         tags: Sequence[str] = (),
         id: str | None = None,
         notes: str | None = None,
+        log_model: bool | str = False,
+        save_code: bool | None = None,
+        watch: str | None = None,
         mode: str = "auto",
     ) -> None:
+        _check("log_model", log_model, (False, True, "all"))
+        _check("save_code", save_code, (None, False, True))
+        _check("watch", watch, (None, *WATCHED))
         super().__init__(
             project=project or setting("project") or "dsn_lightning",
             save_dir=info.folder,
@@ -127,8 +144,12 @@ class WandbRun(WandbLogger):
             name=name or os.environ.get("WANDB_NAME") or info.name,
             tags=[*info.tags, *filter(None, os.environ.get("WANDB_TAGS", "").split(",")), *tags],
             notes=notes,
+            log_model=log_model,  # type: ignore[arg-type]
+            save_code=save_code,
         )
         self._wandb_init.pop("anonymous", None)  # W&B warns about it
+        self._last_checkpoint = RunFolder(info.folder).last_checkpoint
+        self._histograms = ParameterHistograms(watch)
         self._process = os.getpid()
         self._step: int | None = None  # of the current row
         if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
@@ -167,6 +188,8 @@ class WandbRun(WandbLogger):
             run = wandb.init(**init, mode="offline", settings=settings)
         run.define_metric("trainer/global_step")
         run.define_metric("*", step_metric="trainer/global_step", step_sync=True)
+        if run.settings.save_code:
+            run.log_code(str(Path(__file__).parents[1]), name="source-dsn_lightning")
         if not run.offline and run.url:
             print(f"W&B: {run.url}", file=sys.stderr)
         return run
@@ -178,12 +201,17 @@ class WandbRun(WandbLogger):
         ``step`` is the number of batches seen in training: the axis ``trainer/global_step``, and W&B's number of a row
         unless the run already has such a row. W&B ignores rows whose numbers decrease, and merges those of one number.
         """
-        row = {**metrics, **position_histogram(metrics)}
+        row = {**metrics, **position_histogram(metrics), **(self._histograms.of_epoch() if "epoch" in metrics else {})}
         if step is not None:
             row["trainer/global_step"] = step
             if step != self._step:
                 self._step, self._row = step, max(step, self._row + 1)
         self.experiment.log(row, step=max(self._row, 0))
+
+    @rank_zero_only
+    def log_graph(self, model: nn.Module, input_array: Tensor | None = None) -> None:
+        """Follow the gradients and parameters of a training; Lightning calls this when it begins."""
+        self._histograms.follow(model)
 
     @rank_zero_only
     def log_evaluation(self, evaluation: EvaluationDetails) -> None:
@@ -201,6 +229,8 @@ class WandbRun(WandbLogger):
         run = self._experiment
         if run is None or os.getpid() != self._process:
             return
+        if exit_code == 0 and self._log_model:
+            self._log_checkpoints()
         self._experiment = None
         offline, folder = run.offline, Path(run.dir).parent
         run.finish(exit_code=exit_code)
@@ -210,6 +240,16 @@ class WandbRun(WandbLogger):
             wandb.teardown()  # otherwise W&B's process would outlive this one
         if offline and folder.is_dir():
             print(f"W&B: offline run; upload it with: wandb sync {folder}", file=sys.stderr)
+
+    def _log_checkpoints(self) -> None:
+        """Log what Lightning has not: the last checkpoint, and the best one of a training that ``max_time`` ended."""
+        import wandb
+
+        self.finalize("success")
+        if self._last_checkpoint.is_file():  # an evaluation has none
+            artifact = wandb.Artifact(f"model-{self.version}", type="model")
+            artifact.add_file(str(self._last_checkpoint), name="model.ckpt")
+            self.experiment.log_artifact(artifact, aliases=["latest"])
 
 
 class TensorBoardRun(TensorBoardLogger):
@@ -222,6 +262,12 @@ class TensorBoardRun(TensorBoardLogger):
             remedy = "pip install 'dsn-lightning[tensorboard]'"
             raise UsageError(f"logger=tensorboard: TensorBoard is not installed; {remedy}") from error
         self.log_hyperparams({**info.config, "git_commit": info.commit})
+
+
+def _check(name: str, value: Any, allowed: Sequence[Any]) -> None:
+    if not any(value is one or (isinstance(one, str) and value == one) for one in allowed):
+        known = ", ".join({None: "null", True: "true", False: "false"}.get(one, one) for one in allowed)
+        raise UsageError(f"logger.wandb.{name}={value}: must be {known}")
 
 
 def _stored_id(folder: Path, new: str | None) -> str:

@@ -1,13 +1,18 @@
-"""W&B objects for an evaluation and a policy: selected clips, confusion matrix, histogram of positions."""
+"""W&B objects: selected clips, confusion matrix, histograms of positions, gradients and parameters."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
+from torch import Tensor, nn
 
 from dsn_lightning.evaluation.answers import confusion_matrix, kept_clips, predicted_classes, sheet_videos
 from dsn_lightning.evaluation.details import EvaluationDetails
 from dsn_lightning.video.modality import FLOW_LEGEND, as_pictures, is_flow
+
+WATCHED = ("gradients", "parameters", "all")
+"""What `ParameterHistograms` may be asked for."""
 
 _MOST_CLASSES = 100  # W&B draws no larger confusion matrix
 _SHARE = "train/position_share_"
@@ -80,3 +85,47 @@ def confusion_plot(evaluation: EvaluationDetails) -> dict[str, Any]:
     cells: list[Any] = [[classes[i], classes[j], int(counts[i, j])] for i, j in np.argwhere(counts)]
     counted = wandb.Table(columns=["Actual", "Predicted", "nPredictions"], data=cells)
     return {f"{evaluation.prefix}/confusion_matrix_table": counted}
+
+
+class ParameterHistograms:
+    """Histograms of a network's gradients and parameters, under the names that ``wandb.watch`` gives them.
+
+    (``wandb.watch`` itself would put them into the row of the epoch before.)
+
+    Args:
+        watch: one of `WATCHED`, or None: no histograms.
+    """
+
+    def __init__(self, watch: str | None) -> None:
+        self.watch = watch
+        self.network: nn.Module | None = None
+        self.gradients: dict[str, Any] = {}  # of the epoch
+
+    def follow(self, network: nn.Module) -> None:
+        """Take the network's gradients from now on."""
+        self.network = network
+        if self.watch in ("gradients", "all"):
+            for name, parameter in network.named_parameters():
+                if parameter.requires_grad:
+                    parameter.register_hook(partial(self._keep_first, f"gradients/{name}"))
+
+    def _keep_first(self, name: str, gradient: Tensor) -> None:
+        if name not in self.gradients:
+            self.gradients |= _histogram(name, gradient)
+
+    def of_epoch(self) -> dict[str, Any]:
+        """Return each parameter's first gradient since the last call, and the parameters as they are now."""
+        found, self.gradients = self.gradients, {}
+        if self.network is not None and self.watch in ("parameters", "all"):
+            for name, parameter in self.network.named_parameters():
+                found |= _histogram(f"parameters/{name}", parameter)
+        return found
+
+
+def _histogram(name: str, values: Tensor) -> dict[str, Any]:
+    """Return a histogram of all finite values by its name; empty without any."""
+    import wandb
+
+    numbers = values.detach().float().flatten().cpu()
+    numbers = numbers[numbers.isfinite()]
+    return {name: wandb.Histogram(np_histogram=np.histogram(numbers.numpy(), bins=64))} if len(numbers) else {}

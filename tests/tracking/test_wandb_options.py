@@ -1,0 +1,127 @@
+"""W&B's own options reach it: checkpoints, code, gradients, groups of sweeps, ids of agents."""
+
+import csv
+from pathlib import Path
+
+import pytest
+import torch
+
+import dsn_lightning
+from conftest import NEEDLE
+from dsn_lightning.errors import UsageError
+from dsn_lightning.tracking.loggers import RunInfo, WandbRun
+from helpers.processes import call
+from helpers.wandb_files import WandbFile, read_all
+
+TINY = [
+    "schedule.max_epochs=2", "schedule.batch_size=4", "M=1", "N=2", "trainer.check_val_every_n_epoch=1",
+    "algorithm.warmup_epochs=1", "trainer.accelerator=cpu", "test.enabled=false", "logger=wandb",
+    "logger.wandb.mode=offline",
+]  # fmt: skip
+ALL = ["logger.wandb.log_model=true", "logger.wandb.save_code=true", "logger.wandb.watch=all"]
+
+
+@pytest.fixture(autouse=True)
+def variables(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """W&B's variables, which a run sets in its process, are restored."""
+    monkeypatch.setenv("WANDB_ERROR_REPORTING", "false")
+    monkeypatch.setenv("WANDB_DATA_DIR", str(tmp_path))
+
+
+@pytest.fixture(scope="module")
+def root(needle_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a training with all options, ``run``."""
+    folder = tmp_path_factory.mktemp("options")
+    call("dsn-train", f"dataset.root={needle_root}", *NEEDLE, *TINY, *ALL, "hydra.run.dir=run", cwd=folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(root: Path) -> WandbFile:
+    (found,) = read_all(root / "run")
+    return found
+
+
+def test_the_last_and_the_best_checkpoint_are_uploaded(trained, root):
+    models = [artifact for artifact in trained.artifacts if artifact.type == "model"]
+    run_id = (root / "run" / "wandb_id.txt").read_text().strip()
+    assert {artifact.name for artifact in models} == {f"model-{run_id}"}
+    logged = {}
+    for artifact in models:  # a later version takes an alias from an earlier one
+        (entry,) = artifact.manifest.contents
+        assert entry.path == "model.ckpt"
+        logged |= dict.fromkeys(artifact.aliases, Path(entry.local_path).read_bytes())
+    checkpoints = root / "run" / "checkpoints"
+    assert logged["latest"] == (checkpoints / "last.ckpt").read_bytes()
+    assert logged["best"] == (checkpoints / "best.ckpt").read_bytes()
+
+
+def test_the_code_is_uploaded(trained):
+    (code,) = [artifact for artifact in trained.artifacts if artifact.type == "code"]
+    package = Path(dsn_lightning.__file__).parent
+    assert {e.path for e in code.manifest.contents} == {str(p.relative_to(package)) for p in package.rglob("*.py")}
+
+
+def test_each_epochs_row_has_histograms_of_its_gradients_and_parameters(trained, root):
+    content = torch.load(root / "run" / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+    warmup, last = [row for row in trained.history if "train/classifier_loss" in row]
+    weights = {name.removeprefix("parameters/") for name in last if name.startswith("parameters/")}
+    assert weights
+    assert weights <= set(content)
+    assert {f"gradients/{name}" for name in weights} == {name for name in last if name.startswith("gradients/")}
+    for name in weights:
+        values, histogram = content[name].float(), last[f"parameters/{name}"]
+        assert sum(histogram["values"]) == values.numel()
+        if values.min() < values.max():
+            assert histogram["bins"][0] == pytest.approx(values.min().item(), rel=1e-4, abs=1e-6)
+            assert histogram["bins"][-1] == pytest.approx(values.max().item(), rel=1e-4, abs=1e-6)
+        assert sum(last[f"gradients/{name}"]["values"]) == values.numel()
+    parts = {name.split(".")[0] for name in warmup if name.startswith("gradients/")}
+    assert parts == {"gradients/classifier"}  # the sampler has no gradient in the warm-up
+
+
+def test_all_uploads_each_best_checkpoint_of_a_run_that_ends_well(needle_root, tmp_path):
+    call("dsn-train", f"dataset.root={needle_root}", *NEEDLE, *TINY, "logger.wandb.log_model=all",
+         "schedule.max_epochs=4", "hydra.run.dir=run", cwd=tmp_path)  # fmt: skip
+    values = [
+        float(line["val/top1"]) for line in csv.DictReader((tmp_path / "run" / "metrics.csv").read_text().splitlines())
+    ]
+    improved = sum(value > max([-1.0, *values[:epoch]]) for epoch, value in enumerate(values))
+    (found,) = read_all(tmp_path / "run")
+    aliases = [list(artifact.aliases) for artifact in found.artifacts if artifact.type == "model"]
+    assert aliases == [["latest", "best"]] * improved + [["latest"]]
+
+
+def test_wandbs_variables_may_ask_for_code_and_add_a_folder(monkeypatch, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "network.py").touch()
+    monkeypatch.setenv("WANDB_SAVE_CODE", "true")
+    monkeypatch.setenv("WANDB_CODE_DIR", str(tmp_path / "mine"))
+    WandbRun(RunInfo(tmp_path, {}, "train", "name", [], None), mode="offline").finish(0)
+    (found,) = read_all(tmp_path)
+    paths = [{entry.path for entry in artifact.manifest.contents} for artifact in found.artifacts]
+    assert {"network.py"} in paths
+    assert any("tracking/loggers.py" in uploaded for uploaded in paths)
+
+
+@pytest.mark.parametrize(("exit_code", "uploaded"), [(0, ["model"]), (143, [])])
+def test_a_run_that_is_stopped_uploads_no_checkpoint(exit_code, uploaded, tmp_path):
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "last.ckpt").write_bytes(b"weights")
+    run = WandbRun(RunInfo(tmp_path, {}, "train", "name", [], None), mode="offline", log_model=True)
+    run.finish(exit_code)
+    (found,) = read_all(tmp_path)
+    assert [artifact.type for artifact in found.artifacts] == uploaded
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "allowed"),
+    [
+        ("log_model", "best", "false, true, all"),
+        ("save_code", "src", "null, false, true"),
+        ("watch", True, "null, gradients, parameters, all"),
+    ],
+)
+def test_other_values_are_refused(option, value, allowed, tmp_path):
+    with pytest.raises(UsageError, match=f"^logger.wandb.{option}={value}: must be {allowed}$"):
+        WandbRun(RunInfo(tmp_path, {}, "train", "name", [], None), **{option: value})
