@@ -93,10 +93,12 @@ def test_submitits_launcher_runs_the_same_jobs(needle_root, tmp_path):
     program = "import torch; torch.set_num_threads(1); from dsn_lightning.cli.train import main; main()"
     (tmp_path / "go.py").write_text(program)
     command = [sys.executable, "go.py", "-m", "hydra/launcher=submitit_local", "hydra.launcher.cpus_per_task=1",
-               *arguments, "gamma=0.25,0.5", "hydra.sweep.dir=sweep"]  # fmt: skip
+               *arguments, "logger=wandb", "logger.wandb.mode=offline", "gamma=0.25,0.5",
+               "hydra.sweep.dir=sweep"]  # fmt: skip
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
+    assert [read_all(tmp_path / "sweep" / job)[0].run.run_group for job in "01"] == ["sweep", "sweep"]
     call("dsn-train", *arguments, "gamma=0.5", "hydra.run.dir=alone", cwd=tmp_path)
     assert_same_run(tmp_path / "sweep" / "1", tmp_path / "alone")
 

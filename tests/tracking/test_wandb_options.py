@@ -125,3 +125,23 @@ def test_a_run_that_is_stopped_uploads_no_checkpoint(exit_code, uploaded, tmp_pa
 def test_other_values_are_refused(option, value, allowed, tmp_path):
     with pytest.raises(UsageError, match=f"^logger.wandb.{option}={value}: must be {allowed}$"):
         WandbRun(RunInfo(tmp_path, {}, "train", "name", [], None), **{option: value})
+
+
+def test_evaluations_of_a_sweep_share_a_group_too(root):
+    call("dsn-evaluate", "-m", "checkpoint=run/checkpoints/last.ckpt", "test.M=1,2", "logger=wandb",
+         "logger.wandb.mode=offline", "test.figures=false", "hydra.sweep.dir=my_tests", cwd=root,
+         env={"WANDB_RUN_ID": "cannot-be-that-of-both"})  # fmt: skip
+    first, second = (read_all(root / "my_tests" / job)[0].run for job in "01")
+    assert (first.run_group, second.run_group) == ("my_tests", "my_tests")
+    assert len({first.run_id, second.run_id, "cannot-be-that-of-both"}) == 3
+
+
+@pytest.mark.parametrize("launcher", [pytest.param("processes", marks=pytest.mark.slow), "basic"])
+def test_the_jobs_of_a_sweep_share_a_group_whatever_launches_them(launcher, needle_root, tmp_path):
+    """Hydra's own launcher runs the jobs as those of its plug-ins for joblib and submitit do."""
+    env = {"WANDB_RUN_ID": "cannot-be-that-of-both"}
+    call("dsn-train", "-m", f"hydra/launcher={launcher}", f"dataset.root={needle_root}", *NEEDLE, *TINY,
+         "trainer.max_time=00:00:00:00", "gamma=0,1", "hydra.sweep.dir=outputs/my_sweep", cwd=tmp_path, env=env)  # fmt: skip
+    first, second = (read_all(tmp_path / "outputs" / "my_sweep" / job)[0].run for job in "01")
+    assert (first.run_group, second.run_group) == ("my_sweep", "my_sweep")
+    assert len({first.run_id, second.run_id, *env.values()}) == 3

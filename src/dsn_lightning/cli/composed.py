@@ -40,7 +40,6 @@ def run_composed(application: Callable[..., Any], file: Path, *, sweep: Path) ->
     with open_dict(config):
         config.hydra = OmegaConf.merge(typed, config.hydra)
         config.hydra.sweep.dir, config.hydra.sweep.subdir = str(sweep), str(file.parent.relative_to(sweep))
-        config.sweep.group = sweep.name
     OmegaConf.set_struct(config, True)
     setup_globals()
     JobRuntime.instance().set("name", config.hydra.job.name)

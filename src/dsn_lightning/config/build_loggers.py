@@ -9,6 +9,7 @@ from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities import rank_zero_only
 
 from dsn_lightning.config.build_part import build_part, raise_if_unknown
+from dsn_lightning.config.resolvers import sweep_name
 from dsn_lightning.config.setting_rules import Node, shown
 from dsn_lightning.config.settings import Settings
 from dsn_lightning.errors import UsageError
@@ -44,7 +45,8 @@ def _logger(node: Node, key: str, info: RunInfo) -> Logger:
 
 def _run_info(settings: Settings, job_type: str) -> RunInfo:
     s = settings
-    in_sweep = (s.plain.get("sweep") or {}).get("group") is not None and job_type == "train"
+    of_training = (s.plain.get("sweep") or {}).get("group") if job_type == "train" else None
+    in_sweep = (of_training or sweep_name()) is not None
     tested = "" if job_type == "train" else f" test {shown(s.plain['test']['M'])}:{s.test.N}"
     return RunInfo(
         folder=s.folder,

@@ -2,8 +2,11 @@
 
 import re
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import ListConfig, OmegaConf
 
 from dsn_lightning.errors import UsageError
@@ -59,7 +62,16 @@ def share(fraction: str, whole: int) -> int:
     return round(Fraction(fraction) * whole)
 
 
+def sweep_name() -> str | None:
+    """Return the name of the folder of the sweep that the running application is a job of, whatever launched it."""
+    running = HydraConfig.instance().cfg
+    if running is None or running.hydra.mode != RunMode.MULTIRUN:
+        return None
+    return Path(str(running.hydra.sweep.dir)).absolute().name
+
+
 def register() -> None:
-    """Make ``${torchvision:MODEL,WHAT}`` and ``${share:FRACTION,NUMBER}`` known to OmegaConf."""
+    """Make ``${torchvision:MODEL,WHAT}``, ``${share:FRACTION,NUMBER}`` and ``${sweep_name:}`` known to OmegaConf."""
     OmegaConf.register_new_resolver("share", share, replace=True)
     OmegaConf.register_new_resolver("torchvision", torchvision_preset, replace=True)
+    OmegaConf.register_new_resolver("sweep_name", sweep_name, replace=True)
