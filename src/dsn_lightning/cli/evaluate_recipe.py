@@ -95,7 +95,7 @@ def _evaluate(given: EvaluationSettings) -> None:
     if torch.cuda.device_count():
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
         torch.cuda.set_device(device)
-    with tracked(settings, settings.logger, job_type="evaluate") as tracker:
+    with tracked(settings, settings.logger, job_type="evaluate", runs=runs) as tracker:
         data = build_datamodule(settings)
         data.prepare_data()
         check_holds_out(data.source, settings)

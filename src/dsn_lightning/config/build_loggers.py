@@ -12,6 +12,7 @@ from dsn_lightning.config.build_part import build_part, raise_if_unknown
 from dsn_lightning.config.resolvers import sweep_name
 from dsn_lightning.config.setting_rules import Node, shown
 from dsn_lightning.config.settings import Settings
+from dsn_lightning.config.trained import Trained
 from dsn_lightning.errors import UsageError
 from dsn_lightning.launch.process_rank import process_rank
 from dsn_lightning.runs.environment import git_commit
@@ -20,12 +21,21 @@ from dsn_lightning.tracking.loggers import RunInfo, Tracker, finishing
 
 
 @contextmanager
-def tracked(settings: Settings, loggers: Mapping[str, Node] | None, *, job_type: str) -> Iterator[Tracker]:
-    """Start a run's loggers (name -> node), and end them with its true exit code; ``job_type`` is train or evaluate."""
+def tracked(
+    settings: Settings, loggers: Mapping[str, Node] | None, *, job_type: str, runs: Mapping[str, Trained] | None = None
+) -> Iterator[Tracker]:
+    """Start a run's loggers (name -> node), and end them with its true exit code.
+
+    Args:
+        settings: of the run; they are logged.
+        loggers: what each is built from.
+        job_type: ``train`` or ``evaluate``.
+        runs: that are evaluated, by name; their checkpoints are logged with the settings.
+    """
     rank_zero_only.rank = process_rank()  # type: ignore[attr-defined]  # Lightning sets it later
     with sigterm_as_exit(), finishing(Tracker()) as tracker:
         if loggers:
-            info = _run_info(settings, job_type)
+            info = _run_info(settings, job_type, runs or {})
             for name, node in loggers.items():
                 tracker.loggers.append(_logger(node, f"logger.{name}", info))
         yield tracker
@@ -43,14 +53,15 @@ def _logger(node: Node, key: str, info: RunInfo) -> Logger:
     return logger
 
 
-def _run_info(settings: Settings, job_type: str) -> RunInfo:
+def _run_info(settings: Settings, job_type: str, runs: Mapping[str, Trained]) -> RunInfo:
     s = settings
+    read = {name: {"path": str(run.path), "wandb_id": run.wandb_id} for name, run in runs.items()}
     of_training = (s.plain.get("sweep") or {}).get("group") if job_type == "train" else None
     in_sweep = (of_training or sweep_name()) is not None
     tested = "" if job_type == "train" else f" test {shown(s.plain['test']['M'])}:{s.test.N}"
     return RunInfo(
         folder=s.folder,
-        config=dict(s.plain),
+        config={**s.plain, **({"checkpoints": read} if read else {})},
         job_type=job_type,
         name=f"{s.algorithm.name} {s.dataset.name} {s.M}:{s.N} gamma={s.gamma} seed={s.seed}{tested}",
         tags=list(dict.fromkeys([s.algorithm.name, s.dataset.name, s.backbone.name])),

@@ -19,6 +19,8 @@ from dsn_lightning.cost.macs import count_macs
 from dsn_lightning.errors import UsageError
 from dsn_lightning.evaluation.scores import weights_hash
 from dsn_lightning.files import UnreadableFileError
+from dsn_lightning.runs.run_folder import RunFolder
+from dsn_lightning.runs.tolerant_files import read_text
 
 RECORD_KEY = "dsn_lightning"
 """Key of a checkpoint under which the record of its run is stored; see `checkpoint_record`."""
@@ -46,6 +48,12 @@ class Trained:
         """What a network that starts from this classifier started from, in words."""
         before = self.basis["classifier_from"] if self.basis else "unknown weights"
         return f"{before}, then {self.settings.dataset.name}"
+
+    @property
+    def wandb_id(self) -> str | None:
+        """Id of its run in W&B; None if it has none, or if the checkpoint is no longer in the run's folder."""
+        text = read_text(RunFolder(self.path.absolute().parent.parent).wandb_id)
+        return text.strip() or None
 
 
 def checkpoint_record(
