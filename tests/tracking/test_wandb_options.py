@@ -114,6 +114,27 @@ def test_a_run_that_is_stopped_uploads_no_checkpoint(exit_code, uploaded, tmp_pa
     assert [artifact.type for artifact in found.artifacts] == uploaded
 
 
+def test_an_agents_id_is_that_of_its_run_alone_and_is_kept_on_resume(monkeypatch, tmp_path):
+    """wandb's agent sets both variables, and wandb.init() ignores the id that it is given where there is the first."""
+
+    def run(folder: str, *, one_of_many: bool = False, given: str | None = None) -> tuple[str, str]:
+        info = RunInfo(tmp_path / folder, {}, "train", "name", [], None, one_of_many)
+        WandbRun(info, mode="offline", id=given).finish(0)
+        last = read_all(tmp_path / folder)[-1].run
+        return last.run_id, last.sweep_id
+
+    monkeypatch.setenv("WANDB_SWEEP_ID", "sweep3")
+    monkeypatch.setenv("WANDB_RUN_ID", "agent7")
+    shared = run("shared", one_of_many=True)
+    assert shared == ((tmp_path / "shared" / "wandb_id.txt").read_text().strip(), "")
+    assert shared[0] != "agent7"
+    assert run("own", given="mine") == ("agent7", "sweep3")  # the agent waits for this id
+    assert (tmp_path / "own" / "wandb_id.txt").read_text().strip() == "agent7"
+    monkeypatch.setenv("WANDB_RUN_ID", "agent8")
+    assert run("own") == ("agent7", "")
+    assert run("another") == ("agent8", "sweep3")
+
+
 @pytest.mark.parametrize(
     ("option", "value", "allowed"),
     [
@@ -127,13 +148,21 @@ def test_other_values_are_refused(option, value, allowed, tmp_path):
         WandbRun(RunInfo(tmp_path, {}, "train", "name", [], None), **{option: value})
 
 
-def test_evaluations_of_a_sweep_share_a_group_too(root):
-    call("dsn-evaluate", "-m", "checkpoint=run/checkpoints/last.ckpt", "test.M=1,2", "logger=wandb",
-         "logger.wandb.mode=offline", "test.figures=false", "hydra.sweep.dir=my_tests", cwd=root,
+def test_evaluations_of_a_sweep_share_a_group_and_name_their_checkpoints(root):
+    copy = root / "copies" / "a.ckpt"  # in no run's folder
+    copy.parent.mkdir()
+    copy.write_bytes((root / "run" / "checkpoints" / "best.ckpt").read_bytes())
+    call("dsn-evaluate", "-m", "checkpoint=run/checkpoints/last.ckpt", "networks.mine=copies/a.ckpt", "test.M=1,2",
+         "logger=wandb", "logger.wandb.mode=offline", "test.figures=false", "hydra.sweep.dir=my_tests", cwd=root,
          env={"WANDB_RUN_ID": "cannot-be-that-of-both"})  # fmt: skip
-    first, second = (read_all(root / "my_tests" / job)[0].run for job in "01")
-    assert (first.run_group, second.run_group) == ("my_tests", "my_tests")
-    assert len({first.run_id, second.run_id, "cannot-be-that-of-both"}) == 3
+    first, second = (read_all(root / "my_tests" / job)[0] for job in "01")
+    assert (first.run.run_group, second.run.run_group) == ("my_tests", "my_tests")
+    assert len({first.run.run_id, second.run.run_id, "cannot-be-that-of-both"}) == 3
+    run_id = (root / "run" / "wandb_id.txt").read_text().strip()
+    assert first.config["checkpoints"] == {
+        "dsn": {"path": "run/checkpoints/last.ckpt", "wandb_id": run_id},
+        "mine": {"path": "copies/a.ckpt", "wandb_id": None},
+    }
 
 
 @pytest.mark.parametrize("launcher", [pytest.param("processes", marks=pytest.mark.slow), "basic"])
@@ -141,7 +170,8 @@ def test_the_jobs_of_a_sweep_share_a_group_whatever_launches_them(launcher, need
     """Hydra's own launcher runs the jobs as those of its plug-ins for joblib and submitit do."""
     env = {"WANDB_RUN_ID": "cannot-be-that-of-both"}
     call("dsn-train", "-m", f"hydra/launcher={launcher}", f"dataset.root={needle_root}", *NEEDLE, *TINY,
-         "trainer.max_time=00:00:00:00", "gamma=0,1", "hydra.sweep.dir=outputs/my_sweep", cwd=tmp_path, env=env)  # fmt: skip
+         "trainer.max_time=00:00:00:00", "gamma=0,1", "hydra.sweep.dir=outputs/my_sweep", cwd=tmp_path,
+         env=env)  # fmt: skip
     first, second = (read_all(tmp_path / "outputs" / "my_sweep" / job)[0].run for job in "01")
     assert (first.run_group, second.run_group) == ("my_sweep", "my_sweep")
     assert len({first.run_id, second.run_id, *env.values()}) == 3

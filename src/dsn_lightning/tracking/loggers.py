@@ -6,7 +6,7 @@ import sys
 import threading
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -103,7 +103,8 @@ class WandbRun(WandbLogger):
         group: the sweep; None: ``WANDB_RUN_GROUP``.
         name: None: ``WANDB_NAME``, or else that of ``info``.
         tags: added to those of ``info`` and of ``WANDB_TAGS``.
-        id: of a new run; None: ``WANDB_RUN_ID``, or else a random one, as in all of ``one_of_many``.
+        id: of a new run; None: ``WANDB_RUN_ID``, or else a random one, as in all of ``one_of_many``. W&B's agents set
+            that variable; the run that they ask for has their id in any case.
         notes: free text.
         log_model: True uploads ``last.ckpt`` (alias ``latest``) and ``best.ckpt`` (alias ``best``) as versions of the
             artifact ``model-ID`` when a training has ended well; ``all`` also each new best one during the training.
@@ -153,10 +154,11 @@ class WandbRun(WandbLogger):
         self._process = os.getpid()
         self._step: int | None = None  # of the current row
         if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
-            self._id = self._wandb_init["id"] = _stored_id(
-                info.folder, None if info.one_of_many else id or os.environ.get("WANDB_RUN_ID")
-            )
-            self._experiment = self._start(info, requested=mode)
+            given = os.environ.get("WANDB_RUN_ID")
+            new = given or id if "WANDB_SWEEP_ID" in os.environ else id or given  # an agent waits for its id
+            self._id = self._wandb_init["id"] = _stored_id(info.folder, None if info.one_of_many else new)
+            with nullcontext() if self._id == given else _without_agent():
+                self._experiment = self._start(info, requested=mode)
             self._row = self._experiment.starting_step - 1  # W&B's number of the current row
 
     def _start(self, info: RunInfo, *, requested: str) -> Any:
@@ -262,6 +264,17 @@ class TensorBoardRun(TensorBoardLogger):
             remedy = "pip install 'dsn-lightning[tensorboard]'"
             raise UsageError(f"logger=tensorboard: TensorBoard is not installed; {remedy}") from error
         self.log_hyperparams({**info.config, "git_commit": info.commit})
+
+
+@contextmanager
+def _without_agent() -> Iterator[None]:
+    """Start a run that is not the one that a W&B agent asks for; in an agent's sweep W&B ignores the run's own id."""
+    sweep = os.environ.pop("WANDB_SWEEP_ID", None)
+    try:
+        yield
+    finally:
+        if sweep is not None:
+            os.environ["WANDB_SWEEP_ID"] = sweep
 
 
 def _check(name: str, value: Any, allowed: Sequence[Any]) -> None:
