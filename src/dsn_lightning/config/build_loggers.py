@@ -8,12 +8,13 @@ from pathlib import Path
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities import rank_zero_only
 
-from dsn_lightning.config.build_part import build_part, raise_if_unknown
+from dsn_lightning.config.build_part import build_part, build_source, raise_if_unknown
 from dsn_lightning.config.resolvers import sweep_name
 from dsn_lightning.config.setting_rules import Node, shown
 from dsn_lightning.config.settings import Settings
 from dsn_lightning.config.trained import Trained
 from dsn_lightning.errors import UsageError
+from dsn_lightning.evaluation.details import prefix_of
 from dsn_lightning.launch.process_rank import process_rank
 from dsn_lightning.runs.environment import git_commit
 from dsn_lightning.runs.exit_codes import sigterm_as_exit
@@ -66,5 +67,19 @@ def _run_info(settings: Settings, job_type: str, runs: Mapping[str, Trained]) ->
         name=f"{s.algorithm.name} {s.dataset.name} {s.M}:{s.N} gamma={s.gamma} seed={s.seed}{tested}",
         tags=list(dict.fromkeys([s.algorithm.name, s.dataset.name, s.backbone.name])),
         commit=git_commit(),
+        figures=judged_by(s, job_type),
         one_of_many=in_sweep or Path(s.shared.folder).absolute() in s.folder.absolute().parents,
     )
+
+
+def judged_by(settings: Settings, job_type: str) -> list[str]:
+    """Return the names of the figures that a run is judged by: its test's, and the best one of the held-out videos.
+
+    None where the data set cannot be built, which ends the run soon after.
+    """
+    try:
+        metric = build_source(settings.dataset).metric
+    except UsageError:
+        return []
+    best = [f"val/{metric}_best"] if job_type == "train" else []
+    return [f"{prefix_of(settings.test.subset)}/{metric}", *best]

@@ -13,6 +13,11 @@ from dsn_lightning.video.clip_reader import ClipReader
 from dsn_lightning.video.time_line import Video
 
 
+def prefix_of(subset: Subset) -> str:
+    """Return the first part of the names of a test's figures: ``test``, or ``held_out``."""
+    return "test" if subset == "test" else "held_out"
+
+
 @dataclass(frozen=True)
 class EvaluationDetails:
     """An evaluation's results, with everything they were computed from."""
@@ -31,7 +36,7 @@ class EvaluationDetails:
     @property
     def prefix(self) -> str:
         """First part of the figures' names."""
-        return "test" if self.subset == "test" else "held_out"
+        return prefix_of(self.subset)
 
     def figures(self) -> dict[str, float]:
         """Return the rows' figures by name, see `row_figures`, and those of the main row also as ``test/top1``."""

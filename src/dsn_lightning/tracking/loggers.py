@@ -41,6 +41,7 @@ class RunInfo:
     name: str  # readable, composed of the settings that a sweep varies
     tags: Sequence[str]  # algorithm, data set and backbone
     commit: str | None  # checked-out commit, with -dirty appended if files differ; None outside a checkout
+    figures: Sequence[str] = ()  # names of those that the run is judged by
     one_of_many: bool = False  # a job of a sweep, or a training that several runs share: cannot have an id that is set
 
 
@@ -255,15 +256,33 @@ class WandbRun(WandbLogger):
 
 
 class TensorBoardRun(TensorBoardLogger):
-    """Event files in ``<run folder>/tensorboard``; raises `UsageError` if TensorBoard is not installed."""
+    """Event files in ``<run folder>/tensorboard``, with a session for the HParams tab.
+
+    Raises:
+        UsageError: TensorBoard is not installed.
+    """
 
     def __init__(self, info: RunInfo) -> None:
         try:
             super().__init__(info.folder, name="tensorboard", version="", default_hp_metric=False)
+            self._describe_session(info)
         except ModuleNotFoundError as error:
             remedy = "pip install 'dsn-lightning[tensorboard]'"
             raise UsageError(f"logger=tensorboard: TensorBoard is not installed; {remedy}") from error
         self.log_hyperparams({**info.config, "git_commit": info.commit})
+
+    @rank_zero_only
+    def _describe_session(self, info: RunInfo) -> None:
+        """Write the columns of the HParams tab and the run's settings there; figures are looked up when it is shown.
+
+        A resumed run writes them again, and TensorBoard takes those that it reads first.
+        """
+        from torch.utils.tensorboard.summary import hparams
+
+        swept = {name: info.config[name] for name in ("M", "N", "gamma", "seed") if name in info.config}
+        experiment, session, _ = hparams(swept, dict.fromkeys(info.figures))
+        for summary in (experiment, session):
+            self.experiment._get_file_writer().add_summary(summary)
 
 
 @contextmanager
