@@ -118,7 +118,7 @@ def test_an_agents_id_is_that_of_its_run_alone_and_is_kept_on_resume(monkeypatch
     """wandb's agent sets both variables, and wandb.init() ignores the id that it is given where there is the first."""
 
     def run(folder: str, *, one_of_many: bool = False, given: str | None = None) -> tuple[str, str]:
-        info = RunInfo(tmp_path / folder, {}, "train", "name", [], None, one_of_many)
+        info = RunInfo(tmp_path / folder, {}, "train", "name", [], None, one_of_many=one_of_many)
         WandbRun(info, mode="offline", id=given).finish(0)
         last = read_all(tmp_path / folder)[-1].run
         return last.run_id, last.sweep_id
