@@ -256,7 +256,7 @@ def _fit(trainer: pl.Trainer, parts: TrainingParts, saving: LastCheckpoint, *, r
     """Run Lightning's loop; return whether it was stopped before its end."""
     path = resume if resume is not None and resume.is_file() else None
     try:
-        trainer.fit(parts.recognizer, datamodule=parts.data, ckpt_path=path)
+        trainer.fit(parts.recognizer, datamodule=parts.data, ckpt_path=path, weights_only=True)
     except RuntimeError as error:
         if "DataLoader timed out" not in str(error):
             raise

@@ -24,6 +24,10 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     (Lightning writes to the system's temporary folder, from where a move may be a copy.)
     """
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.folders: set[Path] = set()  # that checkpoints were saved in
+
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | os.PathLike[str], storage_options: Any | None = None
     ) -> None:
@@ -36,6 +40,13 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             os.replace(partial, file)
         finally:
             partial.unlink(missing_ok=True)
+        self.folders.add(file.parent.resolve())
+
+    def remove_checkpoint(self, path: str | os.PathLike[str]) -> None:
+        """Remove a checkpoint, but only beside one that was saved: Lightning takes the path from ``last.ckpt``."""
+        file = Path(path).resolve()
+        if file.parent in self.folders and file.suffix == ".ckpt":
+            file.unlink(missing_ok=True)
 
 
 class CheckpointRecord(pl.Callback):
