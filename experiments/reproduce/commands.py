@@ -132,7 +132,8 @@ def run_once(program: str, arguments: Sequence[str], folder: str) -> None:
             return
         run.log.open("w").close()  # earlier attempts say nothing about how this one ends
         if program == TRAIN and run.last_checkpoint.is_file():
-            run_command(program, [f"resume={run.path}"])
+            given = [a for a in arguments if a.startswith(("trust=", "hydra.searchpath="))]
+            run_command(program, [f"resume={run.path}", *given])
         else:
             here = [f"hydra.run.dir={quoted(run.path)}", "~hydra.callbacks.run_folder"]  # an attempt may be there
             run_command(program, [*arguments, *here])

@@ -18,7 +18,7 @@ import pandas as pd
 import pytest
 import torch
 from filelock import FileLock
-from omegaconf import OmegaConf
+from hydra.core.config_store import ConfigStore
 from scipy.stats import binom
 
 from conftest import NEEDLE
@@ -243,10 +243,10 @@ def test_what_a_held_folder_refuses_changes_nothing_in_it(runs, tmp_path):
         assert "another process is working in this folder" in done.stderr
     assert all(path.read_bytes() == content for path, content in before.items())
 
-    _, place, _, name, *others = continue_run([f"resume={tmp_path / 'run'}"])
-    assert f"run_dir='{tmp_path / 'run'}'" in others  # where it is now, whatever it says
-    kept = OmegaConf.load(Path(place) / f"{name}.yaml")
-    assert (kept.M, kept.seed) == (2, 0)
+    _, name, *_ = continue_run([f"resume={tmp_path / 'run'}"])
+    kept = ConfigStore.instance().load(f"{name}.yaml").node
+    assert (kept.M, kept.seed, kept.resume) == (2, 0, True)
+    assert kept.run_dir == str(tmp_path / "run")  # where it is now, whatever it says
 
 
 def test_intervals_can_be_turned_off(runs):

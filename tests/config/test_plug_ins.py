@@ -1,6 +1,7 @@
 """Plug-ins from outside the checkout: a Python file and a YAML each, found through ``--config-dir`` alone."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -28,10 +29,10 @@ def outside(class_folders: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     return root
 
 
-def run(root: Path, command: str, *arguments: str):
+def run(root: Path, command: str, *arguments: str, expect: int = 0):
     package = root / "package"
-    env = {"PYTHONPATH": str(package)}
-    return call(command, "--config-dir", str(package / "conf"), *arguments, cwd=root, env=env)
+    env = {"PYTHONPATH": os.pathsep.join(filter(None, [str(package), os.environ.get("PYTHONPATH")]))}
+    return call(command, "--config-dir", str(package / "conf"), *arguments, cwd=root, env=env, expect=expect)
 
 
 def methods(folder: Path) -> set[str]:
@@ -54,8 +55,22 @@ def test_every_job_of_a_sweep_uses_them(outside):
 
 
 def test_a_resumed_run_and_a_resumed_sweep_use_them(outside):
-    run(outside, "dsn-train", "resume=alone")
-    run(outside, "dsn-train", "sweep.resume=sweep")
+    run(outside, "dsn-train", "resume=alone", "trust=[my_plug_ins]")
+    (outside / "sweep" / "1" / "checkpoints" / "last.ckpt").unlink()
+    record = json.loads((outside / "sweep" / "sweep.json").read_text())
+    for job in record["jobs"]:
+        job["state"] = "waiting"
+    (outside / "sweep" / "sweep.json").write_text(json.dumps(record))
+    run(outside, "dsn-train", "sweep.resume=sweep", "trust=[my_plug_ins]")
+    states = [job["state"] for job in json.loads((outside / "sweep" / "sweep.json").read_text())["jobs"]]
+    assert states == ["done", "done"]
+
+
+def test_a_resumed_run_needs_trust_on_the_command_line(outside):
+    done = run(outside, "dsn-train", "resume=alone", expect=2)
+    assert done.stderr.count("\n") == 1
+    assert "would run my_plug_ins." in done.stderr
+    assert "allow it with trust=[my_plug_ins]" in done.stderr
 
 
 def test_an_evaluation_knows_a_network_by_any_name(outside):

@@ -215,10 +215,10 @@ def test_dropout_is_resumed_too(eleven, tmp_path):
         time.sleep(0.002)
     process.kill()
     process.join()
-    call("dsn-train", "resume=run", cwd=tmp_path)
+    call("dsn-train", "resume=run", "trust=[test_resume]", cwd=tmp_path)
     assert_same_run(tmp_path / "run", tmp_path / "whole")
     (tmp_path / "run" / "checkpoints" / "last.ckpt").write_bytes(b"half a checkpoint")
-    done = call("dsn-train", "resume=run", "progress=false", cwd=tmp_path, expect=2)
+    done = call("dsn-train", "resume=run", "trust=[test_resume]", "progress=false", cwd=tmp_path, expect=2)
     assert "last.ckpt: cannot be read as weights" in done.stderr
 
 

@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
@@ -16,7 +17,6 @@ from dsn_lightning.config.added_keys import refuse_unknown_keys
 from dsn_lightning.config.compose import add_plug_ins_of_application, config_folder, plain
 from dsn_lightning.config.settings import Settings
 from dsn_lightning.runs.run_folder import RunFolder
-from dsn_lightning.runs.sweep_folder import SweepFolder
 
 COMMAND = "dsn-train"
 
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with one_line_errors(COMMAND):
         sweep = rewrite.sweep_to_resume(given)
         if sweep is not None:
-            _resume_sweep(*sweep)
+            _resume_sweep(sweep)
         given = rewrite.rewritten(
             given,
             rewrite.quote_pattern,
@@ -53,24 +53,35 @@ def main(arguments: Sequence[str] | None = None) -> None:
     run_hydra(COMMAND, application, given, stopped=_STOPPED)
 
 
-def _resume_sweep(sweep: SweepFolder, at_once: int) -> NoReturn:
+def _resume_sweep(sweep: rewrite.StoredSweep) -> NoReturn:
     from dsn_lightning.launch.sweep import run_sweep
 
     try:
-        jobs = run_sweep(sweep, run_job, at_once=at_once, preload=PRELOAD)
+        resume = partial(resume_job, given=sweep.given)
+        jobs = run_sweep(sweep.folder, resume, at_once=sweep.at_once, preload=PRELOAD)
     except KeyboardInterrupt:
         sys.exit(130)
     sys.exit(int(any(job.state != "done" for job in jobs)))
 
 
 def run_job(folder: str, sweep: str) -> None:
-    """Run a job of a sweep with the configuration that the sweep composed, or continue what was interrupted there."""
+    """Run a job of a new sweep with the configuration that this sweep has composed and written a moment ago."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # whoever reads the log of a failed job needs the traceback
-    run = RunFolder(Path(folder))
-    if run.last_checkpoint.is_file():
-        main([f"resume={folder}"])
-        return
     from dsn_lightning.cli.composed import run_composed
 
     with ctrl_c_as_exit(COMMAND, _STOPPED):
-        run_composed(application, run.composed_yaml, sweep=Path(sweep))
+        run_composed(application, RunFolder(Path(folder)).composed_yaml, sweep=Path(sweep))
+
+
+def resume_job(folder: str, sweep: str, *, given: Sequence[str]) -> None:
+    """Run a job of a stored sweep: continue what was interrupted there, or begin what has no checkpoint yet.
+
+    ``given`` are flags that name plug-ins, and packages to trust.
+    """
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    if RunFolder(Path(folder)).last_checkpoint.is_file():
+        main([f"resume={folder}", *given])
+        return
+    with one_line_errors(COMMAND):
+        arguments = rewrite.without_run_folder(rewrite.begin_job(Path(folder), Path(sweep), given))
+    run_hydra(COMMAND, application, arguments, stopped=_STOPPED)

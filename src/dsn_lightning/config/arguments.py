@@ -2,8 +2,10 @@
 
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+from dsn_lightning.config.stored_run import choose_stored, refuse_links
 from dsn_lightning.errors import UsageError
 from dsn_lightning.launch.process_rank import process_rank
 from dsn_lightning.runs.run_folder import RunFolder
@@ -17,6 +19,7 @@ _FREE_WHEN_RESUMED = (
     "trainer.max_time=",
     "logger.",
     "hydra.searchpath=",
+    "trust=",
 )
 """Prefixes of the keys that may change when a run is resumed, because they do not affect its result."""
 
@@ -85,35 +88,74 @@ def continue_run(arguments: list[str]) -> list[str]:
     if not run.config_yaml.is_file():
         raise UsageError(f"resume={folder}: there is no run in this folder (no {run.config_yaml.name})")
     run.status()  # refuses another format
+    refuse_links(folder, where=f"resume={folder}")
     return [
-        *("--config-path", str(folder), "--config-name", run.config_yaml.stem),
         *flags,
+        *choose_stored(run.config_yaml, where=f"resume={folder}", trusted=_trusted(rest), changed={"resume": True}),
         "hydra.output_subdir=null",
-        *([] if process_rank() else ["hydra/job_logging=stdout"]),  # see without_run_folder
-        f"hydra.run.dir='{folder}'",
-        f"run_dir='{folder}'",
-        "resume=true",
+        *_logging(),
         *rest,
     ]
 
 
-def sweep_to_resume(arguments: Sequence[str]) -> tuple[SweepFolder, int] | None:
-    """Return the sweep that ``sweep.resume=DIR`` names, and how many jobs run at once; None without that argument."""
+def begin_job(folder: Path, sweep: Path, given: Sequence[str]) -> list[str]:
+    """Return the arguments that begin the job of a stored sweep in ``folder``; see `StoredSweep` for ``given``."""
+    flags, rest = _plug_in_flags(list(given))
+    file, changed = RunFolder(folder).composed_yaml, {"sweep.group": sweep.name}
+    chosen = choose_stored(file, where=str(folder), trusted=_trusted(rest), changed=changed)
+    return [*flags, *chosen, *_logging(), *rest]
+
+
+def _logging() -> list[str]:
+    return [] if process_rank() else ["hydra/job_logging=stdout"]  # see without_run_folder
+
+
+def _trusted(arguments: Sequence[str]) -> list[str]:
+    """Return the packages that ``trust=`` names on a command line.
+
+    >>> _trusted(["trust=[a,b]", "seed=1"]), _trusted(["trust=a"]), _trusted([])
+    (['a', 'b'], ['a'], [])
+    """
+    given = [a.removeprefix("trust=") for a in arguments if a.startswith("trust=")] or ["[]"]
+    return [name.strip(" '\"") for name in given[-1].strip("[] ").split(",") if name]
+
+
+@dataclass(frozen=True)
+class StoredSweep:
+    """A sweep to go on with."""
+
+    folder: SweepFolder
+    at_once: int  # jobs that run at the same time
+    given: list[str]  # what its jobs are given: flags that name plug-ins, and packages to trust
+
+
+def sweep_to_resume(arguments: Sequence[str]) -> StoredSweep | None:
+    """Return the sweep that ``sweep.resume=DIR`` names; None without that argument.
+
+    Raises:
+        UsageError: there is none, its jobs' folders lie elsewhere, or other arguments are given.
+    """
     given = [a for a in arguments if a.startswith("sweep.resume=") and a not in ("sweep.resume=", "sweep.resume=null")]
     if not given:
         return None
     sweep = SweepFolder(Path(given[-1].removeprefix("sweep.resume=")).expanduser().absolute())
     if not sweep.exists():
         raise UsageError(f"sweep.resume={sweep.path}: there is no sweep in this folder (no {sweep.sweep_json.name})")
-    sweep.read()  # refuses another format
-    _, rest = _plug_in_flags([a for a in arguments if a not in given])  # each job knows where its plug-ins are
-    others = [a for a in rest if not a.startswith(("sweep.jobs=", "-m", "--multirun"))]
+    where = f"sweep.resume={sweep.path}"
+    for job in sweep.read().jobs:  # refuses another format
+        run = sweep.run(job)
+        if sweep.path.resolve() not in run.path.resolve().parents:
+            raise UsageError(f"{where}: {sweep.sweep_json.name}: folder {job.folder!r} lies elsewhere")
+        refuse_links(run.path, where=where)
+    flags, rest = _plug_in_flags([a for a in arguments if a not in given])
+    for_jobs = [*flags, *(a for a in rest if a.startswith(("trust=", "hydra.searchpath=")))]
+    others = [a for a in rest if a not in for_jobs and not a.startswith(("sweep.jobs=", "-m", "--multirun"))]
     if others:
         raise UsageError(f"{' '.join(others)}: a sweep keeps its configuration; give sweep.resume=DIR alone")
     at_once = [a.removeprefix("sweep.jobs=") for a in rest if a.startswith("sweep.jobs=")] or ["1"]
     if not (at_once[-1].isdecimal() and int(at_once[-1])):
         raise UsageError(f"sweep.jobs={at_once[-1]}: must be a whole number of at least 1")
-    return sweep, int(at_once[-1])
+    return StoredSweep(sweep, int(at_once[-1]), for_jobs)
 
 
 def _plug_in_flags(arguments: list[str]) -> tuple[list[str], list[str]]:

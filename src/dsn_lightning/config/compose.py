@@ -62,7 +62,7 @@ def compose_anew(name: str, *overrides: str) -> DictConfig:
 
 @lru_cache(maxsize=64)  # half a second and a third of a megabyte each; a table has about twenty
 def _composed(folder: str, plug_ins: tuple[str, ...], name: str, overrides: tuple[str, ...]) -> DictConfig:
-    application = Singleton.get_state()  # a resumed run's Hydra knows that run's folder, not conf/
+    application = Singleton.get_state()  # of its own folders and overrides
     GlobalHydra.instance().clear()
     is_given = any(o.startswith("hydra.searchpath=") for o in overrides)
     paths = "" if is_given else ",".join(f"'file://{p}'" for p in plug_ins)

@@ -109,7 +109,7 @@ class RunFolder(LockedFolder):
     best_checkpoint = FileIn("checkpoints/best.ckpt")
     wandb_id = FileIn("wandb_id.txt")
     composed_yaml = FileIn("composed.yaml")
-    """The configuration that a sweep composed for this job, with Hydra's own settings and all references."""
+    """The resolved configuration that a sweep composed for this job, with Hydra's own settings under ``hydra``."""
     hydra_config = FileIn(".hydra/config.yaml")
     """Hydra's copy of the configuration, references included, written before the run begins."""
     hydra_overrides = FileIn(".hydra/overrides.yaml")

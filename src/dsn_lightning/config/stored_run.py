@@ -1,0 +1,68 @@
+"""Goes on with what the folder of a run stores: a configuration of plain values, chosen by Hydra from memory.
+
+Hydra never reads a file of the folder. It would follow a list of defaults, apply settings of its own (which name
+classes, log handlers and environment variables) and resolve references.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+
+from dsn_lightning.config.stored_settings import check_stored_parts, stored_settings
+from dsn_lightning.errors import UsageError
+from dsn_lightning.runs.run_folder import RunFolder
+from dsn_lightning.runs.tolerant_files import read_yaml
+
+_NAME = "stored_run"
+_OF_HYDRA = ("defaults", "hydra")
+
+
+def refuse_links(folder: Path, *, where: str) -> None:
+    """Refuse a run's folder in which a file is a link: the run would write to whatever it leads to.
+
+    Raises:
+        UsageError: names the link; ``where`` names the folder as it was given.
+    """
+    files = folder.iterdir() if folder.is_dir() else []
+    if links := sorted(file.name for file in files if file.is_symlink() and not file.is_dir()):
+        raise UsageError(f"{where}: {folder / links[0]} is a link; a run goes on with files of its own")
+
+
+def choose_stored(
+    file: Path, *, where: str, trusted: Sequence[str], changed: Mapping[str, Any] | None = None
+) -> list[str]:
+    """Check the configuration that a file in a run's folder stores; return the arguments with which Hydra takes it.
+
+    The run goes on in this folder, wherever the configuration says that it was.
+
+    Args:
+        file: ``config.yaml`` of a run, or ``composed.yaml`` of a job that has not begun.
+        where: names the folder as it was given, for messages.
+        trusted: packages that the user of this command trusts; what the file itself says about that does not count.
+        changed: values that replace those of the file, by dotted key.
+
+    Raises:
+        UsageError: the file is damaged or is no configuration, has references, or would build foreign code.
+    """
+    where, folder = f"{where}: {file.name}", str(file.parent)
+    if "${" in folder:
+        raise UsageError(f"{where}: the name of a folder must not contain ${{, which stands for a reference")
+    content = read_yaml(file)
+    if not isinstance(content, dict):
+        raise UsageError(f"{where}: is damaged: expected a mapping of keys")
+    if file.name == RunFolder.composed_yaml.name:
+        content.pop("hydra", None)  # which only the sweep that wrote it uses
+    if found := [key for key in _OF_HYDRA if key in content]:
+        raise UsageError(f"{where}: {found[0]}: a run does not store this key")
+    settings = stored_settings(content, where=where)
+    check_stored_parts(settings, None, where=where, trusted=trusted)
+    values = {"trust": [], "run_dir": folder, **(changed or {})}
+    try:
+        settings = settings.changed(values)
+    except (KeyError, TypeError) as error:
+        raise UsageError(f"{where}: missing keys: expected {', '.join(values)}") from error
+    ConfigStore.instance().store(_NAME, dict(settings.plain))
+    escaped = folder.replace("'", "\\'")
+    return ["--config-name", _NAME, f"hydra.run.dir='{escaped}'"]
