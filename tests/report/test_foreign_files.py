@@ -5,7 +5,6 @@ import os
 import re
 import struct
 import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +13,7 @@ import pytest
 from dsn_lightning.evaluation.scores import ClipScores
 from dsn_lightning.files import MAX_BYTES, UnreadableFileError
 from dsn_lightning.runs import RunFolder
+from helpers.pictures import png_of
 from helpers.report_files import row_of, write_basis, write_rows, write_run
 
 DEEP = "[" * 100_000 + "]" * 100_000
@@ -22,16 +22,6 @@ REFERENCES = "a0: xx\n" + "".join(f"a{i}: {f'${{a{i - 1}}}' * 40}\n" for i in ra
 NESTED_REFERENCES = "a0:\n  x: 1\n" + "".join(
     f"a{i}:\n" + "".join(f"  k{k}: ${{a{i - 1}}}\n" for k in range(40)) for i in range(1, 9)
 )
-
-
-def png_of(width: int, height: int) -> bytes:
-    """Return a picture that announces a size and holds next to nothing."""
-
-    def chunk(kind: bytes, content: bytes) -> bytes:
-        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
-
-    head = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
 
 
 def change_array(file: Path, name: str, content: bytes) -> None:

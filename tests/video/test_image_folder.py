@@ -1,5 +1,6 @@
 """Folders of images: read as videos, and refused where an image is missing or damaged."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,14 @@ from PIL import Image
 from dsn_lightning.video.image_folder import ImageFolder
 from dsn_lightning.video.video_info import VideoError
 from helpers.encoded_videos import assert_exact, moving_picture
+from helpers.pictures import png_of
+
+POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 64 48\n%%EndComments\nshowpage\n"
+
+
+def pipe(file: Path) -> None:
+    file.unlink()
+    os.mkfifo(file)
 
 
 def as_images(folder: Path, frames: np.ndarray, *, first: int = 1) -> Path:
@@ -34,6 +43,14 @@ def test_images_are_the_frames_of_a_video(first, tmp_path, monkeypatch):
         (lambda d: (d / "img_00003.jpg").write_bytes(b"no image"), "img_00003.jpg cannot be read"),
         (lambda d: Image.new("RGB", (9, 9)).save(d / "img_00004.jpg"), "img_00004.jpg: expected .* pixels, got 9x9"),
         (lambda d: [f.unlink() for f in d.iterdir()], "no images"),
+        (
+            lambda d: (d / "img_00003.jpg").write_bytes(png_of(9000, 9000)),
+            "img_00003.jpg has 9000x9000 pixels, too many",
+        ),
+        (lambda d: (d / "img_00003.jpg").write_bytes(png_of(60_000, 60_000)), "img_00003.jpg cannot be read"),
+        (lambda d: (d / "img_00003.jpg").write_bytes(POSTSCRIPT), "img_00003.jpg cannot be read .not an image"),
+        (lambda d: pipe(d / "img_00003.jpg"), "img_00003.jpg cannot be read .not a regular file"),
+        (lambda d: (d / f"img_{10**200}.jpg").touch(), "image number 10 of"),
     ],
 )
 def test_damaged_folders_are_refused_with_the_reason(spoil, reason, tmp_path):

@@ -32,6 +32,7 @@ from dsn_lightning.errors import UsageError
 from dsn_lightning.prepare.copy_kinds import CopyKind, content_hash, frame_rate
 from dsn_lightning.prepare.worker_pool import run_each
 from dsn_lightning.video.decoder import Decoder
+from dsn_lightning.video.pyav_decoder import ONLY_THIS_FILE
 from dsn_lightning.video.video_info import VideoError, VideoInfo, pack
 
 _PARTIAL = ".partial"
@@ -149,8 +150,10 @@ def remove_partial_files(folder: Path) -> None:
 
 def is_current(copy: Path, info: VideoInfo, kind: CopyKind) -> bool:
     """Whether a copy exists that was made with these settings from a video with this content."""
+    if not copy.is_file():
+        return False
     try:
-        with av.open(str(copy)) as container:
+        with av.open(str(copy), options=ONLY_THIS_FILE) as container:
             return _label(container) == kind.label(info)
     except (av.FFmpegError, OSError):
         return False
@@ -183,7 +186,7 @@ def copy_info(copy: Path, info: VideoInfo) -> VideoInfo:
         VideoError: the copy is missing or damaged, or the original has changed since it was made.
     """
     try:
-        with av.open(str(copy)) as container:
+        with av.open(str(copy), options=ONLY_THIS_FILE) as container:
             stream = container.streams.video[0]
             packets = [packet for packet in container.demux(stream) if packet.size]
             stamps = [packet.pts for packet in packets if packet.pts is not None]

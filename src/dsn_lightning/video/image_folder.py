@@ -1,5 +1,6 @@
 """Videos stored as images: one folder of ``img_00001.jpg, img_00002.jpg, ...`` per video."""
 
+import io
 import math
 import re
 from collections.abc import Iterator
@@ -12,8 +13,12 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from dsn_lightning.errors import UsageError
+from dsn_lightning.files import UnreadableFileError, read_bounded
 from dsn_lightning.video.decoder import Frames, Indices
 from dsn_lightning.video.video_info import VideoError, VideoInfo
+
+_FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "TIFF", "WEBP", "JPEG2000")  # others of Pillow start programs
+_MAX_BYTES, _MAX_PIXELS = 2**28, 80_000_000  # of a frame; Pillow warns from 89 million on
 
 
 @dataclass(frozen=True)
@@ -56,12 +61,13 @@ class ImageFolder:
         digest = blake2b(digest_size=16)
         size = None
         for file in files:
-            image = _open(path, file)
+            content = _content(path, file)
+            image = _decoded(path, file, content)
             size = size or image.size
             if image.size != size:
                 width, height = image.size
                 raise VideoError(path, f"{file.name}: expected {size[0]}x{size[1]} pixels, got {width}x{height}")
-            digest.update(file.read_bytes())
+            digest.update(content)
         assert size is not None
         return VideoInfo(len(files), self.fps, *size, codec=f"frames {self.pattern}", digest=digest.hexdigest())
 
@@ -116,13 +122,25 @@ class ImageFolder:
 
 
 def _pixels(path: Path, file: Path, size: tuple[int, int] | None) -> Frames:
-    image = _open(path, file)
+    image = _decoded(path, file, _content(path, file))
     return np.asarray(image if size is None else image.resize(size[::-1], Image.Resampling.BILINEAR))
 
 
-def _open(path: Path, file: Path) -> Image.Image:
+def _content(path: Path, file: Path) -> bytes:
     try:
-        with Image.open(file) as image:
+        return read_bounded(file, _MAX_BYTES)
+    except FileNotFoundError as error:
+        raise VideoError(path, f"{file.name} cannot be read (no such file)", transient=True) from error
+    except UnreadableFileError as error:
+        from_system = isinstance(error.__cause__, OSError)  # not caused by the content
+        raise VideoError(path, f"{file.name} cannot be read ({error.reason})", transient=from_system) from error
+
+
+def _decoded(path: Path, file: Path, content: bytes) -> Image.Image:
+    try:
+        with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
+            if image.width * image.height > _MAX_PIXELS:
+                raise VideoError(path, f"{file.name} has {image.width}x{image.height} pixels, too many for a frame")
             upright = ImageOps.exif_transpose(image)
             if upright.mode.startswith("I;16"):
                 upright = Image.fromarray(np.rint(np.asarray(upright) / 257).astype(np.uint8))
@@ -132,6 +150,6 @@ def _open(path: Path, file: Path) -> Image.Image:
             return upright.convert("RGB")
     except VideoError:
         raise
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        from_system = isinstance(error, OSError) and error.errno is not None  # not caused by the content
-        raise VideoError(path, f"{file.name} cannot be read ({error})", transient=from_system) from error
+    except Exception as error:  # damaged images raise all kinds of errors
+        reason = "not an image" if isinstance(error, UnidentifiedImageError) else error  # it names no file
+        raise VideoError(path, f"{file.name} cannot be read ({reason})") from error

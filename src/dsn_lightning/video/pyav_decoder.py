@@ -40,6 +40,14 @@ _SEEK_COST = 24
 _INDEXING_DEADLINES = 10
 _INDEXING_BYTES = 2**28
 
+_FORMATS = (
+    "apng asf asf_o av1 avi avs avs2 avs3 bmp_pipe cavsvideo dirac dnxhd dv evc flv gif gif_pipe gxf h261 h263 h264 "
+    "hevc ivf jpeg_pipe live_flv lxf m4v matroska mjpeg mjpeg_2000 mlv mov mpeg mpegts mpegvideo mpjpeg mxf nsv nut "
+    "nuv obu ogg png_pipe rm swf tiff_pipe vc1 vc1test vvc webp_pipe wtv yuv4mpegpipe"
+)
+ONLY_THIS_FILE = {"format_whitelist": ",".join(_FORMATS.split()), "protocol_whitelist": "file"}
+"""Options with which FFmpeg reads one file: playlists and patterns of names would pull in others."""
+
 _detours: dict[tuple[Path, str], int] = {}
 """Files in which a seek to a key frame missed it -> key frames to go back further; 2: reading from the start."""
 
@@ -152,7 +160,7 @@ class PyAV:
             raise VideoError(path, _not_a_file(path), transient=True)
         try:
             timeout = None if math.isinf(self.deadline) else self.deadline
-            with av.open(path, timeout=timeout, metadata_errors="replace") as container:
+            with _container(path, timeout) as container:
                 stream = _video_stream(path, container, info)
                 stream.codec_context.thread_count = 1  # loader workers are the parallelism
                 yield container, stream
@@ -193,6 +201,15 @@ class Deadline:
         """Return the error that names the key."""
         reason = f"took longer than {self.seconds:g} s{self.meaning} dataset.reading.decoder.deadline; raise it"
         return VideoError(path, reason, transient=True)
+
+
+def _container(path: Path, timeout: float | None) -> InputContainer:
+    """Open a file whose format is one that contains its video."""
+    try:
+        return av.open(path, timeout=timeout, metadata_errors="replace", options=ONLY_THIS_FILE)
+    except av.error.ArgumentError as error:
+        reason = "is no video file, but a playlist or of another format that is not read"
+        raise VideoError(path, reason) from error
 
 
 def _video_stream(path: Path, container: InputContainer, info: VideoInfo | None) -> VideoStream:

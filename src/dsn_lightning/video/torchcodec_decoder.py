@@ -49,7 +49,7 @@ class TorchCodec(PyAV):
         """
         info = info or self.probe(path)
         wanted = [int(i) for i in indices]
-        if not wanted or not _is_exact(info) or (path, info.digest) in _inexact:
+        if not wanted or not _is_exact(info) or (path, info.digest) in _inexact or not self._is_indexed(path, info):
             return super().read(path, indices, size, info)
         deadline = Deadline(self.deadline)
         parts = []
@@ -60,6 +60,11 @@ class TorchCodec(PyAV):
             deadline.check(path)
             parts.append(_scaled(batch.data, size))
         return np.concatenate(parts)
+
+    def _is_indexed(self, path: Path, info: VideoInfo) -> bool:
+        """Whether the file has the container in the index; torchcodec would read a playlist, and follow it."""
+        with self._open(path) as (container, _):
+            return container.format.name == info.container
 
     def _batches(
         self, path: Path, wanted: list[int], info: VideoInfo
