@@ -167,7 +167,7 @@ def checking_format(file: Path) -> Iterator[None]:
         raise
     except KeyError as error:
         raise UsageError(f"{file}: an entry has no field {error.args[0]!r}; is it the right file?") from error
-    except (AttributeError, TypeError, ValueError, ArithmeticError, LookupError, csv.Error) as error:
+    except (AttributeError, TypeError, ValueError, ArithmeticError, LookupError, OSError, csv.Error) as error:
         raise UsageError(f"{file}: unexpected format ({error})") from error
 
 

@@ -36,8 +36,10 @@ from filelock import FileLock
 from numpy.typing import NDArray
 from rich.progress import track
 
+from dsn_lightning.datasets.annotations import MAX_ANNOTATION_BYTES, check_below_root, checking_format, union
 from dsn_lightning.datasets.records import Metric, Subset, VideoRecord
 from dsn_lightning.errors import UsageError
+from dsn_lightning.files import parse_json, read_bounded
 from dsn_lightning.stateless_random import stateless_rng
 
 _FORMAT = 6  # raise it when the same settings would give different videos
@@ -137,12 +139,16 @@ class Needle:
 
     def records(self, subset: Subset) -> list[VideoRecord]:
         """Return the videos of one subset, each with its spans in seconds."""
-        found = []
-        for row in json.loads((self.root / "videos.json").read_text()):
-            if row["subset"] == subset:
-                path = self.root / f"{row['video_id']}.mp4"
-                spans = tuple((start / _FPS, end / _FPS) for start, end in row["spans"])
-                found.append(VideoRecord(row["video_id"], path, (row["label"],), spans=spans))
+        found, file = [], self.root / "videos.json"
+        with checking_format(file):
+            for row in parse_json(read_bounded(file, MAX_ANNOTATION_BYTES)):
+                label, spans = row["label"], union((start / _FPS, end / _FPS) for start, end in row["spans"])
+                if type(label) is not int or not 0 <= label < len(self.CLASSES):
+                    raise ValueError(f"the label {label!r}")
+                if row["subset"] == subset:
+                    path = self.root / f"{row['video_id']}.mp4"
+                    found.append(VideoRecord(str(row["video_id"]), path, (label,), spans=spans))
+        check_below_root(found, self.root, annotations=file)
         return found
 
 

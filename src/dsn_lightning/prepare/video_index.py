@@ -8,6 +8,7 @@ so that little is lost when the process is killed. An index in another format is
 import contextlib
 import hashlib
 import json
+import math
 import os
 import threading
 from collections.abc import Iterable
@@ -15,18 +16,22 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from filelock import FileLock
 from rich.console import Console
 from rich.progress import track
 
 from dsn_lightning.datasets.records import VideoSource
-from dsn_lightning.files import write_atomically
+from dsn_lightning.files import read_bounded, write_atomically
 from dsn_lightning.video.decoder import Prober
-from dsn_lightning.video.video_info import VideoError, VideoInfo
+from dsn_lightning.video.video_info import VideoError, VideoInfo, unpack
 
 INDEX = "index.json"
 _FORMAT = 5
 _JOURNAL = ".index.journal"
+_MAX_BYTES = 2**32
+_DAMAGED = (OSError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
+"""What reading a damaged index raises."""
 
 Entry = dict[str, Any]
 
@@ -111,24 +116,39 @@ def _decode(
 def _read(folder: Path) -> dict[str, Entry]:
     """Return the entries of the index and of a killed process's journal; damaged ones are left out."""
     known: dict[str, Entry] = {}
-    with contextlib.suppress(OSError, ValueError, AttributeError):
-        content = json.loads((folder / INDEX).read_text())
-        if content.get("format") == _FORMAT:
+    with contextlib.suppress(*_DAMAGED):
+        content = json.loads(read_bounded(folder / INDEX, _MAX_BYTES))
+        if content["format"] == _FORMAT:
             known = {key: entry for key, entry in content["videos"].items() if _is_valid(entry)}
-    journal = folder / _JOURNAL
-    for line in journal.read_text(errors="replace").splitlines() if journal.is_file() else ():
-        with contextlib.suppress(ValueError, TypeError):  # the last line may be incomplete
-            number, key, entry = json.loads(line)
-            if number == _FORMAT and _is_valid(entry) and not entry.get("transient"):
-                known[key] = entry
+    with contextlib.suppress(*_DAMAGED):
+        for line in read_bounded(folder / _JOURNAL, _MAX_BYTES).decode(errors="replace").splitlines():
+            with contextlib.suppress(*_DAMAGED):  # the last line may be incomplete
+                number, key, entry = json.loads(line)
+                if number == _FORMAT and isinstance(key, str) and _is_valid(entry) and not entry.get("transient"):
+                    known[key] = entry
     return known
 
 
-def _is_valid(entry: Entry) -> bool:
+def _is_valid(entry: Any) -> bool:
     try:
-        return "error" in entry or bool(VideoInfo.from_json(entry["info"]).num_frames)
-    except (KeyError, TypeError):
+        return isinstance(entry["error"], str) if "error" in entry else _is_whole(VideoInfo.from_json(entry["info"]))
+    except _DAMAGED:
         return False
+
+
+def _is_whole(info: VideoInfo) -> bool:
+    """Whether the values have their types, and the packed numbers belong to this number of frames."""
+    numbers = (info.num_frames, info.width, info.height, info.stream, *info.time_base, info.header_frames or 0)
+    texts = (info.codec, info.digest, info.made_with, info.container, *info.damage, *info.remarks)
+    if not all(type(number) is int for number in numbers) or not all(isinstance(text, str) for text in texts):
+        return False
+    if min(info.num_frames, info.width, info.height, *info.time_base) < 1 or not 0 < float(info.fps) < math.inf:
+        return False
+    stamps = unpack(info.stamps) if info.stamps else np.arange(info.num_frames)
+    keys = unpack(info.key_frames) if info.key_frames else np.zeros(0, np.int64)
+    return bool(len(stamps) == info.num_frames and (np.diff(stamps) > 0).all() and len(info.time_base) == 2) and bool(
+        (np.diff(keys) > 0).all() and ((keys >= 0) & (keys < info.num_frames)).all()
+    )
 
 
 def _result(entry: Entry, path: Path) -> VideoInfo | VideoError:

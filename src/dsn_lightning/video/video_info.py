@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from dsn_lightning.errors import UsageError
 
+_MAX_FRAMES = 2**25  # of a video: 15 days at 25 frames per second
+
 
 class VideoError(UsageError):
     """A video file that cannot be used; the message names the file and the reason.
@@ -114,6 +116,16 @@ def pack(numbers: Sequence[int]) -> str:
 
 
 def unpack(text: str) -> NDArray[np.int64]:
-    """Return the numbers that `pack` encoded."""
-    steps = np.frombuffer(zlib.decompress(base64.b64decode(text)), "<i8")
-    return np.asarray(np.cumsum(steps), np.int64)
+    """Return the numbers that `pack` encoded.
+
+    Raises:
+        ValueError: the text is damaged, or encodes more numbers than a video has frames.
+    """
+    unzip = zlib.decompressobj()
+    try:
+        content = unzip.decompress(base64.b64decode(text), 8 * _MAX_FRAMES)
+    except zlib.error as error:
+        raise ValueError(f"damaged numbers ({error})") from error
+    if not unzip.eof:
+        raise ValueError(f"damaged numbers, or more than {_MAX_FRAMES}")
+    return np.asarray(np.cumsum(np.frombuffer(content, "<i8")), np.int64)
