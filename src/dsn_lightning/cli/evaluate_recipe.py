@@ -5,6 +5,7 @@ import sys
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 from rich.console import Console
@@ -31,6 +32,7 @@ from dsn_lightning.config.trained import (
 )
 from dsn_lightning.config.video_counts import results_basis
 from dsn_lightning.data.datamodule import SectionClipDataModule
+from dsn_lightning.datasets.records import VideoSource
 from dsn_lightning.errors import UsageError
 from dsn_lightning.evaluation.clip_loading import Loading
 from dsn_lightning.evaluation.details import EvaluationDetails
@@ -41,9 +43,10 @@ from dsn_lightning.evaluation.scores import ClipScores
 from dsn_lightning.evaluation.scoring import Networks, ScoringPlan, score_videos
 from dsn_lightning.evaluation.splits import kind_of_videos
 from dsn_lightning.evaluation.stopwatch import Stopwatch
-from dsn_lightning.files import write_json
+from dsn_lightning.files import is_inside, write_json
 from dsn_lightning.launch.process_rank import process_rank, started_as_one_of_many
 from dsn_lightning.launch.processes import run_processes
+from dsn_lightning.prepare.video_index import INDEX
 from dsn_lightning.runs.environment import environment
 from dsn_lightning.runs.run_folder import RunFolder
 from dsn_lightning.runs.tolerant_files import read_json
@@ -97,11 +100,30 @@ def _evaluate(given: EvaluationSettings) -> None:
         torch.cuda.set_device(device)
     with tracked(settings, settings.logger, job_type="evaluate", runs=runs) as tracker:
         data = build_datamodule(settings)
+        check_stored_places(given, settings, data.source, where=str(leader.path))
         data.prepare_data()
         check_holds_out(data.source, settings)
         data.setup("validate" if settings.test.subset == "val" else "test")
         data.check_processes_agree()
         evaluate_trained(runs, settings, data, device=device, keys=given.networks, seed=settings.seed, tracker=tracker)
+
+
+def check_stored_places(given: EvaluationSettings, settings: Settings, source: VideoSource, *, where: str) -> None:
+    """Refuse a checkpoint that would make files in places which neither the command line nor this folder leads to.
+
+    The index of a data set goes to ``dataset.reading.prepared``, and an embedded data set writes its videos.
+
+    Raises:
+        UsageError: such a folder is named by the checkpoint alone, and does not exist already.
+    """
+    prepared = settings.dataset.reading.prepared
+    is_given = given.gives_dataset("reading", "prepared") or is_inside(prepared or "")
+    if prepared is not None and not is_given and not Path(prepared, INDEX).expanduser().is_file():
+        key = f"dataset.reading.prepared={prepared}"
+        raise UsageError(f"{where}: {key} holds no index; give dataset.reading.prepared=DIR to make one")
+    root = settings.plain["dataset"].get("root")
+    if root is not None and not given.gives_dataset("root") and not is_inside(str(root)) and not source.root.is_dir():
+        raise UsageError(f"{where}: dataset.root={root} does not hold the data set; give dataset.root=DIR")
 
 
 def load_runs(given: EvaluationSettings) -> dict[str, Trained]:

@@ -74,6 +74,13 @@ class EvaluationSettings:
         """Whether another data set is named than the one that was trained on."""
         return "_target_" in self.dataset
 
+    def gives_dataset(self, *path: str) -> bool:
+        """Return whether the command line gives a key of the data set, such as ``root``, or another data set."""
+        value: Any = self.dataset
+        for name in path:
+            value = value.get(name) if isinstance(value, Mapping) else None
+        return self.replaces_dataset or value is not None
+
     def completed_by(self, trained: Settings) -> Settings:
         """Return the settings of the evaluation: those of a training, changed by what was given."""
         plain: dict[str, Any] = {

@@ -42,7 +42,7 @@ class VideoSource(Protocol):
     Attributes:
         metric: the figure that its results are ranked by.
         num_classes: number of classes, known before any file is read; None if it depends on the files.
-        name: name of the data set in results.
+        name: name of the data set in results, and of its folder in the cache.
         root: the folder of the videos, absolute; the path of every record lies below it.
     """
 
@@ -86,7 +86,10 @@ def check_source(source: object, key: str) -> None:
     expected = {
         "metric": (found["metric"] in get_args(Metric), f"one of {', '.join(get_args(Metric))}"),
         "num_classes": (count is None or (type(count) is int and count > 0), "a whole number above 0, or None"),
-        "name": (isinstance(found["name"], str) and found["name"] != "", "a string"),
+        "name": (
+            isinstance(name := found["name"], str) and name not in ("", ".", "..") and "/" not in name,
+            "a string without a slash",
+        ),
         "root": (isinstance(found["root"], Path) and found["root"].is_absolute(), "an absolute pathlib.Path"),
         "official_counts": (isinstance(found["official_counts"], classmethod | staticmethod), "a class method"),
         "prepare": (callable(found["prepare"]), "a method"),
@@ -101,3 +104,7 @@ def check_source(source: object, key: str) -> None:
     if problems:
         kind = type(source).__qualname__
         raise UsageError(f"{key}: {kind} does not follow dsn_lightning.datasets.VideoSource: {'; '.join(problems)}")
+
+
+def _is_file_name(name: object) -> bool:
+    return isinstance(name, str) and name not in ("", ".", "..") and "/" not in name
