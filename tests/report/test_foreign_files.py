@@ -159,6 +159,7 @@ def test_unexpected_environments_are_named(tmp_path, command):
         "[]",
         '{"tested_on": 5}',
         '{"gpus": 3}',
+        '{"tested_on": {"videos": "9", "videos_of": 9, "classes": 2, "classes_of": 2}}',
     )
     for i, content in enumerate(contents):
         write_rows(tmp_path / "all" / f"e{i}", row_of(seed=i))
@@ -167,7 +168,7 @@ def test_unexpected_environments_are_named(tmp_path, command):
     out, page = command("all")
     for i in range(len(contents)):
         assert f"note: e{i}/environment.json: not read: " in out
-    assert page.rows("results-table")[0]["seeds"][0] == "0, 1, 2, 3, 4, 10"
+    assert page.rows("results-table")[0]["seeds"][0] == "0, 1, 2, 3, 4, 5, 10"
 
 
 def test_texts_that_cannot_be_shown_become_escapes(tmp_path, command):

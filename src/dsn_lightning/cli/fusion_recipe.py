@@ -17,8 +17,8 @@ from dsn_lightning.evaluation.splits import kind_of_videos
 from dsn_lightning.evaluation.stored import read_evaluation, save_outcomes
 from dsn_lightning.files import write_json
 from dsn_lightning.runs.environment import environment
+from dsn_lightning.runs.recorded_environment import read_environment
 from dsn_lightning.runs.run_folder import RunFolder
-from dsn_lightning.runs.tolerant_files import read_json
 from dsn_lightning.selections import Selection
 
 
@@ -51,7 +51,7 @@ def _write(fusion: Fusion, settings: EvaluationSettings, console: Console) -> No
     write_rows(fusion.rows, run)
     facts = environment(fusion=list(settings.fusion or ()), fusion_weights=weights, videos_left_out=fusion.left_out)
     folders = [RunFolder(Path(folder).expanduser()) for folder in settings.fusion or ()]
-    basis = fused_basis([read_json(folder.environment_json) or {} for folder in folders])
+    basis = fused_basis([read_environment(folder) for folder in folders])
     write_json(run.environment_json, {**facts, **basis})
     first, count = fusion.rows[0], len(fusion.evaluation.video_id)
     title = f"{first['dataset']}, {first['modality']}, {count} {kind_of_videos(first['dataset'])} (rates in %)"

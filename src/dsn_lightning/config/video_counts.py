@@ -57,7 +57,8 @@ def fused_basis(streams: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 def _fused(facts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     fused: dict[str, Any] = {}
     for key, value in facts[0].items():
-        values = [one[key] for one in facts]
+        values = [one.get(key) for one in facts]
+        counts = [number for number in values if isinstance(number, int)]
         texts = [text for text in dict.fromkeys(values) if isinstance(text, str)]
-        fused[key] = min(values) if isinstance(value, int) else " + ".join(texts) or None
+        fused[key] = min(counts) if isinstance(value, int) else " + ".join(texts) or None
     return fused

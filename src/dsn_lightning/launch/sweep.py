@@ -11,6 +11,7 @@ from typing import Any
 from rich.console import Console
 
 from dsn_lightning.errors import UsageError
+from dsn_lightning.evaluation.row_check import is_row
 from dsn_lightning.evaluation.splits import HEADINGS, mean_over_splits, splits_of
 from dsn_lightning.files import write_atomically
 from dsn_lightning.launch.jobs import Job, run_jobs
@@ -103,11 +104,21 @@ def show_results(sweep: SweepFolder, jobs: Sequence[Job], console: Console) -> N
 
 def _result(job: Job) -> list[str]:
     run = RunFolder(job.folder)
-    progress, rows = run.progress(), read_json(run.results_json) if job.state == "done" else None
-    own = [row for row in rows or [] if row["selection"] == row["algorithm"]]
+    progress, rows = run.progress(), _rows(run) if job.state == "done" else []
+    own = [row for row in rows if row["selection"] == row["algorithm"]]
     tested = next((row["map"] if row["top1"] is None else row["top1"] for row in own), None)
     epochs = f"{progress['epoch']}/{progress['max_epochs']}" if progress else "-"
     return [job.name, job.state, epochs, percent(run.best_value()), percent(tested)]
+
+
+_NEEDED = {"algorithm", "classifier", "split", "seed", "M", "N", "top1", "map"}  # of a row, besides what is_row checks
+
+
+def _rows(run: RunFolder) -> list[dict[str, Any]]:
+    """Return the rows of a job's results; none if they cannot be read."""
+    content = read_json(run.results_json)
+    rows = [row for row in content if is_row(row)] if isinstance(content, list) else []
+    return [row for row in rows if {*row} >= _NEEDED]
 
 
 def _check_folders(sweep: SweepFolder, jobs: Sequence[SweepJob]) -> None:
@@ -146,8 +157,8 @@ def show_means_over_splits(sweep: SweepFolder, console: Console) -> None:
     splits = {int(o.rpartition("=")[2]) for o in overrides if re.fullmatch(r"dataset\.split=\d", o)}
     rows: list[dict[str, Any]] = []
     for job in jobs:
-        results = read_json(sweep.run(job).results_json)
-        if job.state == "done" and results is not None:
+        results = _rows(sweep.run(job))
+        if job.state == "done" and results:
             ignored = ("dataset.split=", "seed=")
             settings = " ".join(o for o in job.overrides if o not in common and not o.startswith(ignored))
             rows += [row | {"settings": settings} for row in results]

@@ -11,11 +11,11 @@ from dsn_lightning.errors import UsageError, printable
 from dsn_lightning.evaluation.row_check import is_row
 from dsn_lightning.runs import RunFolder, SweepFolder
 from dsn_lightning.runs.reading import read_configs, read_histories
+from dsn_lightning.runs.recorded_environment import read_environment
 from dsn_lightning.runs.tolerant_files import note_problem, noted_problems, read_json
 
 Json = dict[str, Any]
 
-_COUNTS = ("videos", "videos_of", "classes", "classes_of")  # that a network and a test stand on
 _UNSHOWN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufffe\uffff]")  # most are no XML
 
 
@@ -211,26 +211,4 @@ def _is_missing(value: Any) -> bool:
 
 
 def _environment(folder: Path) -> Json:
-    file = RunFolder(folder).environment_json
-    content = read_json(file)
-    if content is None:
-        return {}
-    networks = content.get("networks") if isinstance(content, dict) else None
-    if not isinstance(content, dict) or not isinstance(networks, dict | None):
-        note_problem(file, "expected an object, with the networks by name")
-        return {}
-    facts = {name: content.get(name) for name in ("tested_on", "trained_on")}
-    facts |= {f"networks.{name}": network for name, network in (networks or {}).items()}
-    for name, value in facts.items():
-        needed = {*_COUNTS, "classifier_from"} if name.startswith("networks.") else {*_COUNTS}
-        if value and not (isinstance(value, dict) and needed <= {*value} and not _holds_containers(value)):
-            note_problem(file, f"{name}: expected an object with {', '.join(sorted(needed))}")
-            return {}
-    if not isinstance(content.get("gpus"), list | None):
-        note_problem(file, "gpus: expected a list")
-        return {}
-    return dict(shown(content))
-
-
-def _holds_containers(facts: Json) -> bool:
-    return any(isinstance(value, dict | list) for value in facts.values())
+    return dict(shown(read_environment(RunFolder(folder))))
