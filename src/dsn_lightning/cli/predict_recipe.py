@@ -27,23 +27,19 @@ def predict(settings: PredictSettings) -> int:
     console = wide_console()
     with output.hold():
         output.begin({**settings.answers_depend_on, "networks": weights_hash(answer.predictor.model)})
-        answers = output.read()
-        left = [path for path in paths if path not in answers]
+        done = output.done()
+        left = [path for path in paths if path not in done]
         if len(left) < len(paths):
             console.print(f"{len(paths) - len(left)} of {len(paths)} videos have an answer already")
         _say_effort(answer, console)
         with _progress(settings, len(left)) as progress:
-            for path in progress.track(left, description="Answering"):
-                answers[path] = answer(path)
-                output.add(answers[path])
-                write_time_line(answers[path], output, number=len(answers))
-    shown = [answers[path] for path in paths]
-    _show(shown, console)
-    failed = [one for one in shown if one.error is not None]
-    for one in failed:
-        console.print(f"{printable(one.video)}: {one.error}", soft_wrap=True, markup=False, highlight=False)
+            for number, path in enumerate(progress.track(left, description="Answering"), start=len(done) + 1):
+                found = answer(path)
+                output.add(found)
+                write_time_line(found, output, number=number)
+        failed = _show(output, set(paths), console)
     console.print(f"written: {output.lines}", soft_wrap=True)
-    return len(failed)
+    return failed
 
 
 def write_time_line(answer: Prediction, output: OutputFolder, *, number: int) -> None:
@@ -82,31 +78,44 @@ def _progress(settings: PredictSettings, count: int) -> Progress:
 _SHOWN = 20
 
 
-def _show(answers: list[Prediction], console: Console) -> None:
-    """Print the first answers as a table, and what they took together."""
-    good = [one for one in answers if one.error is None]
-    rows = [
-        [
-            printable(Path(one.video).name),
-            str(one.label),
-            f"{one.score:.1%}",
-            ", ".join(f"{clip.start_seconds:.1f}" for clip in one.clips if clip.selected)
-            or f"{len(one.windows)} windows",
-            f"{one.gmacs:.4g}",
-            f"{one.seconds:.2f}",
-        ]
-        for one in good[:_SHOWN]
-    ]
+def _show(output: OutputFolder, asked: set[str], console: Console) -> int:
+    """Print the first answers as a table, what all took together, and the first errors; return how many errors."""
+    rows, errors = [], []
+    good = failed = 0
+    seconds = decoding = gmacs = 0.0
+    for one in output.answers():
+        if one.video not in asked:
+            continue
+        if one.error is not None:
+            failed += 1
+            errors += [f"{printable(one.video)}: {one.error}"] if failed <= _SHOWN else []
+            continue
+        good += 1
+        seconds, decoding, gmacs = seconds + one.seconds, decoding + one.decoding_seconds, gmacs + one.gmacs
+        rows += [_cells(one)] if good <= _SHOWN else []
     if rows:
         header = ("video", "label", "score", "clips at (s)", "GMACs", "seconds")
         TextTable(header, rows, num_names=2, title="answers", fold=True).print(console)
-    if len(good) > _SHOWN:
-        console.print(f"and {len(good) - _SHOWN} more")
+    if good > _SHOWN:
+        console.print(f"and {good - _SHOWN} more")
     if good:
-        seconds = sum(one.seconds or 0 for one in good)
-        decoding = sum(one.decoding_seconds or 0 for one in good)
-        console.print(
-            f"{len(good)} videos in {seconds:.1f} s, {decoding / max(seconds, 1e-9):.0%} of it decoding; "
-            f"{sum(one.gmacs or 0 for one in good):.4g} GMACs",
-            soft_wrap=True,
-        )
+        share = decoding / max(seconds, 1e-9)
+        text = f"{good} videos in {seconds:.1f} s, {share:.0%} of it decoding; {gmacs:.4g} GMACs"
+        console.print(text, soft_wrap=True)
+    for error in errors:
+        console.print(error, soft_wrap=True, markup=False, highlight=False)
+    if failed > _SHOWN:
+        console.print(f"and {failed - _SHOWN} more that cannot be read")
+    return failed
+
+
+def _cells(answer: Prediction) -> list[str]:
+    starts = ", ".join(f"{clip.start_seconds:.1f}" for clip in answer.clips if clip.selected)
+    return [
+        printable(Path(answer.video).name),
+        str(answer.label),
+        f"{answer.score:.1%}",
+        starts or f"{len(answer.windows)} windows",
+        f"{answer.gmacs:.4g}",
+        f"{answer.seconds:.2f}",
+    ]

@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 Scores = NDArray[np.float64]
 
 
+_FIGURES = ("duration_seconds", "gmacs", "seconds", "decoding_seconds")
+
+
 @dataclass(frozen=True)
 class Clip:
     """A candidate clip.
@@ -74,19 +77,24 @@ class Prediction:
     label: str | None = None
     score: float | None = None
     top5: tuple[tuple[str, float], ...] = ()
-    duration_seconds: float | None = None
+    duration_seconds: float = 0.0
     clips: tuple[Clip, ...] = ()
-    gmacs: float | None = None
-    seconds: float | None = None
-    decoding_seconds: float | None = None
+    gmacs: float = 0.0
+    seconds: float = 0.0
+    decoding_seconds: float = 0.0
     windows: tuple[WindowAnswer, ...] = ()
     error: str | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Return the fields as plain values: ``top5`` as a list of ``{label, score}``, and ``windows`` if any."""
+        """Return the fields as plain values: ``top5`` as a list of ``{label, score}``, ``windows`` if any.
+
+        The figures of a video that cannot be read are None.
+        """
         content = asdict(self)
         content["top5"] = [{"label": label, "score": score} for label, score in self.top5]
         content |= {name: list(content[name]) for name in ("clips", "windows")}
+        if self.error is not None:
+            content |= dict.fromkeys(_FIGURES)
         if not self.windows:
             del content["windows"]
         return content
@@ -101,7 +109,7 @@ class Prediction:
             f"<td>{'' if clip.label is None else escape(clip.label)}</td></tr>"
             for clip in self.clips
         )
-        cost = "" if self.gmacs is None or self.seconds is None else f"{self.gmacs:.4g} GMACs, {self.seconds:.2f} s"
+        cost = f"{self.gmacs:.4g} GMACs, {self.seconds:.2f} s"
         return (
             f"<p><b>{escape(str(self.label))}</b> {self.score:.1%} - {escape(self.video)} - {cost}</p>"
             f"<table>{classes}</table><table>{clips}</table>"
@@ -112,7 +120,7 @@ class Prediction:
         """Return the object that `to_json` described; KeyError or TypeError if it is another."""
         return cls(
             **{
-                **content,
+                **{name: value for name, value in content.items() if value is not None},
                 "top5": tuple((entry["label"], entry["score"]) for entry in content["top5"]),
                 "clips": tuple(Clip(**clip) for clip in content["clips"]),
                 "windows": tuple(WindowAnswer(**window) for window in content.get("windows", ())),

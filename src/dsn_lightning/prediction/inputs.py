@@ -6,9 +6,11 @@ from pathlib import Path
 
 from dsn_lightning.datasets.annotations import VIDEO_EXTENSIONS
 from dsn_lightning.errors import UsageError, printable
+from dsn_lightning.files import UnreadableFileError, read_bounded
 
 LIST_EXTENSION = ".txt"
 _KEY = "videos"
+_LONGEST_LIST = 2**30  # bytes
 
 
 def find_videos(given: Sequence[str]) -> list[str]:
@@ -56,8 +58,8 @@ def _of_folder(folder: Path, where: str) -> list[str]:
 
 def _of_list(file: Path, where: str) -> list[str]:
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        lines = read_bounded(file, _LONGEST_LIST).decode().splitlines()
+    except (UnreadableFileError, UnicodeDecodeError) as error:
         raise UsageError(f"{where}: cannot be read as a list of paths ({error})") from None
     paths = [line.strip() for line in lines if line.strip()]
     if not paths:

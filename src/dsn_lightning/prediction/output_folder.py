@@ -3,16 +3,17 @@
 import json
 import os
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from filelock import FileLock, Timeout
 
 from dsn_lightning.errors import UsageError, printable
-from dsn_lightning.files import write_json
+from dsn_lightning.files import open_bounded, parse_json, read_bounded, write_json
 from dsn_lightning.prediction.answer import Prediction
 
 FORMAT = 1
@@ -71,7 +72,7 @@ class OutputFolder:
             write_json(self.settings, content)
             return
         try:
-            before = json.loads(self.settings.read_text(encoding="utf-8"))
+            before = parse_json(read_bounded(self.settings))
         except (OSError, ValueError):
             before = None
         if not isinstance(before, dict):
@@ -86,27 +87,32 @@ class OutputFolder:
                 f"{printable(str(content.get(key)))}; use another folder"
             )
 
-    def read(self) -> dict[str, Prediction]:
-        """Return the answers so far by video; half a line at the end, of a killed call, is removed.
+    def done(self) -> set[str]:
+        """Return the videos that have an answer; half a line at the end, of a killed call, is removed.
 
         Raises:
             UsageError: another line is not an answer.
         """
-        if not self.lines.exists():
-            return {}
-        content = self.lines.read_bytes()
-        whole = content.rfind(b"\n") + 1
-        if whole < len(content):
+        if self.lines.exists():
             with open(self.lines, "r+b") as file:
-                file.truncate(whole)
-        answers: dict[str, Prediction] = {}
-        for number, line in enumerate(content[:whole].splitlines(), start=1):
-            try:
-                answer = Prediction.from_json(json.loads(line))
-            except (ValueError, KeyError, TypeError) as error:
-                raise UsageError(f"{self.lines}, line {number}: not an answer of dsn-predict ({error})") from None
-            answers[answer.video] = answer
-        return answers
+                file.truncate(_end_of_last_line(file))
+        return {answer.video for answer in self.answers()}
+
+    def answers(self) -> Iterator[Prediction]:
+        """Yield the answers one by one, so that a million of them need no memory.
+
+        Raises:
+            UsageError: a line is not an answer.
+        """
+        if not self.lines.exists():
+            return
+        with open_bounded(self.lines, sys.maxsize) as file:
+            for number, line in enumerate(file, start=1):
+                try:
+                    answer = Prediction.from_json(parse_json(line))
+                except (ValueError, KeyError, TypeError) as error:
+                    raise UsageError(f"{self.lines}, line {number}: not an answer of dsn-predict ({error})") from None
+                yield answer
 
     def add(self, answer: Prediction) -> None:
         """Add a line; when this returns, it is on the disk."""
@@ -114,3 +120,16 @@ class OutputFolder:
             file.write(json.dumps(answer.to_json(), allow_nan=False).encode() + b"\n")
             file.flush()
             os.fsync(file.fileno())
+
+
+def _end_of_last_line(file: BinaryIO) -> int:
+    """Return the size of a file without what follows its last line break."""
+    end = file.seek(0, os.SEEK_END)
+    while end:
+        start = max(0, end - 2**16)
+        file.seek(start)
+        found = file.read(end - start).rfind(b"\n")
+        if found >= 0:
+            return start + found + 1
+        end = start
+    return 0
