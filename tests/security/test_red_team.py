@@ -270,6 +270,7 @@ def test_lightning_loads_no_code_and_removes_no_file_that_a_checkpoint_names(pla
 
 COMMANDS = {
     "checkpoint": (put("estimator._target_", DECODE), "dsn-evaluate", "checkpoint=foreign.ckpt"),
+    "predict": (put("estimator", os_system()), "dsn-predict", "checkpoint=foreign.ckpt", "videos=a.mp4", "output=out"),
     "networks": (put("estimator", os_system()), "dsn-evaluate", "networks.mine=foreign.ckpt"),
     "classifier": (put("estimator", os_system()), "dsn-train", "classifier.checkpoint=foreign.ckpt", *NEEDLE),
     "weights": (put("backbone.name", "${oc.env:SECRET}"), "dsn-train", "weights=foreign.ckpt", *NEEDLE),
@@ -282,6 +283,7 @@ def test_a_command_refuses_a_foreign_checkpoint_with_one_line(attempt, honest, p
     content = deepcopy(honest)
     change(content[RECORD_KEY]["config"])
     torch.save(content, "foreign.ckpt")
+    (place / "a.mp4").touch()
     own = [f"dataset.root={needle_root}", "backbone=r2d_tiny"] if command == "dsn-train" else []
     line = refused(place, command, *arguments, *own)
     assert "foreign.ckpt: " in line
