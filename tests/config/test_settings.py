@@ -26,6 +26,10 @@ def test_every_experiment_has_valid_settings(experiment):
     [
         ("M=0", "M=0: must be a whole number of at least 1"),
         ("N=1.5", "N=1.5: must be a whole number of at least 1"),
+        (
+            "N=1",
+            "N=1: algorithm=dsn selects one of N clips, so there is nothing to select; use N of at least 2",
+        ),
         ("gamma=-1", "gamma=-1: is a penalty and must be a number of at least 0"),
         ("seed=-1", "seed=-1: must be a whole number of at least 0"),
         ("num_workers=-1", "num_workers=-1: must be a whole number of at least 0"),

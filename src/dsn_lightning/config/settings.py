@@ -326,6 +326,11 @@ class Settings:
         settings = rules.read(cls, plain)
         _check_trainer(settings)
         _check_warmup(settings)
+        if settings.algorithm.has_sampler and settings.N == 1:
+            raise UsageError(
+                f"N=1: algorithm={settings.algorithm.name} selects one of N clips, so there is nothing to select; use "
+                f"N of at least 2, or algorithm={BASELINE_CLASSIFIER}"
+            )
         return settings
 
     def changed(self, values: Mapping[str, Any]) -> "Settings":
