@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
+import pytest
+
 from dsn_lightning.datasets.records import VideoRecord
 from dsn_lightning.video.time_line import place_on_time_line
-from dsn_lightning.video.video_info import VideoInfo, pack
+from dsn_lightning.video.video_info import VideoError, VideoInfo, pack
 
 
 def record(path: str = "v.mp4") -> VideoRecord:
@@ -17,3 +19,12 @@ def test_resampling_shows_the_frame_displayed_at_that_time():
     assert video.source[:5].tolist() == [0, 2, 5, 7, 10]  # at 0, 0.1, 0.2, ... s
     irregular = VideoInfo(3, 3 / 2.0, 8, 8, stamps=pack([0, 9, 10]), time_base=(1, 10))
     assert place_on_time_line(record(), irregular, 2.0).source.tolist() == [0, 0, 2, 2]
+
+
+def test_a_jump_of_time_stamps_is_named_instead_of_filled():
+    stamps = [*range(20), *range(10**9, 10**9 + 20)]  # in seconds
+    info = VideoInfo(40, 39 / stamps[-1], 8, 8, stamps=pack(stamps), time_base=(1, 1))
+    assert place_on_time_line(record(), info, None).num_frames == 40
+    message = r"v.mp4: its 40 frames span 1e\+09 s, too long for dataset.fps=25; .* step .* is 1e\+09 s, after frame 19"
+    with pytest.raises(VideoError, match=message):
+        place_on_time_line(record(), info, 25.0)

@@ -10,6 +10,7 @@ from dsn_lightning.video.sections import IntArray
 from dsn_lightning.video.video_info import VideoError, VideoInfo
 
 _TOLERANCE = 1e-6  # seconds; time stamps are rounded
+_MOST_FRAMES = 20_000_000  # on a resampled time line: nine days at 25 frames per second; takes 160 MB
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ def place_on_time_line(
         copy: a file with the same frames to read instead, and what indexing it found.
 
     Raises:
-        VideoError: the segment contains no frame.
+        VideoError: the segment contains no frame, or time stamps jump so far that the time line would be endless.
     """
     file, file_info = copy or (record.path, info)
     if record.segment is None and fps is None:
@@ -69,5 +70,12 @@ def place_on_time_line(
     if fps is None:
         return Video(record, len(inside), info.fps, inside, file, file_info, offset)
     length = max(1, round((min(end, info.duration) - offset) * fps))
+    if length > _MOST_FRAMES:
+        steps = np.diff(times[inside])
+        raise VideoError(
+            record.path,
+            f"its {len(inside)} frames span {times[inside[-1]] - offset:.3g} s, too long for dataset.fps={fps:g}; the "
+            f"largest step between time stamps is {steps.max():.3g} s, after frame {int(inside[steps.argmax()])}",
+        )
     shown = np.searchsorted(times, offset + np.arange(length) / fps + _TOLERANCE, side="right") - 1
     return Video(record, length, fps, shown.clip(inside[0], inside[-1]), file, file_info, offset)
