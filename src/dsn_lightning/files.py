@@ -6,6 +6,7 @@ only regular files are read, up to a limit, and nesting is limited.
 
 import json
 import os
+import re
 import stat
 import sys
 from collections.abc import Iterator, Mapping
@@ -20,6 +21,8 @@ MAX_BYTES = 2**25
 
 MAX_DEPTH = 64
 """Deepest nesting of JSON and YAML that is accepted."""
+
+_PARTIAL_NAME = re.compile(r"\.(.+\.\d+(\.\w+)?|.+\.partial)")  # of `replaced`, and of a checkpoint
 
 
 class UnreadableFileError(UsageError):
@@ -135,10 +138,27 @@ def check_nesting(content: Any) -> None:
 
 def write_atomically(path: Path, text: str) -> None:
     """Write ``text`` so that a reader sees either the old file or the whole new one."""
+    with replaced(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def replaced(path: Path) -> Iterator[Path]:
+    """Yield the name of a temporary file beside ``path``; it replaces ``path``, or is removed after an error."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
+    partial = path.with_name(f".{path.name}.{os.getpid()}{path.suffix}")
+    try:
+        yield partial
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove the temporary files that a killed process left in ``folder`` or in its subfolders."""
+    for file in folder.glob("**/.*"):
+        if _PARTIAL_NAME.fullmatch(file.name):
+            file.unlink(missing_ok=True)
 
 
 def write_json(path: Path, content: Any) -> None:

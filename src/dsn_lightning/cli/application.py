@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import NoReturn
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -10,11 +10,12 @@ from hydra.errors import InstantiationException, OverrideParseException
 from omegaconf.errors import InterpolationResolutionError
 
 from dsn_lightning.errors import UsageError
+from dsn_lightning.runs.machine_faults import fault_of
 
 
 @contextmanager
 def one_line_errors(command: str) -> Iterator[None]:
-    """Print a `UsageError` in one line, and exit with code 2."""
+    """Print a `UsageError` or a fault of the machine (`fault_of`) in one line, and exit with code 2."""
     try:
         yield
     except UsageError as error:
@@ -24,6 +25,11 @@ def one_line_errors(command: str) -> Iterator[None]:
         if usage is None:
             raise
         stop(command, str(usage))
+    except Exception as error:
+        fault = fault_of(error)
+        if fault is None:
+            raise
+        stop(command, str(fault))
 
 
 def _usage_error_behind(error: BaseException) -> UsageError | None:
@@ -66,15 +72,15 @@ def _is_readable(override: str) -> bool:
     return True
 
 
-def run_hydra(command: str, application: Callable[[], None], arguments: Sequence[str], *, stopped: str = "") -> None:
+def run_hydra(command: str, application: Callable[[], None], arguments: Sequence[str], *, stopped: str) -> None:
     """Run a Hydra application with these arguments; the only place that writes ``sys.argv``.
 
-    After Ctrl-C it prints ``stopped`` and exits with code 130; if that is empty, KeyboardInterrupt is raised.
+    After Ctrl-C it prints ``stopped`` and exits with code 130.
     """
     with one_line_errors(command):
         check_quotes(arguments)
     sys.argv = [command, *arguments]
-    with ctrl_c_as_exit(command, stopped) if stopped else nullcontext():
+    with ctrl_c_as_exit(command, stopped):
         application()
 
 

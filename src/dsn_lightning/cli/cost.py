@@ -56,4 +56,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = sys.argv[1:] if arguments is None else arguments
     with one_line_errors(COMMAND):
         given = rewrite.rewritten(given, rewrite.without_observation, refuse_unknown_keys(CostSettings, "cost"))
-    run_hydra(COMMAND, application, given)
+    run_hydra(COMMAND, application, given, stopped="nothing was written")

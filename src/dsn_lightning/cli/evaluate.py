@@ -14,6 +14,8 @@ from dsn_lightning.config.evaluation_settings import EvaluationSettings
 
 COMMAND = "dsn-evaluate"
 
+_STOPPED = "the results are not complete; run the same command again"
+
 
 @hydra.main(version_base="1.3", config_path=config_folder(), config_name="evaluate")
 def application(cfg: DictConfig) -> None:
@@ -42,4 +44,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
             rewrite.without_run_folder,
             refuse_unknown_keys(EvaluationSettings, "evaluate"),
         )
-    run_hydra(COMMAND, application, given)
+    run_hydra(COMMAND, application, given, stopped=_STOPPED)

@@ -30,7 +30,7 @@ from dsn_lightning.config.trained import (
     check_shared_classifier,
     load_trained,
 )
-from dsn_lightning.config.video_counts import results_basis
+from dsn_lightning.config.video_counts import check_has_videos, results_basis
 from dsn_lightning.data.datamodule import SectionClipDataModule
 from dsn_lightning.datasets.records import VideoSource
 from dsn_lightning.errors import UsageError
@@ -48,6 +48,7 @@ from dsn_lightning.launch.process_rank import process_rank, started_as_one_of_ma
 from dsn_lightning.launch.processes import run_processes
 from dsn_lightning.prepare.video_index import INDEX
 from dsn_lightning.runs.environment import environment
+from dsn_lightning.runs.exit_codes import STOPPED_BY_CTRL_C
 from dsn_lightning.runs.run_folder import RunFolder
 from dsn_lightning.runs.tolerant_files import read_json
 from dsn_lightning.selections import BASELINE_CLASSIFIER, MaxResponse, Scheme
@@ -68,6 +69,8 @@ def evaluate(settings: EvaluationSettings) -> None:
         raise UsageError(f"devices={devices}: this machine has {torch.cuda.device_count()} GPUs")
     if devices > 1 and not started_as_one_of_many():
         code = run_processes(_be_one_of_many, (settings,), count=devices, folder=folder)
+        if code == STOPPED_BY_CTRL_C:
+            raise KeyboardInterrupt
         if code:
             sys.exit(code)
         return
@@ -222,15 +225,12 @@ def plan(
         check_fits(trained, classes=data.classes, settings=settings, key=name)
         if trained.settings.algorithm.has_sampler:
             check_clips_per_section(trained.recognizer, settings.test.N, where=f"{name}={trained.path}")
-    videos = data.videos(settings.test.subset)
-    if not videos:
-        kind = kind_of_videos(settings.dataset_in_results)
-        raise UsageError(f"dataset={settings.dataset.name}: has no {kind}")
+    check_has_videos(data, settings)
     test, reading = settings.test, settings.dataset.reading
     how = (data.reader.clip_span, reading.dense_clips, test.random_draws, seed, reading.placement)
     schemes = [Scheme(m, test.N, *how) for m in test.M]
     scoring = ScoringPlan(
-        videos=videos,
+        videos=data.videos(test.subset),
         selections=build_selections(settings.selection),
         schemes=schemes,
         classes=data.classes,

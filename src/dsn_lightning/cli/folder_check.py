@@ -1,5 +1,6 @@
 """Refuses a folder that holds another run or sweep, before Hydra or this package writes to it."""
 
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from dsn_lightning.launch.process_rank import process_rank
 from dsn_lightning.runs.run_folder import LockedFolder, RunFolder, moved_aside
 from dsn_lightning.runs.status import was_requeued
 from dsn_lightning.runs.sweep_folder import SweepFolder
+
+_NEEDED_BYTES = 65_536  # for configurations and states
 
 
 class RefuseUsedFolder(Callback):
@@ -30,6 +33,7 @@ class RefuseUsedFolder(Callback):
                 return
             if not _moved(run, config):
                 run.refuse_existing(where=f"hydra.run.dir={run.path}")
+            _check_writable(run.path, "hydra.run.dir")
             run.wandb_id.unlink(missing_ok=True)  # of a run that failed before it had a result
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
@@ -38,6 +42,7 @@ class RefuseUsedFolder(Callback):
             sweep = SweepFolder(Path(str(config.hydra.sweep.dir)))
             if not _moved(sweep, config):
                 sweep.refuse_existing()
+            _check_writable(sweep.path, "hydra.sweep.dir")
 
 
 def _moved(folder: RunFolder | SweepFolder, config: DictConfig) -> bool:
@@ -50,6 +55,16 @@ def _moved(folder: RunFolder | SweepFolder, config: DictConfig) -> bool:
     _check_movable(folder)
     print(f"moved {folder.path} to {moved_aside(folder.path)}", flush=True)
     return True
+
+
+def _check_writable(folder: Path, key: str) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"0" * _NEEDED_BYTES)
+    except OSError as error:
+        reason = error.strerror or error
+        raise UsageError(f"{key}={folder}: cannot be written ({reason}); free some space or choose another") from error
 
 
 def _check_movable(folder: LockedFolder) -> None:

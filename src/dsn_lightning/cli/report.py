@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from dsn_lightning.cli.application import one_line_errors
+from dsn_lightning.cli.application import ctrl_c_as_exit, one_line_errors
 from dsn_lightning.errors import UsageError, printable
 
 COMMAND = "dsn-report"
@@ -92,5 +92,5 @@ def report(words: Sequence[str]) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command; without arguments, with those of the process."""
-    with one_line_errors(COMMAND):
+    with ctrl_c_as_exit(COMMAND, "run the same command again"), one_line_errors(COMMAND):
         report(sys.argv[1:] if arguments is None else arguments)

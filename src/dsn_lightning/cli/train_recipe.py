@@ -40,11 +40,11 @@ from dsn_lightning.config.trained import (
     checkpoint_record,
     load_trained,
 )
-from dsn_lightning.config.video_counts import video_counts
+from dsn_lightning.config.video_counts import check_has_videos, video_counts
 from dsn_lightning.data.datamodule import SectionClipDataModule
 from dsn_lightning.datasets.records import SUBSETS
 from dsn_lightning.errors import UsageError
-from dsn_lightning.files import write_atomically, write_json
+from dsn_lightning.files import remove_leftovers, write_atomically, write_json
 from dsn_lightning.launch.process_rank import process_rank, started_as_one_of_many
 from dsn_lightning.launch.processes import run_processes
 from dsn_lightning.runs.environment import environment
@@ -123,6 +123,7 @@ def _train_as_one_process(settings: Settings) -> None:
             recorded_status(run) as status,
             tracked(settings, settings.logger, job_type="train") as tracker,
         ):
+            remove_leftovers(run.path)
             if not settings.resume:
                 write_atomically(run.config_yaml, yaml.safe_dump(dict(settings.plain), sort_keys=False))
             write_json(run.config_json, settings.plain)
@@ -174,6 +175,8 @@ def assemble(settings: Settings) -> TrainingParts:
     start = _resume_or_start(recognizer, settings, data)
     if not data.videos("train"):
         raise UsageError(f"dataset={settings.dataset.name}: has no training videos")
+    if settings.test.enabled:
+        check_has_videos(data, settings, remedy="; test.enabled=false trains without a test")
     trained_on = joined([start.seen, hashes_of(_ids(data, "train"))])
     if settings.test.subset == "val":
         check_held_out(trained_on, _ids(data, "val"), where="what this training starts from, or its own videos")

@@ -9,6 +9,8 @@ from dsn_lightning.config.settings import Settings
 from dsn_lightning.config.trained import Trained
 from dsn_lightning.data.datamodule import SectionClipDataModule
 from dsn_lightning.datasets.records import Subset
+from dsn_lightning.errors import UsageError
+from dsn_lightning.evaluation.splits import kind_of_videos
 
 
 def video_counts(data: SectionClipDataModule, settings: Settings, subset: Subset) -> dict[str, Any]:
@@ -27,6 +29,16 @@ def video_counts(data: SectionClipDataModule, settings: Settings, subset: Subset
         "classes_of": source.num_classes or len(data.classes),
         "own_folder": Path(root).expanduser().absolute().name if root and official is None else None,
     }
+
+
+def check_has_videos(data: SectionClipDataModule, settings: Settings, *, remedy: str = "") -> None:
+    """Raise `UsageError`, with a remedy, if no video of the tested subset can be used."""
+    subset = settings.test.subset
+    if data.videos(subset):
+        return
+    bad, kind = data.bad[subset], kind_of_videos(settings.dataset_in_results)
+    reason = f" that can be used; the first of {len(bad)} bad ones: {next(iter(bad.values()))}" if bad else ""
+    raise UsageError(f"dataset={settings.dataset.name}: has no {kind}{reason}{remedy}")
 
 
 def results_basis(

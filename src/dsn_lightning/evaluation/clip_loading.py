@@ -6,8 +6,9 @@ from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
+from dsn_lightning.data.batches import ClipLoader, ignore_signals
 from dsn_lightning.video.clip_reader import ClipReader
 from dsn_lightning.video.crops import Crop
 from dsn_lightning.video.sections import IntArray
@@ -45,19 +46,20 @@ class CandidateClips(Dataset[tuple[int, Tensor | VideoError]]):
 
 def clip_loader(
     videos: Sequence[Video], starts: Sequence[IntArray], reader: ClipReader, *, crops: Literal[1, 3], loading: Loading
-) -> DataLoader:
+) -> ClipLoader:
     """Return a loader of `CandidateClips`; under torch.distributed, of this process's share of the videos."""
     if crops > 1:
         assert isinstance(reader.crop, Crop)  # stored activations have one crop
         reader = replace(reader, crop=replace(reader.crop, windows=crops))
     rank, processes = rank_and_processes()
-    return DataLoader(
+    return ClipLoader(
         CandidateClips(videos, starts, reader),
         batch_size=None,
         sampler=range(rank, len(videos), processes),
         num_workers=loading.num_workers,
         timeout=loading.timeout if loading.num_workers else 0,
         multiprocessing_context=loading.start_method if loading.num_workers else None,
+        worker_init_fn=ignore_signals,
     )
 
 

@@ -15,6 +15,7 @@ from dsn_lightning.evaluation.frontier import FrontierPoint, colours_of, draw_fr
 from dsn_lightning.evaluation.results import Row, mean_and_spread
 from dsn_lightning.evaluation.row_methods import kinds_of, method_name
 from dsn_lightning.evaluation.scores import ClipScores
+from dsn_lightning.files import replaced
 from dsn_lightning.selections import BASELINE_CLASSIFIER
 from dsn_lightning.selections.scheme import Scheme, softmax
 from dsn_lightning.video.clip_reader import ClipReader
@@ -26,6 +27,11 @@ RANKS = ("most probable", "second", "second least", "least probable")
 _GAIN, _LOSS = PALETTE[2], PALETTE[3]
 _MAX_BARS = 40  # classes whose gains can be read; of more, those that gain and lose most
 _MAX_NAMES = 60  # classes whose names fit beside a confusion matrix
+
+
+def _save(figure: Figure, path: Path, *, dpi: int) -> None:
+    with replaced(path) as partial:
+        figure.savefig(partial, dpi=dpi)
 
 
 def cost_figure(rows: Sequence[Row], path: Path) -> None:
@@ -59,7 +65,7 @@ def cost_figure(rows: Sequence[Row], path: Path) -> None:
     for text in legend.get_texts():
         text.set_parse_math(False)
     number_points(axes, points)
-    figure.savefig(path, dpi=150)
+    _save(figure, path, dpi=150)
 
 
 def _label(row: Row, rows: Sequence[Row]) -> str:
@@ -94,7 +100,7 @@ def class_figure(statistics: Mapping[str, Any], path: Path) -> None:
             axes[-1].set_xticks(range(len(seen)), names, rotation=90, fontsize=7)
             axes[-1].set_yticks(range(len(seen)), names, fontsize=7)
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=130)
+    _save(figure, path, dpi=130)
 
 
 def _draw_gains(axes: Axes, entry: Mapping[str, Any]) -> None:
@@ -138,7 +144,7 @@ def clips_figure(
     axes.set_xticks(sorted({p[0] for points in curves.values() for p in points}))
     figure.suptitle(title)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=len(curves), frameon=False)
-    figure.savefig(path, dpi=150)
+    _save(figure, path, dpi=150)
 
 
 def most_and_least(policy: NDArray[np.floating]) -> dict[str, int]:
@@ -210,4 +216,4 @@ def contact_sheets(
     all_ranks = "two most probable clips (left), two least probable (right)"
     heading = all_ranks if columns == [*RANKS] else f"{', '.join(columns)}, from left to right"
     figure.suptitle(f"{sampler}: {heading}{legend}", fontsize=10)
-    figure.savefig(path, dpi=110)
+    _save(figure, path, dpi=110)

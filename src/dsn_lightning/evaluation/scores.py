@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from dsn_lightning.algorithms.dsn import Consensus, consensus_log_probabilities
 from dsn_lightning.evaluation.array_archive import open_arrays
-from dsn_lightning.files import UnreadableFileError
+from dsn_lightning.files import UnreadableFileError, replaced
 from dsn_lightning.selections import Scheme, VideoScores
 from dsn_lightning.video.sections import Placement
 
@@ -85,9 +85,8 @@ class ClipScores:
 
     def save(self, path: Path) -> None:
         """Write the file; it appears whole or not at all."""
-        partial = path.with_name(f".{path.stem}.partial.npz")
-        np.savez_compressed(partial, **{f.name: getattr(self, f.name) for f in fields(self)})
-        partial.replace(path)
+        with replaced(path) as partial:
+            np.savez_compressed(partial, **{f.name: getattr(self, f.name) for f in fields(self)})
 
     @classmethod
     def load(cls, path: Path) -> "ClipScores":

@@ -19,7 +19,7 @@ from dsn_lightning.evaluation.outcomes import NOT_SELECTED, Method, Outcome, Sto
 from dsn_lightning.evaluation.results import Row, is_fused
 from dsn_lightning.evaluation.row_check import is_row
 from dsn_lightning.evaluation.scores import ClipScores
-from dsn_lightning.files import UnreadableFileError, parse_json
+from dsn_lightning.files import UnreadableFileError, parse_json, replaced
 from dsn_lightning.runs import RunFolder
 from dsn_lightning.runs.tolerant_files import read_json
 from dsn_lightning.selections import Selection
@@ -76,9 +76,8 @@ def save_outcomes(evaluation: StoredEvaluation, path: Path) -> None:
     columns |= {name: json.dumps(getattr(evaluation, name)) for name in ("test", "networks")}
     columns["outcomes"] = [json.dumps({**vars(method), "sampler": o.sampler, "row": o.row}) for method, o in outcomes]
     columns |= {f"probabilities_{i}": outcome.probabilities for i, (_, outcome) in enumerate(outcomes)}
-    partial = path.with_name(f".{path.stem}.partial.npz")
-    np.savez_compressed(partial, **columns)
-    partial.replace(path)
+    with replaced(path) as partial:
+        np.savez_compressed(partial, **columns)
 
 
 def load_outcomes(path: Path, rows: Sequence[Row], selections: Iterable[Selection]) -> StoredEvaluation:

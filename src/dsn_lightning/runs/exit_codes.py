@@ -9,13 +9,18 @@ from typing import Any, NoReturn
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from dsn_lightning.errors import UsageError
+from dsn_lightning.runs.machine_faults import fault_of
 
+STOPPED_BY_CTRL_C = 128 + signal.SIGINT
+"""Exit code of a command that Ctrl-C ended."""
 STOPPED_BY_SIGTERM = 128 + signal.SIGTERM
 """Exit code of a command that SIGTERM ended."""
 
 
 def exit_code_of(error: BaseException) -> int:
-    """Return the exit code of a command that ends with ``error``: 2 for usage errors, 130 for Ctrl-C, 143 for SIGTERM.
+    """Return the exit code of a command that ends with ``error``.
+
+    It is 2 for usage errors and faults of the machine (`fault_of`), 130 for Ctrl-C, 143 for SIGTERM.
 
     >>> [exit_code_of(e) for e in (ValueError(), UsageError(), KeyboardInterrupt(), SystemExit(3), SystemExit())]
     [1, 2, 130, 3, 0]
@@ -23,12 +28,12 @@ def exit_code_of(error: BaseException) -> int:
     if isinstance(error, UsageError) or isinstance(error.__cause__, UsageError):  # Hydra wraps errors of constructors
         return 2
     if isinstance(error, KeyboardInterrupt):
-        return 130
+        return STOPPED_BY_CTRL_C
     if isinstance(error, SIGTERMException):
         return STOPPED_BY_SIGTERM
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else 0 if error.code is None else 1
-    return 1
+    return 1 if fault_of(error) is None else 2
 
 
 @contextmanager

@@ -1,6 +1,8 @@
 """Records how a run ends, in the ``status.json`` of its folder."""
 
+import json
 import os
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -10,6 +12,7 @@ from typing import Any
 from dsn_lightning.errors import UsageError
 from dsn_lightning.files import write_json
 from dsn_lightning.runs.exit_codes import STOPPED_BY_SIGTERM, exit_code_of
+from dsn_lightning.runs.machine_faults import fault_of
 from dsn_lightning.runs.run_folder import RUN_FORMAT, RunFolder
 
 
@@ -84,7 +87,23 @@ def _write(
         "job": scheduler_job(),
         "warnings": run.status().get("warnings", []),
     }
-    write_json(run.status_json, content | dict(added))
+    content |= dict(added)
+    try:
+        write_json(run.status_json, content)
+    except OSError as full:
+        if ended is None:
+            raise
+        _overwrite(run, content, full)
+
+
+def _overwrite(run: RunFolder, content: dict[str, Any], reason: OSError) -> None:
+    """Write the state into the file that exists, for which a full disk has room; otherwise say that it is not there."""
+    try:
+        with run.status_json.open("r+", encoding="utf-8") as file:
+            file.write(json.dumps(content, indent=2) + "\n")
+            file.truncate()
+    except OSError:
+        print(f'{run.status_json}: still says "running": it cannot be written ({reason.strerror})', file=sys.stderr)
 
 
 def _state_of(exit_code: int) -> str:
@@ -96,5 +115,6 @@ def _message_of(error: BaseException) -> str | None:
     if isinstance(error, SystemExit | KeyboardInterrupt):
         return None
     usage = error if isinstance(error, UsageError) else error.__cause__  # Hydra wraps what a constructor raises
-    message = str(usage) if isinstance(usage, UsageError) else f"{type(error).__name__}: {error}"
+    fault = usage if isinstance(usage, UsageError) else fault_of(error)
+    message = f"{type(error).__name__}: {error}" if fault is None else str(fault)
     return message.splitlines()[0] if message else None
