@@ -1,5 +1,6 @@
 """Rewrites the arguments of a command into those that Hydra reads."""
 
+import shlex
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from dsn_lightning.errors import UsageError
 from dsn_lightning.launch.process_rank import process_rank
 from dsn_lightning.runs.run_folder import RunFolder
 from dsn_lightning.runs.sweep_folder import SweepFolder
+from dsn_lightning.runs.tolerant_files import read_json, read_yaml
 
 _FREE_WHEN_RESUMED = (
     "progress=",
@@ -89,6 +91,7 @@ def continue_run(arguments: list[str]) -> list[str]:
         raise UsageError(f"resume={folder}: there is no run in this folder (no {run.config_yaml.name})")
     run.status()  # refuses another format
     refuse_links(folder, where=f"resume={folder}")
+    _check_readable(run)
     return [
         *flags,
         *choose_stored(run.config_yaml, where=f"resume={folder}", trusted=_trusted(rest), changed={"resume": True}),
@@ -96,6 +99,15 @@ def continue_run(arguments: list[str]) -> list[str]:
         *_logging(),
         *rest,
     ]
+
+
+def _check_readable(run: RunFolder) -> None:
+    """Raise `UsageError` if the configuration of a run is damaged; that of its last start has the same values."""
+    if isinstance(read_yaml(run.config_yaml), dict):
+        return
+    copied = f"restore it with: cp {shlex.quote(str(run.config_json))} {shlex.quote(str(run.config_yaml))}"
+    whole = isinstance(read_json(run.config_json), dict)
+    raise UsageError(f"{run.config_yaml}: is damaged; {copied if whole else 'begin a new run'}")
 
 
 def begin_job(folder: Path, sweep: Path, given: Sequence[str]) -> list[str]:
@@ -142,7 +154,10 @@ def sweep_to_resume(arguments: Sequence[str]) -> StoredSweep | None:
     if not sweep.exists():
         raise UsageError(f"sweep.resume={sweep.path}: there is no sweep in this folder (no {sweep.sweep_json.name})")
     where = f"sweep.resume={sweep.path}"
-    for job in sweep.read().jobs:  # refuses another format
+    jobs = sweep.read().jobs  # refuses another format
+    if not jobs:
+        raise UsageError(sweep.damaged())
+    for job in jobs:
         run = sweep.run(job)
         if sweep.path.resolve() not in run.path.resolve().parents:
             raise UsageError(f"{where}: {sweep.sweep_json.name}: folder {job.folder!r} lies elsewhere")

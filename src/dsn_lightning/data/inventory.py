@@ -12,7 +12,7 @@ from dsn_lightning.errors import UsageError
 from dsn_lightning.prepare.copies import CopyProber
 from dsn_lightning.prepare.copy_kinds import FlowCopy, SmallCopy
 from dsn_lightning.prepare.video_index import index_videos, refuse_flagged, usable
-from dsn_lightning.video.decoder import Decoder
+from dsn_lightning.video.decoder import Decoder, is_present
 from dsn_lightning.video.modality import Modality
 from dsn_lightning.video.time_line import Video, place_on_time_line
 from dsn_lightning.video.video_info import VideoError, VideoInfo
@@ -99,7 +99,7 @@ def take_inventory(
     listed = {subset: source.records(subset) for subset in subsets}
     decoder = reading.decoder
     paths = {record.path for records in listed.values() for record in records}
-    present = {path for path in paths if path.exists() or decoder.find(path).exists()}
+    present = {path for path in paths if is_present(path, decoder)}
     inventories = {}
     for subset, records in listed.items():
         missing = [record for record in records if record.path not in present]

@@ -204,7 +204,8 @@ class Folder(ListedVideos):
             raise UsageError(f"{key}={name}: no such file")
         entries = read_list(file)
         paths = [self.root / entry.path for entry in entries]
-        if not any(path.exists() or path.with_suffix("").is_dir() for path in paths):  # or the folder of its frames
+        folders = [path.with_suffix("") for path in paths]  # of their frames
+        if not any(map(os.path.exists, paths)) and not any(map(os.path.isdir, folders)):
             raise UsageError(
                 f"{key}={name}: none of its {len(entries)} files is below {self.root}, for example {entries[0].path!r}"
             )

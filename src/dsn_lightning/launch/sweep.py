@@ -64,7 +64,7 @@ def run_sweep(
     with sigterm_as_exit(), sweep.hold():  # on the way out the jobs are ended, and save their state
         record = sweep.read()
         if not record.jobs:
-            raise UsageError(f"{sweep.sweep_json}: no jobs recorded")
+            raise UsageError(sweep.damaged())
         jobs = _jobs(sweep, record, run_job)[first_job:]
 
         def write() -> None:

@@ -18,7 +18,7 @@ from dsn_lightning.prepare.dataset_report import Records, dataset_report
 from dsn_lightning.prepare.optical_flow import check_opencv
 from dsn_lightning.prepare.video_index import index_videos, prepared_folder, refuse_flagged, usable
 from dsn_lightning.prepare.worker_pool import DiskFullError, disk_is_full
-from dsn_lightning.video.decoder import Decoder
+from dsn_lightning.video.decoder import Decoder, is_present
 
 REPORT = "prepare_report.json"
 
@@ -60,7 +60,7 @@ def prepare_dataset(
         for folder in (SmallCopy.folder, FlowCopy.folder):
             remove_partial_files(output / folder)
         paths = dict.fromkeys(record.path for subset in SUBSETS for record in records[subset])
-        present = [path for path in paths if path.exists() or decoder.find(path).exists()]
+        present = [path for path in paths if is_present(path, decoder)]
         found = index_videos(present, output, root=source.root, decoder=decoder, num_threads=jobs)
         found = refuse_flagged(found) if refuse_damage else found
         report = dataset_report(source.name, source.classes, records, found)

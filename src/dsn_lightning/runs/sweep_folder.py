@@ -77,22 +77,29 @@ class SweepFolder(LockedFolder):
         check_format(self.path, content, expected=SWEEP_FORMAT, kind="sweep")
         jobs = content.get("jobs")
         if not isinstance(jobs, list):
-            raise UsageError(f"{self.sweep_json}: expected a list of jobs, got {str(jobs)[:40]}")
+            raise UsageError(self.damaged(f"expected a list of jobs, got {str(jobs)[:40]}"))
         return SweepRecord([self._job(number, job) for number, job in enumerate(jobs)])
 
     def _job(self, number: int, entry: Any) -> SweepJob:
         """Return a job as the file describes it; its folder must lie inside the sweep's."""
-        where = f"{self.sweep_json}: job {number}"
+        wrong = f"job {number}: expected"
         if not isinstance(entry, dict) or not {"overrides", "folder"} <= {*entry} <= {f.name for f in fields(SweepJob)}:
-            raise UsageError(f"{where}: expected an object with overrides, folder, state and exit_code")
+            raise UsageError(self.damaged(f"{wrong} an object with overrides, folder, state and exit_code"))
         overrides, folder, state, code = (entry.get(name) for name in ("overrides", "folder", "state", "exit_code"))
         if not isinstance(overrides, list) or not all(isinstance(override, str) for override in overrides):
-            raise UsageError(f"{where}: expected overrides to be a list of texts")
+            raise UsageError(self.damaged(f"{wrong} overrides to be a list of texts"))
         if not isinstance(folder, str) or not is_inside(folder):
-            raise UsageError(f"{where}: expected a folder inside the sweep's, got {folder!r}")
+            raise UsageError(self.damaged(f"{wrong} a folder inside the sweep's, got {folder!r}"))
         if not isinstance(state, str) or not (code is None or type(code) is int):
-            raise UsageError(f"{where}: expected a state and an exit code, got {state!r} and {code!r}")
+            raise UsageError(self.damaged(f"{wrong} a state and an exit code, got {state!r} and {code!r}"))
         return SweepJob(tuple(overrides), folder, state, code)
+
+    def damaged(self, what: str = "is damaged") -> str:
+        """Return the message, with the remedy, for a ``sweep.json`` whose jobs cannot be read."""
+        return (
+            f"{self.sweep_json}: {what}; resume={self.path}/0, resume={self.path}/1, ... continue its jobs one by "
+            "one, or begin the sweep again in another folder, or with overwrite=true"
+        )
 
     def write(self, record: SweepRecord) -> None:
         """Write the record."""

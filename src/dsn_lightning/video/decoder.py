@@ -1,5 +1,6 @@
 """The contract of a decoder of video files: the protocols that `PyAV`, `TorchCodec` and `ImageFolder` follow."""
 
+import errno
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -46,3 +47,13 @@ class Decoder(Prober, Protocol):
 
     def frames(self, path: Path, size: tuple[int, int] | None = None) -> Iterator[Frames]:
         """Yield all frames in display order, upright, uint8 (H, W, 3), at their size or scaled."""
+
+
+def is_present(path: Path, decoder: Decoder) -> bool:
+    """Whether the file or folder of a record exists; a path that is too long for any file is missing."""
+    try:
+        return path.exists() or decoder.find(path).exists()
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        return False
