@@ -21,6 +21,8 @@ from dsn_lightning.runs.run_folder import RunFolder
 
 PROCESS_VARIABLE = "DSN_LIGHTNING_PROCESS"
 """Environment variable that is set in the processes of `run_processes`."""
+STOPPED_SECONDS = 60
+"""Seconds after which a process that a signal has stopped counts as lost."""
 
 
 def run_processes(
@@ -78,16 +80,37 @@ class _SignalForwarder:
 
 
 def _wait_for(processes: Sequence[BaseProcess], forward: _SignalForwarder) -> BaseProcess | None:
-    """Wait until all have ended; when one fails, end the others and return the one that is the cause."""
+    """Wait until all have ended; when one fails, end the others and return the one that is the cause.
+
+    One that has been stopped (SIGSTOP) for `STOPPED_SECONDS` is killed: the others wait for it.
+    """
     failed: BaseProcess | None = None
+    seconds_stopped = dict.fromkeys(processes, 0)
     while alive := [process for process in processes if process.is_alive()]:
         wait([process.sentinel for process in alive], timeout=1)
+        for process in alive:  # this loop is stopped, too, where all processes are: by Ctrl-Z, or by a scheduler
+            seconds_stopped[process] = seconds_stopped[process] + 1 if _is_stopped(process) else 0
+            if seconds_stopped[process] >= STOPPED_SECONDS:
+                rank = processes.index(process)
+                what = f"process {rank} of {len(processes)} was stopped (SIGSTOP) for {STOPPED_SECONDS} s"
+                print(f"{what}, and is killed", file=sys.stderr, flush=True)
+                process.kill()
+                process.join()
         stopped = any(forward.received.values())
         failed = failed or _cause([p for p in processes if p.exitcode], stopped=stopped)
         if failed is not None:
             patience, number = (60, signal.SIGTERM) if stopped else (10, signal.SIGUSR2)
             end_processes(processes, within=patience, signal_number=number)
     return failed
+
+
+def _is_stopped(process: BaseProcess) -> bool:
+    """Whether a process is stopped by a signal; False where the system does not tell."""
+    try:
+        state = Path(f"/proc/{process.pid}/stat").read_text().rpartition(") ")[2]
+    except OSError:
+        return False
+    return state.startswith("T")
 
 
 def _cause(failed: Sequence[BaseProcess], *, stopped: bool) -> BaseProcess | None:
