@@ -47,6 +47,18 @@ def test_a_killed_loader_process_is_a_fault():
     assert "a data loader process has died (pid " in str(fault_of(error))
 
 
+class HasNoRoom(Dies):
+    def __getitem__(self, index: int) -> int:
+        raise OSError(errno.EMFILE, "Too many open files", "a.mp4")
+
+
+def test_a_fault_in_a_loader_process_keeps_its_remedy():
+    error = error_of(lambda: list(DataLoader(HasNoRoom(), num_workers=1)))
+    assert str(fault_of(error)) == (
+        "Too many open files: 'a.mp4'; raise the limit on open files (ulimit -n), or lower num_workers"
+    )
+
+
 def test_too_large_a_tensor_is_a_fault():
     assert "out of memory" in str(fault_of(error_of(lambda: torch.empty(2**58, dtype=torch.uint8))))
     assert "out of memory" in str(fault_of(MemoryError()))

@@ -1,6 +1,7 @@
 """Batches: the order of the videos, each process's share, and loader processes that end with the training process."""
 
 import signal
+import time
 from collections.abc import Iterator, Sequence
 from multiprocessing.process import BaseProcess
 from multiprocessing.util import Finalize
@@ -11,6 +12,8 @@ from torch.utils.data import DataLoader, Sampler
 
 from dsn_lightning.errors import UsageError
 from dsn_lightning.stateless_random import stateless_rng
+
+_LOOK_EVERY = 5.0  # seconds
 
 
 class Draw(NamedTuple):
@@ -92,6 +95,7 @@ class ClipLoader(DataLoader[Any]):
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
         workers = getattr(iterator, "_workers", [])
         if workers:
+            _notice_dead_workers(iterator)
             Finalize(None, _kill, args=(workers,), exitpriority=10)  # when this process ends, for whatever reason
         for batch in iterator:
             if isinstance(batch, UsageError):
@@ -99,6 +103,22 @@ class ClipLoader(DataLoader[Any]):
                     iterator._shutdown_workers()  # type: ignore[attr-defined]
                 raise batch
             yield batch
+
+
+def _notice_dead_workers(iterator: Any) -> None:
+    """Let an iterator of PyTorch look for dead workers every few seconds, and not only when it times out."""
+    if "_try_get_data" in vars(iterator):  # it is kept from epoch to epoch
+        return
+    wait = iterator._try_get_data  # raises RuntimeError if a worker has died
+
+    def wait_in_parts(timeout: float = _LOOK_EVERY) -> tuple[bool, Any]:
+        until = time.monotonic() + timeout
+        while True:
+            success, batch = wait(min(_LOOK_EVERY, max(0.0, until - time.monotonic())))
+            if success or time.monotonic() >= until:
+                return success, batch
+
+    iterator._try_get_data = wait_in_parts
 
 
 def _kill(workers: Sequence[BaseProcess]) -> None:

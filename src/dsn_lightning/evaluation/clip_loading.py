@@ -6,7 +6,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, get_worker_info
 
 from dsn_lightning.data.batches import ClipLoader, ignore_signals
 from dsn_lightning.video.clip_reader import ClipReader
@@ -39,7 +39,9 @@ class CandidateClips(Dataset[tuple[int, Tensor | VideoError]]):
 
     def __getitem__(self, index: int) -> tuple[int, Tensor | VideoError]:
         try:
-            return index, self.reader(self.videos[index], self.starts[index])
+            clips = self.reader(self.videos[index], self.starts[index])
+            # In a loader process: its thread that sends clips would fail without a word if /dev/shm were full.
+            return index, clips if get_worker_info() is None else clips.share_memory_()
         except VideoError as error:
             return index, error
 

@@ -34,6 +34,7 @@ _MESSAGES = {
     r"DataLoader worker \(pid\(?s?\)? ([\d, ]+)\)": (
         "a data loader process has died ({}); the system may have run out of memory: lower num_workers, then go on"
     ),
+    r"Too many open files": f"too many open files; {_REMEDIES[errno.EMFILE]}",
     r"PytorchStreamWriter failed|unexpected pos \d+": (
         "a checkpoint could not be written; the disk is full or cannot be written to: free some space, then go on"
     ),
@@ -60,6 +61,10 @@ def fault_of(error: BaseException) -> UsageError | None:
             shown = path.parent if path.name.startswith(".") else path  # a temporary file says nothing to users
             where = f"{shown}: " if cause.filename else ""
             return UsageError(f"{where}{cause.strerror}; {_REMEDIES[cause.errno]}")
+        if isinstance(cause, OSError) and (found := re.search(r"\[Errno (\d+)\] ([^\n]+)", str(cause))):
+            number = int(found[1])  # of an error in a data loader process, which PyTorch has made a text of
+            if number in _REMEDIES:
+                return UsageError(f"{found[2]}; {_REMEDIES[number]}")
         if isinstance(cause, MemoryError):
             return UsageError(_MESSAGES[r"DefaultCPUAllocator|CUDA out of memory|std::bad_alloc"])
         if isinstance(cause, RuntimeError):
