@@ -16,7 +16,7 @@ from torch import nn
 from dsn_lightning.datasets.needle import Needle
 from helpers.processes import call
 
-pytest_plugins = ["helpers.report_fixtures", "helpers.prediction_fixtures"]
+pytest_plugins = ["helpers.fault_fixtures", "helpers.report_fixtures", "helpers.prediction_fixtures"]
 
 torch.set_num_threads(1)
 os.environ["OMP_NUM_THREADS"] = "1"  # of the processes that tests start, too
