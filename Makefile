@@ -2,14 +2,16 @@
 PYTHON ?= python3
 SEEDS ?= 0
 DATASET ?= needle
+KILLS ?= 20
 BIN := .venv/bin
 UV_VERSION := 0.13.9
+AUDIT_VERSION := 2.10.1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all lint format type docs lock clean
+.PHONY: help setup demo test test-all test-faults lint format type audit docs lock clean
 
 help: ## show this list
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-9s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-11s %s\n", $$1, $$2}'
 
 .venv/.ready: pyproject.toml requirements.lock
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "dsn_lightning needs Python >= 3.11: make PYTHON=/path/to/python3.11")'
@@ -25,10 +27,13 @@ demo: setup ## Table I on the embedded data set: SEEDS=0,1,2 for more seeds, DAT
 	$(BIN)/python experiments/demo.py --seeds $(SEEDS) --dataset $(DATASET) --output outputs/$(if $(filter needle,$(DATASET)),demo,demo_$(DATASET))
 
 test: setup ## the test suite, without the longest tests
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m "not slow and not faults"
 
-test-all: setup ## every test
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
+test-all: setup ## every test but those of `make test-faults`
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m "not faults"
+
+test-faults: setup ## kills, full disks and other faults, for real; KILLS=120 for more kills; the table is outputs/faults.md
+	DSN_KILLS=$(KILLS) DSN_FAULT_TABLE=outputs/faults.md $(BIN)/python -m pytest -q -n 2 --dist worksteal tests/faults
 
 lint: setup ## ruff and mypy, changing nothing
 	$(BIN)/ruff check .
@@ -41,6 +46,15 @@ format: setup ## let ruff format and mend the code
 
 type: setup ## mypy alone
 	$(BIN)/mypy
+
+audit: setup ## look for known vulnerabilities of the pinned packages (pip-audit); says so where its data cannot be reached
+	@mkdir -p outputs
+	@$(BIN)/uv tool run pip-audit==$(AUDIT_VERSION) --no-deps --disable-pip --progress-spinner=off -r requirements.lock \
+	  > outputs/audit.txt 2>&1; code=$$?; \
+	if ! grep -q "^Found .* known vulnerabilit" outputs/audit.txt && \
+	  grep -qE "could not be audited|Traceback|No solution|error:" outputs/audit.txt; then \
+	  echo "not audited: the list of vulnerabilities cannot be reached for all packages; see outputs/audit.txt"; \
+	else cat outputs/audit.txt; exit $$code; fi
 
 .venv/.docs-ready: .venv/.ready requirements-docs.lock
 	$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements-docs.lock
