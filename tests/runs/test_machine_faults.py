@@ -60,7 +60,10 @@ def test_a_fault_in_a_loader_process_keeps_its_remedy():
 
 
 def test_too_large_a_tensor_is_a_fault():
-    assert "out of memory" in str(fault_of(error_of(lambda: torch.empty(2**58, dtype=torch.uint8))))
+    error = error_of(lambda: torch.empty(2**58, dtype=torch.uint8))
+    assert "out of memory (tried to allocate 288230376151711744 bytes); lower" in str(fault_of(error))
+    on_gpu = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of")
+    assert "out of memory (tried to allocate 2.00 GiB); lower" in str(fault_of(on_gpu))
     assert "out of memory" in str(fault_of(MemoryError()))
 
 

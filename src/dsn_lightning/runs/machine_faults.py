@@ -27,20 +27,22 @@ _REMEDIES = {
     errno.ENAMETOOLONG: "shorten the path",
 }
 _SHARED_MEMORY = "enlarge /dev/shm (docker run --shm-size=8g), lower num_workers, or set num_workers=0"
+_NO_MEMORY = "lower schedule.batch_size, num_workers or the number of clips, or use a larger machine"
 _MESSAGES = {
     r"[Bb]us error|allocate shared memory|unable to write to file|insufficient shared memory": (
         f"the shared memory for data loader processes is full; {_SHARED_MEMORY}"
     ),
     r"DataLoader worker \(pid\(?s?\)? ([\d, ]+)\)": (
-        "a data loader process has died ({}); the system may have run out of memory: lower num_workers, then go on"
+        "a data loader process has died (pid {}); the system may have run out of memory: lower num_workers, then go on"
     ),
     r"Too many open files": f"too many open files; {_REMEDIES[errno.EMFILE]}",
     r"PytorchStreamWriter failed|unexpected pos \d+": (
         "a checkpoint could not be written; the disk is full or cannot be written to: free some space, then go on"
     ),
-    r"DefaultCPUAllocator|CUDA out of memory|std::bad_alloc": (
-        "out of memory; lower schedule.batch_size, num_workers or the number of clips, or use a larger machine"
+    r"(?:DefaultCPUAllocator|out of memory).*ried to allocate ([\d.]+ \w+)": (
+        f"out of memory (tried to allocate {{}}); {_NO_MEMORY}"
     ),
+    r"CUDA out of memory|std::bad_alloc": f"out of memory; {_NO_MEMORY}",
     r"can't start new thread|Resource temporarily unavailable": (
         f"no more processes or threads can be started; {_REMEDIES[errno.EAGAIN]}"
     ),
@@ -66,11 +68,11 @@ def fault_of(error: BaseException) -> UsageError | None:
             if number in _REMEDIES:
                 return UsageError(f"{found[2]}; {_REMEDIES[number]}")
         if isinstance(cause, MemoryError):
-            return UsageError(_MESSAGES[r"DefaultCPUAllocator|CUDA out of memory|std::bad_alloc"])
+            return UsageError(f"out of memory; {_NO_MEMORY}")
         if isinstance(cause, RuntimeError):
             for pattern, line in _MESSAGES.items():
                 if found := re.search(pattern, str(cause)):
-                    return UsageError(line.format(*(f"pid {group}" for group in found.groups())))
+                    return UsageError(line.format(*found.groups()))
     return None
 
 
