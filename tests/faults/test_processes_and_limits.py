@@ -11,18 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from helpers.faults import assert_one_line, run_program, wait_until_quiet
+from helpers.faults import assert_one_line, descendants, run_program, wait_until_quiet
 from helpers.processes import call, start
 from helpers.trained_runs import assert_same_run, epochs_done
 
 LONG = "schedule.max_epochs=500"
-
-
-def children_of(pid: int) -> list[int]:
-    try:
-        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    except OSError:  # it has ended
-        return []
 
 
 def status_of(run: Path) -> dict:
@@ -35,7 +28,7 @@ def test_a_killed_loader_process_ends_a_training_in_one_line(training, attempt, 
         while process.is_alive() and epochs_done(tmp_path / "run") < 1:
             time.sleep(0.002)
         assert process.pid is not None
-        os.kill(children_of(process.pid)[0], signal.SIGKILL)
+        os.kill(descendants(process.pid)[-1], signal.SIGKILL)  # the last one: loader processes come from a server
         process.join(60)
         assert process.exitcode == 2
         assert_one_line((tmp_path / "err").read_text(), "dsn-train", "a data loader process has died (pid ")
@@ -56,7 +49,7 @@ def test_ctrl_c_ends_an_evaluation_in_one_line(devices, trained, attempt, tmp_pa
             while process.is_alive() and not (tmp_path / "run" / ".lock").is_file():
                 time.sleep(0.001)
             assert process.pid is not None
-            for pid in [process.pid, *children_of(process.pid)]:
+            for pid in [process.pid, *descendants(process.pid)]:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGINT)
             process.join()
@@ -75,7 +68,7 @@ def test_a_stopped_process_of_a_training_ends_it(training, attempt, tmp_path):
         while process.is_alive() and epochs_done(tmp_path / "run") < 1:
             time.sleep(0.01)
         assert process.pid is not None
-        os.kill(children_of(process.pid)[1], signal.SIGSTOP)
+        os.kill(descendants(process.pid)[1], signal.SIGSTOP)
         process.join(150)
         assert process.exitcode not in (0, None)
         err = (tmp_path / "err").read_text()

@@ -24,7 +24,7 @@ def own_set(needle_set: Path, tmp_path: Path) -> Path:
 @pytest.mark.faults
 @pytest.mark.parametrize("what", ["one video", "all videos"])
 def test_videos_that_vanish_are_skipped_or_end_the_run_in_one_line(what, own_set, training, attempt, tmp_path):
-    arguments = [*training, f"dataset.root={own_set}", "schedule.max_epochs=40", "dataset.reading.cache_frames=false"]
+    arguments = [*training, f"dataset.root={own_set}", "schedule.max_epochs=12", "dataset.reading.cache_frames=false"]
     with attempt(f"{what} removed during a run: dsn-train"):
         process = start(
             "dsn-train", *arguments, "dataset.reading.on_bad_video=skip", "dataset.reading.max_bad=1.0", cwd=tmp_path
@@ -88,3 +88,13 @@ def test_of_two_runs_in_one_folder_the_second_is_refused(training, attempt, tmp_
         first.terminate()
         first.join()
         assert first.exitcode == 143
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("content", [b"", b"\x00\xff{", b'{"format": 1}\n'])
+def test_a_run_with_a_damaged_status_is_resumed(content, trained, attempt, tmp_path):
+    run = Path(shutil.copytree(trained.parents[1], tmp_path / "run"))
+    with attempt("damaged status.json: dsn-train resume="):
+        (run / "status.json").write_bytes(content)
+        call("dsn-train", "resume=run", "test.enabled=false", cwd=tmp_path)
+        assert json.loads((run / "status.json").read_text())["state"] == "finished"

@@ -77,6 +77,15 @@ def wait_until_quiet(folder: Path, *, seconds: float = 90) -> None:
         time.sleep(0.05)
 
 
+def descendants(pid: int) -> list[int]:
+    """Return the processes that a process has started, and those that they have."""
+    try:
+        children = [int(c) for c in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:  # it has ended
+        return []
+    return [*children, *(one for child in children for one in descendants(child))]
+
+
 def kill_at(command: str, arguments: Sequence[str], cwd: Path, *, within: float, rng: random.Random) -> float:
     """Kill the command at a random moment of its ``within`` seconds; return the moment.
 

@@ -24,6 +24,7 @@ from dsn_lightning.datasets.records import VideoRecord
 from dsn_lightning.errors import UsageError
 from dsn_lightning.prepare.preparation import check_output
 from dsn_lightning.video.pyav_decoder import PyAV
+from helpers import faults
 from helpers.processes import start
 from helpers.small_videos import moving, tree
 from helpers.tasks import wait_for
@@ -287,13 +288,8 @@ def deceptive(num_frames: int) -> np.ndarray:
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of 400 kB."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", str(place)]
-    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True).returncode != 0:
-        pytest.skip("no small disk can be mounted here")
-    yield place
-    subprocess.run(["umount", str(place)], check=True)
+    with faults.small_disk(tmp_path / "disk", "400k") as place:
+        yield place
 
 
 def test_a_full_disk_gives_one_line_and_no_partial_file(tmp_path, prepare, small_disk):

@@ -17,6 +17,7 @@ import torch
 from conftest import MeanClassifier
 from dsn_lightning.datasets.needle import Needle
 from dsn_lightning.training.checkpoints import LastCheckpoint
+from helpers.faults import descendants
 from helpers.processes import call, start
 from helpers.trained_runs import assert_same, assert_same_run, epochs_done, metrics_of, state_of, warnings_of
 
@@ -135,14 +136,6 @@ def test_a_stopped_training_saves_first(sent, code, never_stopped, tmp_path):
     assert json.loads((run / "status.json").read_text())["state"] == "stopped"
     call("dsn-train", "resume=run", cwd=tmp_path)
     assert_same_run(run, whole)
-
-
-def descendants(pid: int) -> list[int]:
-    try:
-        children = [int(c) for c in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    except OSError:  # it has ended
-        return []
-    return [*children, *(one for child in children for one in descendants(child))]
 
 
 def test_the_first_signal_counts_even_if_stderr_is_closed():
