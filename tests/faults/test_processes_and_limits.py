@@ -22,9 +22,11 @@ def status_of(run: Path) -> dict:
     return json.loads((run / "status.json").read_text())
 
 
-def test_a_killed_loader_process_ends_a_training_in_one_line(training, attempt, tmp_path):
+@pytest.mark.parametrize("method", ["fork", pytest.param("forkserver", marks=pytest.mark.faults)])
+def test_a_killed_loader_process_ends_a_training_in_one_line(method, training, attempt, tmp_path):
     with attempt("killed: a data loader process of dsn-train"):
-        process = start("dsn-train", *training, LONG, "num_workers=1", cwd=tmp_path)
+        workers = ["num_workers=1", f"start_workers={method}"]
+        process = start("dsn-train", *training, LONG, *workers, cwd=tmp_path)
         while process.is_alive() and epochs_done(tmp_path / "run") < 1:
             time.sleep(0.002)
         assert process.pid is not None
@@ -35,7 +37,8 @@ def test_a_killed_loader_process_ends_a_training_in_one_line(training, attempt, 
         status = status_of(tmp_path / "run")
         assert (status["state"], status["exit_code"]) == ("failed", 2)
         assert status["error"].startswith("a data loader process has died")
-        call("dsn-train", "resume=run", "trainer.max_time=00:00:00:01", "test.enabled=false", cwd=tmp_path)
+        last = "trainer.max_time=00:00:00:01"
+        call("dsn-train", "resume=run", "num_workers=0", last, "test.enabled=false", cwd=tmp_path)
 
 
 @pytest.mark.parametrize("devices", [1, pytest.param(2, marks=pytest.mark.faults)])
