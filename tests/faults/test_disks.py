@@ -26,7 +26,7 @@ def status_of(run: Path) -> dict:
     return json.loads((run / "status.json").read_text())
 
 
-@pytest.mark.parametrize("left", [0, 20_000, pytest.param(60_000, marks=pytest.mark.faults)])
+@pytest.mark.parametrize("left", [0, *(pytest.param(size, marks=pytest.mark.faults) for size in (20_000, 60_000))])
 def test_a_training_on_a_disk_that_fills_fails_in_one_line_and_resumes(left, disk, training, attempt, tmp_path):
     """Filled after the first epoch, but for some bytes: what is written next may be a checkpoint or a row."""
     with attempt("full disk: dsn-train"):

@@ -127,6 +127,19 @@ def test_the_status_is_written_where_a_second_file_has_no_room(tmp_path):
     assert run.status()["state"] == "failed"
 
 
+def test_a_status_that_cannot_be_written_is_said_and_the_reason_stays(tmp_path, capsys):
+    run = RunFolder(tmp_path)
+
+    def fail():
+        run.status_json.unlink()
+        run.status_json.mkdir()
+        raise UsageError("gamma=-1")
+
+    with pytest.raises(UsageError, match="gamma=-1"), recorded_status(run):
+        fail()
+    assert f'{run.status_json}: still says "running": it cannot be written' in capsys.readouterr().err
+
+
 def test_what_a_killed_process_left_is_removed_and_nothing_else(tmp_path):
     kept = [".lock", ".hydra/config.yaml", "metrics.csv", "checkpoints/last.ckpt", ".hidden"]
     left = [".metrics.csv.123.csv", ".status.json.7.json", ".wandb_id.txt.8", "checkpoints/.last.ckpt.partial"]
