@@ -52,7 +52,8 @@ def test_batches_follow_the_key(needle_root, tmp_path):
     overrides = (f"dataset.root={needle_root}", "dataset.num_train=12", "dataset.num_val=6", "dataset.num_test=6")
     found = {}
     for placement in ("starts", "frames"):
-        settings = composed(*overrides, f"{KEY}={placement}", "M=1", "N=1", f"dataset.reading.prepared={tmp_path}")
+        prepared = f"dataset.reading.prepared={tmp_path}"
+        settings = composed(*overrides, f"{KEY}={placement}", "M=1", "N=1", "algorithm=baseline", prepared)
         data = build_datamodule(settings)
         data.prepare_data()
         data.setup()
