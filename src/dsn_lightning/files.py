@@ -1,4 +1,4 @@
-"""Reading foreign files within limits, and writing files atomically.
+"""Reading foreign files within limits, and writing files atomically and durably.
 
 A file of a run or a data set may come from anybody. Reading it takes bounded time and memory whatever it contains:
 only regular files are read, up to a limit, and nesting is limited.
@@ -10,7 +10,7 @@ import re
 import stat
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -149,7 +149,7 @@ def replaced(path: Path) -> Iterator[Path]:
     partial = path.with_name(f".{path.name}.{os.getpid()}{path.suffix}")
     try:
         yield partial
-        os.replace(partial, path)
+        replace_durably(partial, path)
     finally:
         partial.unlink(missing_ok=True)
 
@@ -164,3 +164,32 @@ def remove_leftovers(folder: Path) -> None:
 def write_json(path: Path, content: Any) -> None:
     """Write ``content`` as indented JSON, atomically."""
     write_atomically(path, json.dumps(content, indent=2) + "\n")
+
+
+def replace_durably(partial: Path, path: Path) -> None:
+    """Rename ``partial`` to ``path``; even after a power failure that is either the old file or the whole new one."""
+    with partial.open("rb") as file:
+        os.fsync(file.fileno())
+    partial.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # some network file systems cannot
+            os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def keep_as(path: Path, other: Path) -> None:
+    """Let ``other`` be the file that ``path`` is, with a hard link: nothing is copied.
+
+    On a file system without hard links ``path`` is renamed.
+    """
+    link = other.with_name(f".{other.name}.{os.getpid()}")
+    link.unlink(missing_ok=True)
+    try:
+        os.link(path, link)
+    except OSError:
+        path.replace(other)
+        return
+    link.replace(other)
+    link.unlink(missing_ok=True)  # rename leaves it where both are the same file already

@@ -11,10 +11,19 @@ from helpers.processes import call
 from helpers.trained_runs import metrics_of
 
 DIVERGES = [
-    *NEEDLE, "schedule.lr=1e6", "schedule.max_epochs=3", "schedule.batch_size=4", "M=2", "N=2",
-    "schedule.gradient_clip=null", "algorithm=baseline", "trainer.accelerator=cpu", "test.figures=false",
-    "test.bootstrap=0", "hydra.run.dir=run",
-]  # fmt: skip
+    *NEEDLE,
+    "schedule.lr=1e6",
+    "schedule.max_epochs=3",
+    "schedule.batch_size=4",
+    "M=2",
+    "N=2",
+    "schedule.gradient_clip=null",
+    "algorithm=baseline",
+    "trainer.accelerator=cpu",
+    "test.figures=false",
+    "test.bootstrap=0",
+    "hydra.run.dir=run",
+]
 
 
 @pytest.mark.parametrize("devices", [1, 2])

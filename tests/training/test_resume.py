@@ -210,7 +210,8 @@ def test_dropout_is_resumed_too(eleven, tmp_path):
     process.join()
     call("dsn-train", "resume=run", "trust=[test_resume]", cwd=tmp_path)
     assert_same_run(tmp_path / "run", tmp_path / "whole")
-    (tmp_path / "run" / "checkpoints" / "last.ckpt").write_bytes(b"half a checkpoint")
+    for name in ("last", "previous"):
+        (tmp_path / "run" / "checkpoints" / f"{name}.ckpt").write_bytes(b"half a checkpoint")
     done = call("dsn-train", "resume=run", "trust=[test_resume]", "progress=false", cwd=tmp_path, expect=2)
     assert "last.ckpt: cannot be read as weights" in done.stderr
 

@@ -3,6 +3,7 @@
 import pickle
 import re
 import warnings
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ _CONTAINERS = ("state_dict", "model_state_dict", "model_state", "model")
 _HEADS = ("fc.", "classifier.", "head.", "heads.")
 # names in torchvision's DenseNet files; the layer itself is norm1, not norm.1
 _DENSENET = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12]\.)")
+_ZIP_BEGIN, _ZIP_END, _ZIP_END_LENGTH = b"PK\3\4", b"PK\5\6", 22  # bytes; an archive of torch has no comment
 _OPTIONAL = "num_batches_tracked"  # which some files lack; only batch norms with a momentum of None use it
 
 
@@ -28,7 +30,8 @@ class WeightsError(ValueError):
 def read_weights(path: Path) -> dict[str, Any]:
     """Return the content of a file of weights (also ``*.safetensors``): tensors by name, or parts of a checkpoint.
 
-    Only tensors and plain values are ever loaded (``weights_only=True``).
+    Only tensors and plain values are ever loaded (``weights_only=True``), and only from an archive whose checksums are
+    right. (Safetensors and torch's files from before version 1.6 have none.)
 
     Raises:
         WeightsError: the file is missing or damaged, or contains anything else, such as code.
@@ -36,12 +39,15 @@ def read_weights(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise WeightsError("no such file")
     try:
+        _check_archive(path)
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
 
             return dict(load_file(path))
         with warnings.catch_warnings(action="ignore"):  # torch warns of pickles' dangers and then refuses them
             content = torch.load(path, map_location="cpu", weights_only=True)
+    except WeightsError:
+        raise
     except ImportError as error:
         raise WeightsError("needs the package safetensors") from error
     except pickle.UnpicklingError as error:
@@ -51,6 +57,23 @@ def read_weights(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise WeightsError(f"expected weights by name, got a {type(content).__name__}")
     return content
+
+
+def _check_archive(path: Path) -> None:
+    """Refuse a file of torch, a zip archive, whose checksums are wrong; torch's reader does not compare them.
+
+    Raises:
+        WeightsError: a checksum is wrong, a record is there twice, or bytes follow the archive.
+    """
+    with path.open("rb") as file:
+        if file.read(4) != _ZIP_BEGIN and not zipfile.is_zipfile(path):
+            return
+        file.seek(-_ZIP_END_LENGTH, 2)
+        ends_well = file.read(4) == _ZIP_END
+    with zipfile.ZipFile(path) as archive:
+        names = archive.namelist()
+        if not ends_well or len(set(names)) < len(names) or archive.testzip() is not None:
+            raise WeightsError("is damaged: its checksums are wrong; not loaded")
 
 
 def tensors_of(content: Mapping[str, Any]) -> State:

@@ -79,7 +79,7 @@ def resume_job(folder: str, sweep: str, *, given: Sequence[str]) -> None:
     ``given`` are flags that name plug-ins, and packages to trust.
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    if RunFolder(Path(folder)).last_checkpoint.is_file():
+    if RunFolder(Path(folder)).was_saved():
         main([f"resume={folder}", *given])
         return
     with one_line_errors(COMMAND):

@@ -13,7 +13,7 @@ from pytorch_lightning.utilities.seed import isolate_rng
 from torch import Tensor
 
 from dsn_lightning.algorithms.recognizer import Recognizer
-from dsn_lightning.backbones.weights import WeightsError, load_exactly, read_weights, tensors_of
+from dsn_lightning.backbones.weights import WeightsError, load_exactly, tensors_of
 from dsn_lightning.cli.application import one_line_errors
 from dsn_lightning.cli.trainer_recipe import check_trainer_flags, make_callbacks, make_trainer
 from dsn_lightning.config.build import (
@@ -27,6 +27,7 @@ from dsn_lightning.config.build_loggers import tracked
 from dsn_lightning.config.build_part import build_source
 from dsn_lightning.config.initial_weights import Start, start_from
 from dsn_lightning.config.process_counts import check_processes, num_local_processes, num_processes
+from dsn_lightning.config.resuming import content_to_resume, new_run_id, run_id_of
 from dsn_lightning.config.settings import Settings
 from dsn_lightning.config.shared_trainings import keys_left_to_auto, with_shared_trainings
 from dsn_lightning.config.trained import (
@@ -73,7 +74,7 @@ def train(settings: Settings) -> None:
     run = RunFolder(settings.folder)
     if not settings.resume and was_requeued(run):
         settings = settings.changed({"resume": True})
-    if not settings.resume and run.last_checkpoint.is_file():  # a job of Hydra's other launchers
+    if not settings.resume and run.was_saved():  # a job of Hydra's other launchers
         run.refuse_existing(where=f"run_dir={run.path}")
     began = datetime.now(UTC).replace(microsecond=0)
     check_schedule(settings.schedule)
@@ -124,6 +125,8 @@ def _train_as_one_process(settings: Settings) -> None:
             tracked(settings, settings.logger, job_type="train") as tracker,
         ):
             remove_leftovers(run.path)
+            if not settings.resume or not run.run_id.is_file():
+                new_run_id(run)
             if not settings.resume:
                 write_atomically(run.config_yaml, yaml.safe_dump(dict(settings.plain), sort_keys=False))
             write_json(run.config_json, settings.plain)
@@ -194,14 +197,13 @@ def _ids(data: SectionClipDataModule, subset: Any) -> list[str]:
 
 def _resume_or_start(recognizer: Recognizer, settings: Settings, data: SectionClipDataModule) -> Start:
     """Give a recogniser the weights of its last checkpoint, or those that it starts from; return what these were."""
-    last = RunFolder(settings.folder).last_checkpoint
-    if not (settings.resume and last.is_file()):
+    content = content_to_resume(settings) if settings.resume else None
+    if content is None:
         return start_from(recognizer, settings, classes=data.classes)
     try:
-        content = read_weights(last)
         load_exactly(recognizer, tensors_of({"state_dict": content.get("state_dict")}))
     except WeightsError as error:
-        raise UsageError(f"resume={settings.folder}: {last}: {error}") from error
+        raise UsageError(f"resume={settings.folder}: {RunFolder.last_checkpoint.name}: {error}") from error
     record = content.get(RECORD_KEY, {})
     basis = record.get("basis") or {}
     return Start(
@@ -236,7 +238,13 @@ def fit(settings: Settings, parts: TrainingParts, tracker: Tracker) -> pl.Traine
     saving = LastCheckpoint(
         run.last_checkpoint, every_n_batches=settings.checkpoint.every_n_batches, max_time=settings.trainer.max_seconds
     )
-    record = checkpoint_record(settings, classes=parts.data.classes, trained_on=parts.trained_on, basis=parts.basis)
+    record = checkpoint_record(
+        settings,
+        classes=parts.data.classes,
+        trained_on=parts.trained_on,
+        basis=parts.basis,
+        run_id=run_id_of(run),
+    )
     callbacks = [*make_callbacks(settings, parts.data, record), saving]  # behind the others, whose state it holds
     trainer = make_trainer(settings, parts.recognizer, callbacks, tracker)
     if settings.backbone.cache_activations:

@@ -102,12 +102,13 @@ def make_trainer(settings: Settings, recognizer: Recognizer, callbacks: list[Cal
         )
     # in a SLURM job Lightning would take SLURM's, in which our own processes do not exist
     cluster = [LightningEnvironment()] if PROCESS_VARIABLE in os.environ else []
+    run = RunFolder(settings.folder)
     trainer: pl.Trainer = located(flags.pop("_target_"), "trainer")(
         **flags | {"profiler": profiler(settings)},
         max_epochs=settings.schedule.max_epochs,
         default_root_dir=str(settings.folder),
         logger=tracker.loggers,
-        plugins=[AtomicCheckpointIO(), *cluster],
+        plugins=[AtomicCheckpointIO({run.last_checkpoint: run.previous_checkpoint}), *cluster],
         callbacks=callbacks,
         use_distributed_sampler=False,  # the data module shares the batches out
         enable_progress_bar=False,

@@ -133,7 +133,7 @@ def train_once(settings: Settings, train: Train) -> Path:
     with FileLock(run.lock_beside):
         if not (run.last_checkpoint.is_file() and run.is_finished()):
             print(f"training what several runs share: {run.path}", flush=True)
-            train(settings.changed({"resume": run.last_checkpoint.is_file()}))  # it may have been interrupted
+            train(settings.changed({"resume": run.was_saved()}))  # it may have been interrupted
     if not run.last_checkpoint.is_file():
         raise UsageError(f"{run.path}: has no checkpoint; remove the folder to train it again")
     return run.last_checkpoint

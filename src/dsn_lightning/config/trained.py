@@ -57,10 +57,15 @@ class Trained:
 
 
 def checkpoint_record(
-    settings: Settings, *, classes: Sequence[str], trained_on: Tensor | None, basis: Mapping[str, Any] | None = None
+    settings: Settings,
+    *,
+    classes: Sequence[str],
+    trained_on: Tensor | None,
+    basis: Mapping[str, Any] | None = None,
+    run_id: str | None = None,
 ) -> dict[str, Any]:
     """Return the record of a run that its checkpoints store, as plain values."""
-    record = {"format": FORMAT, "config": dict(settings.plain), "classes": list(classes)}
+    record = {"format": FORMAT, "run_id": run_id, "config": dict(settings.plain), "classes": list(classes)}
     return {**record, "trained_on": trained_on, "basis": None if basis is None else dict(basis)}
 
 

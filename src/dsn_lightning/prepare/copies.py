@@ -5,7 +5,6 @@ with which settings, which shows whether it is still current; no second file cou
 file beside its target, and renamed when it is complete and on disk.
 """
 
-import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -29,6 +28,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from dsn_lightning.errors import UsageError
+from dsn_lightning.files import replace_durably
 from dsn_lightning.prepare.copy_kinds import CopyKind, content_hash, frame_rate
 from dsn_lightning.prepare.worker_pool import run_each
 from dsn_lightning.video.decoder import Decoder
@@ -134,9 +134,7 @@ def replacing(target: Path) -> Iterator[IO[bytes]]:
     try:
         with open(unfinished, "wb") as file:
             yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(unfinished, target)
+        replace_durably(unfinished, target)
     except BaseException:
         unfinished.unlink(missing_ok=True)
         raise

@@ -6,7 +6,6 @@ mirror images. Training draws from these two views.
 """
 
 import hashlib
-import os
 import shutil
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -23,6 +22,7 @@ from rich.progress import track
 from torch import Tensor
 
 from dsn_lightning.errors import UsageError
+from dsn_lightning.files import replace_durably
 from dsn_lightning.video.clip_reader import ClipReader, FrameReader
 from dsn_lightning.video.crops import Crop
 from dsn_lightning.video.sections import IntArray
@@ -163,7 +163,7 @@ def _write_activations(
                     raise ValueError(f"{video.record.path}: an activation is not finite in 16 bits")
                 stored[first : first + len(part), view] = content.numpy()
         stored.flush()
-        os.replace(partial, target)
+        replace_durably(partial, target)
     except BaseException:
         partial.unlink(missing_ok=True)
         raise

@@ -106,7 +106,11 @@ class RunFolder(LockedFolder):
     figures = FileIn("figures")
     checkpoints = FileIn("checkpoints")
     last_checkpoint = FileIn("checkpoints/last.ckpt")
+    previous_checkpoint = FileIn("checkpoints/previous.ckpt")
+    """What the last checkpoint was before it was written for the last time."""
     best_checkpoint = FileIn("checkpoints/best.ckpt")
+    run_id = FileIn("run_id.txt")
+    """Random name of the run, which its checkpoints hold as well."""
     wandb_id = FileIn("wandb_id.txt")
     composed_yaml = FileIn("composed.yaml")
     """The resolved configuration that a sweep composed for this job, with Hydra's own settings under ``hydra``."""
@@ -119,6 +123,16 @@ class RunFolder(LockedFolder):
         left = (self.metrics_csv, self.progress_json, self.results_json, self.clip_scores, self.video_scores)
         has_results = any(file.is_file() for file in left) or any(self.checkpoints.glob("*.ckpt"))
         return has_results or self.state() in ("running", "killed", "stopped")
+
+    def was_saved(self) -> bool:
+        """Whether a training was saved here, even if its checkpoints are gone: an epoch ends with one."""
+        found = self.last_checkpoint.is_file() or self.previous_checkpoint.is_file()
+        return found or self.num_epochs() > 1  # the first epoch is counted a moment before it is saved
+
+    def num_epochs(self) -> int:
+        """Return the number of epochs that ended."""
+        epoch = self.progress().get("epoch", 0)
+        return epoch if isinstance(epoch, int) else 0
 
     def refuse_existing(self, *, where: str) -> None:
         """Raise `UsageError` if the folder is used, so that a new run cannot begin; ``where`` names it as it was given.

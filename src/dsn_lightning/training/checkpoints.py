@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from dsn_lightning.algorithms.recognizer import Recognizer
+from dsn_lightning.files import keep_as, replace_durably
 
 _STOPPING = b"\nstopping after the current step or validation; Ctrl-C again stops at once\n"
 
@@ -22,10 +24,14 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     """Writes a checkpoint to a temporary file and renames it: a killed run leaves either the old or the new one.
 
     (Lightning writes to the system's temporary folder, from where a move may be a copy.)
+
+    Args:
+        previous_of: file -> the file that its content before the last save is kept in.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, previous_of: Mapping[Path, Path]) -> None:
         super().__init__()
+        self.previous_of = dict(previous_of)
         self.folders: set[Path] = set()  # that checkpoints were saved in
 
     def save_checkpoint(
@@ -37,7 +43,9 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         partial = file.with_name(f".{file.name}.partial")  # one process writes in a run's folder
         try:
             torch.save(checkpoint, partial)
-            os.replace(partial, file)
+            if file in self.previous_of and file.is_file():
+                keep_as(file, self.previous_of[file])
+            replace_durably(partial, file)
         finally:
             partial.unlink(missing_ok=True)
         self.folders.add(file.parent.resolve())
