@@ -12,7 +12,7 @@ from torch import Tensor
 
 from dsn_lightning.backbones.weights import read_weights
 from dsn_lightning.errors import UsageError
-from dsn_lightning.files import UnreadableFileError, parse_json, read_bounded, write_atomically, write_json
+from dsn_lightning.files import UnreadableFileError, parse_json, read_bounded, replaced, write_atomically, write_json
 
 WEIGHTS = "model.safetensors"
 RECORD = "config.json"
@@ -29,10 +29,9 @@ def write_folder(folder: Path, record: Mapping[str, Any], state: Mapping[str, Te
     if others or folder.is_file():
         raise UsageError(f"{folder}: holds something else ({', '.join(sorted(others)) or 'a file'}); use a new folder")
     folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / f".{WEIGHTS}"
     tensors = {name: value.detach().cpu().contiguous().clone() for name, value in state.items()}
-    save_file(tensors, partial, metadata={"format": "pt"})
-    partial.replace(folder / WEIGHTS)
+    with replaced(folder / WEIGHTS) as partial:
+        save_file(tensors, partial, metadata={"format": "pt"})
     write_json(folder / RECORD, {"library_name": "dsn_lightning", **record})
     write_atomically(folder / CARD, card)
 
