@@ -9,7 +9,7 @@ from rich.console import Console
 
 from dsn_lightning.errors import UsageError
 from dsn_lightning.evaluation import comparison_table
-from dsn_lightning.evaluation.stored import stored_scores
+from dsn_lightning.evaluation.scores_file import stored_scores
 from dsn_lightning.files import write_atomically
 from reproduce.commands import FINISHED, path_below
 from reproduce.configurations import compare_folders

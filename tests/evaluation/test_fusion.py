@@ -1,5 +1,6 @@
 """Two-stream fusion: against a computation by hand, and what it refuses."""
 
+import hashlib
 import json
 import shutil
 from dataclasses import fields, replace
@@ -255,6 +256,7 @@ def test_a_fusion_may_be_fused_again(streams, tmp_path):
 def test_a_fusion_with_fewer_videos_is_compared_on_those(streams, tmp_path):
     shutil.copytree(streams / "flow", tmp_path / "fewer")
     without(ClipScores.load(streams / "flow" / "clip_scores.npz"), 5).save(tmp_path / "fewer" / "clip_scores.npz")
+    (tmp_path / "fewer" / "environment.json").unlink()  # with the digest of the other scores
     both = tmp_path / "both"
     fuse_folders(f"fusion=[{streams}/rgb,{tmp_path}/fewer]", f"run_dir={both}")
     statistics = compare_folders([both], number=200, others={"rgb": [streams / "rgb"]})
@@ -390,3 +392,27 @@ def test_a_fusion_stands_on_the_smaller_counts_and_both_starts():
     network = {**counts, "classifier_from": "kinetics400 + imagenet", "observation_from": None}
     assert basis == {"tested_on": counts, "networks": {"dsn": network}}
     assert fused_basis([stream(8, "kinetics400"), {}]) == {}
+
+
+def test_results_of_other_scores_are_refused(streams, tmp_path):
+    """As when the disk fills between the two files, or somebody exchanges one."""
+    mixed = tmp_path / "rgb"
+    shutil.copytree(streams / "rgb", mixed)
+    digest = hashlib.sha256((mixed / "clip_scores.npz").read_bytes()).hexdigest()
+    assert json.loads((mixed / "environment.json").read_text())["scores_sha256"] == digest
+    assert collect([str(mixed)]).notes == collect([str(streams / "rgb")]).notes
+    shutil.copy(streams / "flow" / "clip_scores.npz", mixed)
+    with pytest.raises(UsageError, match=r"clip_scores\.npz: is not the file that results\.json was computed from"):
+        fuse_folders(f"fusion=[{mixed},{streams}/flow]", f"run_dir={tmp_path}/fused")
+    assert any("damaged or of another evaluation" in note for note in collect([str(mixed)]).notes)
+
+
+def test_a_stopped_evaluation_leaves_no_old_results(streams, tmp_path, monkeypatch):
+    run = tmp_path / "again"
+    shutil.copytree(streams / "rgb", run)
+    monkeypatch.setattr("dsn_lightning.cli.evaluate_recipe.digest_of_scores", lambda file: 1 / 0)
+    settings = composed("dataset.modality=rgb", "dataset.name=synthetic", "M=2", "N=2", f"run_dir={run}", "seed=0")
+    given = {"dsn": fresh(settings, tmp_path / "x.ckpt", seed=9)}
+    with pytest.raises(ZeroDivisionError):
+        evaluate_trained(given, settings, SyntheticData("rgb", settings, num_videos=3), device=torch.device("cpu"))
+    assert not any((run / name).exists() for name in ("results.json", "results.csv", "predictions.csv"))

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from dsn_lightning.evaluation.results import FIELDS
 from dsn_lightning.evaluation.splits import mean_over_splits
 from dsn_lightning.launch.sweep import show_means_over_splits
 from dsn_lightning.runs import SweepFolder
@@ -80,7 +81,9 @@ def finished_sweep(folder: Path, jobs: dict[str, list[dict[str, object]] | None]
         record.append(SweepJob(["dataset=ucf101", *overrides.split()], str(number), state, exit_code=0))
         (folder / str(number)).mkdir(parents=True)
         if rows is not None:
-            (folder / str(number) / "results.json").write_text(json.dumps(rows))
+            (folder / str(number) / "results.json").write_text(
+                json.dumps([{**dict.fromkeys(FIELDS), **row} for row in rows])
+            )
     SweepFolder(folder).write(SweepRecord(record))
     return folder
 

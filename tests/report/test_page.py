@@ -55,7 +55,8 @@ def test_names_from_users_appear_as_text(runs, command):
     scores = ClipScores.load(folder / "evaluate/clip_scores.npz")
     names = np.array([f"{name}_<i>" for name in scores.video_id])
     replace(scores, classes=np.array(NASTY), video_id=names).save(folder / "evaluate/clip_scores.npz")
-    (folder / "evaluate/statistics.json").unlink(missing_ok=True)
+    for name in ("statistics.json", "environment.json"):  # of the scores before
+        (folder / "evaluate" / name).unlink(missing_ok=True)
     write_run(runs / "'\"><script>x", state="failed", error="</script><script>alert(2)</script>")
     _, page = command(runs)
     for text in (*NASTY, f"{folder.name}/evaluate", "'\"><script>x", "</script><script>alert(2)</script>", names[0]):

@@ -40,6 +40,7 @@ from dsn_lightning.evaluation.learning_checks import policy_messages
 from dsn_lightning.evaluation.outcomes import evaluation_of
 from dsn_lightning.evaluation.results import Row, evaluate_rows
 from dsn_lightning.evaluation.scores import ClipScores
+from dsn_lightning.evaluation.scores_file import SCORES_DIGEST, digest_of_scores
 from dsn_lightning.evaluation.scoring import Networks, ScoringPlan, score_videos
 from dsn_lightning.evaluation.splits import kind_of_videos
 from dsn_lightning.evaluation.stopwatch import Stopwatch
@@ -325,6 +326,7 @@ def write_scores(
     for video_id, error in scored.failures.items():
         console.print(f"counted as failed: {video_id} ({error})", soft_wrap=True, markup=False)
     run.path.mkdir(parents=True, exist_ok=True)
+    run.remove_results()
     scored.scores.save(run.clip_scores)
     inventory = data.inventory()
     inventory[subset]["failed"] = {video_id: str(error) for video_id, error in scored.failures.items()}
@@ -349,10 +351,10 @@ def write_scores(
         describe=describe,
         consensus=scoring.consensus,
     )
-    write_rows(rows, run)
     facts = read_json(run.environment_json) or environment()
     basis = results_basis(evaluation.runs, evaluation.networks.classifiers, data, settings)
-    write_json(run.environment_json, {**facts, **basis})
+    write_json(run.environment_json, {**facts, **basis, SCORES_DIGEST: digest_of_scores(run.clip_scores)})
+    write_rows(rows, run)
     return rows
 
 

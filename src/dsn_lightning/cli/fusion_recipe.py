@@ -13,6 +13,7 @@ from dsn_lightning.config.video_counts import fused_basis
 from dsn_lightning.errors import UsageError
 from dsn_lightning.evaluation.fusion import Fusion, fuse
 from dsn_lightning.evaluation.outcomes import StoredEvaluation
+from dsn_lightning.evaluation.scores_file import SCORES_DIGEST, digest_of_scores
 from dsn_lightning.evaluation.splits import kind_of_videos
 from dsn_lightning.evaluation.stored import read_evaluation, save_outcomes
 from dsn_lightning.files import write_json
@@ -47,12 +48,13 @@ def _read(name: str, selections: Sequence[Selection]) -> StoredEvaluation:
 
 def _write(fusion: Fusion, settings: EvaluationSettings, console: Console) -> None:
     run, weights = RunFolder(settings.folder), list(settings.fusion_weights)
+    run.remove_results()
     save_outcomes(fusion.evaluation, run.video_scores)
-    write_rows(fusion.rows, run)
     facts = environment(fusion=list(settings.fusion or ()), fusion_weights=weights, videos_left_out=fusion.left_out)
     folders = [RunFolder(Path(folder).expanduser()) for folder in settings.fusion or ()]
     basis = fused_basis([read_environment(folder) for folder in folders])
-    write_json(run.environment_json, {**facts, **basis})
+    write_json(run.environment_json, {**facts, **basis, SCORES_DIGEST: digest_of_scores(run.video_scores)})
+    write_rows(fusion.rows, run)
     first, count = fusion.rows[0], len(fusion.evaluation.video_id)
     title = f"{first['dataset']}, {first['modality']}, {count} {kind_of_videos(first['dataset'])} (rates in %)"
     show_results(fusion.rows, fusion.evaluation, settings, console, title=title)

@@ -12,7 +12,7 @@ import numpy as np
 
 from dsn_lightning.evaluation.exact_oracle import ExactOracle
 from dsn_lightning.evaluation.outcomes import Method
-from dsn_lightning.evaluation.results import is_fused
+from dsn_lightning.evaluation.row_check import is_fused
 from dsn_lightning.evaluation.splits import HEADINGS, kind_of_videos
 from dsn_lightning.evaluation.study import IntervalEstimate, Study
 from dsn_lightning.paper import paper_table

@@ -27,15 +27,6 @@ FIELDS = (
 """The keys of a row of results.json, in order. Rates are fractions; a figure that does not apply is None."""
 
 
-def is_fused(row: Row) -> bool:
-    """Return whether a row fuses several streams, each of which keeps its own clips.
-
-    >>> is_fused({"modality": "rgb+flow"}), is_fused({"modality": "rgb"})
-    (True, False)
-    """
-    return "+" in str(row.get("modality"))
-
-
 def evaluate_rows(
     scores: ClipScores,
     selections: Iterable[Selection],

@@ -1,5 +1,8 @@
 """Whether an entry of a ``results.json``, which anybody may have written, is a row of results; imports no PyTorch."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from dsn_lightning.evaluation.splits import COUNTS, FIGURES, HEADINGS
 
 _TEXTS = ("split", "modality", "classifier", "algorithm", "backbone", "observation", "estimator", "seed")
@@ -27,6 +30,15 @@ def is_row(row: object) -> bool:
         and all(row.get(name) is None or _is_count(row[name]) for name in (*COUNTS, "M", "N", "train_M", "train_N"))
         and (row.get("M") or 1) * (row.get("N") or 1) <= _MAX_CANDIDATES
     )
+
+
+def is_fused(row: Mapping[str, Any]) -> bool:
+    """Return whether a row fuses several streams, each of which keeps its own clips.
+
+    >>> is_fused({"modality": "rgb+flow"}), is_fused({"modality": "rgb"})
+    (True, False)
+    """
+    return "+" in str(row.get("modality"))
 
 
 def _is_count(value: object) -> bool:

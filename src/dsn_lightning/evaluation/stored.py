@@ -16,35 +16,23 @@ from dsn_lightning.errors import UsageError
 from dsn_lightning.evaluation.array_archive import open_arrays
 from dsn_lightning.evaluation.learning_checks import policy_messages
 from dsn_lightning.evaluation.outcomes import NOT_SELECTED, Method, Outcome, StoredEvaluation, evaluation_of
-from dsn_lightning.evaluation.results import Row, is_fused
+from dsn_lightning.evaluation.results import Row
 from dsn_lightning.evaluation.row_check import is_row
 from dsn_lightning.evaluation.scores import ClipScores
+from dsn_lightning.evaluation.scores_file import NOT_OF_RESULTS, belongs_to_results, scores_file
 from dsn_lightning.files import UnreadableFileError, parse_json, replaced
 from dsn_lightning.runs import RunFolder
 from dsn_lightning.runs.tolerant_files import read_json
 from dsn_lightning.selections import Selection
 
 
-def stored_scores(folder: Path) -> Path | None:
-    """Return the file that a folder's results were computed from; None if it does not exist."""
-    file = _scores_file(folder)
-    return file if file.is_file() else None
-
-
-def _scores_file(folder: Path) -> Path:
-    run = RunFolder(folder)
-    rows = read_json(run.results_json)  # None without results
-    fused = isinstance(rows, list) and any(is_row(row) and is_fused(row) for row in rows)
-    return run.video_scores if fused else run.clip_scores
-
-
 def read_evaluation(folder: Path, selections: Iterable[Selection]) -> StoredEvaluation:
     """Read the outcomes of ``selections`` in the folder of a run or of dsn-evaluate.
 
     Raises:
-        UsageError: the folder has no results or no scores, or they cannot be read.
+        UsageError: the folder has no results or no scores, they cannot be read, or do not belong together.
     """
-    run, scores = RunFolder(folder), _scores_file(folder)
+    run, scores = RunFolder(folder), scores_file(folder)
     if not run.results_json.is_file():
         raise UsageError(f"{folder}: no results.json; give the folder of a run or of dsn-evaluate")
     fused = scores == run.video_scores
@@ -56,10 +44,14 @@ def read_evaluation(folder: Path, selections: Iterable[Selection]) -> StoredEval
         if not isinstance(rows, list) or not all(map(is_row, rows)):
             raise UnreadableFileError(run.results_json, "expected a list of rows of results")
         if fused:
-            return load_outcomes(scores, rows, selections)
-        clip_scores = ClipScores.load(scores)
-        evaluation = evaluation_of(str(folder), rows, clip_scores, selections)
-        return replace(evaluation, policy_messages=tuple(policy_messages(clip_scores)))
+            evaluation = load_outcomes(scores, rows, selections)
+        else:
+            clip_scores = ClipScores.load(scores)
+            evaluation = evaluation_of(str(folder), rows, clip_scores, selections)
+            evaluation = replace(evaluation, policy_messages=tuple(policy_messages(clip_scores)))
+        if not belongs_to_results(folder):
+            raise UnreadableFileError(scores, NOT_OF_RESULTS)
+        return evaluation
     except (ValueError, KeyError, TypeError, MemoryError) as error:
         reason = f"{error.path.name}: {error.reason}" if isinstance(error, UnreadableFileError) else error
         raise UsageError(f"{folder}: cannot be read as an evaluation ({reason}); evaluate it again") from error

@@ -13,6 +13,7 @@ import os
 import threading
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -154,7 +155,12 @@ def _is_whole(info: VideoInfo) -> bool:
 def _result(entry: Entry, path: Path) -> VideoInfo | VideoError:
     if "error" in entry:
         return VideoError(path, entry["error"], transient=bool(entry.get("transient")))
-    return VideoInfo.from_json(entry["info"])
+    info = VideoInfo.from_json(entry["info"])
+    kind, *values = entry["fingerprint"]
+    if kind not in ("video", "copy"):
+        return info
+    size, modified = values[-2:]  # of a file
+    return replace(info, seen=(int(size), int(modified)))
 
 
 def refuse_flagged(found: dict[Path, VideoInfo | VideoError]) -> dict[Path, VideoInfo | VideoError]:

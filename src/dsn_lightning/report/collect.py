@@ -9,6 +9,7 @@ from typing import Any
 
 from dsn_lightning.errors import UsageError, printable
 from dsn_lightning.evaluation.row_check import is_row
+from dsn_lightning.evaluation.scores_file import belongs_to_results
 from dsn_lightning.runs import RunFolder, SweepFolder
 from dsn_lightning.runs.reading import read_configs, read_histories
 from dsn_lightning.runs.recorded_environment import read_environment
@@ -161,6 +162,8 @@ def _sources(top: Path, names: _Names) -> Iterator[Source]:
         if not isinstance(content, list) or len(rows) < len(content):
             problem = "expected a list of rows" if not rows else "some entries are not rows of results"
             note_problem(run.results_json, problem)
+        if rows and not belongs_to_results(place):
+            note_problem(run.results_json, "its scores are damaged or of another evaluation; evaluate it again")
         if rows:
             yield Source(names(place), place, rows, _environment(place))
 

@@ -11,8 +11,8 @@ from markupsafe import Markup
 from dsn_lightning.errors import UsageError
 from dsn_lightning.evaluation import comparison_table
 from dsn_lightning.evaluation.row_methods import method_name
+from dsn_lightning.evaluation.scores_file import stored_scores
 from dsn_lightning.evaluation.splits import HEADINGS
-from dsn_lightning.evaluation.stored import stored_scores
 from dsn_lightning.report.collect import Source, shown
 from dsn_lightning.report.confusion_matrix import MAX_DRAWN, draw_confusion, frequent_confusions
 from dsn_lightning.report.page_tables import NOTHING, Cell, PageTable

@@ -15,7 +15,7 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 from dsn_lightning.errors import printable
-from dsn_lightning.evaluation.stored import stored_scores
+from dsn_lightning.evaluation.scores_file import stored_scores
 from dsn_lightning.files import write_atomically
 from dsn_lightning.report.collect import Collection, Run
 from dsn_lightning.report.differences import (

@@ -10,6 +10,7 @@ from pathlib import Path
 from PIL import Image
 
 from dsn_lightning.evaluation.scores import ClipScores
+from dsn_lightning.evaluation.scores_file import NOT_OF_RESULTS, belongs_to_results
 from dsn_lightning.files import UnreadableFileError, read_bounded
 from dsn_lightning.report.collect import Source
 from dsn_lightning.report.timeline import Timeline, timelines_of
@@ -51,7 +52,10 @@ def sheets_of(source: Source) -> list[Sheet]:
     stored = run.clip_scores
     if stored.is_file():
         try:
-            timelines = timelines_of(ClipScores.load(stored), source.rows[0].get("M"), source.rows[0].get("N"))
+            scores = ClipScores.load(stored)
+            if not belongs_to_results(source.folder):
+                raise UnreadableFileError(stored, NOT_OF_RESULTS)
+            timelines = timelines_of(scores, source.rows[0].get("M"), source.rows[0].get("N"))
         except Exception as error:  # of a file that may hold anything
             reason = error.reason if isinstance(error, UnreadableFileError) else f"{type(error).__name__}: {error}"
             notes.append(f"no time line: cannot read {stored.name} ({reason})")

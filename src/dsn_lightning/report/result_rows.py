@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from dsn_lightning.evaluation.row_methods import kind_of, merged_order, method_name, own_classifier
+from dsn_lightning.evaluation.scores_file import stored_scores
 from dsn_lightning.evaluation.splits import FIGURES, HELD_OUT, group_rows
-from dsn_lightning.evaluation.stored import stored_scores
 from dsn_lightning.paper.basis import counts_text, start_text, why_not_comparable
 from dsn_lightning.paper.matching import paper_metric
 from dsn_lightning.report.collect import Collection, Json, Source, dataset_name

@@ -124,6 +124,11 @@ class RunFolder(LockedFolder):
         has_results = any(file.is_file() for file in left) or any(self.checkpoints.glob("*.ckpt"))
         return has_results or self.state() in ("running", "killed", "stopped")
 
+    def remove_results(self) -> None:
+        """Remove what an earlier evaluation wrote, so that no old result stands beside new scores."""
+        for file in (self.results_json, self.results_csv, self.predictions_csv, self.statistics_json):
+            file.unlink(missing_ok=True)
+
     def was_saved(self) -> bool:
         """Whether a training was saved here, even if its checkpoints are gone: an epoch ends with one."""
         found = self.last_checkpoint.is_file() or self.previous_checkpoint.is_file()

@@ -30,7 +30,7 @@ from dsn_lightning.errors import UsageError
 from dsn_lightning.video.decoder import Frames, Indices
 from dsn_lightning.video.display import FrameConverter, displayed_size
 from dsn_lightning.video.probing import Probe, Report
-from dsn_lightning.video.video_info import VideoError, VideoInfo, unpack
+from dsn_lightning.video.video_info import VideoError, VideoInfo, check_unchanged, unpack
 
 Opened = tuple[InputContainer, VideoStream]
 
@@ -98,6 +98,7 @@ class PyAV:
         Raises:
             VideoError: the file is damaged, or ends before the last index.
         """
+        check_unchanged(path, info)
         wanted = [int(i) for i in indices]
         out = np.empty((len(wanted), *size, 3), dtype=np.uint8)
         convert = FrameConverter(size)

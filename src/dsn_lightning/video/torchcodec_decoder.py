@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from dsn_lightning.errors import UsageError
 from dsn_lightning.video.decoder import Frames, Indices
 from dsn_lightning.video.pyav_decoder import Deadline, PyAV
-from dsn_lightning.video.video_info import VideoInfo, unpack
+from dsn_lightning.video.video_info import VideoInfo, check_unchanged, unpack
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -48,6 +48,7 @@ class TorchCodec(PyAV):
             UsageError: torchcodec or its FFmpeg is not installed.
         """
         info = info or self.probe(path)
+        check_unchanged(path, info)
         wanted = [int(i) for i in indices]
         if not wanted or not _is_exact(info) or (path, info.digest) in _inexact or not self._is_indexed(path, info):
             return super().read(path, indices, size, info)

@@ -57,6 +57,8 @@ class VideoInfo:
         container: FFmpeg's name of the container.
         stream: index of the video stream in the container.
         mirrored: whether the file says to mirror its frames.
+        seen: size in bytes and modification time in nanoseconds of the file that an index knows; not stored with the
+            rest. None: not compared when the file is read.
     """
 
     num_frames: int
@@ -76,6 +78,7 @@ class VideoInfo:
     container: str = ""
     stream: int = 0
     mirrored: bool = False
+    seen: tuple[int, int] | None = None
 
     @property
     def flags(self) -> tuple[str, ...]:
@@ -96,13 +99,25 @@ class VideoInfo:
         return np.asarray((stamps - stamps[0]) * (self.time_base[0] / self.time_base[1]), np.float64)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the fields as plain values."""
-        return asdict(self)
+        """Return the fields as plain values, without ``seen``."""
+        return {name: value for name, value in asdict(self).items() if name != "seen"}
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> "VideoInfo":
         """Return the object that `to_json` described."""
         return cls(**{**content, **{name: tuple(content[name]) for name in ("damage", "remarks", "time_base")}})
+
+
+def check_unchanged(path: Path, info: VideoInfo | None) -> None:
+    """Raise `VideoError` if the file is not the one that was indexed: its size or modification time differs."""
+    if info is None or info.seen is None:
+        return
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise VideoError(path, error.strerror or str(error), transient=True) from error
+    if (status.st_size, status.st_mtime_ns) != info.seen:
+        raise VideoError(path, "has changed since it was indexed; start again, which indexes it anew")
 
 
 def pack(numbers: Sequence[int]) -> str:
