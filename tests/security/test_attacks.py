@@ -1,0 +1,546 @@
+"""Attacks by someone who did not write the checks: on what a file may name, on pickles, playlists, lists and reports.
+
+An attack would make the file ``canary``, write into the folder ``elsewhere``, read the file ``private`` in it, or copy
+the environment variable ``SECRET``.
+"""
+
+import io
+import json
+import os
+import shutil
+import zipfile
+from collections.abc import Callable, Mapping
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from dsn_lightning import DSN
+from dsn_lightning.backbones.weights import WeightsError, read_weights
+from dsn_lightning.cli.report import report
+from dsn_lightning.config.arguments import begin_job, continue_run, sweep_to_resume
+from dsn_lightning.config.compose import settings_of
+from dsn_lightning.config.trained import RECORD_KEY, load_trained
+from dsn_lightning.datasets import ActivityNet, Folder, Kinetics
+from dsn_lightning.errors import UsageError
+from dsn_lightning.evaluation.array_archive import open_arrays
+from dsn_lightning.files import UnreadableFileError
+from dsn_lightning.video import ImageFolder, PyAV, VideoError
+from helpers.synthetic import composed, fresh
+
+SECRET = "a-secret-of-the-environment"
+TOUCH = "touch canary"
+PRIVATE = "a private text"
+MARKUP = "<script>canary</script><img src=x onerror=1>"
+ESCAPES = "a\x1b]0;canary\x07\x1b[2Jb"
+
+Change = Callable[[dict[str, Any]], None]
+
+
+@pytest.fixture(scope="session")
+def honest(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The content of the checkpoint of a small DSN."""
+    file = tmp_path_factory.mktemp("honest") / "run.ckpt"
+    fresh(composed("backbone=r2d_tiny", "dataset.root=nowhere"), file)
+    return torch.load(file, weights_only=True)
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working folder; ``elsewhere`` beside it must stay as it is."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "private").write_text(f"{PRIVATE}\n")
+    folder = tmp_path / "place"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("SECRET", SECRET)
+    return folder
+
+
+def unharmed(place: Path, text: str = "") -> None:
+    """Nothing has run, nothing was written elsewhere, and neither secret was copied."""
+    elsewhere = place.parent / "elsewhere"
+    assert [path.name for path in elsewhere.iterdir()] == ["private"]
+    assert (elsewhere / "private").read_text() == f"{PRIVATE}\n"
+    files = [path for path in place.rglob("*") if path.is_file() and not path.is_symlink()]
+    assert not [path for path in files if path.name == "canary"]
+    assert SECRET not in text
+    assert PRIVATE not in text
+    for path in files:
+        content = path.read_bytes()
+        assert SECRET.encode() not in content, path
+        assert PRIVATE.encode() not in content, path
+
+
+def put(values: Mapping[str, Any]) -> Change:
+    """Return a change of a configuration: values at dotted keys."""
+
+    def change(config: dict[str, Any]) -> None:
+        for key, value in values.items():
+            *path, last = key.split(".")
+            node = config
+            for part in path:
+                node = node[part]
+            node[last] = value
+
+    return change
+
+
+def changed(honest: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    content = deepcopy(dict(honest))
+    put(values)(content[RECORD_KEY]["config"])
+    return content
+
+
+def part(name: str, /, **arguments: Any) -> dict[str, Any]:
+    return {"_target_": name, **arguments}
+
+
+TORCHVISION = {"model": "resnet18", "num_classes": None}
+NODES: dict[str, dict[str, Any]] = {
+    "another logger": {"estimator": part("dsn_lightning.tracking.loggers.TensorBoardRun", info=None)},
+    "W&B in the network": {
+        "backbone.network.blocks": part(
+            "dsn_lightning.tracking.WandbRun",
+            mode="offline",
+            info=part(
+                "dsn_lightning.tracking.RunInfo",
+                folder="../elsewhere",
+                config={},
+                job_type="train",
+                name="x",
+                tags=[],
+                commit=None,
+            ),
+        )
+    },
+    "a partial of a partial": {
+        "algorithm.module.classifier_optimizer": part("functools.partial", _partial_=True, func=part("os.system"))
+    },
+    "a schedule of torch": {"schedule.rule": part("torch.optim.lr_scheduler.LambdaLR", lr_lambda="os.system")},
+    "a module of torch.optim": {"estimator": part("torch.optim.swa_utils")},
+    "a base class of torch.optim": {"estimator": part("torch.optim.Optimizer", params=[], defaults={})},
+    "a name in wide letters": {"estimator": part("dsn_lightning.estimators.\uff52einforce")},
+    "a name with a null character": {"estimator": part("dsn_lightning.estimators.reinforce\0os.system")},
+    "a number as an argument's name": {"estimator": part("dsn_lightning.estimators.reinforce") | {3: 1}},
+    "a module that is an optimizer": {"algorithm.module": part("torch.optim.Adam", _partial_=True)},
+    "a module that is a network": {"algorithm.module._target_": "dsn_lightning.backbones.ClipNetwork"},
+    "a Trainer in the network": {
+        "backbone.network.blocks": part("pytorch_lightning.Trainer", accelerator="cpu", default_root_dir="../elsewhere")
+    },
+    "a list of videos in the network": {"backbone.network.blocks": part("dsn_lightning.datasets.VideoRecord")},
+    "weights that torchvision downloads": {
+        "backbone.network": part("dsn_lightning.backbones.TorchvisionNetwork", **TORCHVISION, weights="DEFAULT")
+    },
+    "a detector that downloads a backbone": {
+        "backbone.network": part(
+            "dsn_lightning.backbones.TorchvisionNetwork",
+            model="fasterrcnn_resnet50_fpn",
+            num_classes=None,
+            weights_backbone="DEFAULT",
+        )
+    },
+    "a layer of torchvision that is an optimizer": {
+        "backbone.network": part(
+            "dsn_lightning.backbones.TorchvisionNetwork",
+            **TORCHVISION,
+            norm_layer=part("torch.optim.SGD", _partial_=True),
+        )
+    },
+    "a block of torchvision by name": {
+        "backbone.network": part("dsn_lightning.backbones.TorchvisionNetwork", **TORCHVISION, block="os.system")
+    },
+    "an infinite mean": {"backbone.mean": [float("inf"), 1, 1]},
+    "nodes in place of numbers": {"test.M": [part("os.system", command=TOUCH)]},
+}
+
+
+@pytest.mark.parametrize("values", NODES.values(), ids=NODES)
+def test_a_checkpoint_that_names_other_parts_is_refused(values, honest, place):
+    torch.save(changed(honest, values), "foreign.ckpt")
+    with pytest.raises(UsageError, match=r"^checkpoint=foreign\.ckpt: ") as caught:
+        load_trained("foreign.ckpt", key="checkpoint")
+    assert "\n" not in str(caught.value)
+    unharmed(place, str(caught.value))
+
+
+def program(module: str, name: str, arguments: bytes = b"X\x0c\x00\x00\x00touch canary\x85") -> bytes:
+    """A pickle that calls a function."""
+    return b"\x80\x02c" + module.encode() + b"\n" + name.encode() + b"\n" + arguments + b"R."
+
+
+FOREIGN_FUNCTION = b"(cposix\nsystem\nctorch\nTensor\nX\x0c\x00\x00\x00touch canary\x85Nt"
+STORAGE = b"(X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x0a\x00\x00\x00../privateX\x03\x00\x00\x00cpuK\x01tQ."
+PICKLES = {
+    "a call": program("posix", "system"),
+    "an attribute of a class": program("__builtin__", "getattr", b"ctorch\nTensor\nX\x09\x00\x00\x00__class__\x86"),
+    "a tensor made by a foreign function": program("torch._tensor", "_rebuild_from_type_v2", FOREIGN_FUNCTION),
+    "another file of torch": program("torch", "load"),
+    "another reader of torch": program("torch.serialization", "load"),
+    "TorchScript": program("torch.jit._script", "unpackage_script_module"),
+    "an array of NumPy": program("numpy.core.multiarray", "_reconstruct", b"cnumpy\nndarray\nK\x00\x85C\x01b\x87"),
+    "a storage that is no storage": b"\x80\x02X\x04\x00\x00\x00evilQ.",
+    "a storage whose name is a path": b"\x80\x02" + STORAGE,
+    "a registered extension": b"\x80\x02\x82\x01.",
+    "an instance of the oldest protocol": b"(X\x0c\x00\x00\x00touch canaryiposix\nsystem\n.",
+    "a name from the stack": b"\x80\x04\x8c\x05posix\x8c\x06system\x93\x8c\x0ctouch canary\x85R.",
+}
+
+
+@pytest.mark.parametrize("name", ["foreign.ckpt", "foreign.safetensors"])
+@pytest.mark.parametrize("content", PICKLES.values(), ids=PICKLES)
+def test_a_pickle_in_an_archive_calls_nothing(content, name, place):
+    whole = io.BytesIO()
+    torch.save({"state_dict": {"weight": torch.zeros(1)}}, whole)
+    with zipfile.ZipFile(whole) as archive, zipfile.ZipFile(name, "w") as result:
+        for entry in archive.namelist():
+            result.writestr(entry, content if entry.endswith("data.pkl") else archive.read(entry))
+    with pytest.raises(WeightsError) as caught:
+        read_weights(Path(name))
+    unharmed(place, str(caught.value))
+
+
+def write_run(folder: Path, values: Mapping[str, Any], *, name: str = "config.yaml", more: str = "") -> None:
+    """Write the configuration of a run, changed, followed by other text."""
+    config: dict[str, Any] = json.loads(json.dumps(settings_of("run_dir=x", "dataset.root=nowhere").plain))
+    put(values)(config)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_text(yaml.safe_dump(config) + more)
+
+
+RUN_TEXTS = {
+    "a key twice": "estimator: {_target_: dsn_lightning.estimators.reinforce, _target_: os.system}\n",
+    "a second document": "---\nhydra: {}\n",
+    "a merged mapping": "<<: {hydra: {run: {dir: elsewhere}}}\n",
+    "an alias": "note: &a [x]\nother: *a\n",
+    "bytes": "note: !!binary aGVsbG8=\n",
+    "a set": "note: !!set {a, b}\n",
+    "a date": "note: 2020-01-01\n",
+}
+
+
+@pytest.mark.parametrize("more", RUN_TEXTS.values(), ids=RUN_TEXTS)
+def test_yaml_that_says_more_than_plain_values_is_not_resumed(more, place):
+    write_run(place / "run", {}, more=more)
+    with pytest.raises(UsageError, match=r"run: config\.yaml: ") as caught:
+        continue_run(["resume=run"])
+    unharmed(place, str(caught.value))
+
+
+RUN_VALUES = {
+    "a target that is missing": {"estimator._target_": "???"},
+    "a group that is missing": {"logger": "???"},
+    "a Trainer that is a callback": {"trainer._target_": "pytorch_lightning.callbacks.EarlyStopping"},
+    "a data set that is a video": {"dataset._target_": "dsn_lightning.datasets.VideoRecord"},
+    "a data set that is a logger": {"dataset._target_": "dsn_lightning.tracking.TensorBoardRun"},
+    "plug-ins of the Trainer": {"trainer.plugins": ["os.system"]},
+    "a folder of the Trainer": {"trainer.default_root_dir": "../elsewhere"},
+}
+
+
+@pytest.mark.parametrize("values", RUN_VALUES.values(), ids=RUN_VALUES)
+def test_a_run_with_other_parts_is_not_resumed(values, place):
+    write_run(place / "run", values)
+    with pytest.raises(UsageError, match=r"run: config\.yaml: ") as caught:
+        continue_run(["resume=run"])
+    unharmed(place, str(caught.value))
+
+
+@pytest.mark.parametrize("more", [{"hydra.run.dir": "../elsewhere"}, {"override hydra/launcher": "joblib"}])
+def test_keys_that_look_like_overrides_are_values(more, place):
+    write_run(place / "run", {}, more=yaml.safe_dump(more))
+    assert f"hydra.run.dir='{place / 'run'}'" in continue_run(["resume=run"])
+
+
+def test_the_run_goes_on_in_the_folder_that_is_given(place):
+    write_run(place / "run", {"run_dir": "../elsewhere"})
+    (place / "run" / ".hydra").mkdir()
+    (place / "run" / ".hydra" / "hydra.yaml").write_text("hydra: {searchpath: [file://../elsewhere]}\n")
+    (place / "run" / ".hydra" / "overrides.yaml").write_text("- hydra.run.dir=../elsewhere\n")
+    given = continue_run(["resume=run"])
+    assert f"hydra.run.dir='{place / 'run'}'" in given
+    assert not [argument for argument in given if "elsewhere" in argument]
+
+
+@pytest.mark.parametrize("name", [".lock", "config.json", "metrics.csv", "status.json", "log.txt", "wandb_id.txt"])
+@pytest.mark.parametrize("target", ["private", "new"])
+def test_a_run_is_not_resumed_through_links(name, target, place):
+    write_run(place / "run", {})
+    (place / "run" / name).symlink_to(place.parent / "elsewhere" / target)
+    with pytest.raises(UsageError, match=f"{name} is a link") as caught:
+        continue_run(["resume=run"])
+    unharmed(place, str(caught.value))
+
+
+def write_sweep(place: Path, folder: str) -> Path:
+    job = {"overrides": [], "folder": folder, "state": "waiting", "exit_code": None}
+    (place / "sweep").mkdir()
+    (place / "sweep" / "sweep.json").write_text(json.dumps({"format": 1, "jobs": [job]}))
+    return place / "sweep"
+
+
+def test_a_job_that_is_a_link_out_of_the_sweep_is_refused(place):
+    (write_sweep(place, "0") / "0").symlink_to(place.parent / "elsewhere")
+    with pytest.raises(UsageError, match="lies elsewhere"):
+        sweep_to_resume(["sweep.resume=sweep"])
+    unharmed(place)
+
+
+@pytest.mark.parametrize("folder", ["${oc.env:SECRET}", "a/${oc.env:SECRET}"])
+def test_a_job_is_not_begun_in_a_folder_that_is_a_reference(folder, place):
+    sweep = write_sweep(place, folder)
+    write_run(sweep / folder, {}, name="composed.yaml")
+    with pytest.raises(UsageError, match="must not contain"):
+        begin_job(sweep / folder, sweep, [])
+
+
+@pytest.mark.parametrize("folder", ["0\\','hydra.sweep.dir=x", "0'", "0\nhydra.sweep.dir=x", "~"])
+def test_the_name_of_a_jobs_folder_is_one_argument(folder, place):
+    sweep = write_sweep(place, folder)
+    write_run(sweep / folder, {}, name="composed.yaml")
+    given = begin_job(sweep / folder, sweep, [])
+    assert not [argument for argument in given if argument.startswith(("hydra.sweep", "x"))]
+    (own,) = [argument for argument in given if argument.startswith("hydra.run.dir=")]
+    assert own.startswith(f"hydra.run.dir='{place}")
+
+
+def on_config(change: Change) -> Callable[[Path], None]:
+    def make(folder: Path) -> None:
+        content = json.loads((folder / "config.json").read_text())
+        change(content)
+        (folder / "config.json").write_text(json.dumps(content))
+
+    return make
+
+
+def replaced(name: str, content: bytes) -> Callable[[Path], None]:
+    return lambda folder: (folder / name).write_bytes(content) and None
+
+
+def linked(name: str) -> Callable[[Path], None]:
+    def make(folder: Path) -> None:
+        (folder / name).unlink()
+        (folder / name).symlink_to(folder.parent.parent / "elsewhere" / "private")
+
+    return make
+
+
+def fifo(folder: Path) -> None:
+    (folder / "config.json").unlink()
+    os.mkfifo(folder / "config.json")
+
+
+SAVED = {
+    "a target": on_config(lambda c: put({"estimator": part("os.system", command=TOUCH)})(c["config"])),
+    "a reference": on_config(lambda c: put({"backbone.name": "${oc.env:SECRET}"})(c["config"])),
+    "trust in the file": on_config(lambda c: put({"trust": ["os"], "estimator": part("os.system")})(c["config"])),
+    "an infinite number": on_config(lambda c: put({"gamma": float("inf")})(c["config"])),
+    "classes that are nodes": on_config(lambda c: c.update(classes=[part("os.system")])),
+    "a list": replaced("config.json", b"[]"),
+    "a link to a private file": linked("config.json"),
+    "a pipe": fifo,
+    "a pickle as weights": replaced("model.safetensors", b"cposix\nsystem\n(S'touch canary'\ntR."),
+    "weights that are a link": linked("model.safetensors"),
+    "a header of exabytes": replaced("model.safetensors", (2**62).to_bytes(8, "little") + b"{}"),
+}
+
+
+@pytest.mark.parametrize("make", SAVED.values(), ids=SAVED)
+def test_a_saved_folder_runs_nothing(make, honest, place):
+    torch.save(honest, "run.ckpt")
+    DSN.from_pretrained("run.ckpt").save_pretrained("saved")
+    make(place / "saved")
+    with pytest.raises(UsageError, match=r"^from_pretrained=") as caught:
+        DSN.from_pretrained("saved")
+    assert "\n" not in str(caught.value)
+    unharmed(place, str(caught.value))
+
+
+def test_remote_code_of_a_saved_folder_is_not_looked_for(honest, place):
+    torch.save(honest, "run.ckpt")
+    DSN.from_pretrained("run.ckpt").save_pretrained("saved")
+    on_config(lambda c: c.update(auto_map={"AutoModel": "evil.Model"}))(place / "saved")
+    (place / "saved" / "evil.py").write_text("import os\nos.system('touch canary')\n")
+    DSN.from_pretrained("saved")
+    unharmed(place)
+
+
+@pytest.mark.parametrize("name", ["someone/repository", "http://127.0.0.1:9/x.ckpt", "file:///etc/passwd"])
+def test_a_name_is_no_address(name, place):
+    with pytest.raises(UsageError, match="no such checkpoint file"):
+        DSN.from_pretrained(name)
+
+
+PLAYLISTS = {
+    "HLS": b"#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:10,\nother.mp4\n#EXT-X-ENDLIST\n",
+    "FFmpeg's": b"ffconcat version 1.0\nfile other.mp4\n",
+    "DASH": b'<?xml version="1.0"?><MPD type="static"><Period><AdaptationSet><Representation id="1" bandwidth="1">'
+    b"<BaseURL>other.mp4</BaseURL></Representation></AdaptationSet></Period></MPD>",
+    "SDP": b"v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=video 5004 RTP/AVP 96\n",
+    "IMF": b'<?xml version="1.0"?><CompositionPlaylist></CompositionPlaylist>',
+    "ASX": b'<asx version="3.0"><entry><ref href="other.mp4"/></entry></asx>',
+    "an address": b"rtsp://127.0.0.1:9/x\n",
+    "metadata": b";FFMETADATA1\ntitle=x\n",
+    "AviSynth": b'DirectShowSource("other.mp4")',
+    "a filter": b"movie=other.mp4",
+    "subtitles": b"# VobSub index file, v7\nid: en, index: 0\ntimestamp: 00:00:00:000, filepos: 000000000\n",
+    "a reference movie": b"\0\0\0\x35moov\0\0\0\x2drmra\0\0\0\x25rmda\0\0\0\x1drdrf\0\0\0\0url \0\0\0\x09other.mp4",
+}
+
+
+@pytest.mark.parametrize("content", PLAYLISTS.values(), ids=PLAYLISTS)
+def test_a_playlist_named_as_a_video_is_no_video(content, place, needle_root):
+    shutil.copy(next(needle_root.rglob("*.mp4")), place / "other.mp4")
+    (place / "video.mp4").write_bytes(content)
+    with pytest.raises(VideoError, match=r"cannot be decoded|is no video file|no video stream"):
+        PyAV().probe(place / "video.mp4")
+
+
+@pytest.mark.parametrize(
+    "content", [b"%!PS-Adobe-3.0 EPSF-3.0\n", b"%PDF-1.4\n", b"SIMPLE  =                    T", b"<svg/>"]
+)
+def test_an_image_of_a_format_that_runs_programs_is_no_frame(content, place):
+    (place / "video").mkdir()
+    (place / "video" / "img_00001.jpg").write_bytes(content)
+    with pytest.raises(VideoError, match="not an image"):
+        ImageFolder().probe(place / "video")
+
+
+@pytest.mark.parametrize("path", ["/etc/passwd", "../../etc/passwd", "a/../../x.mp4"])
+def test_a_list_names_no_video_outside_of_the_root(path, place):
+    (place / "root").mkdir()
+    for name in ("a.mp4", "b.mp4"):
+        (place / "root" / name).touch()
+    (place / "train.txt").write_text(f"a.mp4 x\n{path} y\n")
+    (place / "test.txt").write_text("b.mp4 x\n")
+    with pytest.raises(UsageError, match=r"is outside of dataset\.root"):
+        Folder(str(place / "root"), train_list="train.txt", test_list="test.txt")
+
+
+@pytest.mark.parametrize(
+    "path", ["$SECRET/x.mp4", "${oc.env:SECRET}", "~/x.mp4", "|touch canary", "file:/x", "http:/x"]
+)
+def test_a_path_in_a_list_is_only_a_path(path, place):
+    (place / "root").mkdir()
+    for name in ("a.mp4", "b.mp4"):
+        (place / "root" / name).touch()
+    (place / "train.txt").write_text(f"a.mp4 x\n{path} y\n")
+    (place / "test.txt").write_text("b.mp4 x\n")
+    videos = Folder(str(place / "root"), train_list="train.txt", test_list="test.txt").records("train")
+    assert [video.path for video in videos] == [place / "root" / "a.mp4", place / "root" / path]
+    unharmed(place)
+
+
+@pytest.mark.parametrize("video", ["../../../elsewhere/private", "/etc/passwd", "a/../../../x"])
+def test_a_table_of_kinetics_names_no_video_outside_of_the_root(video, place):
+    for subset in ("train", "val"):
+        (place / subset).mkdir()
+        row = f"x,{video},0,10,{subset}\n"
+        (place / f"{subset}.csv").write_text("label,youtube_id,time_start,time_end,split\n" + row)
+    with pytest.raises(UsageError, match=r"is outside of dataset\.root"):
+        Kinetics(str(place), annotations=str(place))
+
+
+@pytest.mark.parametrize("video", ["../../../elsewhere/private", "\ud800", "a\0b"])
+def test_annotations_of_activitynet_name_no_video_outside_of_the_root(video, place):
+    of_video = {"annotations": [{"label": "x", "segment": [0, 1]}], "duration": 9, "resolution": "", "url": ""}
+    database = {video: {**of_video, "subset": "training"}, "b": {**of_video, "subset": "validation"}}
+    taxonomy = [{"nodeName": "x", "nodeId": 1, "parentId": 0, "parentName": "Root"}]
+    (place / "a.json").write_text(json.dumps({"database": database, "taxonomy": taxonomy, "version": ""}))
+    with pytest.raises(UsageError, match=r"is outside of dataset\.root"):
+        ActivityNet(str(place), annotations=str(place / "a.json"))
+
+
+HEADER = b"{'descr': __import__('os').system('touch canary'), 'fortran_order': False, 'shape': (1,), }"
+MEMBERS = {
+    "an expression as a header": ("a.npy", b"\x93NUMPY\x01\0\x76\0" + HEADER.ljust(117) + b"\n"),
+    "a pickle beside the arrays": ("a.pkl", b"cposix\nsystem\n(S'touch canary'\ntR."),
+    "a member elsewhere": ("../../elsewhere/x.npy", b"x"),
+}
+
+
+@pytest.mark.parametrize(("name", "content"), MEMBERS.values(), ids=MEMBERS)
+def test_an_archive_of_arrays_runs_and_unpacks_nothing(name, content, place):
+    with zipfile.ZipFile("a.npz", "w") as archive:
+        archive.writestr(name, content)
+    with pytest.raises(UnreadableFileError), open_arrays(place / "a.npz") as arrays:
+        dict(arrays)
+    unharmed(place)
+
+
+def test_an_array_of_objects_is_refused(place):
+    np.savez(place / "a.npz", a=np.array([Path("/")], dtype=object))
+    with pytest.raises(UnreadableFileError), open_arrays(place / "a.npz") as arrays:
+        dict(arrays)
+
+
+def on_json(name: str, change: Callable[[Any], Any]) -> Callable[[Path], None]:
+    def make(run: Path) -> None:
+        content = json.loads((run / name).read_text())
+        (run / name).write_text(json.dumps(change(content) or content))
+
+    return make
+
+
+def on_rows(**values: Any) -> Callable[[Path], None]:
+    return on_json("results.json", lambda rows: [{**row, **values} for row in rows])
+
+
+def on_scores(**values: Any) -> Callable[[Path], None]:
+    def make(run: Path) -> None:
+        with np.load(run / "clip_scores.npz") as file:
+            arrays = {**file, **values}
+        np.savez(run / "clip_scores.npz", **arrays)
+
+    return make
+
+
+REPORTED = {
+    "a data set": on_rows(dataset=MARKUP + ESCAPES),
+    "a method": on_rows(selection=MARKUP + ESCAPES),
+    "a classifier": on_rows(classifier=MARKUP + ESCAPES),
+    "an environment": on_json(
+        "environment.json", lambda c: c.update(cpu=MARKUP, gpus=[MARKUP], versions={MARKUP: "1"})
+    ),
+    "an error": on_json("status.json", lambda c: c.update(state="failed", error=MARKUP + ESCAPES, started=MARKUP)),
+    "a warning": on_json("status.json", lambda c: c.update(warnings=[{"epoch": MARKUP, "text": MARKUP}])),
+    "a setting": on_json("config.json", lambda c: c.update({MARKUP: ESCAPES})),
+    "classes": on_scores(classes=[MARKUP, "b", "c", "d"]),
+    "video ids": on_scores(video_id=[f"{MARKUP}{i}" for i in range(6)]),
+    "a figure": lambda run: (run / "metrics.csv").write_text(f'epoch,"{MARKUP}"\n0,1\n') and None,
+    "a picture": lambda run: None,
+    "a job": lambda run: (
+        (run / "sweep.json").write_text(
+            json.dumps({"format": 1, "jobs": [{"overrides": [MARKUP], "folder": "../../elsewhere", "state": "done"}]})
+        )
+        and None
+    ),
+}
+
+
+@pytest.mark.parametrize("make", REPORTED.values(), ids=REPORTED)
+def test_a_report_shows_texts_of_a_run_as_texts(make, place, dsn_run, capsys):
+    shutil.copytree(dsn_run, place / "runs" / "run")
+    make(place / "runs" / "run")
+    report(["runs", "output=report", "statistics=0"])
+    said = capsys.readouterr()
+    assert "\x1b" not in said.out + said.err
+    for name in ("report.html", "report.md"):
+        text = (place / "report" / name).read_text()
+        assert "<script>canary" not in text
+        assert "<img src=x" not in text
+        assert "\x1b" not in text
+    unharmed(place, said.out + said.err)
+
+
+def test_a_report_replaces_links_in_its_folder(place, dsn_run):
+    (place / "report").mkdir()
+    (place / "report" / "report.html").symlink_to(place.parent / "elsewhere" / "private")
+    report([str(dsn_run), "output=report", "statistics=0"])
+    assert not (place / "report" / "report.html").is_symlink()
+    unharmed(place)
