@@ -55,3 +55,13 @@ def test_splitting_frames_does_not_change_the_output(monkeypatch):
     network.eval()
     whole, parts = answers_and_gradient(40), answers_and_gradient(16)
     torch.testing.assert_close(whole, parts, rtol=1e-4, atol=1e-6)
+
+
+def test_an_exported_graph_takes_any_number_of_clips():
+    network = MobileNetV2(5, frozen_blocks=17).eval()
+    clips = torch.randn(9, 3, 4, 32, 32)
+    axes = {"clips": {0: torch.export.Dim("clips", min=1)}}
+    with torch.no_grad():
+        graph = torch.export.export(network, (clips[:2],), dynamic_shapes=axes).module()
+        for count in (1, 9):  # 4 frames, and more than are computed at once
+            torch.testing.assert_close(graph(clips[:count]), network(clips[:count]))

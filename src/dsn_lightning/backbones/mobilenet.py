@@ -75,6 +75,7 @@ class MobileNetV2(ClipNetwork):
                 x = self.frozen(x)
         norms = (part for part in self.features.modules() if isinstance(part, nn.BatchNorm2d))
         together = x.device.type != "cpu" or any(norm.training for norm in norms)  # which needs all frames at once
+        together = together or torch.compiler.is_exporting()  # to a graph that takes any number of frames
         parts = (x,) if together else x.split(_FRAMES_AT_ONCE)
         x = torch.cat([self.features[self.frozen_blocks :](part).mean((2, 3)) for part in parts])
         return self.fc(self.dropout(x.unflatten(0, frames.shape[:2]).mean(1)))
