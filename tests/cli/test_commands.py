@@ -456,7 +456,9 @@ def test_a_value_that_needs_quotes_gets_them_shown(tmp_path):
         assert "needs quotes" not in again.stderr
 
 
-@pytest.mark.parametrize("command", ["dsn-train", "dsn-evaluate", "dsn-prepare", "dsn-cost", "dsn-predict"])
+@pytest.mark.parametrize(
+    "command", ["dsn-train", "dsn-evaluate", "dsn-prepare", "dsn-cost", "dsn-predict", "dsn-export"]
+)
 def test_help_names_the_command(command, tmp_path):
     more = ["dataset=needle"] if command == "dsn-prepare" else []
     assert call(command, "--help", *more, cwd=tmp_path).stdout.startswith(f"{command} is powered by Hydra")

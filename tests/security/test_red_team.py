@@ -271,6 +271,7 @@ def test_lightning_loads_no_code_and_removes_no_file_that_a_checkpoint_names(pla
 COMMANDS = {
     "checkpoint": (put("estimator._target_", DECODE), "dsn-evaluate", "checkpoint=foreign.ckpt"),
     "predict": (put("estimator", os_system()), "dsn-predict", "checkpoint=foreign.ckpt", "videos=a.mp4", "output=out"),
+    "export": (put("estimator", os_system()), "dsn-export", "checkpoint=foreign.ckpt", "output=out"),
     "networks": (put("estimator", os_system()), "dsn-evaluate", "networks.mine=foreign.ckpt"),
     "classifier": (put("estimator", os_system()), "dsn-train", "classifier.checkpoint=foreign.ckpt", *NEEDLE),
     "weights": (put("backbone.name", "${oc.env:SECRET}"), "dsn-train", "weights=foreign.ckpt", *NEEDLE),
