@@ -1,18 +1,12 @@
 """Writes the report: one page that loads nothing else, and the same figures as Markdown and CSV."""
 
-import base64
-import hashlib
 import importlib.metadata
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
-
-from jinja2 import Environment, FunctionLoader, StrictUndefined
-from markupsafe import Markup
 
 from dsn_lightning.errors import printable
 from dsn_lightning.evaluation.scores_file import stored_scores
@@ -27,6 +21,7 @@ from dsn_lightning.report.differences import (
     not_in_tables,
 )
 from dsn_lightning.report.frontiers import LegendEntry, ReportChart, frontiers
+from dsn_lightning.report.html_page import render_html
 from dsn_lightning.report.page_tables import (
     PageTable,
     escape_markdown,
@@ -175,19 +170,8 @@ def _hardware(environment: Mapping[str, Any]) -> str:
 
 
 def to_html(report: Report) -> str:
-    """Return the page; it loads nothing from elsewhere, and its content security policy allows its own script only."""
-    script = _file("page.js")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    environment = Environment(
-        loader=FunctionLoader(_file), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    return environment.get_template("page.html").render(
-        report=report, style=Markup(_file("page.css")), script=Markup(script), digest=digest
-    )  # style and script hold nothing that a user wrote
-
-
-def _file(name: str) -> str:
-    return (files(__package__) / "page_files" / name).read_text(encoding="utf-8")
+    """Return the page."""
+    return render_html("page.html", styles=["page.css"], script="page.js", report=report)
 
 
 def to_text(report: Report) -> str:
