@@ -43,7 +43,7 @@ FOLDERS = {  # a folder, or a module of the top level -> what it may import of t
     },
     "prediction": {"algorithms", "datasets", "errors", "files", "observations", "video"},
     "tracking": {"errors", "files", "evaluation", "runs", "video"},
-    "report": {"text_tables", "errors", "files", "evaluation", "paper", "runs", "selections"},
+    "report": {"text_tables", "errors", "files", "evaluation", "paper", "prediction", "runs", "selections"},
 }
 PAPER_IS_SHOWN_IN = {"report", "evaluation/headroom.py", "cost/paper_tables.py"}
 KNOW_HYDRA = {"config", "cli", "hydra_plugins"}
