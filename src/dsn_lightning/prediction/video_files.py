@@ -1,8 +1,9 @@
 """From a file to an answer: probe it, place it on its time line, predict; a bad file is an answer with an error."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from dsn_lightning.datasets.records import VideoRecord
 from dsn_lightning.errors import printable
@@ -41,6 +42,7 @@ class FilePredictor:
     fps: float | None = None
     refuse_damage: bool = False
     windows: Windows | None = None
+    _last: dict[Any, VideoInfo] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __call__(self, path: str) -> Prediction:
         """Return the answer for a file; if it cannot be read, `Prediction.error` says why."""
@@ -83,8 +85,14 @@ class FilePredictor:
         return self._part(path, file, self._probed(file), None)
 
     def _probed(self, file: Path) -> VideoInfo:
+        """Return what indexing a file finds; the last file is not indexed twice."""
         try:
-            info = self.decoder.probe(file)
+            key = (file, *self.decoder.fingerprint(file)) if file.exists() else None
+            info = self._last.get(key)
+            if info is None:
+                info = self.decoder.probe(file)
+                self._last.clear()
+                self._last[key] = info
         except OSError as error:
             raise VideoError(file, error.strerror or str(error)) from None
         if self.refuse_damage and info.damage:
