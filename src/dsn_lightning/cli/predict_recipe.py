@@ -1,4 +1,4 @@
-"""A prediction, from a checkpoint and paths to lines: find, load, answer, write."""
+"""A prediction, from a checkpoint and paths to lines: find, load, answer, write, draw."""
 
 from pathlib import Path
 
@@ -6,21 +6,21 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from dsn_lightning.cli.evaluation_output import wide_console
+from dsn_lightning.cli.predict_output import Drawings
 from dsn_lightning.config.load_predictor import file_predictor
 from dsn_lightning.config.predict_settings import PredictSettings
 from dsn_lightning.errors import printable
 from dsn_lightning.evaluation.scores import weights_hash
-from dsn_lightning.files import write_atomically, write_json
 from dsn_lightning.prediction.answer import Prediction
 from dsn_lightning.prediction.inputs import find_videos
 from dsn_lightning.prediction.output_folder import OutputFolder
 from dsn_lightning.prediction.video_files import FilePredictor
-from dsn_lightning.prediction.windows import time_line, time_line_csv, webvtt
+from dsn_lightning.report.answers_page import write_answers_page
 from dsn_lightning.text_tables import TextTable
 
 
 def predict(settings: PredictSettings) -> int:
-    """Answer for all videos that have no answer yet; return how many could not be read."""
+    """Answer for all videos that have no answer yet, and draw what is missing; return how many of both failed."""
     paths = find_videos(settings.videos)
     answer = file_predictor(settings)
     output = OutputFolder(settings.folder)
@@ -32,29 +32,36 @@ def predict(settings: PredictSettings) -> int:
         if len(left) < len(paths):
             console.print(f"{len(paths) - len(left)} of {len(paths)} videos have an answer already")
         _say_effort(answer, console)
+        drawings = Drawings(answer, output, pictures=settings.pictures, overlay=settings.overlay)
+        problems = _draw_missing(drawings, set(paths), settings)
         with _progress(settings, len(left)) as progress:
             for number, path in enumerate(progress.track(left, description="Answering"), start=len(done) + 1):
                 found = answer(path)
                 output.add(found)
-                write_time_line(found, output, number=number)
+                problems += drawings.draw(number, found)
         failed = _show(output, set(paths), console)
+        write_answers_page(output)
+    for problem in problems:
+        console.print(problem, soft_wrap=True, markup=False, highlight=False)
     console.print(f"written: {output.lines}", soft_wrap=True)
-    return failed
+    console.print(f"to look at: {output.page}", soft_wrap=True)
+    return failed + len(problems)
 
 
-def write_time_line(answer: Prediction, output: OutputFolder, *, number: int) -> None:
-    """Write the time line of a recording that was asked about in windows, as JSON, CSV and WebVTT."""
-    if not answer.windows:
-        return
-    parts = time_line(answer.windows)
-    base = output.time_line(number, answer.video)
-    content = [
-        {"start_seconds": p.start_seconds, "end_seconds": p.end_seconds, "label": p.label, "score": p.score}
-        for p in parts
-    ]
-    write_json(base.with_name(base.name + ".json"), {"video": answer.video, "time_line": content})
-    write_atomically(base.with_name(base.name + ".csv"), time_line_csv(parts))
-    write_atomically(base.with_name(base.name + ".vtt"), webvtt(parts))
+def _draw_missing(drawings: Drawings, asked: set[str], settings: PredictSettings) -> list[str]:
+    """Draw what an earlier call has not drawn of its answers; return a line for each thing that fails."""
+    answers = enumerate(drawings.output.answers(), start=1)
+    numbers = [number for number, one in answers if one.video in asked and drawings.missing(number, one)]
+    wanted = set(numbers)
+    problems: list[str] = []
+    if wanted:
+        with _progress(settings, len(wanted)) as progress:
+            task = progress.add_task("Drawing", total=len(wanted))
+            for number, one in enumerate(drawings.output.answers(), start=1):
+                if number in wanted:
+                    problems += drawings.draw(number, one)
+                    progress.advance(task)
+    return problems
 
 
 def _say_effort(answer: FilePredictor, console: Console) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from dsn_lightning.config import setting_rules as rules
 from dsn_lightning.errors import UsageError
 
-_WITHOUT_EFFECT = ("videos", "output", "trust", "progress", "device", "hydra", "deadline")
+_WITHOUT_EFFECT = ("videos", "output", "trust", "progress", "device", "hydra", "deadline", "pictures", "overlay")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +52,8 @@ class PredictSettings:
     device: str = rules.text()
     trust: tuple[str, ...] = rules.setting(lambda _: True, "", convert=rules.as_tuple)
     progress: bool = rules.flag()
+    pictures: bool = rules.flag()
+    overlay: bool = rules.flag()
     plain: Mapping[str, Any] = rules.all_keys()
 
     @classmethod

@@ -19,6 +19,9 @@ from dsn_lightning.prediction.answer import Prediction
 FORMAT = 1
 """Version of ``predict.json`` and of the lines."""
 
+PICTURES, THUMBNAILS, OVERLAYS, TIME_LINES = "pictures", "thumbnails", "overlays", "time_lines"
+"""Folders of what is drawn of the answers."""
+
 
 @dataclass(frozen=True)
 class OutputFolder:
@@ -36,10 +39,22 @@ class OutputFolder:
         """The settings that the answers depend on."""
         return self.path / "predict.json"
 
-    def time_line(self, number: int, video: str) -> Path:
-        """Return where a video's time line goes, without an extension; ``number`` keeps equal names apart."""
+    @property
+    def page(self) -> Path:
+        """The page that shows all answers."""
+        return self.path / "index.html"
+
+    def drawing(self, kind: str, number: int, video: str, extension: str) -> Path:
+        """Return where a drawing of an answer goes.
+
+        Args:
+            kind: the folder, such as `PICTURES`.
+            number: of the answer's line, from 1, which keeps equal names apart.
+            video: the path as it was given.
+            extension: of the file, with its dot.
+        """
         stem = re.sub(r"[^\w.-]+", "_", printable(Path(video).stem))[:80]
-        return self.path / "time_lines" / f"{number:05d}_{stem}"
+        return self.path / kind / f"{number:05d}_{stem}{extension}"
 
     @contextmanager
     def hold(self) -> Iterator[None]:

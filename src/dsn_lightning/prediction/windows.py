@@ -94,7 +94,7 @@ def time_line(windows: Sequence[WindowAnswer]) -> list[WindowAnswer]:
         else:
             groups.append([window])
     parts = []
-    for group, after in zip(groups, [*groups[1:], None], strict=True):
+    for group, after in zip(groups, [*groups[1:], None], strict=False):  # none for no windows
         end = group[-1].end_seconds if after is None else min(group[-1].end_seconds, after[0].start_seconds)
         score = float(np.mean([window.score for window in group]))
         parts.append(WindowAnswer(group[0].start_seconds, end, group[0].label, score))

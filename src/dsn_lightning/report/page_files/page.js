@@ -20,22 +20,28 @@ function sortBy(table, column) {
   head.setAttribute("aria-sort", direction > 0 ? "ascending" : "descending");
   body.append(...orderOf(values, direction).map((i) => rows[i]));
 }
+// Hide the rows of a table that lack a word typed into an input, or are not of the group chosen in a select.
+function filterRows(id, controls) {
+  const rows = [...document.getElementById(id).tBodies[0].rows], count = document.getElementById(id + "-count");
+  const valuesOf = (name) => controls.filter((control) => control.localName === name).map((control) => control.value);
+  const apply = () => {
+    const words = valuesOf("input").join(" ").toLowerCase().split(/\s+/).filter(Boolean);
+    const groups = valuesOf("select").filter(Boolean);
+    for (const row of rows) {
+      const text = words.length ? row.textContent.toLowerCase() : "";
+      row.hidden = !words.every((word) => text.includes(word)) || groups.some((group) => row.dataset.group !== group);
+    }
+    count.textContent = rows.filter((row) => !row.hidden).length + " of " + rows.length + " rows";
+  };
+  for (const control of controls) control.addEventListener("input", apply);
+}
 function start() {
   for (const table of document.querySelectorAll("table.sortable"))
     [...table.tHead.rows[0].cells].forEach((head, column) =>
       head.querySelector("button")?.addEventListener("click", () => sortBy(table, column)));
-  for (const input of document.querySelectorAll("input[data-filters]")) {
-    const rows = [...document.getElementById(input.dataset.filters).tBodies[0].rows];
-    const count = document.getElementById(input.dataset.filters + "-count");
-    input.addEventListener("input", () => {
-      const words = input.value.toLowerCase().split(/\s+/).filter(Boolean);
-      for (const row of rows) {
-        const text = row.textContent.toLowerCase();
-        row.hidden = !words.every((word) => text.includes(word));
-      }
-      count.textContent = rows.filter((row) => !row.hidden).length + " of " + rows.length + " rows";
-    });
-  }
+  const controls = [...document.querySelectorAll("[data-filters]")];
+  for (const id of new Set(controls.map((control) => control.dataset.filters)))
+    filterRows(id, controls.filter((control) => control.dataset.filters === id));
   for (const select of document.querySelectorAll("select[data-highlights]"))
     select.addEventListener("change", () => {
       for (const line of document.getElementById(select.dataset.highlights).querySelectorAll("[data-run]")) {
