@@ -127,7 +127,8 @@ def tuned(request, needle_root: Path, tmp_path_factory: pytest.TempPathFactory) 
     root = tmp_path_factory.mktemp("tuned")
     arguments = [f"dataset.root={needle_root}", *TUNED, f"trainer.devices={request.param}", "hydra.run.dir=run"]
     done = call("dsn-train", *arguments, cwd=root)
-    assert "arning" not in done.stderr
+    said = [line for line in done.stderr.splitlines() if "arning" in line]
+    assert all("has not learned" in line or "still uniform" in line for line in said), said  # it is short
     return root / "run", arguments
 
 

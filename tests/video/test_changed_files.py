@@ -46,7 +46,7 @@ def test_the_same_size_with_another_date_is_not_read(indexed):
 def test_a_file_that_is_gone_is_named(indexed):
     file, info, _ = indexed
     shutil.move(file, file.with_suffix(".old"))
-    with pytest.raises(VideoError, match="No such file") as caught:
+    with pytest.raises(VideoError, match="no such video file") as caught:
         PyAV().read(file, [0], (34, 34), info)
     assert caught.value.transient
 

@@ -114,6 +114,8 @@ def check_unchanged(path: Path, info: VideoInfo | None) -> None:
         return
     try:
         status = path.stat()
+    except FileNotFoundError as error:
+        raise VideoError(path, "no such video file", transient=True) from error
     except OSError as error:
         raise VideoError(path, error.strerror or str(error), transient=True) from error
     if (status.st_size, status.st_mtime_ns) != info.seen:
