@@ -333,7 +333,7 @@ RUNS = {
 def test_a_foreign_run_is_not_resumed(change, place):
     stored([change], place / "run")
     (place / "run" / "evil.yaml").write_text(yaml.safe_dump({"hydra": {"job_logging": HANDLER}}))
-    assert "run: config.yaml: " in refused(place, "dsn-train", "resume=run")
+    assert "config.yaml: " in refused(place, "dsn-train", "resume=run")
 
 
 @pytest.mark.parametrize(

@@ -132,7 +132,9 @@ def _read(folder: Path) -> dict[str, Entry]:
 
 def _is_valid(entry: Any) -> bool:
     try:
-        return isinstance(entry["error"], str) if "error" in entry else _is_whole(VideoInfo.from_json(entry["info"]))
+        if "error" in entry:
+            return isinstance(entry["error"], str)
+        return _is_whole(VideoInfo.from_json(entry["info"])) and isinstance(entry["fingerprint"], list)
     except _DAMAGED:
         return False
 
@@ -156,11 +158,10 @@ def _result(entry: Entry, path: Path) -> VideoInfo | VideoError:
     if "error" in entry:
         return VideoError(path, entry["error"], transient=bool(entry.get("transient")))
     info = VideoInfo.from_json(entry["info"])
-    kind, *values = entry["fingerprint"]
-    if kind not in ("video", "copy"):
-        return info
-    size, modified = values[-2:]  # of a file
-    return replace(info, seen=(int(size), int(modified)))
+    match entry["fingerprint"]:
+        case ["video", int(size), int(modified)] | ["copy", str(), int(size), int(modified)]:
+            return replace(info, seen=(size, modified))
+    return info
 
 
 def refuse_flagged(found: dict[Path, VideoInfo | VideoError]) -> dict[Path, VideoInfo | VideoError]:

@@ -26,12 +26,12 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     (Lightning writes to the system's temporary folder, from where a move may be a copy.)
 
     Args:
-        previous_of: file -> the file that its content before the last save is kept in.
+        previous_of: file -> the file that its content before the last save is kept in; None: it is not kept.
     """
 
-    def __init__(self, previous_of: Mapping[Path, Path]) -> None:
+    def __init__(self, previous_of: Mapping[Path, Path] | None = None) -> None:
         super().__init__()
-        self.previous_of = dict(previous_of)
+        self.previous_of = dict(previous_of or {})
         self.folders: set[Path] = set()  # that checkpoints were saved in
 
     def save_checkpoint(
