@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from conftest import NEEDLE, made_once
+from dsn_lightning.datasets.needle import Needle
 from dsn_lightning.evaluation.scores import ClipScores
 from helpers.processes import call
 
@@ -23,7 +24,7 @@ def dsn_run(needle_root, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def dsn_videos(needle_root, dsn_run) -> list[str]:
-    """The test videos, by the ids of the evaluation."""
-    scores = ClipScores.load(dsn_run / "clip_scores.npz")
-    found = {path.stem: path for path in needle_root.rglob("*.mp4")}
-    return [str(found[Path(str(video_id)).stem]) for video_id in scores.video_id]
+    """The test videos, in the order of the evaluation."""
+    source = Needle(str(needle_root), num_train=12, num_val=6, num_test=6)
+    paths = {record.video_id: str(record.path) for record in source.records("test")}
+    return [paths[str(video_id)] for video_id in ClipScores.load(dsn_run / "clip_scores.npz").video_id]
