@@ -102,21 +102,22 @@ def part(name: str, /, **arguments: Any) -> dict[str, Any]:
 
 
 TORCHVISION = {"model": "resnet18", "num_classes": None}
+RUN_INFO = part(
+    "dsn_lightning.tracking.RunInfo",
+    folder="../elsewhere/$SECRET",
+    config={},
+    job_type="train",
+    name="x",
+    tags=[],
+    commit=None,
+)
 NODES: dict[str, dict[str, Any]] = {
     "another logger": {"estimator": part("dsn_lightning.tracking.loggers.TensorBoardRun", info=None)},
     "W&B in the network": {
         "backbone.network.blocks": part(
             "dsn_lightning.tracking.WandbRun",
             mode="offline",
-            info=part(
-                "dsn_lightning.tracking.RunInfo",
-                folder="../elsewhere",
-                config={},
-                job_type="train",
-                name="x",
-                tags=[],
-                commit=None,
-            ),
+            info=RUN_INFO,
         )
     },
     "a partial of a partial": {
@@ -127,6 +128,15 @@ NODES: dict[str, dict[str, Any]] = {
     "a base class of torch.optim": {"estimator": part("torch.optim.Optimizer", params=[], defaults={})},
     "a name in wide letters": {"estimator": part("dsn_lightning.estimators.\uff52einforce")},
     "a name with a null character": {"estimator": part("dsn_lightning.estimators.reinforce\0os.system")},
+    "TensorBoard in the network": {
+        "backbone.network.blocks": part("dsn_lightning.tracking.TensorBoardRun", info=RUN_INFO)
+    },
+    "TensorBoard as the estimator": {"estimator": part("dsn_lightning.tracking.TensorBoardRun", info=RUN_INFO)},
+    "a data set in the network": {
+        "backbone.network.blocks": part("dsn_lightning.datasets.Needle", root="../elsewhere")
+    },
+    "a decoder in a schedule": {"schedule.rule": part("dsn_lightning.video.PyAV", _partial_=True)},
+    "a selection in the observation network": {"observation.network.trunk": part("dsn_lightning.selections.Uniform")},
     "a number as an argument's name": {"estimator": part("dsn_lightning.estimators.reinforce") | {3: 1}},
     "a module that is an optimizer": {"algorithm.module": part("torch.optim.Adam", _partial_=True)},
     "a module that is a network": {"algorithm.module._target_": "dsn_lightning.backbones.ClipNetwork"},
@@ -238,6 +248,12 @@ RUN_VALUES = {
     "a Trainer that is a callback": {"trainer._target_": "pytorch_lightning.callbacks.EarlyStopping"},
     "a data set that is a video": {"dataset._target_": "dsn_lightning.datasets.VideoRecord"},
     "a data set that is a logger": {"dataset._target_": "dsn_lightning.tracking.TensorBoardRun"},
+    "a logger that is a data set": {"logger": {"mine": part("dsn_lightning.datasets.Needle", root="../elsewhere")}},
+    "a selection that is a logger": {"selection": {"mine": part("dsn_lightning.tracking.WandbRun", info=RUN_INFO)}},
+    "a callback that is a logger": {
+        "callbacks": {"mine": part("dsn_lightning.tracking.TensorBoardRun", info=RUN_INFO)}
+    },
+    "a network in another place": {"test.baseline_network": part("dsn_lightning.backbones.ResNet2D")},
     "plug-ins of the Trainer": {"trainer.plugins": ["os.system"]},
     "a folder of the Trainer": {"trainer.default_root_dir": "../elsewhere"},
 }

@@ -26,9 +26,6 @@ def stored_settings(content: Any, *, where: str) -> Settings:
         raise UsageError(f"{where}: not a configuration of dsn-train ({type(error).__name__}: {error})") from error
 
 
-NETWORK_PARTS = ("backbone", "observation", "algorithm", "estimator", "schedule")
-"""Parts of a configuration that the networks of a run are built from."""
-
 DATASET_PARTS = ("dataset", "dataset.reading")
 """Parts that its data set and decoder are built from."""
 

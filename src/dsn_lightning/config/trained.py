@@ -14,7 +14,8 @@ from dsn_lightning.config.build import build_recognizer
 from dsn_lightning.config.network_costs import REFUSALS, clip_shape, refusal
 from dsn_lightning.config.saved_folder import is_saved_folder, read_folder
 from dsn_lightning.config.settings import Settings
-from dsn_lightning.config.stored_settings import NETWORK_PARTS, check_stored_parts, stored_settings
+from dsn_lightning.config.stored_settings import check_stored_parts, stored_settings
+from dsn_lightning.config.trust import NETWORK_PARTS
 from dsn_lightning.cost.macs import count_macs
 from dsn_lightning.errors import UsageError
 from dsn_lightning.evaluation.scores import weights_hash

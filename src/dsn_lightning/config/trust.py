@@ -9,41 +9,49 @@ from typing import Any
 from dsn_lightning.config.setting_rules import Node
 from dsn_lightning.errors import UsageError
 
-_CLASSES_OF = (
+NETWORK_PARTS = ("backbone", "observation", "algorithm", "estimator", "schedule")
+"""Parts of a configuration that the networks of a run are built from."""
+
+_NETWORKS = (
     "dsn_lightning.algorithms",
     "dsn_lightning.backbones",
-    "dsn_lightning.datasets",
     "dsn_lightning.observations",
-    "dsn_lightning.selections",
-    "dsn_lightning.tracking",
-    "dsn_lightning.video",
-)
-"""Folders whose public classes count, under their public names."""
-
-_NAMES = (
     "dsn_lightning.estimators.reinforce",
     "dsn_lightning.estimators.reinforce_with_greedy_baseline",
     "dsn_lightning.schedules.Cosine",
     "dsn_lightning.schedules.MultiStep",
+    "torch.optim",
+)
+_LIGHTNING = (
     "pytorch_lightning.Trainer",
     "pytorch_lightning.callbacks.EarlyStopping",
     "pytorch_lightning.callbacks.LearningRateMonitor",
     "pytorch_lightning.callbacks.Timer",
 )
-"""What else counts; these write no files and call nothing that they are given."""
+_ALLOWED = {
+    **dict.fromkeys(NETWORK_PARTS, _NETWORKS),
+    "dataset": ("dsn_lightning.datasets", "dsn_lightning.video"),
+    "selection": ("dsn_lightning.selections",),
+    "logger": ("dsn_lightning.tracking",),
+    "trainer": _LIGHTNING,
+    "callbacks": _LIGHTNING,
+}
+"""For each part of a configuration the folders whose public classes it may name, and other names.
 
-_OPTIMIZERS = "torch.optim"
+A part may name what it is made of alone: a logger writes files, and a data set reads them. What is named for the
+networks and the Trainer writes no files and calls nothing that it is given.
+"""
 
 
 def refuse_foreign_code(parts: Node, where: str, *, trusted: Sequence[str] = ()) -> None:
     """Refuse stored parts of a configuration that would build anything but known parts, or with other arguments.
 
     The values are final, as `check_plain` has accepted them, so what is checked here is what is built. A name is looked
-    up among public names, and never followed through what a module has imported. No module is imported for the check
-    but those of this package and of ``trusted``.
+    up among the public names that its part may use, and never followed through what a module has imported. No module is
+    imported for the check but those of this package and of ``trusted``.
 
     Args:
-        parts: parts of the configuration by key, as plain values.
+        parts: parts of the configuration by key, as plain values; nodes inside of a part may name what the part may.
         where: names the file, for messages.
         trusted: packages that the user of this command trusts; they may be imported, and their classes and functions
             may be built with any arguments.
@@ -66,14 +74,15 @@ def _check_node(node: Node, key: str, where: str, trusted: Sequence[str]) -> Non
     target = str(node["_target_"])
     if _is_trusted(target, trusted):
         return
-    found = _known(target)
+    part = key.partition(".")[0]
+    found = _known(target, _ALLOWED.get(part, ()))
     if found is None:
         package = target.partition(".")[0]
         foreign = package.isidentifier() and package != __name__.partition(".")[0]
         remedy = f"; if you know what it does, allow it with trust=[{package}]"
         raise UsageError(
-            f"{where}: {key}: would run {target}, which is not part of dsn_lightning that a file may name"
-            f"{remedy if foreign and package not in sys.stdlib_module_names else ''}"
+            f"{where}: {key}: would run {target}, which is not part of dsn_lightning that a file may name in "
+            f"{part}{remedy if foreign and package not in sys.stdlib_module_names else ''}"
         )
     if unknown := [name for name in node if not _accepts(found, str(name))]:
         raise UsageError(f"{where}: {key}.{unknown[0]}: {target} has no such argument")
@@ -89,12 +98,13 @@ def _accepts(found: Any, name: str) -> bool:
     return name in parameters or (takes_others and not name.startswith("_"))
 
 
-def _known(target: str) -> Any:
-    """Return the part that a public name stands for; None if there is none."""
+def _known(target: str, allowed: Sequence[str]) -> Any:
+    """Return the part that a public name stands for; None if there is none among those that are allowed."""
     module, _, name = target.rpartition(".")
-    if target in _NAMES:
-        return getattr(import_module(module), name)
-    if module not in (*_CLASSES_OF, _OPTIMIZERS):
+    if target in allowed:
+        found = getattr(import_module(module), name)
+        return found if callable(found) else None
+    if module not in allowed:
         return None
     package = import_module(module)
     found = getattr(package, name, None) if name in package.__all__ else None
