@@ -237,7 +237,7 @@ RUN_TEXTS = {
 @pytest.mark.parametrize("more", RUN_TEXTS.values(), ids=RUN_TEXTS)
 def test_yaml_that_says_more_than_plain_values_is_not_resumed(more, place):
     write_run(place / "run", {}, more=more)
-    with pytest.raises(UsageError, match=r"run: config\.yaml: ") as caught:
+    with pytest.raises(UsageError, match=r"run(: |/)config\.yaml: ") as caught:
         continue_run(["resume=run"])
     unharmed(place, str(caught.value))
 
