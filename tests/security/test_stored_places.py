@@ -41,6 +41,18 @@ def test_a_checkpoint_makes_no_data_set_elsewhere(tmp_path: Path):
     check([f"dataset.root={tmp_path}"])
 
 
+def test_the_home_is_not_below_the_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(UsageError, match=r"dataset\.root=~/x does not hold the data set"):
+        check(["dataset.root='~/x'"])
+    with pytest.raises(UsageError, match=r"dataset\.reading\.prepared=~/x holds no index"):
+        check(["dataset.root=data/needle", "dataset.reading.prepared='~/x'"])
+    check(["dataset.root='~/x'"], "dataset.root='~/x'")
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x" / INDEX).touch()
+    check(["dataset.root=data/needle", "dataset.reading.prepared='~/x'"])
+
+
 @pytest.mark.parametrize("name", ["../../x", "/x", "a/b", ".."])
 def test_the_name_of_a_data_set_is_no_path(tmp_path: Path, name: str):
     settings = settings_of("dataset=needle", "run_dir=none", f"dataset.root={tmp_path}", f"dataset.name={name}")

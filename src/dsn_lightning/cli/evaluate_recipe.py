@@ -5,7 +5,6 @@ import sys
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import torch
 from rich.console import Console
@@ -21,6 +20,7 @@ from dsn_lightning.config.compose import names_in_group
 from dsn_lightning.config.evaluation_settings import EvaluationSettings
 from dsn_lightning.config.row_description import RowDescription
 from dsn_lightning.config.settings import Settings
+from dsn_lightning.config.stored_places import refuse_places
 from dsn_lightning.config.stored_settings import DATASET_PARTS, check_stored_parts
 from dsn_lightning.config.trained import (
     Trained,
@@ -44,10 +44,9 @@ from dsn_lightning.evaluation.scores_file import SCORES_DIGEST, digest_of_scores
 from dsn_lightning.evaluation.scoring import Networks, ScoringPlan, score_videos
 from dsn_lightning.evaluation.splits import kind_of_videos
 from dsn_lightning.evaluation.stopwatch import Stopwatch
-from dsn_lightning.files import is_inside, write_json
+from dsn_lightning.files import write_json
 from dsn_lightning.launch.process_rank import process_rank, started_as_one_of_many
 from dsn_lightning.launch.processes import run_processes
-from dsn_lightning.prepare.video_index import INDEX
 from dsn_lightning.runs.environment import environment
 from dsn_lightning.runs.exit_codes import STOPPED_BY_CTRL_C
 from dsn_lightning.runs.run_folder import RunFolder
@@ -115,19 +114,13 @@ def _evaluate(given: EvaluationSettings) -> None:
 def check_stored_places(given: EvaluationSettings, settings: Settings, source: VideoSource, *, where: str) -> None:
     """Refuse a checkpoint that would make files in places which neither the command line nor this folder leads to.
 
-    The index of a data set goes to ``dataset.reading.prepared``, and an embedded data set writes its videos.
+    See `refuse_places`.
 
     Raises:
         UsageError: such a folder is named by the checkpoint alone, and does not exist already.
     """
-    prepared = settings.dataset.reading.prepared
-    is_given = given.gives_dataset("reading", "prepared") or is_inside(prepared or "")
-    if prepared is not None and not is_given and not Path(prepared, INDEX).expanduser().is_file():
-        key = f"dataset.reading.prepared={prepared}"
-        raise UsageError(f"{where}: {key} holds no index; give dataset.reading.prepared=DIR to make one")
-    root = settings.plain["dataset"].get("root")
-    if root is not None and not given.gives_dataset("root") and not is_inside(str(root)) and not source.root.is_dir():
-        raise UsageError(f"{where}: dataset.root={root} does not hold the data set; give dataset.root=DIR")
+    keys = [f"dataset.{'.'.join(path)}" for path in (("root",), ("reading", "prepared")) if given.gives_dataset(*path)]
+    refuse_places(settings, where=where, remedy="give {key}=DIR to use it", source=source, given=keys)
 
 
 def load_runs(given: EvaluationSettings) -> dict[str, Trained]:

@@ -1,0 +1,63 @@
+"""Where a stored configuration may make files: below the working folder, and where its data already are."""
+
+import os
+from collections.abc import Collection
+from pathlib import Path
+
+from dsn_lightning.config.build_part import build_source
+from dsn_lightning.config.settings import Settings
+from dsn_lightning.datasets.records import VideoSource
+from dsn_lightning.errors import UsageError
+from dsn_lightning.files import is_inside
+from dsn_lightning.prepare.video_index import INDEX
+
+
+def refuse_places(
+    settings: Settings,
+    *,
+    where: str,
+    remedy: str,
+    source: VideoSource | None = None,
+    given: Collection[str] = (),
+    own: Path | None = None,
+) -> None:
+    """Refuse stored settings that would make files in places which neither the command line nor this folder leads to.
+
+    The index of a data set goes to ``dataset.reading.prepared``, and an embedded data set writes its videos.
+
+    Args:
+        settings: those stored, perhaps changed by the command line.
+        where: names the file, for messages.
+        remedy: what to do, for messages; ``{key}`` stands for the key.
+        source: the data set; None builds it where the check needs it.
+        given: the keys that the command line gives.
+        own: the folder that the command line names, in which files may be made.
+
+    Raises:
+        UsageError: such a folder is named by the file alone, and does not hold the index or the data set already.
+    """
+
+    def is_foreign(key: str, value: str | None) -> bool:
+        return value is not None and key not in given and not lies_here(value, own)
+
+    prepared, root = settings.dataset.reading.prepared, settings.plain["dataset"].get("root")
+    key = "dataset.reading.prepared"
+    if is_foreign(key, prepared) and not Path(os.path.expanduser(str(prepared)), INDEX).is_file():
+        raise UsageError(f"{where}: {key}={prepared} holds no index; {remedy.format(key=key)}")
+    key = "dataset.root"
+    if is_foreign(key, None if root is None else str(root)):
+        is_there = Path(os.path.expanduser(str(root))).is_dir()
+        if not (is_there and (source or build_source(settings.dataset)).root.is_dir()):
+            raise UsageError(f"{where}: {key}={root} does not hold the data set; {remedy.format(key=key)}")
+
+
+def lies_here(path: str, own: Path | None = None) -> bool:
+    """Return whether a stored path stays below the working folder or below ``own``; ``~`` leads out of them.
+
+    >>> [lies_here(path) for path in ("data/x", "~/x", "../x", "/x")], lies_here("/run/x", Path("/run"))
+    ([True, False, False, False], True)
+    """
+    expanded = os.path.expanduser(path)
+    if is_inside(expanded):
+        return True
+    return own is not None and os.path.isabs(expanded) and Path(os.path.normpath(expanded)).is_relative_to(own)
