@@ -267,6 +267,45 @@ def test_a_run_with_other_parts_is_not_resumed(values, place):
     unharmed(place, str(caught.value))
 
 
+PLACES = {
+    "a data set": ("dataset.root", "does not hold the data set"),
+    "an index": ("dataset.reading.prepared", "holds no index"),
+    "shared trainings": ("shared.folder", "no such folder"),
+}
+
+
+@pytest.mark.parametrize("folder", ["../elsewhere/new", "/dsn_new", "~/new"])
+@pytest.mark.parametrize(("key", "message"), PLACES.values(), ids=PLACES)
+def test_a_run_makes_no_files_in_new_places_elsewhere(key, message, folder, place, monkeypatch):
+    monkeypatch.setenv("HOME", str(place.parent / "elsewhere"))
+    write_run(place / "run", {key: folder, "classifier.checkpoint": "auto"})
+    with pytest.raises(UsageError, match=rf"run: config\.yaml: {key}={folder}:? {message}") as caught:
+        continue_run(["resume=run"])
+    assert "\n" not in str(caught.value)
+    sweep = write_sweep(place, "0")
+    write_run(sweep / "0", {key: folder, "classifier.checkpoint": "auto"}, name="composed.yaml")
+    with pytest.raises(UsageError, match=rf"composed\.yaml: {key}={folder}:? {message}"):
+        begin_job(sweep / "0", sweep, [])
+    unharmed(place, str(caught.value))
+
+
+def test_an_embedded_data_set_is_not_written_into_a_folder_that_exists(place):
+    write_run(place / "run", {"dataset.root": "../elsewhere"})
+    with pytest.raises(UsageError, match=r"dataset\.root=\.\./elsewhere does not hold the data set"):
+        continue_run(["resume=run"])
+    unharmed(place)
+
+
+def test_a_run_goes_on_with_the_places_that_it_has_used(place):
+    (place / "prepared").mkdir()
+    (place / "prepared" / "index.json").touch()
+    (place / "shared").mkdir()
+    own = {"classifier.checkpoint": "auto", "shared.folder": str(place / "shared")}
+    own |= {"dataset.reading.prepared": str(place / "prepared"), "dataset.root": str(place / "run" / "data")}
+    write_run(place / "run", own)
+    assert continue_run(["resume=run"])
+
+
 @pytest.mark.parametrize("more", [{"hydra.run.dir": "../elsewhere"}, {"override hydra/launcher": "joblib"}])
 def test_keys_that_look_like_overrides_are_values(more, place):
     write_run(place / "run", {}, more=yaml.safe_dump(more))

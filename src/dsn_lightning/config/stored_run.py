@@ -10,6 +10,9 @@ from typing import Any
 
 from hydra.core.config_store import ConfigStore
 
+from dsn_lightning.config.settings import Settings
+from dsn_lightning.config.shared_trainings import keys_left_to_auto
+from dsn_lightning.config.stored_places import lies_here, refuse_places
 from dsn_lightning.config.stored_settings import check_stored_parts, stored_settings
 from dsn_lightning.errors import UsageError
 from dsn_lightning.runs.run_folder import RunFolder
@@ -44,7 +47,8 @@ def choose_stored(
         changed: values that replace those of the file, by dotted key.
 
     Raises:
-        UsageError: the file is damaged or is no configuration, has references, or would build foreign code.
+        UsageError: the file is damaged or is no configuration, has references, or would build foreign code or make
+            files elsewhere.
     """
     where, folder = f"{where}: {file.name}", str(file.parent)
     if "${" in folder:
@@ -58,6 +62,7 @@ def choose_stored(
         raise UsageError(f"{where}: {found[0]}: a run does not store this key")
     settings = stored_settings(content, where=where)
     check_stored_parts(settings, None, where=where, trusted=trusted)
+    _check_places(settings, file.parent, where=where)
     values = {"trust": [], "run_dir": folder, **(changed or {})}
     try:
         settings = settings.changed(values)
@@ -66,3 +71,10 @@ def choose_stored(
     ConfigStore.instance().store(_NAME, dict(settings.plain))
     escaped = folder.replace("'", "\\'")
     return ["--config-name", _NAME, f"hydra.run.dir='{escaped}'"]
+
+
+def _check_places(settings: Settings, folder: Path, *, where: str) -> None:
+    refuse_places(settings, where=where, remedy="if that is what you want, begin a new run with it", own=folder)
+    shared = settings.shared.folder
+    if keys_left_to_auto(settings) and not lies_here(shared, folder) and not Path(shared).is_dir():
+        raise UsageError(f"{where}: shared.folder={shared}: no such folder; create it if trainings may be made there")
