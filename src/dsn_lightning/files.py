@@ -88,6 +88,16 @@ def read_tail(path: Path, limit: int) -> bytes:
         return file.read(limit)
 
 
+def refuse_link(path: Path) -> None:
+    """Refuse a file or folder that is a link, before something is written there: it would go to where the link leads.
+
+    Raises:
+        UnreadableFileError: it is a link.
+    """
+    if path.is_symlink():
+        raise UnreadableFileError(path, "is a link; expected a file of this folder; remove the link")
+
+
 def is_inside(relative: str) -> bool:
     """Whether a path in a file stays in the folder that it is relative to; links that the folder holds may lead out.
 

@@ -24,11 +24,14 @@ from dsn_lightning.backbones.weights import WeightsError, read_weights
 from dsn_lightning.cli.report import report
 from dsn_lightning.config.arguments import begin_job, continue_run, sweep_to_resume
 from dsn_lightning.config.compose import settings_of
+from dsn_lightning.config.shared_trainings import train_once
 from dsn_lightning.config.trained import RECORD_KEY, load_trained
-from dsn_lightning.datasets import ActivityNet, Folder, Kinetics
+from dsn_lightning.datasets import ActivityNet, Folder, Kinetics, Needle
 from dsn_lightning.errors import UsageError
 from dsn_lightning.evaluation.array_archive import open_arrays
 from dsn_lightning.files import UnreadableFileError
+from dsn_lightning.prediction.output_folder import OutputFolder
+from dsn_lightning.prepare.video_index import index_videos, prepare_source
 from dsn_lightning.video import ImageFolder, PyAV, VideoError
 from helpers.synthetic import composed, fresh
 
@@ -330,6 +333,91 @@ def test_a_run_is_not_resumed_through_links(name, target, place):
     with pytest.raises(UsageError, match=f"{name} is a link") as caught:
         continue_run(["resume=run"])
     unharmed(place, str(caught.value))
+
+
+LINKS = ["checkpoints", "figures", "tensorboard", "wandb", "checkpoints/last.ckpt", "checkpoints/.last.ckpt.partial"]
+
+
+@pytest.mark.parametrize("name", [*LINKS, "wandb/run/files/x"])
+@pytest.mark.parametrize("target", ["", "private", "new"])
+def test_a_run_is_not_resumed_through_links_in_subfolders(name, target, place):
+    write_run(place / "run", {})
+    write_run(write_sweep(place, "0") / "0", {})
+    for folder in ("run", "sweep/0"):
+        link = place / folder / name
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(place.parent / "elsewhere" / target)
+    with pytest.raises(UsageError, match=f"^resume=.*{name} is a link"):
+        continue_run(["resume=run"])
+    with pytest.raises(UsageError, match=f"^sweep.resume=.*{name} is a link"):
+        sweep_to_resume(["sweep.resume=sweep"])
+    with pytest.raises(UsageError, match=f"{name} is a link"):
+        train_once(settings_of(f"run_dir={place / 'run'}", "dataset.root=nowhere"), lambda settings: None)
+    unharmed(place)
+
+
+def test_links_of_wandb_in_its_own_folder_are_accepted(place):
+    write_run(place / "run", {})
+    (place / "run" / "wandb" / "run-1" / "logs").mkdir(parents=True)
+    (place / "run" / "wandb" / "run-1" / "logs" / "debug.log").touch()
+    (place / "run" / "wandb" / "latest-run").symlink_to("run-1")
+    (place / "run" / "wandb" / "debug.log").symlink_to("run-1/logs/debug.log")
+    assert continue_run(["resume=run"])
+
+
+@pytest.mark.parametrize("name", ["sweep/.lock", "sweep/log.txt"])
+def test_a_sweep_is_not_resumed_through_links(name, place):
+    write_run(write_sweep(place, "0") / "0", {})
+    (place / name).symlink_to(place.parent / "elsewhere" / "new")
+    with pytest.raises(UsageError, match=f"{name} is a link"):
+        sweep_to_resume(["sweep.resume=sweep"])
+    unharmed(place)
+
+
+@pytest.mark.parametrize("name", ["shared/run", "shared/.run.lock"])
+def test_a_shared_training_is_not_made_through_links(name, place):
+    (place / "shared").mkdir()
+    (place / name).symlink_to(place.parent / "elsewhere" / "new")
+    with pytest.raises(UsageError, match=f"{name}: is a link"):
+        train_once(settings_of(f"run_dir={place / 'shared' / 'run'}", "dataset.root=nowhere"), lambda settings: None)
+    unharmed(place)
+
+
+@pytest.mark.parametrize("name", [".index.lock", ".index.journal"])
+@pytest.mark.parametrize("target", ["private", "new"])
+def test_an_index_is_not_written_through_links(name, target, place):
+    (place / name).symlink_to(place.parent / "elsewhere" / target)
+    (place / "a.mp4").touch()
+    with pytest.raises(UsageError, match=f"{name}: is a link") as caught:
+        index_videos([place / "a.mp4"], place, root=place, decoder=PyAV(), num_threads=1, show=False)
+    assert "\n" not in str(caught.value)
+    unharmed(place)
+
+
+def test_a_data_set_is_not_prepared_through_links(place):
+    (place / ".source.lock").symlink_to(place.parent / "elsewhere" / "new")
+    with pytest.raises(UsageError, match=r"\.source\.lock: is a link"):
+        prepare_source(Needle(str(place / "data")), place)
+    unharmed(place)
+
+
+def test_an_embedded_data_set_is_not_written_through_links(place):
+    data = Needle(str(place / "data"))
+    data.root.parent.mkdir()
+    data.root.with_suffix(".lock").symlink_to(place.parent / "elsewhere" / "new")
+    with pytest.raises(UsageError, match=r"\.lock: is a link"):
+        data.prepare()
+    unharmed(place)
+
+
+@pytest.mark.parametrize("name", [".lock", "predictions.jsonl", "pictures", "thumbnails", "overlays", "time_lines"])
+@pytest.mark.parametrize("target", ["", "private", "new"])
+def test_answers_are_not_written_through_links(name, target, place):
+    (place / "out").mkdir()
+    (place / "out" / name).symlink_to(place.parent / "elsewhere" / target)
+    with pytest.raises(UsageError, match=f"{name}: is a link"), OutputFolder(place / "out").hold():
+        pass
+    unharmed(place)
 
 
 def write_sweep(place: Path, folder: str) -> Path:

@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dsn_lightning.config.stored_run import choose_stored, refuse_links
+from dsn_lightning.config.stored_places import refuse_links
+from dsn_lightning.config.stored_run import choose_stored
 from dsn_lightning.errors import UsageError
 from dsn_lightning.launch.process_rank import process_rank
 from dsn_lightning.runs.run_folder import RunFolder
@@ -162,6 +163,7 @@ def sweep_to_resume(arguments: Sequence[str]) -> StoredSweep | None:
         if sweep.path.resolve() not in run.path.resolve().parents:
             raise UsageError(f"{where}: {sweep.sweep_json.name}: folder {job.folder!r} lies elsewhere")
         refuse_links(run.path, where=where)
+    refuse_links(sweep.path, where=where)
     flags, rest = _plug_in_flags([a for a in arguments if a not in given])
     for_jobs = [*flags, *(a for a in rest if a.startswith(("trust=", "hydra.searchpath=")))]
     others = [a for a in rest if a not in for_jobs and not a.startswith(("sweep.jobs=", "-m", "--multirun"))]

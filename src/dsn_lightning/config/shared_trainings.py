@@ -19,8 +19,10 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from dsn_lightning.config.compose import compose_anew, plain
 from dsn_lightning.config.settings import Settings
+from dsn_lightning.config.stored_places import refuse_links
 from dsn_lightning.config.stored_settings import stored_settings
 from dsn_lightning.errors import UsageError
+from dsn_lightning.files import refuse_link
 from dsn_lightning.runs import find_runs
 from dsn_lightning.runs.run_folder import RunFolder
 from dsn_lightning.runs.tolerant_files import read_json
@@ -129,6 +131,9 @@ def folder_name(settings: Settings, digest: str) -> str:
 def train_once(settings: Settings, train: Train) -> Path:
     """Train what the settings describe unless its folder holds it, and return its checkpoint; one process at a time."""
     run = RunFolder(settings.folder)
+    refuse_link(run.path)
+    refuse_link(run.lock_beside)
+    refuse_links(run.path, where="shared.folder")
     run.path.mkdir(parents=True, exist_ok=True)
     with FileLock(run.lock_beside):
         if not (run.last_checkpoint.is_file() and run.is_finished()):

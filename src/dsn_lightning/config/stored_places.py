@@ -1,4 +1,4 @@
-"""Where a stored configuration may make files: below the working folder, and where its data already are."""
+"""Where a stored configuration may make files: below the working folder, where its data are, and through no link."""
 
 import os
 from collections.abc import Collection
@@ -61,3 +61,19 @@ def lies_here(path: str, own: Path | None = None) -> bool:
     if is_inside(expanded):
         return True
     return own is not None and os.path.isabs(expanded) and Path(os.path.normpath(expanded)).is_relative_to(own)
+
+
+def refuse_links(folder: Path, *, where: str) -> None:
+    """Refuse a folder in which a file is a link, or that has a link out of it at any depth: a run would write there.
+
+    Links of subfolders to places in the folder are accepted: W&B makes some.
+
+    Raises:
+        UsageError: names the link; ``where`` names the folder as it was given.
+    """
+    inside = folder.resolve()
+    for place, folders, files in os.walk(folder):
+        for link in (path for name in sorted(folders + files) if (path := Path(place, name)).is_symlink()):
+            is_file_of_the_run = Path(place) == folder and not link.is_dir()
+            if is_file_of_the_run or not Path(os.path.realpath(link)).is_relative_to(inside):
+                raise UsageError(f"{where}: {link} is a link; a run goes on with files of its own")

@@ -22,17 +22,6 @@ _NAME = "stored_run"
 _OF_HYDRA = ("defaults", "hydra")
 
 
-def refuse_links(folder: Path, *, where: str) -> None:
-    """Refuse a run's folder in which a file is a link: the run would write to whatever it leads to.
-
-    Raises:
-        UsageError: names the link; ``where`` names the folder as it was given.
-    """
-    files = folder.iterdir() if folder.is_dir() else []
-    if links := sorted(file.name for file in files if file.is_symlink() and not file.is_dir()):
-        raise UsageError(f"{where}: {folder / links[0]} is a link; a run goes on with files of its own")
-
-
 def choose_stored(
     file: Path, *, where: str, trusted: Sequence[str], changed: Mapping[str, Any] | None = None
 ) -> list[str]:

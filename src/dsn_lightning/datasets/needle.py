@@ -39,7 +39,7 @@ from rich.progress import track
 from dsn_lightning.datasets.annotations import MAX_ANNOTATION_BYTES, check_below_root, checking_format, union
 from dsn_lightning.datasets.records import Metric, Subset, VideoRecord
 from dsn_lightning.errors import UsageError
-from dsn_lightning.files import parse_json, read_bounded
+from dsn_lightning.files import parse_json, read_bounded, refuse_link
 from dsn_lightning.stateless_random import stateless_rng
 
 _FORMAT = 6  # raise it when the same settings would give different videos
@@ -118,6 +118,7 @@ class Needle:
         if self.root.is_dir():
             return
         self.root.parent.mkdir(parents=True, exist_ok=True)
+        refuse_link(self.root.with_suffix(".lock"))
         with FileLock(self.root.with_suffix(".lock")):
             if self.root.is_dir():
                 return

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 from filelock import FileLock, Timeout
 
 from dsn_lightning.errors import UsageError, printable
-from dsn_lightning.files import open_bounded, parse_json, read_bounded, write_json
+from dsn_lightning.files import open_bounded, parse_json, read_bounded, refuse_link, write_json
 from dsn_lightning.prediction.answer import Prediction
 
 FORMAT = 1
@@ -61,10 +61,12 @@ class OutputFolder:
         """Hold the folder for this process, and create it.
 
         Raises:
-            UsageError: it cannot be created, or another process holds it.
+            UsageError: it cannot be created, another process holds it, or a file or folder to write to is a link.
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
+            for name in (".lock", self.lines.name, PICTURES, THUMBNAILS, OVERLAYS, TIME_LINES):
+                refuse_link(self.path / name)
             lock = FileLock(self.path / ".lock")
             lock.acquire(timeout=3)  # a process that was just killed may take a moment to end
         except Timeout:

@@ -22,7 +22,7 @@ from rich.progress import track
 from torch import Tensor
 
 from dsn_lightning.errors import UsageError
-from dsn_lightning.files import replace_durably
+from dsn_lightning.files import refuse_link, replace_durably
 from dsn_lightning.video.clip_reader import ClipReader, FrameReader
 from dsn_lightning.video.crops import Crop
 from dsn_lightning.video.sections import IntArray
@@ -125,6 +125,7 @@ def compute_activations(
             if not skip_bad:
                 raise
 
+    refuse_link(store.folder / ".lock")
     with FileLock(store.folder / ".lock"):
         for partial in store.folder.glob("*.partial"):  # of a killed process
             partial.unlink(missing_ok=True)

@@ -12,6 +12,7 @@ from filelock import FileLock, Timeout
 
 from dsn_lightning.datasets.records import SUBSETS, VideoSource
 from dsn_lightning.errors import UsageError
+from dsn_lightning.files import refuse_link
 from dsn_lightning.prepare.copies import make_copies, remove_partial_files, replacing
 from dsn_lightning.prepare.copy_kinds import CopyKind, FlowCopy, SmallCopy
 from dsn_lightning.prepare.dataset_report import Records, dataset_report
@@ -125,6 +126,7 @@ def _naming_disk_errors(output: Path) -> Iterator[None]:
 def _locked(folder: Path) -> Iterator[None]:
     """Keep the folder locked: only one dsn-prepare works in it."""
     folder.mkdir(parents=True, exist_ok=True)
+    refuse_link(folder / ".prepare.lock")
     try:
         lock = FileLock(folder / ".prepare.lock").acquire(timeout=3)  # a killed process may take a moment to end
     except Timeout:

@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.progress import track
 
 from dsn_lightning.datasets.records import VideoSource
-from dsn_lightning.files import read_bounded, write_atomically
+from dsn_lightning.files import read_bounded, refuse_link, write_atomically
 from dsn_lightning.video.decoder import Prober
 from dsn_lightning.video.video_info import VideoError, VideoInfo, unpack
 
@@ -47,6 +47,7 @@ def prepare_source(source: VideoSource, folder: str | Path | None = None) -> Pat
     """Call `VideoSource.prepare`, in one process at a time, and return ``folder``; None takes `prepared_folder`."""
     prepared = prepared_folder(source) if folder is None else Path(folder).expanduser().absolute()
     prepared.mkdir(parents=True, exist_ok=True)
+    refuse_link(prepared / ".source.lock")
     with FileLock(prepared / ".source.lock"):  # not .prepare.lock, which dsn-prepare keeps for hours
         source.prepare()
     return prepared
@@ -61,6 +62,8 @@ def index_videos(
     """
     folder.mkdir(parents=True, exist_ok=True)
     wanted = {path.relative_to(root).as_posix(): path for path in paths}
+    for name in (".index.lock", _JOURNAL):
+        refuse_link(folder / name)
     with FileLock(folder / ".index.lock"):
         for partial in folder.glob(f".{INDEX}.*"):  # of a killed process
             partial.unlink(missing_ok=True)
