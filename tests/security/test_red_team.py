@@ -299,6 +299,24 @@ def test_the_data_set_of_a_foreign_checkpoint_is_refused(key, honest, place):
     assert f"{key}: would run os.system" in refused(place, "dsn-evaluate", "checkpoint=foreign.ckpt")
 
 
+@pytest.mark.parametrize("lists", [{"train_list": "private", "test_list": "private"}, {"classes": "private"}])
+def test_a_foreign_checkpoint_reads_no_list_outside_of_its_data_set(lists, honest, place):
+    (place / "private").write_text("a-private-text label\n")
+    (place / "data").mkdir()
+    (place / "data" / "train.txt").write_text("a.mp4 x\n")
+    own = {"train_list": "data/train.txt", "test_list": "data/train.txt", "classes": None}
+    dataset = settings_of("dataset=folder", "dataset.root=data", "run_dir=x").plain["dataset"]
+    content = deepcopy(honest)
+    put("dataset", {**dataset, **own, **lists})(content[RECORD_KEY]["config"])
+    torch.save(content, "foreign.ckpt")
+    (key, *_) = sorted(lists, reverse=True)
+    line = refused(place, "dsn-evaluate", "checkpoint=foreign.ckpt")
+    assert f"foreign.ckpt: dataset.{key}=private is outside of dataset.root=data; give +dataset.{key}=PATH" in line
+    assert "a-private-text" not in line
+    line = refused(place, "dsn-evaluate", "checkpoint=foreign.ckpt", *(f"+dataset.{name}=private" for name in lists))
+    assert "is outside of" not in line  # none of the videos exists
+
+
 def stored(changes: list[Callable[[dict[str, Any]], None]], folder: Path, name: str = "config.yaml") -> None:
     """Write a run's folder whose configuration is changed."""
     config: dict[str, Any] = json.loads(json.dumps(settings_of("run_dir=x", "dataset.root=nowhere").plain))

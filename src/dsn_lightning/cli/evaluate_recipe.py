@@ -20,7 +20,7 @@ from dsn_lightning.config.compose import names_in_group
 from dsn_lightning.config.evaluation_settings import EvaluationSettings
 from dsn_lightning.config.row_description import RowDescription
 from dsn_lightning.config.settings import Settings
-from dsn_lightning.config.stored_places import refuse_places
+from dsn_lightning.config.stored_places import refuse_lists, refuse_places
 from dsn_lightning.config.stored_settings import DATASET_PARTS, check_stored_parts
 from dsn_lightning.config.trained import (
     Trained,
@@ -32,6 +32,7 @@ from dsn_lightning.config.trained import (
 )
 from dsn_lightning.config.video_counts import check_has_videos, results_basis
 from dsn_lightning.data.datamodule import SectionClipDataModule
+from dsn_lightning.datasets.annotations import LIST_ARGUMENTS
 from dsn_lightning.datasets.records import VideoSource
 from dsn_lightning.errors import UsageError
 from dsn_lightning.evaluation.clip_loading import Loading
@@ -102,6 +103,7 @@ def _evaluate(given: EvaluationSettings) -> None:
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
         torch.cuda.set_device(device)
     with tracked(settings, settings.logger, job_type="evaluate", runs=runs) as tracker:
+        refuse_lists(settings, where=str(leader.path), given=_given_keys(given))
         data = build_datamodule(settings)
         check_stored_places(given, settings, data.source, where=str(leader.path))
         data.prepare_data()
@@ -119,8 +121,14 @@ def check_stored_places(given: EvaluationSettings, settings: Settings, source: V
     Raises:
         UsageError: such a folder is named by the checkpoint alone, and does not exist already.
     """
-    keys = [f"dataset.{'.'.join(path)}" for path in (("root",), ("reading", "prepared")) if given.gives_dataset(*path)]
-    refuse_places(settings, where=where, remedy="give {key}=DIR to use it", source=source, given=keys)
+    remedy = "give {key}=DIR to use it"
+    refuse_places(settings, where=where, remedy=remedy, source=source, given=_given_keys(given))
+
+
+def _given_keys(given: EvaluationSettings) -> list[str]:
+    """Return those keys of the data set that name files or folders and that the command line gives."""
+    paths = [("root",), ("reading", "prepared"), *((name,) for name in LIST_ARGUMENTS)]
+    return [f"dataset.{'.'.join(path)}" for path in paths if given.gives_dataset(*path)]
 
 
 def load_runs(given: EvaluationSettings) -> dict[str, Trained]:

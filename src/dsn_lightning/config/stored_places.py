@@ -6,6 +6,7 @@ from pathlib import Path
 
 from dsn_lightning.config.build_part import build_source
 from dsn_lightning.config.settings import Settings
+from dsn_lightning.datasets.annotations import LIST_ARGUMENTS
 from dsn_lightning.datasets.records import VideoSource
 from dsn_lightning.errors import UsageError
 from dsn_lightning.files import is_inside
@@ -49,6 +50,33 @@ def refuse_places(
         is_there = Path(os.path.expanduser(str(root))).is_dir()
         if not (is_there and (source or build_source(settings.dataset)).root.is_dir()):
             raise UsageError(f"{where}: {key}={root} does not hold the data set; {remedy.format(key=key)}")
+
+
+def refuse_lists(settings: Settings, *, where: str, given: Collection[str]) -> None:
+    """Refuse stored settings whose data set reads lists that neither its root nor the command line leads to.
+
+    Messages show parts of lists, so a stored configuration must not choose any file.
+
+    Args:
+        settings: those stored, perhaps changed by the command line.
+        where: names the file, for messages.
+        given: the keys that the command line gives.
+
+    Raises:
+        UsageError: a list lies outside of ``dataset.root``.
+    """
+    dataset = settings.plain["dataset"]
+    root = dataset.get("root")
+    for name in LIST_ARGUMENTS:
+        key, path = f"dataset.{name}", dataset.get(name)
+        if not isinstance(path, str) or key in given:
+            continue
+        if root is None or not Path(_absolute(path)).is_relative_to(_absolute(str(root))):
+            raise UsageError(f"{where}: {key}={path} is outside of dataset.root={root}; give +{key}=PATH to use it")
+
+
+def _absolute(path: str) -> str:
+    return os.path.abspath(os.path.expanduser(path))
 
 
 def lies_here(path: str, own: Path | None = None) -> bool:

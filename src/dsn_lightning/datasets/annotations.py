@@ -82,6 +82,9 @@ class ListedVideos:
         return list(self._videos[subset])
 
 
+LIST_ARGUMENTS = ("annotations", "classes", "train_list", "val_list", "test_list")
+"""Arguments of the data sets that name files of annotations and lists, or their folder."""
+
 Lists = tuple[list[str], list[VideoRecord], list[VideoRecord]]
 """What official lists contain: class names, training videos and test videos."""
 
