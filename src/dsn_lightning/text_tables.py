@@ -1,4 +1,4 @@
-"""Tables of texts: rendered for the terminal, as Markdown and as CSV, in this one place."""
+"""Tables of texts, rendered for the terminal, as Markdown and as CSV, and the console that prints them."""
 
 import csv
 import io
@@ -7,13 +7,25 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rich.console import Console, ConsoleOptions, RenderResult
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.segment import Segment
 from rich.table import Table as TerminalTable
 from rich.text import Text
+
+from dsn_lightning.errors import printable
 
 # apostrophes before the sign count as well, so that taking one off gives the text again
 _FORMULA = re.compile(r"'*[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?|-inf")
+
+
+class PrintableConsole(Console):
+    """A rich console for texts from files: a terminal does not obey them, see `printable`."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
+        """Yield what is printed, with escapes in place of control characters in the texts."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(printable(segment.text), segment.style)
 
 
 @dataclass(frozen=True)
@@ -34,12 +46,12 @@ class TextTable:
 
     def terminal(self) -> TerminalTable:
         """Return the table for a rich console; texts are shown literally, brackets included."""
-        table = TerminalTable(title=Text(self.title) if self.title else None, title_justify="left")
+        table = TerminalTable(title=_literal(self.title) if self.title else None, title_justify="left")
         for i, name in enumerate(self.header):
             justify = "right" if self._holds_figures(i) else "left"
-            table.add_column(Text(name), justify=justify, no_wrap=not self.fold, overflow="fold")  # type: ignore[arg-type]
+            table.add_column(_literal(name), justify=justify, no_wrap=not self.fold, overflow="fold")  # type: ignore[arg-type]
         for row in self.rows:
-            table.add_row(*map(Text, row))
+            table.add_row(*map(_literal, row))
         return table
 
     def print(self, console: Console) -> None:
@@ -55,8 +67,12 @@ class TextTable:
         | DSN | 59.5 |
         """
         rule = ["---:" if self._holds_figures(i) else "---" for i in range(len(self.header))]
-        lines = [self.header, rule, *self.rows]
+        lines = [map(printable, line) for line in (self.header, rule, *self.rows)]
         return "".join(f"| {' | '.join(text.replace('|', chr(92) + '|') for text in line)} |\n" for line in lines)
+
+
+def _literal(text: str) -> Text:
+    return Text(printable(text))
 
 
 @dataclass(frozen=True)

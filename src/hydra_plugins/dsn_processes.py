@@ -17,6 +17,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, flag_override, open_dict
 
+from dsn_lightning.errors import printable
 from dsn_lightning.runs.run_folder import RunFolder
 from dsn_lightning.runs.sweep_folder import SweepFolder, SweepJob
 
@@ -104,4 +105,4 @@ def _announce_missing_values(returned: Sequence[JobReturn], runs: Sequence[RunFo
     for job, run in zip(returned, runs, strict=True):
         if job.status == JobStatus.COMPLETED and job.return_value is None:
             missing = "has no value for the sweeper, as its data set has no held-out videos"
-            print(f"{run.path}: {missing}; see dataset.val_fraction", file=sys.stderr)
+            print(f"{printable(run.path)}: {missing}; see dataset.val_fraction", file=sys.stderr)

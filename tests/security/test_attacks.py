@@ -7,6 +7,7 @@ the environment variable ``SECRET``.
 import io
 import json
 import os
+import re
 import shutil
 import zipfile
 from collections.abc import Callable, Mapping
@@ -18,20 +19,25 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from rich.console import Console
+from rich.panel import Panel
 
+import dsn_lightning
 from dsn_lightning import DSN
 from dsn_lightning.backbones.weights import WeightsError, read_weights
+from dsn_lightning.cli.application import stop
 from dsn_lightning.cli.report import report
 from dsn_lightning.config.arguments import begin_job, continue_run, sweep_to_resume
 from dsn_lightning.config.compose import settings_of
 from dsn_lightning.config.shared_trainings import train_once
 from dsn_lightning.config.trained import RECORD_KEY, load_trained
 from dsn_lightning.datasets import ActivityNet, Folder, Kinetics, Needle
-from dsn_lightning.errors import UsageError
+from dsn_lightning.errors import UsageError, printable
 from dsn_lightning.evaluation.array_archive import open_arrays
 from dsn_lightning.files import UnreadableFileError
 from dsn_lightning.prediction.output_folder import OutputFolder
 from dsn_lightning.prepare.video_index import index_videos, prepare_source
+from dsn_lightning.text_tables import PrintableConsole, TextTable
 from dsn_lightning.video import ImageFolder, PyAV, VideoError
 from helpers.synthetic import composed, fresh
 
@@ -39,7 +45,7 @@ SECRET = "a-secret-of-the-environment"
 TOUCH = "touch canary"
 PRIVATE = "a private text"
 MARKUP = "<script>canary</script><img src=x onerror=1>"
-ESCAPES = "a\x1b]0;canary\x07\x1b[2Jb"
+ESCAPES = "a\x1b]0;canary\x07\x1b[2J\x9b2J\u202eb"
 
 Change = Callable[[dict[str, Any]], None]
 
@@ -679,6 +685,54 @@ def test_a_report_shows_texts_of_a_run_as_texts(make, place, dsn_run, capsys):
         assert "<img src=x" not in text
         assert "\x1b" not in text
     unharmed(place, said.out + said.err)
+
+
+def obeyed(text: str) -> list[str]:
+    """The characters that a terminal obeys, or that reorder a line."""
+    return re.findall("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", text)
+
+
+def test_a_table_shows_control_characters_as_escapes():
+    table = TextTable([ESCAPES, "M"], [[ESCAPES, "1"]], title=ESCAPES)
+    console = Console(file=io.StringIO(), width=200)
+    table.print(console)
+    for text in (console.file.getvalue(), table.markdown()):
+        assert r"a\x1b]0;canary\x07\x1b[2J\x9b2J\u202eb" in text
+        assert not obeyed(text)
+
+
+def test_a_console_shows_control_characters_as_escapes():
+    console = PrintableConsole(file=io.StringIO(), width=200, force_terminal=True, color_system=None)
+    console.print(f"job {ESCAPES}", markup=False)
+    console.print(f"[bold]{ESCAPES}")
+    console.print(Panel(ESCAPES))
+    assert not obeyed(console.file.getvalue())
+
+
+def test_every_console_of_the_package_is_one_that_shows_control_characters():
+    files = {file.name: file.read_text() for file in Path(dsn_lightning.__file__).parent.rglob("*.py")}
+    assert "PrintableConsole(" in files["evaluation_output.py"]
+    assert not [name for name, text in files.items() if re.search(r"(?<!\w)Console\((?!\)\.width)", text)]
+
+
+def test_an_error_line_shows_control_characters_as_escapes(capsys):
+    with pytest.raises(SystemExit):
+        stop("dsn-train", ESCAPES)
+    assert not obeyed(capsys.readouterr().err)
+    assert not obeyed(str(UsageError(f"checkpoint={ESCAPES}: x")))
+    assert not obeyed(printable(Path(ESCAPES)))
+
+
+def test_a_report_shows_names_of_folders_and_warnings_without_control_characters(place, dsn_run, capsys):
+    shutil.copytree(dsn_run, place / "runs" / ESCAPES)
+    (place / "runs" / f"{ESCAPES}2").mkdir()
+    (place / "runs" / f"{ESCAPES}2" / "results.json").write_text("x")
+    on_json("status.json", lambda c: c.update(warnings=[{"epoch": 1, "text": ESCAPES}]))(place / "runs" / ESCAPES)
+    report(["runs", "output=report", "statistics=0"])
+    said = capsys.readouterr()
+    texts = [(place / "report" / name).read_text() for name in ("report.html", "report.md", "report.csv")]
+    assert not [found for text in (said.out, said.err, *texts) if (found := obeyed(text))]
+    assert r"\x9b2J\u202eb" in texts[1]
 
 
 def test_a_report_replaces_links_in_its_folder(place, dsn_run):

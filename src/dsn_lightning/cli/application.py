@@ -9,7 +9,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import InstantiationException, OverrideParseException
 from omegaconf.errors import InterpolationResolutionError
 
-from dsn_lightning.errors import UsageError
+from dsn_lightning.errors import UsageError, printable
 from dsn_lightning.runs.machine_faults import fault_of
 
 
@@ -41,7 +41,7 @@ def _usage_error_behind(error: BaseException) -> UsageError | None:
 
 def stop(command: str, message: str) -> NoReturn:
     """Print one line and exit with code 2."""
-    print(f"{command}: error: {' '.join(message.split())}", file=sys.stderr)
+    print(f"{command}: error: {printable(' '.join(message.split()))}", file=sys.stderr)
     sys.exit(2)
 
 
@@ -90,5 +90,5 @@ def ctrl_c_as_exit(command: str, stopped: str) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        print(f"{command}: stopped; {stopped}", file=sys.stderr)
+        print(printable(f"{command}: stopped; {stopped}"), file=sys.stderr)
         sys.exit(130)

@@ -32,8 +32,9 @@ def application(cfg: DictConfig) -> None:
         from rich.console import Console
 
         from dsn_lightning.cli import cost_recipe  # takes seconds
+        from dsn_lightning.text_tables import PrintableConsole
 
-        console = Console(width=max(Console().width, 110))  # tables stay whole in files and narrow windows
+        console = PrintableConsole(width=max(Console().width, 110))  # tables stay whole in files and narrow windows
         if settings.table is not None:
             cost_recipe.print_paper_table(settings.table, console, as_json=settings.format == "json")
             return

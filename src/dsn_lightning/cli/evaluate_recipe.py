@@ -53,6 +53,7 @@ from dsn_lightning.runs.exit_codes import STOPPED_BY_CTRL_C
 from dsn_lightning.runs.run_folder import RunFolder
 from dsn_lightning.runs.tolerant_files import read_json
 from dsn_lightning.selections import BASELINE_CLASSIFIER, MaxResponse, Scheme
+from dsn_lightning.text_tables import PrintableConsole
 from dsn_lightning.tracking.loggers import Tracker
 from dsn_lightning.training.lightning_advice import hide_lightning_advice
 from dsn_lightning.training.seen_videos import among, check_held_out
@@ -269,7 +270,8 @@ def announce_missing_rows(evaluation: EvaluationPlan, console: Console, *, keys:
         for name, without in left_out.items():
             of_algorithm = "checkpoint" if name in names_in_group("algorithm") else f"networks.{name}"
             key, which = name if name in keys else of_algorithm, "this row" if len(without) == 1 else "these rows"
-            console.print(f"{', '.join(without)}: give {key}=CHECKPOINT for {which}", soft_wrap=True, highlight=False)
+            line = f"{', '.join(without)}: give {key}=CHECKPOINT for {which}"
+            console.print(line, soft_wrap=True, markup=False, highlight=False)
     elif left_out:
         console.print("these are the rows that this run gives by itself; dsn-evaluate compares several runs")
     if not any(networks.can(selection, classifier) for selection, classifier in rows):
@@ -299,7 +301,7 @@ def score(evaluation: EvaluationPlan, data: SectionClipDataModule, *, device: to
     stored = settings.backbone.cache_activations and scoring.crops == 1 and share_frozen_blocks(recognizers)
     if stored:
         use_frozen_features(settings, data, recognizers, device=device, subsets=(settings.test.subset,))
-    progress = Console(stderr=True, quiet=process_rank() != 0)
+    progress = PrintableConsole(stderr=True, quiet=process_rank() != 0)
     scores, watch, failed = score_videos(
         scoring,
         data.network_reader if stored else data.reader,

@@ -20,12 +20,12 @@ from dsn_lightning.evaluation.statistics_file import summary
 from dsn_lightning.evaluation.study import Study
 from dsn_lightning.files import write_atomically, write_json
 from dsn_lightning.runs.run_folder import RunFolder
-from dsn_lightning.text_tables import csv_text
+from dsn_lightning.text_tables import PrintableConsole, csv_text
 
 
 def wide_console(*, quiet: bool = False) -> Console:
     """Return a console wide enough for tables, also in files and narrow windows."""
-    return Console(width=max(Console().width, 110), quiet=quiet)
+    return PrintableConsole(width=max(Console().width, 110), quiet=quiet)
 
 
 def write_rows(rows: Sequence[Row], run: RunFolder) -> None:

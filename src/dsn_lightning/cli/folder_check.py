@@ -8,7 +8,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
 from dsn_lightning.cli.application import one_line_errors
-from dsn_lightning.errors import UsageError
+from dsn_lightning.errors import UsageError, printable
 from dsn_lightning.launch.process_rank import process_rank
 from dsn_lightning.runs.run_folder import LockedFolder, RunFolder, moved_aside
 from dsn_lightning.runs.status import was_requeued
@@ -53,7 +53,7 @@ def _moved(folder: RunFolder | SweepFolder, config: DictConfig) -> bool:
     if not overwrite or not folder.is_used():
         return False
     _check_movable(folder)
-    print(f"moved {folder.path} to {moved_aside(folder.path)}", flush=True)
+    print(printable(f"moved {folder.path} to {moved_aside(folder.path)}"), flush=True)
     return True
 
 

@@ -31,9 +31,10 @@ def fuse_stored(settings: EvaluationSettings) -> None:
     console = wide_console()
     if fusion.left_out:
         some = ", ".join(fusion.left_out[:3]) + (", ..." if len(fusion.left_out) > 3 else "")
-        console.print(f"{len(fusion.left_out)} videos left out, which not all evaluations have: {some}", soft_wrap=True)
+        line = f"{len(fusion.left_out)} videos left out, which not all evaluations have: {some}"
+        console.print(line, soft_wrap=True, markup=False)
     if fusion.unmatched:
-        console.print(f"rows left out: {'; '.join(fusion.unmatched)}", soft_wrap=True)
+        console.print(f"rows left out: {'; '.join(fusion.unmatched)}", soft_wrap=True, markup=False)
     settings.folder.mkdir(parents=True, exist_ok=True)
     with RunFolder(settings.folder).hold():
         _write(fusion, settings, console)

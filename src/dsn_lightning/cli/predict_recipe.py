@@ -16,7 +16,7 @@ from dsn_lightning.prediction.inputs import find_videos
 from dsn_lightning.prediction.output_folder import OutputFolder
 from dsn_lightning.prediction.video_files import FilePredictor
 from dsn_lightning.report.answers_page import write_answers_page
-from dsn_lightning.text_tables import TextTable
+from dsn_lightning.text_tables import PrintableConsole, TextTable
 
 
 def predict(settings: PredictSettings) -> int:
@@ -79,7 +79,7 @@ def _say_effort(answer: FilePredictor, console: Console) -> None:
 
 def _progress(settings: PredictSettings, count: int) -> Progress:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=Console(stderr=True), disable=not settings.progress or not count)
+    return Progress(*columns, console=PrintableConsole(stderr=True), disable=not settings.progress or not count)
 
 
 _SHOWN = 20

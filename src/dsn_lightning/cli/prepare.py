@@ -13,8 +13,10 @@ from dsn_lightning.config.added_keys import refuse_unknown_keys
 from dsn_lightning.config.build_part import build_part, build_source
 from dsn_lightning.config.compose import add_plug_ins_of_application, config_folder, plain
 from dsn_lightning.config.prepare_settings import PreparationSettings
+from dsn_lightning.errors import printable
 from dsn_lightning.prepare.dataset_report import print_summary
 from dsn_lightning.prepare.preparation import prepare_dataset, strict_failures
+from dsn_lightning.text_tables import PrintableConsole
 
 COMMAND = "dsn-prepare"
 
@@ -40,11 +42,11 @@ def prepare(settings: PreparationSettings) -> None:
         jobs=settings.jobs,
         refuse_damage=settings.dataset.reading.on_damage == "refuse",
     )
-    console = Console(width=max(Console().width, 100))
+    console = PrintableConsole(width=max(Console().width, 100))
     print_summary(report, console)
     console.print(f"written: {file}", soft_wrap=True)
     if settings.strict and (failures := strict_failures(report)):
-        print(f"{COMMAND}: strict=true: {', '.join(failures)}", file=sys.stderr)
+        print(printable(f"{COMMAND}: strict=true: {', '.join(failures)}"), file=sys.stderr)
         sys.exit(1)
 
 

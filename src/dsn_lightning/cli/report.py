@@ -87,7 +87,7 @@ def report(words: Sequence[str]) -> None:
     for note in made.notes:
         print(printable(f"note: {note}"))
     for path in write_report(made, output):
-        print(f"written: {path} ({path.stat().st_size / 1e6:.1f} MB)")
+        print(f"written: {printable(path)} ({path.stat().st_size / 1e6:.1f} MB)")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

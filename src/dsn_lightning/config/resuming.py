@@ -8,7 +8,7 @@ from dsn_lightning.backbones.weights import WeightsError, read_weights
 from dsn_lightning.config.settings import Settings
 from dsn_lightning.config.shared_trainings import training_fingerprint
 from dsn_lightning.config.trained import RECORD_KEY
-from dsn_lightning.errors import UsageError
+from dsn_lightning.errors import UsageError, printable
 from dsn_lightning.files import keep_as, write_atomically
 from dsn_lightning.launch.process_rank import process_rank
 from dsn_lightning.runs.run_folder import RunFolder
@@ -85,4 +85,4 @@ def _check_is_of(settings: Settings, record: Any) -> None:
 
 def _say(line: str) -> None:
     if process_rank() == 0:
-        print(line, file=sys.stderr, flush=True)
+        print(printable(line), file=sys.stderr, flush=True)

@@ -21,7 +21,7 @@ from dsn_lightning.config.compose import compose_anew, plain
 from dsn_lightning.config.settings import Settings
 from dsn_lightning.config.stored_places import refuse_links
 from dsn_lightning.config.stored_settings import stored_settings
-from dsn_lightning.errors import UsageError
+from dsn_lightning.errors import UsageError, printable
 from dsn_lightning.files import refuse_link
 from dsn_lightning.runs import find_runs
 from dsn_lightning.runs.run_folder import RunFolder
@@ -137,7 +137,7 @@ def train_once(settings: Settings, train: Train) -> Path:
     run.path.mkdir(parents=True, exist_ok=True)
     with FileLock(run.lock_beside):
         if not (run.last_checkpoint.is_file() and run.is_finished()):
-            print(f"training what several runs share: {run.path}", flush=True)
+            print(printable(f"training what several runs share: {run.path}"), flush=True)
             train(settings.changed({"resume": run.was_saved()}))  # it may have been interrupted
     if not run.last_checkpoint.is_file():
         raise UsageError(f"{run.path}: has no checkpoint; remove the folder to train it again")

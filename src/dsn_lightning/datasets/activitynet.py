@@ -22,7 +22,7 @@ from dsn_lightning.datasets.annotations import (
     video_files,
 )
 from dsn_lightning.datasets.records import Subset, VideoRecord
-from dsn_lightning.errors import UsageError
+from dsn_lightning.errors import UsageError, printable
 
 _FILE = "activity_net.v1-3.min.json"
 
@@ -92,7 +92,7 @@ class ActivityNet(ListedVideos):
     def prepare(self) -> None:
         """Warn about the videos that are left out."""
         if self._unlabelled:
-            examples = ", ".join(self._unlabelled[:3]) + (", ..." if len(self._unlabelled) > 3 else "")
+            examples = ", ".join(map(printable, self._unlabelled[:3])) + (", ..." if len(self._unlabelled) > 3 else "")
             number = f"dataset={self.name}: left out {len(self._unlabelled)} videos"
             warnings.warn(f"{number} of the labelled subsets that have no annotations ({examples})", stacklevel=2)
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
+from dsn_lightning.errors import printable
 from dsn_lightning.runs.run_folder import RunFolder
 
 PROCESS_VARIABLE = "DSN_LIGHTNING_PROCESS"
@@ -134,13 +135,13 @@ def _report_failure(failed: BaseProcess, processes: Sequence[BaseProcess], run: 
         return code  # the first process has printed the reason, whichever ended first
     if code not in (2, 143) and not errors.empty():
         first, error = errors.get()  # the others fail because this one did
-        print(f"process {first} of {count} failed:\n{error}", file=sys.stderr)
+        print(printable(f"process {first} of {count} failed:\n{error}"), file=sys.stderr)
         return code
     log = run.process_log(rank)
     lines = log.read_text().splitlines(keepends=True) if rank and log.is_file() else []
     reason = "".join(lines[-1 if code == 2 else -3 :])
     heading = "" if code == 2 and reason else f"process {rank} of {count} ended with exit code {code}\n"
-    print((heading + reason).rstrip(), file=sys.stderr)
+    print(printable((heading + reason).rstrip()), file=sys.stderr)
     return code
 
 

@@ -19,7 +19,7 @@ from dsn_lightning.runs.exit_codes import sigterm_as_exit
 from dsn_lightning.runs.run_folder import RunFolder
 from dsn_lightning.runs.sweep_folder import SweepFolder, SweepJob, SweepRecord, common_overrides
 from dsn_lightning.runs.tolerant_files import read_json
-from dsn_lightning.text_tables import TextTable, csv_text, percent
+from dsn_lightning.text_tables import PrintableConsole, TextTable, csv_text, percent
 
 RunJob = Callable[[str, str], None]
 """Runs one job, called with its folder and the folder of the sweep; continues an interrupted one."""
@@ -60,7 +60,7 @@ def run_sweep(
     """
     if isinstance(at_once, bool) or not isinstance(at_once, int) or at_once < 1:
         raise UsageError(f"sweep.jobs={at_once}: must be a whole number of at least 1")
-    console = Console(width=None if sys.stdout.isatty() else 110)
+    console = PrintableConsole(width=None if sys.stdout.isatty() else 110)
     with sigterm_as_exit(), sweep.hold():  # on the way out the jobs are ended, and save their state
         record = sweep.read()
         if not record.jobs:

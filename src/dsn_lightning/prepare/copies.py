@@ -24,13 +24,13 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 from numpy.typing import NDArray
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from dsn_lightning.errors import UsageError
 from dsn_lightning.files import replace_durably
 from dsn_lightning.prepare.copy_kinds import CopyKind, content_hash, frame_rate
 from dsn_lightning.prepare.worker_pool import run_each
+from dsn_lightning.text_tables import PrintableConsole
 from dsn_lightning.video.decoder import Decoder
 from dsn_lightning.video.pyav_decoder import ONLY_THIS_FILE
 from dsn_lightning.video.video_info import VideoError, VideoInfo, pack
@@ -64,7 +64,7 @@ def make_copies(
         work = partial(write_copy, decoder=decoder, kind=kind)
         try:
             columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-            with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as progress:
+            with Progress(*columns, TimeRemainingColumn(), console=PrintableConsole(stderr=True)) as progress:
                 bar = progress.add_task(f"Making {TITLES[kind.folder]}", total=sum(i.num_frames for _, i in stale))
                 videos_bar = progress.add_task("videos", total=len(stale))
                 for number, failure in run_each(work, tasks, jobs=jobs):
@@ -94,7 +94,7 @@ def _check_disk_space(stale: Videos, num_videos: int, output: Path, *, decoder: 
         return
     free, title = shutil.disk_usage(output).free, TITLES[kind.folder]
     announcement = f"{title}: {len(stale)} of {num_videos} to make, about {readable(needed)} ({readable(free)} free)"
-    Console(stderr=True).print(announcement, soft_wrap=True, highlight=False)
+    PrintableConsole(stderr=True).print(announcement, soft_wrap=True, highlight=False)
     if needed > free:
         sizes = f"about {readable(needed)}, but {readable(free)} are free"
         raise UsageError(f"output={output}: {title} need {sizes}; free some space, or set output= to another disk")

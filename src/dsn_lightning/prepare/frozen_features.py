@@ -17,12 +17,12 @@ import numpy as np
 import torch
 from filelock import FileLock
 from numpy.typing import NDArray
-from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
 from dsn_lightning.errors import UsageError
 from dsn_lightning.files import refuse_link, replace_durably
+from dsn_lightning.text_tables import PrintableConsole
 from dsn_lightning.video.clip_reader import ClipReader, FrameReader
 from dsn_lightning.video.crops import Crop
 from dsn_lightning.video.sections import IntArray
@@ -133,7 +133,7 @@ def compute_activations(
         if not missing:
             return
         title = _check_disk_space(missing, store)
-        console = Console(stderr=True, quiet=not show)
+        console = PrintableConsole(stderr=True, quiet=not show)
         with ThreadPoolExecutor(jobs) as pool:
             waiting = [pool.submit(compute, video) for video in missing]
             try:

@@ -19,11 +19,11 @@ from typing import Any
 
 import numpy as np
 from filelock import FileLock
-from rich.console import Console
 from rich.progress import track
 
 from dsn_lightning.datasets.records import VideoSource
 from dsn_lightning.files import read_bounded, refuse_link, write_atomically
+from dsn_lightning.text_tables import PrintableConsole
 from dsn_lightning.video.decoder import Prober
 from dsn_lightning.video.video_info import VideoError, VideoInfo, unpack
 
@@ -93,7 +93,7 @@ def _decode(
     """Return the entries of files, each with its fingerprint."""
     found: dict[str, Entry] = {}
     writing = threading.Lock()
-    console = Console(stderr=True, quiet=not show)
+    console = PrintableConsole(stderr=True, quiet=not show)
     with open(folder / _JOURNAL, "a") as journal, ThreadPoolExecutor(num_threads) as pool:
 
         def record(key: str) -> None:  # in the decoding thread, before it takes another file

@@ -1,7 +1,6 @@
 """Finds runs and results in folders and below; a file that cannot be read becomes a note, never an error."""
 
 import os
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,8 +15,6 @@ from dsn_lightning.runs.recorded_environment import read_environment
 from dsn_lightning.runs.tolerant_files import note_problem, noted_problems, read_json
 
 Json = dict[str, Any]
-
-_UNSHOWN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufffe\uffff]")  # most are no XML
 
 
 @dataclass(frozen=True)
@@ -185,7 +182,7 @@ def shown(value: Any) -> Any:
     True
     """
     if isinstance(value, str):
-        return _UNSHOWN.sub(lambda found: found[0].encode("unicode_escape").decode(), printable(value))
+        return printable(value)
     if isinstance(value, dict):
         return {shown(key): shown(item) for key, item in value.items()}
     return type(value)(map(shown, value)) if isinstance(value, list | tuple) else value

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any
 
-from dsn_lightning.errors import UsageError
+from dsn_lightning.errors import UsageError, printable
 from dsn_lightning.files import write_json
 from dsn_lightning.runs.exit_codes import STOPPED_BY_SIGTERM, exit_code_of
 from dsn_lightning.runs.machine_faults import fault_of
@@ -103,7 +103,8 @@ def _overwrite(run: RunFolder, content: dict[str, Any], reason: OSError) -> None
             file.write(json.dumps(content, indent=2) + "\n")
             file.truncate()
     except OSError:
-        print(f'{run.status_json}: still says "running": it cannot be written ({reason.strerror})', file=sys.stderr)
+        where = printable(run.status_json)
+        print(f'{where}: still says "running": it cannot be written ({reason.strerror})', file=sys.stderr)
 
 
 def _state_of(exit_code: int) -> str:

@@ -15,7 +15,7 @@ from pytorch_lightning.loggers import Logger, TensorBoardLogger, WandbLogger
 from pytorch_lightning.utilities import rank_zero_only
 from torch import Tensor, nn
 
-from dsn_lightning.errors import UsageError
+from dsn_lightning.errors import UsageError, printable
 from dsn_lightning.evaluation.details import EvaluationDetails
 from dsn_lightning.evaluation.results import FIELDS
 from dsn_lightning.files import write_atomically
@@ -69,7 +69,7 @@ class Tracker:
                 else:
                     logger.finalize("success" if exit_code == 0 else "failed")
             except Exception as error:
-                print(f"{type(logger).__name__}: could not be finished: {error}", file=sys.stderr)
+                print(printable(f"{type(logger).__name__}: could not be finished: {error}"), file=sys.stderr)
 
 
 @contextmanager
@@ -185,7 +185,7 @@ class WandbRun(WandbLogger):
             reason = " ".join(str(error).split())
             if mode != "online" or requested == "online":
                 raise UsageError(f"logger.wandb.mode={requested}: W&B cannot start: {reason}") from error
-            print(f"W&B cannot be reached; this run is logged offline ({reason})", file=sys.stderr)
+            print(printable(f"W&B cannot be reached; this run is logged offline ({reason})"), file=sys.stderr)
             wandb.teardown(0)  # the run that could not start still holds the id
             os.environ["WANDB_ERROR_REPORTING"] = "false"
             run = wandb.init(**init, mode="offline", settings=settings)
@@ -242,7 +242,7 @@ class WandbRun(WandbLogger):
         with suppress(SystemExit):
             wandb.teardown()  # otherwise W&B's process would outlive this one
         if offline and folder.is_dir():
-            print(f"W&B: offline run; upload it with: wandb sync {folder}", file=sys.stderr)
+            print(printable(f"W&B: offline run; upload it with: wandb sync {folder}"), file=sys.stderr)
 
     def _log_checkpoints(self) -> None:
         """Log what Lightning has not: the last checkpoint, and the best one of a training that ``max_time`` ended."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dsn_lightning.data.datamodule import SectionClipDataModule
+from dsn_lightning.errors import printable
 
 
 @dataclass(frozen=True)
@@ -54,4 +55,4 @@ def print_interruption(*, epochs: int, max_epochs: int, run_dir: Path) -> None:
     """Print how far an interrupted training came and how to continue it."""
     with suppress(OSError):  # Ctrl-C also ends the program that stderr is piped to
         message = f"stopped and saved after {epochs} of {max_epochs} epochs; resume={run_dir} continues it"
-        print(message, file=sys.stderr, flush=True)
+        print(printable(message), file=sys.stderr, flush=True)

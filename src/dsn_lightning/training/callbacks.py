@@ -8,14 +8,13 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from dsn_lightning.algorithms.dsn import DSN
 from dsn_lightning.algorithms.recognizer import Recognizer
 from dsn_lightning.errors import UsageError
 from dsn_lightning.files import write_atomically
-from dsn_lightning.text_tables import csv_text
+from dsn_lightning.text_tables import PrintableConsole, csv_text
 
 
 class EpochLog(pl.Callback):
@@ -132,7 +131,7 @@ class RunProgress(pl.Callback):
     """
 
     def __init__(self, *, bar: bool, file: Path | None = None) -> None:
-        self.console = Console(stderr=True)
+        self.console = PrintableConsole(stderr=True)
         self.bar = bar
         self.file = file
         self.progress: Progress | None = None
@@ -244,4 +243,4 @@ class BadVideos(pl.Callback):
         for video_id, reason in batch["bad_videos"]:
             if video_id not in self.named:
                 self.named.add(video_id)
-                Console(stderr=True).print(f"bad video {video_id}: {reason}", soft_wrap=True, markup=False)
+                PrintableConsole(stderr=True).print(f"bad video {video_id}: {reason}", soft_wrap=True, markup=False)

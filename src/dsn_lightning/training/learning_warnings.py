@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pytorch_lightning as pl
-from rich.console import Console
 from torch import Tensor, stack
 
 from dsn_lightning.algorithms.policy_monitor import has_collapsed, is_uniform
+from dsn_lightning.text_tables import PrintableConsole
 
 StoreWarnings = Callable[[Sequence[Mapping[str, Any]]], None]
 
@@ -65,7 +65,7 @@ class LearningWarnings(pl.Callback):
         if "train/classifier_loss" in logged and (is_last or epoch == _FEW_EPOCHS):
             texts += self._of_classifier(float(logged["train/classifier_loss"]), epoch)
         for text in texts:
-            Console(stderr=True).print(f"warning: {text}", soft_wrap=True, markup=False, highlight=False)
+            PrintableConsole(stderr=True).print(f"warning: {text}", soft_wrap=True, markup=False, highlight=False)
             self.warnings.append({"epoch": epoch, "text": text})
         if texts:
             self.store(self.warnings)
