@@ -1,7 +1,13 @@
-"""The model card of a trained DSN: what it was trained on, what it gives and costs, and what it is not for."""
+"""The model card of a trained DSN: what it was trained on, what it gives and costs, and what it is not for.
 
+Names and results may come from anybody: they are shown as texts, and what has another type than expected is left out.
+"""
+
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+
+from dsn_lightning.text_tables import escape_markdown
 
 _LISTED = 50
 """Classes that are listed; of more only the number is given."""
@@ -21,7 +27,7 @@ def model_card(
         settings: resolved configuration of the run.
         classes: names of the classes.
         basis: what it was trained on and started from; see docs/file_formats.md.
-        rows: rows of ``results.json``.
+        rows: rows of ``results.json`` that `is_row` accepts.
         statistics: content of ``statistics.json``, which has the intervals.
     """
     algorithm, dataset = settings["algorithm"]["name"], settings["dataset"]["name"]
@@ -34,7 +40,7 @@ def model_card(
             "tags: [video-classification, clip-sampling, dsn_lightning]",
             "---",
             "",
-            f"# {algorithm} on {dataset}: {networks}",
+            f"# {escape_markdown(f'{algorithm} on {dataset}: {networks}')}",
             "",
             "A clip sampler and a video classifier (*Dynamic Sampling Networks for Efficient Action Recognition in "
             "Videos*, Zheng, Liu, Lu, Wang), trained with dsn_lightning.",
@@ -66,18 +72,17 @@ def _facts(settings: Mapping[str, Any], classes: Sequence[str], basis: Mapping[s
     """Return a table of what it was trained on and what it is given."""
     dataset, backbone, test = settings["dataset"], settings["backbone"], settings["test"]
     side, resize = backbone["crop_size"], dataset["reading"]["resize"]
-    return [
-        "| | |",
-        "|---|---|",
-        f"| data set | {dataset['name']}{_split(dataset)}{_videos(basis)} |",
-        f"| classes | {_classes(classes)} |",
-        f"| sections : candidates | trained {settings['M']}:{settings['N']}, tested {_first(test['M'])}:{test['N']} |",
-        f"| gamma, seed | {settings['gamma']}, {settings['seed']} |",
-        f"| input | {backbone['frames_per_clip']} frames, stride {backbone['frame_stride']}, "
-        f"{side}x{side} pixels, {_rate(dataset)}, resize={resize} |",
-        f"| started from | classifier: {basis.get('classifier_from', 'unknown')}; "
-        f"observation network: {basis.get('observation_from', 'unknown')} |",
-    ]
+    facts = {
+        "data set": f"{dataset['name']}{_split(dataset)}{_videos(basis)}",
+        "classes": _classes(classes),
+        "sections : candidates": f"trained {settings['M']}:{settings['N']}, tested {_first(test['M'])}:{test['N']}",
+        "gamma, seed": f"{settings['gamma']}, {settings['seed']}",
+        "input": f"{backbone['frames_per_clip']} frames, stride {backbone['frame_stride']}, "
+        f"{side}x{side} pixels, {_rate(dataset)}, resize={resize}",
+        "started from": f"classifier: {basis.get('classifier_from', 'unknown')}; "
+        f"observation network: {basis.get('observation_from', 'unknown')}",
+    }
+    return ["| | |", "|---|---|", *(f"| {name} | {escape_markdown(text)} |" for name, text in facts.items())]
 
 
 def _first(value: Any) -> Any:
@@ -93,8 +98,7 @@ def _videos(basis: Mapping[str, Any]) -> str:
 
 
 def _classes(classes: Sequence[str]) -> str:
-    listed = ", ".join(name.replace("|", "\\|") for name in classes)
-    return f"{len(classes)}: {listed}" if len(classes) <= _LISTED else str(len(classes))
+    return f"{len(classes)}: {', '.join(classes)}" if len(classes) <= _LISTED else str(len(classes))
 
 
 def _rate(dataset: Mapping[str, Any]) -> str:
@@ -104,23 +108,29 @@ def _rate(dataset: Mapping[str, Any]) -> str:
 def _results(rows: Iterable[Mapping[str, Any]], statistics: Mapping[str, Any]) -> list[str]:
     """Return a table of the rows, with 95% intervals where the statistics have them."""
     keys = ("selection", "classifier", "M", "N")
-    intervals = {tuple(entry.get(key) for key in keys): entry for entry in statistics.get("methods", [])}
+    methods = statistics.get("methods")
+    entries = [entry for entry in methods if isinstance(entry, dict)] if isinstance(methods, list) else []
+    intervals = {tuple(str(entry.get(key)) for key in keys): entry for entry in entries}
     lines = []
     for row in rows:
-        known = intervals.get(tuple(row.get(key) for key in keys), {})
-        cells = [f"{row['selection']} ({row['classifier']}'s classifier)", f"{row['M']}:{row['N']}", str(row["clips"])]
+        selection, classifier, num_sections, num_clips = (str(row.get(key)) for key in keys)
+        known = intervals.get((selection, classifier, num_sections, num_clips), {})
+        cells = [f"{selection} ({classifier}'s classifier)", f"{num_sections}:{num_clips}", str(row.get("clips"))]
         cells += [_rate_cell(row.get(figure), known.get(figure)) for figure in ("top1", "map")]
         cells.append("-" if row.get("gmacs") is None else f"{row['gmacs']:.4g}")
-        lines.append(f"| {' | '.join(cells)} |")
+        lines.append(f"| {' | '.join(map(escape_markdown, cells))} |")
     if not lines:
         return ["Not evaluated."]
-    videos = statistics.get("about", {}).get("videos")
-    head = "Rates in %" + (f" on {videos} test videos" if videos else "") + ", with 95% intervals over the videos."
+    about = statistics.get("about")
+    videos = about.get("videos") if isinstance(about, dict) else None
+    of_videos = f" on {videos} test videos" if type(videos) is int else ""
+    head = f"Rates in %{of_videos}, with 95% intervals over the videos."
     return [head, "", "| selection | M:N | clips | top-1 | mAP | GMACs |", "|---|---|---|---|---|---|", *lines]
 
 
-def _rate_cell(value: float | None, interval: Mapping[str, Any] | None) -> str:
+def _rate_cell(value: float | None, interval: object) -> str:
     if value is None:
         return "-"
-    known = interval and interval.get("low") is not None and interval.get("high") is not None
-    return f"{value:.1%}" + (f" [{interval['low']:.1%}, {interval['high']:.1%}]" if known and interval else "")
+    ends = [interval.get("low"), interval.get("high")] if isinstance(interval, dict) else []
+    numbers = [end for end in ends if isinstance(end, float | int) and math.isfinite(end)]
+    return f"{value:.1%}" + (f" [{numbers[0]:.1%}, {numbers[1]:.1%}]" if len(numbers) == 2 else "")

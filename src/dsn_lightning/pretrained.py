@@ -23,6 +23,7 @@ from dsn_lightning.config.load_predictor import device_named, load_sampler, pred
 from dsn_lightning.config.saved_folder import write_folder
 from dsn_lightning.config.trained import Trained, check_clips_per_section, checkpoint_record
 from dsn_lightning.errors import UsageError
+from dsn_lightning.evaluation.row_check import is_row
 from dsn_lightning.model_card import model_card
 from dsn_lightning.prediction.answer import Prediction
 from dsn_lightning.prediction.frames import frames_as_video
@@ -201,7 +202,7 @@ class PretrainedDSN(nn.Module):
             trained.settings.plain,
             trained.classes,
             basis=trained.basis or {},
-            rows=rows if isinstance(rows, list) else [],
+            rows=[row for row in rows if is_row(row)] if isinstance(rows, list) else [],
             statistics=statistics if isinstance(statistics, dict) else {},
         )
         record = checkpoint_record(trained.settings, classes=trained.classes, trained_on=None, basis=trained.basis)

@@ -1,6 +1,7 @@
 """Tables of texts, rendered for the terminal, as Markdown and as CSV, and the console that prints them."""
 
 import csv
+import html
 import io
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -86,6 +87,21 @@ class _AsWideAsItsTexts:
         yield from console.render(
             self.table, options.update(width=console.measure(self.table, options=unlimited).maximum)
         )
+
+
+def escape_markdown(text: str) -> str:
+    r"""Return the text such that Markdown shows it literally, in one line.
+
+    >>> print(escape_markdown("<b>a|b</b>"))
+    &lt;b&gt;a\|b&lt;/b&gt;
+    """
+    return escape_cell(text).replace("|", "\\|")
+
+
+def escape_cell(text: str) -> str:
+    """Escape all but the vertical bar, which `TextTable.markdown` escapes itself."""
+    escaped = {ord(character): f"\\{character}" for character in "\\*`[]"}  # an underscore in a word means nothing
+    return " ".join(html.escape(printable(text), quote=False).translate(escaped).split())
 
 
 def percent(mean: float | None, spread: float | None = None) -> str:

@@ -525,6 +525,64 @@ def test_a_name_is_no_address(name, place):
         DSN.from_pretrained(name)
 
 
+def saved(content: Mapping[str, Any], place: Path) -> str:
+    """Return the model card of a checkpoint in ``place``/run/checkpoints."""
+    (place / "run" / "checkpoints").mkdir(parents=True, exist_ok=True)
+    torch.save(content, place / "run" / "checkpoints" / "last.ckpt")
+    return (DSN.from_pretrained("run/checkpoints/last.ckpt").save_pretrained("saved") / "README.md").read_text()
+
+
+HOSTILE = f"x|y {MARKUP}\n\n# Heading [a](javascript:canary) {ESCAPES}"
+
+
+def test_a_model_card_shows_names_and_results_as_texts(honest, place):
+    content = changed(honest, {"backbone.name": HOSTILE, "dataset.name": HOSTILE})
+    content[RECORD_KEY] |= {
+        "classes": [f"{HOSTILE}{i}" for i in range(len(content[RECORD_KEY]["classes"]))],
+        "basis": {"classifier_from": HOSTILE, "observation_from": HOSTILE, "videos": HOSTILE},
+    }
+    row = {"dataset": HOSTILE, "selection": HOSTILE, "classifier": HOSTILE, "M": 1, "N": 2, "clips": HOSTILE, "top1": 1}
+    (place / "run").mkdir()
+    (place / "run" / "results.json").write_text(json.dumps([row]))
+    (place / "run" / "statistics.json").write_text(json.dumps({"about": {"videos": HOSTILE}}))
+    card = saved(content, place)
+    assert card.count("&lt;script&gt;canary") >= 8
+    assert "<script" not in card
+    assert "[a](javascript" not in card
+    assert not obeyed(card)
+    assert [line for line in card.splitlines() if line.startswith("#")][1:] == ["## Results", "## Limits"]
+    for line in card.splitlines():
+        cells = len(re.findall(r"(?<!\\)\|", line)) - 1
+        assert cells in (-1, 2, 6), line
+
+
+WRONG_RESULTS: dict[str, tuple[Any, Any]] = {
+    "rows that are none": ([{"selection": "x"}, 1, None, {"dataset": "x", "selection": [1]}], {}),
+    "a row that has only what it needs": ([{"dataset": "x", "selection": "x"}], {}),
+    "methods that are numbers": ([], {"methods": [1, None], "about": 1}),
+    "methods that are a number": ([], {"methods": 1}),
+    "lists as names": ([], {"methods": [{"selection": ["x"], "M": {}}]}),
+    "intervals that are texts": (
+        [{"dataset": "x", "selection": "x", "classifier": "x", "M": 1, "N": 1, "clips": 1, "top1": 0.5}],
+        {"methods": [{"selection": "x", "classifier": "x", "M": 1, "N": 1, "top1": {"low": "x", "high": []}}]},
+    ),
+    "an interval that is a number": (
+        [{"dataset": "x", "selection": "x", "classifier": "x", "M": 1, "N": 1, "clips": 1, "top1": 0.5}],
+        {"methods": [{"selection": "x", "classifier": "x", "M": 1, "N": 1, "top1": 1}]},
+    ),
+}
+
+
+@pytest.mark.parametrize(("rows", "statistics"), WRONG_RESULTS.values(), ids=WRONG_RESULTS)
+def test_a_model_card_leaves_out_results_of_wrong_types(rows, statistics, honest, place):
+    (place / "run").mkdir()
+    (place / "run" / "results.json").write_text(json.dumps(rows))
+    (place / "run" / "statistics.json").write_text(json.dumps(statistics))
+    card = saved(honest, place)
+    assert "## Limits" in card
+    assert ("Not evaluated." in card) == (not any(isinstance(row, dict) and row.get("dataset") for row in rows[:1]))
+
+
 PLAYLISTS = {
     "HLS": b"#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:10,\nother.mp4\n#EXT-X-ENDLIST\n",
     "FFmpeg's": b"ffconcat version 1.0\nfile other.mp4\n",

@@ -24,7 +24,6 @@ from dsn_lightning.report.frontiers import LegendEntry, ReportChart, frontiers
 from dsn_lightning.report.html_page import render_html
 from dsn_lightning.report.page_tables import (
     PageTable,
-    escape_markdown,
     paper_note,
     results_table,
     runs_table,
@@ -35,6 +34,7 @@ from dsn_lightning.report.pictures import LIMIT, Sheet, scaled_to_fit, sheets_of
 from dsn_lightning.report.result_rows import Result, results_of
 from dsn_lightning.report.training_curves import training_curves
 from dsn_lightning.runs import RunFolder
+from dsn_lightning.text_tables import escape_markdown
 
 NUM_SHEETS = 20
 """Evaluations whose clips are shown by default."""

@@ -1,6 +1,5 @@
 """The tables of a report: cells that the page, Markdown and CSV have in common."""
 
-import html
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -9,7 +8,7 @@ from dsn_lightning.evaluation.splits import FIGURES, HEADINGS
 from dsn_lightning.paper.matching import NUMERALS, PaperFigure, paper_figures
 from dsn_lightning.report.collect import Run
 from dsn_lightning.report.result_rows import Result
-from dsn_lightning.text_tables import TextTable, csv_text, percent
+from dsn_lightning.text_tables import TextTable, csv_text, escape_cell, escape_markdown, percent
 
 
 @dataclass(frozen=True)
@@ -199,26 +198,11 @@ def paper_note(results: Sequence[Result]) -> str:
 
 def to_markdown(table: PageTable) -> str:
     """Return the table as Markdown; its cells appear as plain text."""
-    cells = [[_escape(cell.text) for cell in row] for row in table.rows]
-    text = TextTable([_escape(head) for head in table.heads], cells, numbers=table.numbers).markdown()
+    cells = [[escape_cell(cell.text) for cell in row] for row in table.rows]
+    text = TextTable([escape_cell(head) for head in table.heads], cells, numbers=table.numbers).markdown()
     if table.alike:
         text += f"\nThe same in all rows: {', '.join(f'{k} {escape_markdown(v)}' for k, v in table.alike.items())}.\n"
     return text
-
-
-def escape_markdown(text: str) -> str:
-    r"""Return the text such that Markdown shows it literally.
-
-    >>> print(escape_markdown("<b>a|b</b>"))
-    &lt;b&gt;a\|b&lt;/b&gt;
-    """
-    return _escape(text).replace("|", "\\|")
-
-
-def _escape(text: str) -> str:
-    """Escape all but the vertical bar, which a table escapes itself."""
-    escaped = {ord(character): f"\\{character}" for character in "\\*`[]"}  # an underscore in a word means nothing
-    return " ".join(html.escape(text, quote=False).translate(escaped).split())
 
 
 def to_csv(results: Sequence[Result]) -> str:
