@@ -28,6 +28,7 @@ from dsn_lightning.backbones.weights import WeightsError, read_weights
 from dsn_lightning.cli.application import stop
 from dsn_lightning.cli.report import report
 from dsn_lightning.config.arguments import begin_job, continue_run, sweep_to_resume
+from dsn_lightning.config.build_part import build_decoder
 from dsn_lightning.config.compose import settings_of
 from dsn_lightning.config.shared_trainings import train_once
 from dsn_lightning.config.trained import RECORD_KEY, load_trained
@@ -186,6 +187,48 @@ def test_a_checkpoint_that_names_other_parts_is_refused(values, honest, place):
         load_trained("foreign.ckpt", key="checkpoint")
     assert "\n" not in str(caught.value)
     unharmed(place, str(caught.value))
+
+
+def on_weights(make: Callable[[Any], Any]) -> Change:
+    """Return a change of a checkpoint: its first weight is replaced by what is made of it."""
+
+    def change(content: dict[str, Any]) -> None:
+        name = next(iter(content["state_dict"]))
+        content["state_dict"] = content["state_dict"] | {name: make(content["state_dict"][name])}
+
+    return change
+
+
+CONTENTS: dict[str, Change] = {
+    "weights that are a list": lambda c: c.update(state_dict=[1, 2]),
+    "weights that are a text": lambda c: c.update(state_dict="x"),
+    "a weight that is a text": on_weights(lambda value: "x"),
+    "a weight whose name is a number": lambda c: c["state_dict"].update({1: torch.zeros(1)}),
+    "a sparse weight": on_weights(lambda value: value.to_sparse()),
+    "a weight without values": on_weights(lambda value: value.to("meta")),
+    "a quantized weight": on_weights(lambda value: torch.quantize_per_tensor(value, 1.0, 0, torch.qint8)),
+    "videos that are a text": lambda c: c[RECORD_KEY].update(trained_on="x"),
+    "videos that are a matrix": lambda c: c[RECORD_KEY].update(trained_on=torch.zeros(2, 2)),
+    "videos that are a sparse vector": lambda c: c[RECORD_KEY].update(trained_on=torch.arange(3).to_sparse()),
+    "a basis that is a list": lambda c: c[RECORD_KEY].update(basis=["x"]),
+}
+
+
+@pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor")
+@pytest.mark.parametrize("change", CONTENTS.values(), ids=CONTENTS)
+def test_a_checkpoint_of_other_contents_is_refused_in_one_line(change, honest, place):
+    content = deepcopy(honest)
+    change(content)
+    torch.save(content, "foreign.ckpt")
+    with pytest.raises(UsageError, match=r"^checkpoint=foreign\.ckpt: ") as caught:
+        load_trained("foreign.ckpt", key="checkpoint")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("node", [{}, {"x": 1}, part("dsn_lightning.datasets.VideoRecord", path="x")])
+def test_a_decoder_that_is_none_is_refused_in_one_line(node, place):
+    with pytest.raises(UsageError, match=r"^dataset\.reading\.decoder: (dict does not follow|cannot be built)"):
+        build_decoder(node)
 
 
 def program(module: str, name: str, arguments: bytes = b"X\x0c\x00\x00\x00touch canary\x85") -> bytes:

@@ -106,6 +106,7 @@ def load_into(
     Raises:
         WeightsError: anything else does not fit; names the keys.
     """
+    _check_tensors(state)
     head = f"{network.head}."
     prefix = "model." if head.startswith("model.") and not any(name.startswith("model.") for name in state) else ""
     given = {prefix + _DENSENET.sub(r"\1\2", name): value for name, value in state.items()}
@@ -122,10 +123,27 @@ def load_into(
 
 
 def load_exactly(module: nn.Module, state: Mapping[str, Tensor]) -> None:
-    """Load all weights of a module; a `WeightsError` lists the names and shapes that do not fit."""
+    """Load all weights of a module; a `WeightsError` lists the names and shapes that do not fit.
+
+    ``state`` may be anything that a file holds in their place.
+    """
+    _check_tensors(state)
     before = module.state_dict()
     _check_fit(state, {name: value.shape for name, value in before.items()})
     module.load_state_dict({**before, **state})
+
+
+def _check_tensors(state: object) -> None:
+    """Raise `WeightsError` unless these are plain tensors by name."""
+    if not isinstance(state, Mapping):
+        raise WeightsError(f"expected weights by name, got a {type(state).__name__}")
+    for name, value in state.items():
+        if not isinstance(name, str):
+            raise WeightsError(f"expected weights by name, got the key {name!r}")
+        if not isinstance(value, Tensor):
+            raise WeightsError(f"{name}: expected a tensor, got a {type(value).__name__}")
+        if value.layout != torch.strided or value.is_quantized or value.is_meta:
+            raise WeightsError(f"{name}: expected a dense tensor, got a sparse or quantized one, or one without values")
 
 
 def _check_fit(given: Mapping[str, Tensor], expected: Mapping[str, torch.Size]) -> None:

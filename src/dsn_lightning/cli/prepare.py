@@ -10,7 +10,7 @@ from rich.console import Console
 from dsn_lightning.cli.application import one_line_errors, run_hydra
 from dsn_lightning.config import arguments as rewrite
 from dsn_lightning.config.added_keys import refuse_unknown_keys
-from dsn_lightning.config.build_part import build_part, build_source
+from dsn_lightning.config.build_part import build_decoder, build_source
 from dsn_lightning.config.compose import add_plug_ins_of_application, config_folder, plain
 from dsn_lightning.config.prepare_settings import PreparationSettings
 from dsn_lightning.errors import printable
@@ -32,12 +32,11 @@ def application(cfg: DictConfig) -> None:
 
 def prepare(settings: PreparationSettings) -> None:
     """Prepare a data set and print a summary of the report; exit with code 1 if strict and it has findings."""
-    key = "dataset.reading.decoder"
     file, report = prepare_dataset(
         build_source(settings.dataset),
         settings.kinds,
-        decoder=build_part(settings.dataset.reading.decoder, key),
-        copy_decoder=build_part(settings.decoder_without_deadline, key),
+        decoder=build_decoder(settings.dataset.reading.decoder),
+        copy_decoder=build_decoder(settings.decoder_without_deadline),
         output=settings.folder,
         jobs=settings.jobs,
         refuse_damage=settings.dataset.reading.on_damage == "refuse",

@@ -6,7 +6,7 @@ from typing import Any
 from dsn_lightning.algorithms.finetuning import FineTuning
 from dsn_lightning.algorithms.recognizer import Recognizer
 from dsn_lightning.backbones.clip_network import ClipNetwork, check_clip_network
-from dsn_lightning.config.build_part import build_part, build_source
+from dsn_lightning.config.build_part import build_decoder, build_part, build_source
 from dsn_lightning.config.setting_rules import Node
 from dsn_lightning.config.settings import BackboneSettings, ObservationSettings, ScheduleSettings, Settings
 from dsn_lightning.data.datamodule import BatchLoading, ClipScheme, SectionClipDataModule
@@ -58,7 +58,7 @@ def build_datamodule(settings: Settings) -> SectionClipDataModule:
             same_batches=settings.trainer.overfit_batches > 0,
         ),
         reading=Reading(
-            decoder=build_part(reading.decoder, "dataset.reading.decoder"),
+            decoder=build_decoder(reading.decoder),
             fps=settings.dataset.fps,
             modality=settings.dataset.modality,
             copies=reading.copies,

@@ -11,6 +11,7 @@ from dsn_lightning.config.setting_rules import Node
 from dsn_lightning.config.settings import DatasetSettings
 from dsn_lightning.datasets.records import VideoSource, check_source
 from dsn_lightning.errors import UsageError
+from dsn_lightning.video.decoder import Decoder, check_decoder
 
 _NOT_ARGUMENTS = ("_target_", "_partial_", "_args_", "_recursive_", "_convert_")
 _MISSING = "???"
@@ -101,6 +102,17 @@ def raise_if_unknown(error: TypeError, key: str) -> None:
     """Raise `UsageError` if a constructor has refused an argument that it does not have."""
     if found := re.search(r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'", str(error)):
         raise UsageError(f"{key}.{found[2]}: {found[1]} has no such argument") from error
+
+
+def build_decoder(node: Node) -> Decoder:
+    """Return the decoder that ``dataset.reading.decoder`` describes, checked against its contract."""
+    key = "dataset.reading.decoder"
+    try:
+        decoder: Decoder = build_part(node, key)
+    except TypeError as error:
+        raise UsageError(f"{key}: cannot be built ({error})") from error
+    check_decoder(decoder, key)
+    return decoder
 
 
 def build_source(dataset: DatasetSettings) -> VideoSource:

@@ -22,6 +22,7 @@ from dsn_lightning.evaluation.scores import weights_hash
 from dsn_lightning.files import UnreadableFileError
 from dsn_lightning.runs.run_folder import RunFolder
 from dsn_lightning.runs.tolerant_files import read_text
+from dsn_lightning.training.seen_videos import is_hashes
 
 RECORD_KEY = "dsn_lightning"
 """Key of a checkpoint under which the record of its run is stored; see `checkpoint_record`."""
@@ -47,7 +48,7 @@ class Trained:
     @property
     def origin(self) -> str:
         """What a network that starts from this classifier started from, in words."""
-        before = self.basis["classifier_from"] if self.basis else "unknown weights"
+        before = (self.basis or {}).get("classifier_from", "unknown weights")
         return f"{before}, then {self.settings.dataset.name}"
 
     @property
@@ -95,9 +96,8 @@ def load_trained(path: str | Path, *, key: str, trusted: Sequence[str] = ()) -> 
             "this version"
         )
     settings = stored_settings(record.get("config"), where=f"{where}: stored configuration")
-    classes = record.get("classes")
-    if not (isinstance(classes, list) and all(isinstance(name, str) for name in classes)):
-        raise UsageError(f"{where}: not a checkpoint of dsn-train (its classes are not a list of names)")
+    _check_record(record, where=where)
+    classes = record["classes"]
     check_stored_parts(settings, NETWORK_PARTS, where=where, trusted=trusted)
     try:
         recognizer = build_recognizer(settings, len(classes))
@@ -109,6 +109,17 @@ def load_trained(path: str | Path, *, key: str, trusted: Sequence[str] = ()) -> 
         raise UsageError(f"{where}: {error}") from error
     recognizer.batches_seen = content.get("batches_seen", 0)
     return Trained(recognizer.eval(), settings, classes, file, record.get("trained_on"), record.get("basis"))
+
+
+def _check_record(record: Mapping[str, Any], *, where: str) -> None:
+    """Refuse a record whose parts besides the configuration have other types than `checkpoint_record` gives them."""
+    classes, seen, basis = record.get("classes"), record.get("trained_on"), record.get("basis")
+    if not (isinstance(classes, list) and all(isinstance(name, str) for name in classes)):
+        raise UsageError(f"{where}: not a checkpoint of dsn-train (its classes are not a list of names)")
+    if seen is not None and not is_hashes(seen):
+        raise UsageError(f"{where}: not a checkpoint of dsn-train (its trained_on is not a list of int64 hashes)")
+    if not isinstance(basis, dict | None):
+        raise UsageError(f"{where}: not a checkpoint of dsn-train (its basis is not a mapping)")
 
 
 def _content_of_folder(folder: Path) -> dict[str, Any]:

@@ -21,6 +21,17 @@ def hashes_of(video_ids: Iterable[str]) -> Tensor:
     return torch.tensor(sorted({_hash(video_id) for video_id in video_ids}), dtype=torch.int64)
 
 
+def is_hashes(content: object) -> bool:
+    """Return whether the content of a file has the form that `hashes_of` gives: a plain vector of int64.
+
+    >>> is_hashes(hashes_of("ab")), is_hashes("ab"), is_hashes(torch.zeros(2, 2))
+    (True, False, False)
+    """
+    if not isinstance(content, Tensor) or content.layout != torch.strided or content.is_meta:
+        return False
+    return content.dtype == torch.int64 and content.dim() == 1
+
+
 def joined(parts: Iterable[Tensor | None]) -> Tensor | None:
     """Return the videos of all parts; None where it is not known of one of them.
 

@@ -1,6 +1,7 @@
 """The contract of a decoder of video files: the protocols that `PyAV`, `TorchCodec` and `ImageFolder` follow."""
 
 import errno
+import inspect
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -8,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from dsn_lightning.errors import UsageError
 from dsn_lightning.video.video_info import VideoInfo
 
 Frames = NDArray[np.uint8]
@@ -47,6 +49,18 @@ class Decoder(Prober, Protocol):
 
     def frames(self, path: Path, size: tuple[int, int] | None = None) -> Iterator[Frames]:
         """Yield all frames in display order, upright, uint8 (H, W, 3), at their size or scaled."""
+
+
+def check_decoder(decoder: object, key: str) -> None:
+    """Check that the object that ``key`` of the configuration describes follows `Decoder`; reads no file.
+
+    Raises:
+        UsageError: lists what is missing.
+    """
+    names, absent = ("find", "fingerprint", "probe", "read", "frames", "deadline"), object()
+    if missing := [name for name in names if inspect.getattr_static(decoder, name, absent) is absent]:
+        kind = type(decoder).__qualname__
+        raise UsageError(f"{key}: {kind} does not follow the contract of a decoder; missing: {', '.join(missing)}")
 
 
 def is_present(path: Path, decoder: Decoder) -> bool:
