@@ -9,8 +9,10 @@ import json
 import os
 import re
 import shutil
+import threading
 import zipfile
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -626,6 +628,10 @@ def test_a_model_card_leaves_out_results_of_wrong_types(rows, statistics, honest
     assert ("Not evaluated." in card) == (not any(isinstance(row, dict) and row.get("dataset") for row in rows[:1]))
 
 
+MLV = b"MLVI" + (52).to_bytes(4, "little") + b"v2.0\0\0\0\0" + bytes(8) + b"\0\0\2\0" + bytes(4)
+MLV += b"\1\0\0\0" + (1).to_bytes(4, "little") + bytes(4) + (25).to_bytes(4, "little") + (1).to_bytes(4, "little")
+"""The header of a video of Magic Lantern, which may go on in ``.m00``, ``.m01``, ..."""
+
 PLAYLISTS = {
     "HLS": b"#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:10,\nother.mp4\n#EXT-X-ENDLIST\n",
     "FFmpeg's": b"ffconcat version 1.0\nfile other.mp4\n",
@@ -649,6 +655,28 @@ def test_a_playlist_named_as_a_video_is_no_video(content, place, needle_root):
     (place / "video.mp4").write_bytes(content)
     with pytest.raises(VideoError, match=r"cannot be decoded|is no video file|no video stream"):
         PyAV().probe(place / "video.mp4")
+
+
+def test_files_beside_a_video_of_magic_lantern_are_not_opened(place):
+    os.mkfifo("video.m00")
+    opened, stop_watching = [], threading.Event()
+
+    def watch() -> None:
+        while not stop_watching.wait(0.01):
+            with suppress(OSError):  # nobody reads the pipe
+                os.close(os.open("video.m00", os.O_WRONLY | os.O_NONBLOCK))
+                opened.append(True)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    Path("video.mp4").write_bytes(MLV)
+    try:
+        with pytest.raises(VideoError):
+            PyAV().probe(place / "video.mp4")
+    finally:
+        stop_watching.set()
+        watcher.join()
+    assert not opened
 
 
 @pytest.mark.parametrize(

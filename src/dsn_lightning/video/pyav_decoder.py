@@ -42,7 +42,7 @@ _INDEXING_BYTES = 2**28
 
 _FORMATS = (
     "apng asf asf_o av1 avi avs avs2 avs3 bmp_pipe cavsvideo dirac dnxhd dv evc flv gif gif_pipe gxf h261 h263 h264 "
-    "hevc ivf jpeg_pipe live_flv lxf m4v matroska mjpeg mjpeg_2000 mlv mov mpeg mpegts mpegvideo mpjpeg mxf nsv nut "
+    "hevc ivf jpeg_pipe live_flv lxf m4v matroska mjpeg mjpeg_2000 mov mpeg mpegts mpegvideo mpjpeg mxf nsv nut "
     "nuv obu ogg png_pipe rm swf tiff_pipe vc1 vc1test vvc webp_pipe wtv yuv4mpegpipe"
 )
 ONLY_THIS_FILE = {"format_whitelist": ",".join(_FORMATS.split()), "protocol_whitelist": "file"}
