@@ -9,8 +9,9 @@ import os
 import re
 import stat
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -23,6 +24,9 @@ MAX_DEPTH = 64
 """Deepest nesting of JSON and YAML that is accepted."""
 
 _PARTIAL_NAME = re.compile(r"\.(.+\.\d+(\.\w+)?|.+\.partial)")  # of `replaced`, and of a checkpoint
+
+
+_folders: ContextVar[Sequence[Path]] = ContextVar("folders", default=())
 
 
 class UnreadableFileError(UsageError):
@@ -43,13 +47,37 @@ class UnreadableFileError(UsageError):
 
 
 @contextmanager
+def links_stay_inside(folders: Sequence[Path]) -> Iterator[None]:
+    """Refuse, in this block and thread, to read files below ``folders`` through links that lead out of all of them.
+
+    The folders themselves may be links.
+    """
+    token = _folders.set([folder.absolute() for folder in folders])
+    try:
+        yield
+    finally:
+        _folders.reset(token)
+
+
+def leads_out(path: Path) -> bool:
+    """Return whether `links_stay_inside` refuses to read this file or folder."""
+    folders, place = _folders.get(), path.absolute()
+    if not any(place.is_relative_to(folder) for folder in folders):
+        return False
+    real = os.path.realpath(place)  # also of a loop
+    return not any(Path(real).is_relative_to(os.path.realpath(folder)) for folder in folders)
+
+
+@contextmanager
 def open_bounded(path: Path, limit: int) -> Iterator[BinaryIO]:
     """Open a regular file of at most ``limit`` bytes. Links are followed; a FIFO or a device is closed at once.
 
     Raises:
         FileNotFoundError: the file does not exist.
-        UnreadableFileError: it is no regular file, too large, or the system refuses to read it.
+        UnreadableFileError: it is no regular file, too large, `leads_out`, or the system refuses to read it.
     """
+    if leads_out(path):
+        raise UnreadableFileError(path, "a link out of the given folders")
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a FIFO without a writer would block
     except (FileNotFoundError, NotADirectoryError):

@@ -21,6 +21,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from PIL import Image
 from rich.console import Console
 from rich.panel import Panel
 
@@ -862,6 +863,63 @@ def test_a_report_shows_names_of_folders_and_warnings_without_control_characters
     texts = [(place / "report" / name).read_text() for name in ("report.html", "report.md", "report.csv")]
     assert not [found for text in (said.out, said.err, *texts) if (found := obeyed(text))]
     assert r"\x9b2J\u202eb" in texts[1]
+
+
+def linked_file(name: str) -> Callable[[Path], None]:
+    """Return a change of a run: a file or folder is moved to another run, which a link leads to."""
+
+    def make(run: Path) -> None:
+        other = run.parent.parent / "other" / name
+        other.parent.mkdir(parents=True, exist_ok=True)
+        if (run / name).exists():
+            (run / name).rename(other)
+        (run / name).symlink_to(other)
+
+    return make
+
+
+def linked_log(run: Path) -> None:
+    linked_file("log.txt")(run)
+    (run.parent.parent / "other" / "log.txt").write_text(f"Traceback (most recent call last)\n{PRIVATE}\n")
+    on_json("status.json", lambda c: c.update(state="failed", error=None))(run)
+
+
+def linked_results(run: Path) -> None:
+    on_rows(selection=PRIVATE)(run)
+    linked_file("results.json")(run)
+
+
+def linked_figures(run: Path) -> None:
+    (run / "figures").mkdir(exist_ok=True)
+    picture = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(picture, "PNG")
+    (run / "figures" / f"clips_{PRIVATE}.png").write_bytes(picture.getvalue())
+    linked_file("figures")(run)
+
+
+LINKS = {"log.txt": linked_log, "results.json": linked_results, "figures": linked_figures}
+
+
+@pytest.mark.parametrize(("name", "make"), LINKS.items(), ids=LINKS)
+def test_a_report_does_not_follow_links_out_of_the_folders(name, make, place, dsn_run):
+    shutil.copytree(dsn_run, place / "runs" / "run")
+    shutil.copytree(dsn_run, place / "runs" / "good")
+    make(place / "runs" / "run")
+    report(["runs", "output=report", "statistics=0"])
+    text = (place / "report" / "report.md").read_text()
+    assert f"{name}: not read: a link out of the given folders" in text
+    for file in (place / "report").iterdir():
+        assert PRIVATE not in file.read_text(), file
+
+
+@pytest.mark.parametrize("name", ["link", "link/run"])
+def test_a_report_reads_the_folder_that_is_named_through_a_link(name, place, dsn_run):
+    shutil.copytree(dsn_run, place / "kept" / "run")
+    (place / "link").symlink_to(place / "kept")
+    report([name, "output=report", "statistics=0"])
+    text = (place / "report" / "report.md").read_text()
+    assert "not read" not in text
+    assert "- Runs: 1 (1 finished)" in text
 
 
 def test_a_report_replaces_links_in_its_folder(place, dsn_run):

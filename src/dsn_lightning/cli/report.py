@@ -8,6 +8,7 @@ from pathlib import Path
 
 from dsn_lightning.cli.application import ctrl_c_as_exit, one_line_errors
 from dsn_lightning.errors import UsageError, printable
+from dsn_lightning.files import links_stay_inside
 
 COMMAND = "dsn-report"
 
@@ -60,6 +61,11 @@ def _as_option(word: str) -> str:
 def report(words: Sequence[str]) -> None:
     """Run dsn-report with these arguments, and print what was written."""
     arguments = parse_arguments(words)
+    with links_stay_inside([Path(folder).expanduser() for folder in arguments.folders]):
+        _report(arguments)
+
+
+def _report(arguments: argparse.Namespace) -> None:
     from dsn_lightning.config.compose import add_plug_ins
     from dsn_lightning.report.collect import collect
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from dsn_lightning.evaluation.scores import ClipScores
 from dsn_lightning.evaluation.scores_file import NOT_OF_RESULTS, belongs_to_results
-from dsn_lightning.files import UnreadableFileError, read_bounded
+from dsn_lightning.files import UnreadableFileError, leads_out, read_bounded
 from dsn_lightning.report.collect import Source
 from dsn_lightning.report.timeline import Timeline, timelines_of
 from dsn_lightning.runs import RunFolder
@@ -46,9 +46,10 @@ def sheets_of(source: Source) -> list[Sheet]:
     Time lines show the scheme that the contact sheet shows: the first M:N of the results.
     """
     run = RunFolder(source.folder)
-    pictures = {path.stem.removeprefix("clips_"): path for path in sorted(run.figures.glob("clips_*.png"))}
     timelines: dict[str, list[Timeline]] = {}
-    notes = []
+    notes = [f"{run.figures.name}: not read: a link out of the given folders"] if leads_out(run.figures) else []
+    files = [] if notes else sorted(run.figures.glob("clips_*.png"))
+    pictures = {path.stem.removeprefix("clips_"): path for path in files}
     stored = run.clip_scores
     if stored.is_file():
         try:
