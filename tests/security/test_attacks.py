@@ -30,9 +30,11 @@ from dsn_lightning import DSN
 from dsn_lightning.backbones.weights import WeightsError, read_weights
 from dsn_lightning.cli.application import stop
 from dsn_lightning.cli.report import report
+from dsn_lightning.cli.trainer_recipe import configured_callbacks
 from dsn_lightning.config.arguments import begin_job, continue_run, sweep_to_resume
 from dsn_lightning.config.build_part import build_decoder
 from dsn_lightning.config.compose import settings_of
+from dsn_lightning.config.settings import Settings
 from dsn_lightning.config.shared_trainings import train_once
 from dsn_lightning.config.trained import RECORD_KEY, load_trained
 from dsn_lightning.datasets import ActivityNet, Folder, Kinetics, Needle
@@ -470,6 +472,14 @@ def test_answers_are_not_written_through_links(name, target, place):
     with pytest.raises(UsageError, match=f"{name}: is a link"), OutputFolder(place / "out").hold():
         pass
     unharmed(place)
+
+
+@pytest.mark.parametrize("duration", ["x", [1], {"x": 1}])
+def test_a_timer_of_no_time_is_refused_in_one_line(duration, place):
+    plain = json.loads(json.dumps(settings_of("run_dir=x", "dataset.root=nowhere").plain))
+    plain["callbacks"] = {"timer": part("pytorch_lightning.callbacks.Timer", duration=duration)}
+    with pytest.raises(UsageError, match=r"^callbacks\.timer: cannot be built"):
+        configured_callbacks(Settings.of(plain), has_val=False)
 
 
 def write_sweep(place: Path, folder: str) -> Path:

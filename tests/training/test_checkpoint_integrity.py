@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import shutil
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import torch
 
 from conftest import NEEDLE, made_once
 from dsn_lightning.backbones.weights import WeightsError, read_weights
+from dsn_lightning.config.trained import RECORD_KEY
 from dsn_lightning.files import keep_as
 from dsn_lightning.runs.run_folder import RunFolder
 from helpers.processes import call
@@ -84,6 +86,25 @@ def test_a_checkpoint_of_another_run_is_refused(run: RunFolder, trained: Path):
     shutil.copy(RunFolder(trained / "other").last_checkpoint, run.last_checkpoint)
     expected = run.run_id.read_text().strip()
     assert f"last.ckpt: expected a checkpoint of run {expected}, got " in resumed(run, 2)
+
+
+STATES = {
+    "optimizers": {"optimizer_states": ["x"]},
+    "callbacks": {"callbacks": "x"},
+    "loops": {"loops": [1]},
+    "version": {"pytorch-lightning_version": "x; import os"},
+    "record": {RECORD_KEY: "x"},
+    "videos": {RECORD_KEY: {"trained_on": "x"}},
+}
+
+
+@pytest.mark.parametrize("content", STATES.values(), ids=STATES)
+def test_a_state_that_cannot_be_restored_is_refused_in_one_line(content, run: RunFolder):
+    found = torch.load(run.last_checkpoint, weights_only=True)
+    for key, value in content.items():
+        found[key] = found[key] | value if isinstance(value, dict) else value
+    torch.save(found, run.last_checkpoint)
+    assert re.search(r"dsn-train: error: resume=\S+: last.ckpt: .*(restored|not a checkpoint)", resumed(run, 2))
 
 
 def test_a_checkpoint_of_another_configuration_is_refused(run: RunFolder):

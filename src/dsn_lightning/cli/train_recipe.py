@@ -27,7 +27,7 @@ from dsn_lightning.config.build_loggers import tracked
 from dsn_lightning.config.build_part import build_source
 from dsn_lightning.config.initial_weights import Start, start_from
 from dsn_lightning.config.process_counts import check_processes, num_local_processes, num_processes
-from dsn_lightning.config.resuming import content_to_resume, new_run_id, run_id_of
+from dsn_lightning.config.resuming import START_AGAIN, content_to_resume, new_run_id, run_id_of
 from dsn_lightning.config.settings import Settings
 from dsn_lightning.config.shared_trainings import keys_left_to_auto, with_shared_trainings
 from dsn_lightning.config.trained import (
@@ -49,12 +49,13 @@ from dsn_lightning.files import remove_leftovers, write_atomically, write_json
 from dsn_lightning.launch.process_rank import process_rank, started_as_one_of_many
 from dsn_lightning.launch.processes import run_processes
 from dsn_lightning.runs.environment import environment
+from dsn_lightning.runs.machine_faults import fault_of
 from dsn_lightning.runs.run_folder import RunFolder
 from dsn_lightning.runs.status import correct_exit_code, recorded_status, was_requeued
 from dsn_lightning.selections import BASELINE_CLASSIFIER
 from dsn_lightning.tracking.loggers import Tracker
 from dsn_lightning.training.announcements import Step, missing_videos_messages, print_interruption, training_summary
-from dsn_lightning.training.checkpoints import LastCheckpoint, Stopped
+from dsn_lightning.training.checkpoints import LastCheckpoint, Stopped, is_restoring
 from dsn_lightning.training.lightning_advice import hide_lightning_advice
 from dsn_lightning.training.seen_videos import check_held_out, hashes_of, joined
 from dsn_lightning.training.weight_average import AveragedWeights
@@ -268,14 +269,19 @@ def _fit(trainer: pl.Trainer, parts: TrainingParts, saving: LastCheckpoint, *, r
     path = resume if resume is not None and resume.is_file() else None
     try:
         trainer.fit(parts.recognizer, datamodule=parts.data, ckpt_path=path, weights_only=True)
-    except RuntimeError as error:
-        if "DataLoader timed out" not in str(error):
+    except Stopped:
+        return True
+    except UsageError:
+        raise
+    except Exception as error:
+        if path is not None and is_restoring(error) and fault_of(error) is None:
+            reason = f"the state of the training cannot be restored ({type(error).__name__}: {error})"
+            raise UsageError(f"resume={path.parent.parent}: {path.name}: {reason}; {START_AGAIN}") from error
+        if "DataLoader timed out" not in str(error) or not isinstance(error, RuntimeError):
             raise
         raise UsageError(
             f"data loader timed out ({error}); raise dataset.reading.decoder.deadline or lower num_workers"
         ) from error
-    except Stopped:
-        return True
     except SystemExit as end:
         if isinstance(end.__context__, KeyboardInterrupt):  # Lightning makes exit code 1 of Ctrl-C
             raise end.__context__ from None

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 from lightning_fabric.plugins.environments import LightningEnvironment  # type: ignore[attr-defined]
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.callbacks import Callback, LearningRateMonitor, ModelCheckpoint
 from pytorch_lightning.profilers import AdvancedProfiler, PyTorchProfiler, SimpleProfiler
 from pytorch_lightning.strategies import DDPStrategy
@@ -56,7 +57,12 @@ def configured_callbacks(settings: Settings, *, has_val: bool) -> list[Callback]
     """Build the callbacks of the group ``callbacks``."""
     found: list[Callback] = []
     for name, node in (settings.callbacks or {}).items():
-        callback = build_part(node, f"callbacks.{name}")
+        try:
+            callback = build_part(node, f"callbacks.{name}")
+        except UsageError:
+            raise
+        except (AttributeError, TypeError, ValueError, MisconfigurationException) as error:
+            raise UsageError(f"callbacks.{name}: cannot be built ({error})") from error
         if not isinstance(callback, Callback):
             raise UsageError(
                 f"callbacks.{name}: expected a Callback of PyTorch Lightning, got {type(callback).__name__}"

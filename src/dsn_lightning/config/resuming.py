@@ -7,14 +7,14 @@ from typing import Any
 from dsn_lightning.backbones.weights import WeightsError, read_weights
 from dsn_lightning.config.settings import Settings
 from dsn_lightning.config.shared_trainings import training_fingerprint
-from dsn_lightning.config.trained import RECORD_KEY
+from dsn_lightning.config.trained import RECORD_KEY, check_record
 from dsn_lightning.errors import UsageError, printable
 from dsn_lightning.files import keep_as, write_atomically
 from dsn_lightning.launch.process_rank import process_rank
 from dsn_lightning.runs.run_folder import RunFolder
 from dsn_lightning.runs.tolerant_files import read_text
 
-_START_AGAIN = "put a copy of it back, or train again: the run's command with overwrite=true moves this folder aside"
+START_AGAIN = "put a copy of it back, or train again: the run's command with overwrite=true moves this folder aside"
 
 
 def new_run_id(run: RunFolder) -> None:
@@ -51,12 +51,12 @@ def _last_or_previous(run: RunFolder) -> dict[str, Any]:
     except WeightsError as error:
         if not previous.is_file():
             epochs = f", although {run.num_epochs()} epochs ended" if run.num_epochs() else ""
-            raise UsageError(f"{where}: {last}: {error}{epochs}; {_START_AGAIN}") from error
+            raise UsageError(f"{where}: {last}: {error}{epochs}; {START_AGAIN}") from error
         reason = str(error)
     try:
         content = read_weights(previous)
     except WeightsError as error:
-        raise UsageError(f"{where}: {last}: {reason}; {previous.name}: {error}; {_START_AGAIN}") from error
+        raise UsageError(f"{where}: {last}: {reason}; {previous.name}: {error}; {START_AGAIN}") from error
     _say(f"{where}: {last.name}: {reason}; goes on from {previous.name}, which was written before it")
     if process_rank() == 0:
         keep_as(previous, last)
@@ -68,10 +68,11 @@ def _check_is_of(settings: Settings, record: Any) -> None:
     run = RunFolder(settings.folder)
     where = f"resume={run.path}: {run.last_checkpoint.name}"
     if not isinstance(record, dict) or not isinstance(record.get("config"), dict):
-        raise UsageError(f"{where}: not a checkpoint of dsn-train; {_START_AGAIN}")
+        raise UsageError(f"{where}: not a checkpoint of dsn-train; {START_AGAIN}")
+    check_record(record, where=where)
     expected, found = run_id_of(run), record.get("run_id")
     if expected is not None and found != expected:
-        raise UsageError(f"{where}: expected a checkpoint of run {expected}, got {found}; {_START_AGAIN}")
+        raise UsageError(f"{where}: expected a checkpoint of run {expected}, got {found}; {START_AGAIN}")
     try:
         same = training_fingerprint(Settings.of(record["config"])) == training_fingerprint(settings)
     except (UsageError, KeyError, TypeError, AttributeError):  # the configuration of another version
@@ -79,7 +80,7 @@ def _check_is_of(settings: Settings, record: Any) -> None:
     if not same:
         raise UsageError(
             f"{where}: its configuration is not that of {run.config_yaml.name}; put back the files of one run, or "
-            f"{_START_AGAIN.partition(', or ')[2]}"
+            f"{START_AGAIN.partition(', or ')[2]}"
         )
 
 

@@ -96,7 +96,7 @@ def load_trained(path: str | Path, *, key: str, trusted: Sequence[str] = ()) -> 
             "this version"
         )
     settings = stored_settings(record.get("config"), where=f"{where}: stored configuration")
-    _check_record(record, where=where)
+    check_record(record, where=where)
     classes = record["classes"]
     check_stored_parts(settings, NETWORK_PARTS, where=where, trusted=trusted)
     try:
@@ -111,7 +111,7 @@ def load_trained(path: str | Path, *, key: str, trusted: Sequence[str] = ()) -> 
     return Trained(recognizer.eval(), settings, classes, file, record.get("trained_on"), record.get("basis"))
 
 
-def _check_record(record: Mapping[str, Any], *, where: str) -> None:
+def check_record(record: Mapping[str, Any], *, where: str) -> None:
     """Refuse a record whose parts besides the configuration have other types than `checkpoint_record` gives them."""
     classes, seen, basis = record.get("classes"), record.get("trained_on"), record.get("basis")
     if not (isinstance(classes, list) and all(isinstance(name, str) for name in classes)):

@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 import time
+import traceback
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.plugins.io import TorchCheckpointIO
+from pytorch_lightning.trainer.connectors import checkpoint_connector
 
 from dsn_lightning.algorithms.recognizer import Recognizer
 from dsn_lightning.files import keep_as, replace_durably
@@ -55,6 +57,13 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         file = Path(path).resolve()
         if file.parent in self.folders and file.suffix == ".ckpt":
             file.unlink(missing_ok=True)
+
+
+def is_restoring(error: BaseException) -> bool:
+    """Return whether Lightning raised an error while it restored the state of a training from a checkpoint."""
+    frames = [frame.f_code for frame, _ in traceback.walk_tb(error.__traceback__)]
+    names = {code.co_name for code in frames if code.co_filename == checkpoint_connector.__file__}
+    return any(name.startswith(("resume", "restore", "_restore")) for name in names)
 
 
 class CheckpointRecord(pl.Callback):
