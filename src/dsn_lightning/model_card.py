@@ -116,9 +116,10 @@ def _results(rows: Iterable[Mapping[str, Any]], statistics: Mapping[str, Any]) -
         selection, classifier, num_sections, num_clips = (str(row.get(key)) for key in keys)
         known = intervals.get((selection, classifier, num_sections, num_clips), {})
         cells = [f"{selection} ({classifier}'s classifier)", f"{num_sections}:{num_clips}", str(row.get("clips"))]
+        cells = [escape_markdown(text) for text in cells]
         cells += [_rate_cell(row.get(figure), known.get(figure)) for figure in ("top1", "map")]
         cells.append("-" if row.get("gmacs") is None else f"{row['gmacs']:.4g}")
-        lines.append(f"| {' | '.join(map(escape_markdown, cells))} |")
+        lines.append(f"| {' | '.join(cells)} |")
     if not lines:
         return ["Not evaluated."]
     about = statistics.get("about")
