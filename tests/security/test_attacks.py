@@ -414,6 +414,7 @@ def test_links_of_wandb_in_its_own_folder_are_accepted(place):
     write_run(place / "run", {})
     (place / "run" / "wandb" / "run-1" / "logs").mkdir(parents=True)
     (place / "run" / "wandb" / "run-1" / "logs" / "debug.log").touch()
+    (place / "run" / "wandb" / "run-1" / "logs" / "debug-core.log").symlink_to(place.parent / "cache" / "core.log")
     (place / "run" / "wandb" / "latest-run").symlink_to("run-1")
     (place / "run" / "wandb" / "debug.log").symlink_to("run-1/logs/debug.log")
     assert continue_run(["resume=run"])

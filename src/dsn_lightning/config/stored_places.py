@@ -12,6 +12,9 @@ from dsn_lightning.errors import UsageError
 from dsn_lightning.files import is_inside
 from dsn_lightning.prepare.video_index import INDEX
 
+_LINK_OF_WANDB = ("logs", "debug-core.log")
+"""A link to W&B's cache that it makes in the folder of each start, and never opens again."""
+
 
 def refuse_places(
     settings: Settings,
@@ -94,7 +97,7 @@ def lies_here(path: str, own: Path | None = None) -> bool:
 def refuse_links(folder: Path, *, where: str) -> None:
     """Refuse a folder in which a file is a link, or that has a link out of it at any depth: a run would write there.
 
-    Links of subfolders to places in the folder are accepted: W&B makes some.
+    Links of subfolders to places in the folder are accepted, and `_LINK_OF_WANDB`.
 
     Raises:
         UsageError: names the link; ``where`` names the folder as it was given.
@@ -102,6 +105,8 @@ def refuse_links(folder: Path, *, where: str) -> None:
     inside = folder.resolve()
     for place, folders, files in os.walk(folder):
         for link in (path for name in sorted(folders + files) if (path := Path(place, name)).is_symlink()):
+            if link.parts[-2:] == _LINK_OF_WANDB:
+                continue
             is_file_of_the_run = Path(place) == folder and not link.is_dir()
             if is_file_of_the_run or not Path(os.path.realpath(link)).is_relative_to(inside):
                 raise UsageError(f"{where}: {link} is a link; a run goes on with files of its own")
