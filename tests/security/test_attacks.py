@@ -873,7 +873,7 @@ def test_a_report_shows_names_of_folders_and_warnings_without_control_characters
     said = capsys.readouterr()
     texts = [(place / "report" / name).read_text() for name in ("report.html", "report.md", "report.csv")]
     assert not [found for text in (said.out, said.err, *texts) if (found := obeyed(text))]
-    assert r"\x9b2J\u202eb" in texts[1]
+    assert r"\x9b2J\u202eb" in texts[1].replace(r"\\", "\\")  # Markdown's own escapes
 
 
 def linked_file(name: str) -> Callable[[Path], None]:
