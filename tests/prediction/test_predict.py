@@ -3,6 +3,7 @@
 import json
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,12 @@ from conftest import NEEDLE
 from dsn_lightning.config.compose import compose_anew, plain
 from dsn_lightning.config.load_predictor import file_predictor
 from dsn_lightning.config.predict_settings import PredictSettings
+from dsn_lightning.datasets.annotations import VIDEO_EXTENSIONS
 from dsn_lightning.evaluation.scores import ClipScores
+from dsn_lightning.prepare.video_index import refuse_flagged
 from dsn_lightning.selections.scheme import softmax
+from dsn_lightning.video.pyav_decoder import PyAV
+from dsn_lightning.video.video_info import VideoError, VideoInfo
 from helpers.processes import call, start
 
 TIMES = ("seconds", "decoding_seconds")
@@ -253,3 +258,22 @@ def test_memory_does_not_grow(run, videos):
         if count in (40, 119):
             resident.append(int(Path("/proc/self/statm").read_text().split()[1]) * 4096)
     assert resident[1] - resident[0] < 16 * 2**20
+
+
+def probed(path: Path) -> VideoInfo | VideoError:
+    try:
+        return PyAV().probe(path)
+    except VideoError as error:
+        return error
+
+
+def test_files_that_a_training_refuses_are_refused(dsn_run, real_data):
+    """``on_damage=refuse`` counts every flag, as the index of a training does."""
+    flagged = [path for path in sorted((real_data / "reading_faults").iterdir()) if path.suffix in VIDEO_EXTENSIONS]
+    answer = replace(predictor(dsn_run), refuse_damage=True)
+    infos = {path: probed(path) for path in flagged}
+    refused = refuse_flagged(infos)
+    assert any(isinstance(refused[path], VideoError) and isinstance(infos[path], VideoInfo) for path in flagged)
+    for path in flagged:
+        expected = refused[path]
+        assert answer(str(path)).error == (expected.reason if isinstance(expected, VideoError) else None)

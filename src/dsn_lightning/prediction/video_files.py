@@ -12,7 +12,7 @@ from dsn_lightning.prediction.predictor import Effort, Predictor
 from dsn_lightning.prediction.windows import Span, predict_windows, window_spans
 from dsn_lightning.video.decoder import Decoder
 from dsn_lightning.video.time_line import Video, place_on_time_line
-from dsn_lightning.video.video_info import VideoError, VideoInfo
+from dsn_lightning.video.video_info import VideoError, VideoInfo, check_unflagged
 
 
 @dataclass(frozen=True)
@@ -95,8 +95,8 @@ class FilePredictor:
                 self._last[key] = info
         except OSError as error:
             raise VideoError(file, error.strerror or str(error)) from None
-        if self.refuse_damage and info.damage:
-            raise VideoError(file, f"is damaged ({info.damage[0]})")
+        if self.refuse_damage:
+            check_unflagged(file, info)
         return info
 
     def _part(self, name: str, file: Path, info: VideoInfo, segment: Span | None) -> Video:

@@ -25,7 +25,7 @@ from dsn_lightning.datasets.records import VideoSource
 from dsn_lightning.files import read_bounded, refuse_link, write_atomically
 from dsn_lightning.text_tables import PrintableConsole
 from dsn_lightning.video.decoder import Prober
-from dsn_lightning.video.video_info import VideoError, VideoInfo, unpack
+from dsn_lightning.video.video_info import VideoError, VideoInfo, check_unflagged, unpack
 
 INDEX = "index.json"
 _FORMAT = 5
@@ -169,12 +169,14 @@ def _result(entry: Entry, path: Path) -> VideoInfo | VideoError:
 
 def refuse_flagged(found: dict[Path, VideoInfo | VideoError]) -> dict[Path, VideoInfo | VideoError]:
     """Return the outcomes with an error for each file that was flagged."""
-    return {
-        path: VideoError(path, f"{info.flags[0]} (dataset.reading.on_damage=refuse)")
-        if isinstance(info, VideoInfo) and info.flags
-        else info
-        for path, info in found.items()
-    }
+    outcomes = dict(found)
+    for path, info in found.items():
+        try:
+            if isinstance(info, VideoInfo):
+                check_unflagged(path, info)
+        except VideoError as error:
+            outcomes[path] = error
+    return outcomes
 
 
 def usable(found: dict[Path, VideoInfo | VideoError]) -> dict[Path, VideoInfo]:

@@ -108,6 +108,12 @@ class VideoInfo:
         return cls(**{**content, **{name: tuple(content[name]) for name in ("damage", "remarks", "time_base")}})
 
 
+def check_unflagged(path: Path, info: VideoInfo) -> None:
+    """Raise `VideoError` if the file is flagged (``dataset.reading.on_damage=refuse``)."""
+    if info.flags:
+        raise VideoError(path, f"{info.flags[0]} (dataset.reading.on_damage=refuse)")
+
+
 def check_unchanged(path: Path, info: VideoInfo | None) -> None:
     """Raise `VideoError` if the file is not the one that was indexed: its size or modification time differs."""
     if info is None or info.seen is None:
