@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from dsn_lightning.config import setting_rules as rules
-from dsn_lightning.errors import UsageError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,9 +21,7 @@ class ExportSettings:
     def of(cls, plain: Mapping[str, Any]) -> "ExportSettings":
         """Read a resolved configuration; a `UsageError` names the key, its value and the remedy."""
         settings = rules.read(cls, plain)
-        for key, example in (("checkpoint", "RUN/checkpoints/last.ckpt"), ("output", "exported")):
-            if getattr(settings, key) is None:
-                raise UsageError(f"{key}=null: give {key}=PATH, such as {key}={example}")
+        rules.require_paths(settings, {"checkpoint": "RUN/checkpoints/last.ckpt", "output": "exported"})
         return settings
 
     @property

@@ -60,9 +60,7 @@ class PredictSettings:
     def of(cls, plain: Mapping[str, Any]) -> "PredictSettings":
         """Read a resolved configuration; a `UsageError` names the key, its value and the remedy."""
         settings = rules.read(cls, plain)
-        for key, example in (("checkpoint", "RUN/checkpoints/last.ckpt"), ("output", "answers")):
-            if getattr(settings, key) is None:
-                raise UsageError(f"{key}=null: give {key}=PATH, such as {key}={example}")
+        rules.require_paths(settings, {"checkpoint": "RUN/checkpoints/last.ckpt", "output": "answers"})
         window = settings.window
         if window.stride is not None and window.seconds is None:
             raise UsageError(f"window.stride={window.stride}: needs window.seconds as well, such as window.seconds=10")

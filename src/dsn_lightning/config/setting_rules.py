@@ -244,3 +244,10 @@ def shown(value: Any) -> str:
     if isinstance(value, list | tuple):
         return f"[{','.join(map(shown, value))}]"
     return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def require_paths(settings: object, examples: Mapping[str, str]) -> None:
+    """Raise `UsageError` for a key without a path, with an example of one."""
+    for key, example in examples.items():
+        if getattr(settings, key) is None:
+            raise UsageError(f"{key}=null: give {key}=PATH, such as {key}={example}")
