@@ -55,10 +55,13 @@ class ProcessLauncher(Launcher):
         sweep = SweepFolder(Path(str(self.config.hydra.sweep.dir)).absolute())
         configs = [self._config(overrides, number) for number, overrides in enumerate(job_overrides, initial_job_idx)]
         planned = [_planned(config, overrides) for config, overrides in zip(configs, job_overrides, strict=True)]
-        with one_line_errors(train.COMMAND):
-            plan_sweep(sweep, planned, continued=initial_job_idx > 0)
+
+        def write_jobs() -> None:
             for job, config in zip(planned, configs, strict=True):
                 write_composed(config, sweep.run(job).composed_yaml)
+
+        with one_line_errors(train.COMMAND):
+            plan_sweep(sweep, planned, continued=initial_job_idx > 0, write_jobs=write_jobs)
             try:
                 jobs = run_sweep(sweep, train.run_job, at_once=self.jobs, first_job=initial_job_idx, preload=PRELOAD)
             except KeyboardInterrupt:

@@ -109,8 +109,24 @@ def test_a_folder_that_holds_a_sweep_takes_no_other(small_sweep):
         f"hydra.sweep.dir={small_sweep}: already holds a sweep; sweep.resume={small_sweep} continues it" in done.stderr
     )
     with pytest.raises(UsageError, match="already holds a sweep"):  # also without hydra.sweep.dir on the command line
-        plan_sweep(SweepFolder(small_sweep), [SweepJob(["M=1"], "0")], continued=False)
+        plan_sweep(SweepFolder(small_sweep), [SweepJob(["M=1"], "0")], continued=False, write_jobs=lambda: None)
     assert {path.name: path.read_bytes() for path in small_sweep.iterdir() if path.is_file()} == before
+
+
+def test_a_recorded_job_can_be_begun_however_early_the_sweep_is_killed(tmp_path):
+    sweep, recorded = SweepFolder(tmp_path / "sweep"), []
+
+    def killed_while_the_jobs_are_written() -> None:
+        recorded.append(sweep.exists())
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        plan_sweep(sweep, [SweepJob(["M=1"], "0")], continued=False, write_jobs=killed_while_the_jobs_are_written)
+    assert recorded == [False]
+    assert not sweep.exists()  # so the same command begins it anew
+    plan_sweep(sweep, [SweepJob(["M=1"], "0")], continued=False, write_jobs=lambda: recorded.append(sweep.exists()))
+    assert recorded == [False, False]
+    assert sweep.exists()
 
 
 def test_jobs_find_plug_ins_outside_the_checkout(needle_root, tmp_path):

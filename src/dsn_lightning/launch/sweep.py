@@ -25,8 +25,13 @@ RunJob = Callable[[str, str], None]
 """Runs one job, called with its folder and the folder of the sweep; continues an interrupted one."""
 
 
-def plan_sweep(sweep: SweepFolder, planned: Sequence[SweepJob], *, continued: bool) -> None:
+def plan_sweep(
+    sweep: SweepFolder, planned: Sequence[SweepJob], *, continued: bool, write_jobs: Callable[[], None]
+) -> None:
     """Record the jobs of a new sweep, or further jobs of one whose sweeper launches them in batches (``continued``).
+
+    ``write_jobs`` writes what each job starts from. It is called before the record is written: a recorded job can
+    always be begun again, whenever the sweep is killed.
 
     Raises:
         UsageError: the folder holds another sweep, two jobs have the same folder, or that of a job holds a run.
@@ -40,6 +45,7 @@ def plan_sweep(sweep: SweepFolder, planned: Sequence[SweepJob], *, continued: bo
             remedy = "a new sweep needs another folder"
             raise UsageError(f"hydra.sweep.dir={sweep.path}: {run.path} already holds a run ({run.state()}); {remedy}")
     sweep.path.mkdir(parents=True, exist_ok=True)
+    write_jobs()
     sweep.write(record)
 
 
