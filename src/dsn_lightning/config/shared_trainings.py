@@ -101,7 +101,7 @@ def shared_settings(settings: Settings, role: str) -> Settings:
         config.classifier.checkpoint = config.observation.checkpoint = None
         for key in AUTO:
             OmegaConf.update(config, key, None)
-        config.test.enabled = config.progress = config.resume = False
+        config.test.enabled = config.resume = False
         config.callbacks = {}
         config.trainer.max_time = None  # of the run itself; what is shared is trained to its end
         config.run_dir = "none"
