@@ -28,6 +28,7 @@ from dsn_lightning.tracking.loggers import Tracker
 from dsn_lightning.training.callbacks import BadVideos, EpochLog, EpochRows, RunProgress, Throughput
 from dsn_lightning.training.checkpoints import AtomicCheckpointIO, CheckpointRecord
 from dsn_lightning.training.learning_warnings import LearningWarnings
+from dsn_lightning.training.rate_test import RateTest
 from dsn_lightning.training.weight_average import AveragedWeights
 
 
@@ -44,6 +45,8 @@ def make_callbacks(settings: Settings, data: SectionClipDataModule, record: dict
         RunProgress(bar=settings.progress and process_rank() == 0, file=run.progress_json),
         *configured_callbacks(settings, has_val=bool(data.videos("val"))),
     ]
+    if settings.schedule.lr_test:
+        callbacks.append(RateTest())
     if settings.schedule.ema is not None:
         callbacks.append(AveragedWeights(decay=settings.schedule.ema))
     if data.videos("val"):  # its save_last=True writes only when the best one improves; hence LastCheckpoint
