@@ -47,6 +47,7 @@ class ProcessLauncher(Launcher):
         from dsn_lightning.cli import PRELOAD, train  # here: Hydra imports this module at every start
         from dsn_lightning.cli.application import one_line_errors
         from dsn_lightning.cli.composed import write_composed
+        from dsn_lightning.config.values_from_videos import with_values_from_videos
         from dsn_lightning.launch.sweep import plan_sweep, run_sweep
 
         assert self.config is not None
@@ -58,7 +59,7 @@ class ProcessLauncher(Launcher):
 
         def write_jobs() -> None:
             for job, config in zip(planned, configs, strict=True):
-                write_composed(config, sweep.run(job).composed_yaml)
+                write_composed(with_values_from_videos(config), sweep.run(job).composed_yaml)
 
         with one_line_errors(train.COMMAND):
             plan_sweep(sweep, planned, continued=initial_job_idx > 0, write_jobs=write_jobs)

@@ -356,7 +356,7 @@ def test_foreign_code_in_a_checkpoint_is_refused(runs, tmp_path):
 
 
 def test_own_folder_trains_and_evaluates(class_folders, tmp_path):
-    call("dsn-train", "dataset=folder", f"dataset.root={class_folders}", "dataset.group=^[a-z]+", *TINY,
+    call("dsn-train", "dataset=folder", "recipe=none", f"dataset.root={class_folders}", "dataset.group=^[a-z]+", *TINY,
          "algorithm.warmup_epochs=1", "hydra.run.dir=run", cwd=tmp_path)  # fmt: skip
     rows = json.loads((tmp_path / "run" / "results.json").read_text())
     assert {row["selection"] for row in rows} == {"uniform", "dsn", "oracle"}

@@ -100,7 +100,7 @@ def test_a_test_set_without_usable_videos_is_refused_before_the_training(class_f
     (tmp_path / "test.txt").write_text("walk/bob_walk.mp4 walk\n")
     arguments = ["dataset=folder", f"dataset.root={root}", "dataset.train_list=train.txt", "dataset.test_list=test.txt",
                  f"dataset.reading.prepared={tmp_path / 'prepared'}", "dataset.reading.on_bad_video=skip",
-                 "backbone=r3d_tiny", "observation=r2d_tiny", "schedule=tiny", "trainer.accelerator=cpu",
+                 "recipe=none", "backbone=r3d_tiny", "observation=r2d_tiny", "schedule=tiny", "trainer.accelerator=cpu",
                  "hydra.run.dir=run"]  # fmt: skip
     done = call("dsn-train", *arguments, cwd=tmp_path, expect=2)
     assert "dataset=folder: has no test videos that can be used; the first of 1 bad ones: " in done.stderr

@@ -119,7 +119,7 @@ def test_a_data_set_is_made_before_it_is_asked_what_it_holds_out(tmp_path):
             "does not say which videos it was trained on (it, or what it began from, is of an earlier version)",
         ),
         (
-            ["dsn-train", "dataset=folder", *SMALL, "algorithm=baseline"],
+            ["dsn-train", "dataset=folder", "recipe=none", *SMALL, "algorithm=baseline"],
             "test.subset=val: dataset=folder has no held-out videos",
         ),
         (["dsn-evaluate", "fusion=[run,run]", "test.subset=val"], "test.subset=val: does not apply to fusion="),

@@ -217,6 +217,7 @@ def test_activations_and_pixels_give_the_same_evaluation(folder):
     common = [
         *SMALL[:1],
         "dataset=folder",
+        "recipe=none",
         f"dataset.root={folder}/videos",
         *SMALL[2:],
         "trainer.accelerator=cpu",

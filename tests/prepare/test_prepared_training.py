@@ -10,6 +10,7 @@ import pytest
 from helpers.processes import call
 
 SHORT = [
+    "recipe=none",
     "schedule.max_epochs=1",
     "schedule.batch_size=3",
     "algorithm=baseline",

@@ -334,7 +334,8 @@ def test_a_run_records_missing_and_failed_videos(class_folders, tmp_path):
     shutil.copytree(class_folders, root)
     test = [r.path for r in Folder(str(root)).records("test")]
     spoil(test[0])
-    call("dsn-train", "dataset=folder", f"dataset.root={root}", "algorithm=baseline", "schedule.max_epochs=1", "M=1",
+    call("dsn-train", "dataset=folder", "recipe=none", f"dataset.root={root}", "algorithm=baseline",
+         "schedule.max_epochs=1", "M=1",
          "schedule.batch_size=4", "hydra.run.dir=run", "trainer.accelerator=cpu", "test.random_draws=2",
          "test.figures=false", cwd=tmp_path)  # fmt: skip
     rows = json.loads((tmp_path / "run" / "results.json").read_text())

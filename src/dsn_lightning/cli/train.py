@@ -15,7 +15,9 @@ from dsn_lightning.cli.application import ctrl_c_as_exit, one_line_errors, run_h
 from dsn_lightning.config import arguments as rewrite
 from dsn_lightning.config.added_keys import refuse_unknown_keys
 from dsn_lightning.config.compose import add_plug_ins_of_application, config_folder, plain
+from dsn_lightning.config.recipes import choose_recipe
 from dsn_lightning.config.settings import Settings
+from dsn_lightning.config.values_from_videos import with_values_from_videos
 from dsn_lightning.runs.run_folder import RunFolder
 
 COMMAND = "dsn-train"
@@ -28,7 +30,7 @@ def application(cfg: DictConfig) -> float | None:
     """Read and check the settings, then train; return the best value of the held-out videos, for Hydra's sweepers."""
     with one_line_errors(COMMAND):
         add_plug_ins_of_application()
-        settings = Settings.of(plain(cfg))
+        settings = Settings.of(plain(with_values_from_videos(cfg)))
 
         from dsn_lightning.cli.train_recipe import train  # takes seconds
 
@@ -48,6 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             rewrite.quote_pattern,
             rewrite.continue_run,
             rewrite.without_run_folder,
+            choose_recipe,
             refuse_unknown_keys(Settings, "train"),
         )
     run_hydra(COMMAND, application, given, stopped=_STOPPED)

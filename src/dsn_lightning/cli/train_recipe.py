@@ -154,7 +154,11 @@ def assemble_fit_test(settings: Settings, tracker: Tracker, status: dict[str, An
     trained = Trained(parts.recognizer.eval(), settings, classes, path, parts.trained_on, parts.basis)
     runs = {settings.algorithm.name: trained, **parts.compared}
     device = trainer.strategy.root_device
-    evaluate_trained(runs, settings, parts.data, device=device, tracker=tracker)
+    rows = evaluate_trained(runs, settings, parts.data, device=device, tracker=tracker)
+    if rows and settings.test.linear_probe and settings.classifier.checkpoint is None:
+        from dsn_lightning.cli.linear_probe_recipe import compare_with_linear_probe  # imports scikit-learn
+
+        status["linear_probe"] = compare_with_linear_probe(rows, settings, parts.data, device=device)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from dsn_lightning.config.compose import config_folder, config_folders
+from dsn_lightning.config.recipes import given_folders
 from dsn_lightning.errors import UsageError
 
 
@@ -42,9 +43,8 @@ def closest(name: str, known: Iterable[str]) -> str:
 
 def _is_group(key: str, arguments: list[str]) -> bool:
     """Return whether a key names a group of configurations, of the package or of a plug-in."""
-    pairs = zip(arguments, [*arguments[1:], ""], strict=True)  # --config-dir DIR, or --config-dir=DIR
-    given = [a.partition("=")[2] or following for a, following in pairs if a.startswith(("--config-dir", "-cd"))]
-    return bool({*"/@"} & {*key}) or any(Path(folder, key).is_dir() for folder in (*config_folders(), *given))
+    folders = (*config_folders(), *given_folders(arguments))
+    return bool({*"/@"} & {*key}) or any(Path(folder, key).is_dir() for folder in folders)
 
 
 def _check(key: str, settings: type[Any], written: Any) -> None:

@@ -22,8 +22,8 @@ from dsn_lightning.selections import BASELINE_CLASSIFIER, MaxResponse
 from dsn_lightning.video.resize import Resize
 from dsn_lightning.video.sections import Placement
 
-_READING_KEYS = ("fps", "modality", "reading")
-"""Keys of ``dataset`` that say how videos are read; all others are arguments of the data set."""
+_READING_KEYS = ("fps", "modality", "reading", "recipe")
+"""Keys of ``dataset`` that say how videos are read and trained on; all others are arguments of the data set."""
 
 _REFUSED_FLAGS = {
     "gradient_clip_val": "use schedule.gradient_clip, which clips each optimiser separately",
@@ -103,6 +103,7 @@ class DatasetSettings:
     modality: Literal["rgb", "flow"] = modality_rule()
     fps: float | None = rules.number(above=0, optional=True)
     reading: ReadingSettings = rules.section(ReadingSettings)
+    recipe: str | None = rules.text(optional=True, default=None)
     keys: rules.Node = rules.all_keys(passed_on=True)
 
     @property
@@ -206,6 +207,7 @@ class ScheduleSettings:
     )
     gradient_clip: float | None = rules.number(above=0, optional=True)
     accumulate: int = rules.whole(1)
+    lr_test: bool = rules.flag()
     on_nonfinite: Literal["stop", "skip"] = rules.one_of("stop", "skip")
     rule: rules.Node = rules.node()
     sampler_rule: rules.Node | None = rules.node(optional=True)
@@ -250,6 +252,7 @@ class TestSettings:
     random_draws: int = rules.whole(1)
     bootstrap: int = bootstrap_rule()
     figures: bool = rules.flag()
+    linear_probe: bool = rules.flag()
     baseline: str | None = rules.text(optional=True)
     max_response: str | None = rules.text(optional=True)
 

@@ -243,6 +243,22 @@ class SectionClipDataModule(pl.LightningDataModule):
         clips = self.section_clips("val")
         return self._loader(clips) if len(clips) else []
 
+    def uniform_batches(self, subset: Subset) -> DataLoader[dict[str, Any]]:
+        """Return batches of one centred clip of each section of the test, of all videos in order, in this process."""
+        scheme = self.scheme
+        clips = SectionClips(
+            self.videos(subset),
+            self.network_reader,
+            num_classes=len(self.classes),
+            num_sections=scheme.test_num_sections,
+            clips_per_section=1,
+            placement=scheme.placement,
+            seed=None,
+            replace_bad=self.bad_video_policy.skip,
+        )
+        batches = BatchShares(EpochOrder(len(clips), seed=None), self.loading.batch_size)
+        return ClipLoader(clips, batch_sampler=batches, collate_fn=collate)
+
     def _loader(self, clips: SectionClips, *, epoch: int = 0, skip: int = 0) -> DataLoader[dict[str, Any]]:
         rank, processes = (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
         order = EpochOrder(len(clips), seed=clips.seed, epoch=epoch, same_order=self.loading.same_batches)
