@@ -3,7 +3,7 @@
 import pytest
 
 from dsn_lightning.config.compose import settings_of
-from dsn_lightning.config.plain_values import check_plain
+from dsn_lightning.config.plain_values import plain_copy
 from dsn_lightning.config.stored_settings import stored_settings
 from dsn_lightning.errors import UsageError
 
@@ -33,7 +33,7 @@ def nested(depth: int) -> list:
 )
 def test_what_is_not_plain_is_refused(values, message):
     with pytest.raises(UsageError, match=message) as caught:
-        check_plain(values)
+        plain_copy(values)
     assert "\n" not in str(caught.value)
 
 

@@ -11,6 +11,7 @@ import re
 import shutil
 import threading
 import zipfile
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from copy import deepcopy
@@ -36,6 +37,7 @@ from dsn_lightning.config.build_part import build_decoder
 from dsn_lightning.config.compose import settings_of
 from dsn_lightning.config.settings import Settings
 from dsn_lightning.config.shared_trainings import train_once
+from dsn_lightning.config.stored_settings import check_stored_parts, stored_settings
 from dsn_lightning.config.trained import RECORD_KEY, load_trained
 from dsn_lightning.datasets import ActivityNet, Folder, Kinetics, Needle
 from dsn_lightning.errors import UsageError, printable
@@ -228,6 +230,52 @@ def test_a_checkpoint_of_other_contents_is_refused_in_one_line(change, honest, p
     with pytest.raises(UsageError, match=r"^checkpoint=foreign\.ckpt: ") as caught:
         load_trained("foreign.ckpt", key="checkpoint")
     assert "\n" not in str(caught.value)
+
+
+class Disguised:
+    """Pickles into a dict whose attributes take the place of its methods, which `weights_only` allows."""
+
+    def __init__(self, content: Mapping[str, Any], **attributes: Any) -> None:
+        self.content, self.attributes = content, attributes
+
+    def __reduce__(self) -> tuple:
+        return OrderedDict, (), self.attributes, None, iter(self.content.items())
+
+
+def disguise(key: str, more: Mapping[str, Any], **attributes: Any) -> Change:
+    """Return a change of a configuration: the node at a dotted key gets more values, and other methods."""
+
+    def change(config: dict[str, Any]) -> None:
+        *path, last = key.split(".")
+        for name in path:
+            config = config[name]
+        config[last] = Disguised(config[last] | more, **attributes)
+
+    return change
+
+
+COMMAND = part("os.system", command=TOUCH)
+DISGUISED: dict[str, Change] = {
+    "a network without items": disguise("backbone.network", {"blocks": COMMAND}, items=OrderedDict),
+    "a part without items": disguise("algorithm", {"module": part("os.system")}, items=OrderedDict),
+    "a network without keys": disguise("backbone.network", {"blocks": COMMAND}, items=OrderedDict, keys=OrderedDict),
+    "an optimizer without items": disguise(
+        "algorithm.module", {"classifier_optimizer": COMMAND}, items=OrderedDict, get=OrderedDict
+    ),
+}
+
+
+@pytest.mark.parametrize("change", DISGUISED.values(), ids=DISGUISED)
+def test_a_node_of_a_pickle_is_not_hidden_by_attributes_of_a_dict(change, honest, place):
+    content = deepcopy(honest)
+    change(content[RECORD_KEY]["config"])
+    torch.save(content, "foreign.ckpt")
+    with pytest.raises(UsageError, match=r"^checkpoint=foreign\.ckpt: .*would run os\.system"):
+        load_trained("foreign.ckpt", key="checkpoint")
+    config = torch.load("foreign.ckpt", weights_only=True)[RECORD_KEY]["config"]
+    with pytest.raises(UsageError, match=r"would run os\.system"):
+        check_stored_parts(stored_settings(config, where="x"), None, where="x")
+    unharmed(place)
 
 
 @pytest.mark.parametrize("node", [{}, {"x": 1}, part("dsn_lightning.datasets.VideoRecord", path="x")])

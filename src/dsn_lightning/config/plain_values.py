@@ -11,31 +11,43 @@ _MAX_VALUES = 100_000
 _PLAIN = (str, int, float, bool, type(None))
 
 
-def check_plain(values: Any) -> None:
-    """Refuse whatever is not plain: references (``${...}``) in keys or values at any depth, and objects.
+def plain_copy(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a copy of plain values, made of dicts, lists and tuples, and refuse whatever is not plain.
 
-    Mappings, lists, strings, numbers, true, false and null are plain. A reference is refused and not resolved, as
-    resolvers read environment variables and can build objects.
+    Mappings, lists, strings, numbers, true, false and null are plain. A reference (``${...}``) in a key or a value, at
+    any depth, is refused and not resolved, as resolvers read environment variables and can build objects. The copy
+    holds what was checked: a mapping of a pickle may have methods of its own.
 
     Raises:
         UsageError: names the key; also for a configuration that is nested too deeply or has too many values.
     """
-    waiting, count = [("", values, 0)], 0
-    while waiting:
-        key, value, depth = waiting.pop()
-        count += 1
-        if depth > _MAX_DEPTH or count > _MAX_VALUES:
+    return dict(_Copy().of(values, ""))
+
+
+class _Copy:
+    """Copies and checks up to a number of values."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def of(self, value: Any, key: str, depth: int = 0) -> Any:
+        """Return a copy of the value of a key."""
+        self.count += 1
+        if depth > _MAX_DEPTH or self.count > _MAX_VALUES:
             raise UsageError(f"{_short(key)}: is nested too deeply, or there are too many values")
         if isinstance(value, Mapping):
-            for name in value:
+            names = list(type(value).__iter__(value))  # of the type, whatever attributes the mapping has
+            for name in names:
                 _check_name(name, key)
-            waiting += [(f"{key}.{name}".lstrip("."), inner, depth + 1) for name, inner in value.items()]
-        elif isinstance(value, list | tuple):
-            waiting += [(f"{key}[{number}]", inner, depth + 1) for number, inner in enumerate(value)]
-        elif not isinstance(value, _PLAIN):
+            return {name: self.of(value[name], f"{key}.{name}".lstrip("."), depth + 1) for name in names}
+        if isinstance(value, list | tuple):
+            inside = [self.of(inner, f"{key}[{number}]", depth + 1) for number, inner in enumerate(value)]
+            return inside if isinstance(value, list) else tuple(inside)
+        if not isinstance(value, _PLAIN):
             raise UsageError(f"{_short(key)}: expected a plain value, got a {type(value).__name__}")
-        elif isinstance(value, str) and _REFERENCE in value:
+        if isinstance(value, str) and _REFERENCE in value:
             raise UsageError(f"{_short(key)}={_short(value)}: {_REMEDY}")
+        return value
 
 
 _REMEDY = "expected a plain value, got a reference (${...}), which is not resolved here"

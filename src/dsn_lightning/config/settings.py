@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from dsn_lightning.config import setting_rules as rules
-from dsn_lightning.config.plain_values import check_plain
+from dsn_lightning.config.plain_values import plain_copy
 from dsn_lightning.datasets.records import Subset
 from dsn_lightning.errors import UsageError
 from dsn_lightning.evaluation.splits import held_out_name
@@ -323,10 +323,9 @@ class Settings:
     def of(cls, plain: Mapping[str, Any]) -> "Settings":
         """Read a resolved configuration; a `UsageError` names the key, its value and the remedy.
 
-        References that are left in it (``${...}``) are refused; see `check_plain`.
+        References that are left in it (``${...}``) are refused; see `plain_copy`.
         """
-        check_plain(plain)
-        settings = rules.read(cls, plain)
+        settings = rules.read(cls, plain_copy(plain))
         _check_trainer(settings)
         _check_warmup(settings)
         if settings.algorithm.has_sampler and settings.N == 1:

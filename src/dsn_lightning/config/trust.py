@@ -46,7 +46,7 @@ networks and the Trainer writes no files and calls nothing that it is given.
 def refuse_foreign_code(parts: Node, where: str, *, trusted: Sequence[str] = ()) -> None:
     """Refuse stored parts of a configuration that would build anything but known parts, or with other arguments.
 
-    The values are final, as `check_plain` has accepted them, so what is checked here is what is built. A name is looked
+    The values are final, as `plain_copy` has copied them, so what is checked here is what is built. A name is looked
     up among the public names that its part may use, and never followed through what a module has imported. No module is
     imported for the check but those of this package and of ``trusted``.
 
