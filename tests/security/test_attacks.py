@@ -33,6 +33,7 @@ from dsn_lightning.cli.application import stop
 from dsn_lightning.cli.report import report
 from dsn_lightning.cli.trainer_recipe import configured_callbacks
 from dsn_lightning.config.arguments import begin_job, continue_run, sweep_to_resume
+from dsn_lightning.config.build_loggers import tracked
 from dsn_lightning.config.build_part import build_decoder
 from dsn_lightning.config.compose import settings_of
 from dsn_lightning.config.settings import Settings
@@ -359,6 +360,32 @@ RUN_VALUES = {
         "callbacks": {"mine": part("dsn_lightning.tracking.TensorBoardRun", info=RUN_INFO)}
     },
     "a network in another place": {"test.baseline_network": part("dsn_lightning.backbones.ResNet2D")},
+    "a logger of another folder": {"logger": {"mine": part("dsn_lightning.tracking.TensorBoardRun", info=RUN_INFO)}},
+    "a bound logger of another folder": {
+        "logger": {
+            "mine": part("dsn_lightning.tracking.TensorBoardRun", _partial_=True, info={"folder": "../elsewhere"})
+        }
+    },
+    "a logger in a logger": {
+        "logger": {
+            "mine": part(
+                "dsn_lightning.tracking.WandbRun",
+                tags=[part("dsn_lightning.tracking.TensorBoardRun", _partial_=True)],
+            )
+        }
+    },
+    "a list of loggers": {
+        "logger": {"mine": part("dsn_lightning.tracking.Tracker", loggers=[])},
+    },
+    "a run in place of a logger": {"logger": {"mine": RUN_INFO}},
+    "a logger in the list of loggers": {"logger": {"mine": [part("dsn_lightning.tracking.WandbRun", _partial_=True)]}},
+    "a Trainer that is a callback's argument": {
+        "callbacks": {
+            "mine": part("pytorch_lightning.callbacks.EarlyStopping", monitor=part("pytorch_lightning.Trainer"))
+        }
+    },
+    "a Trainer as a callback": {"callbacks": {"mine": part("pytorch_lightning.Trainer")}},
+    "a Trainer in the Trainer": {"trainer.profiler": part("pytorch_lightning.Trainer")},
     "plug-ins of the Trainer": {"trainer.plugins": ["os.system"]},
     "a folder of the Trainer": {"trainer.default_root_dir": "../elsewhere"},
 }
@@ -521,6 +548,16 @@ def test_answers_are_not_written_through_links(name, target, place):
     with pytest.raises(UsageError, match=f"{name}: is a link"), OutputFolder(place / "out").hold():
         pass
     unharmed(place)
+
+
+def test_a_logger_of_no_run_is_refused_in_one_line(place):
+    settings = settings_of("run_dir=run", "dataset.root=nowhere")
+    logger = {"mine": part("dsn_lightning.tracking.TensorBoardRun")}
+    with (
+        pytest.raises(UsageError, match=r"^logger\.mine: cannot be built"),
+        tracked(settings, logger, job_type="train"),
+    ):
+        pass
 
 
 @pytest.mark.parametrize("duration", ["x", [1], {"x": 1}])

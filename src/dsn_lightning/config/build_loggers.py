@@ -43,12 +43,12 @@ def tracked(
 
 
 def _logger(node: Node, key: str, info: RunInfo) -> Logger:
-    logger = build_part(node, key)
     try:
+        logger = build_part(node, key)
         logger = logger(info) if isinstance(logger, partial) else logger
     except TypeError as error:
         raise_if_unknown(error, key)
-        raise
+        raise UsageError(f"{key}: cannot be built ({error})") from error
     if not isinstance(logger, Logger):
         raise UsageError(f"{key}: expected a Logger of Lightning, got {type(logger).__name__}; is logger= missing?")
     return logger

@@ -22,25 +22,32 @@ _NETWORKS = (
     "dsn_lightning.schedules.MultiStep",
     "torch.optim",
 )
-_LIGHTNING = (
-    "pytorch_lightning.Trainer",
+_CALLBACKS = (
     "pytorch_lightning.callbacks.EarlyStopping",
     "pytorch_lightning.callbacks.LearningRateMonitor",
     "pytorch_lightning.callbacks.Timer",
 )
+_LOGGERS = ("dsn_lightning.tracking.TensorBoardRun", "dsn_lightning.tracking.WandbRun")
 _ALLOWED = {
     **dict.fromkeys(NETWORK_PARTS, _NETWORKS),
     "dataset": ("dsn_lightning.datasets", "dsn_lightning.video"),
     "selection": ("dsn_lightning.selections",),
-    "logger": ("dsn_lightning.tracking",),
-    "trainer": _LIGHTNING,
-    "callbacks": _LIGHTNING,
+    "logger": _LOGGERS,
+    "trainer": ("pytorch_lightning.Trainer",),
+    "callbacks": _CALLBACKS,
 }
 """For each part of a configuration the folders whose public classes it may name, and other names.
 
 A part may name what it is made of alone: a logger writes files, and a data set reads them. What is named for the
 networks and the Trainer writes no files and calls nothing that it is given.
 """
+
+
+_WITHOUT_PARTS = ("logger", "trainer", "callbacks")
+"""Parts whose nodes have plain values as arguments: a logger in an argument of another would write where it says."""
+
+_SET_BY_THE_RUN = ("info",)
+"""Arguments with which a run tells its loggers where to write."""
 
 
 def refuse_foreign_code(parts: Node, where: str, *, trusted: Sequence[str] = ()) -> None:
@@ -75,7 +82,7 @@ def _check_node(node: Node, key: str, where: str, trusted: Sequence[str]) -> Non
     if _is_trusted(target, trusted):
         return
     part = key.partition(".")[0]
-    found = _known(target, _ALLOWED.get(part, ()))
+    found = None if _is_inside_of_node(key) else _known(target, _ALLOWED.get(part, ()))
     if found is None:
         package = target.partition(".")[0]
         foreign = package.isidentifier() and package != __name__.partition(".")[0]
@@ -90,9 +97,17 @@ def _check_node(node: Node, key: str, where: str, trusted: Sequence[str]) -> Non
         raise UsageError(f"{where}: {key}._partial_: must be true or false")
 
 
+def _is_inside_of_node(key: str) -> bool:
+    """Return whether a node is an argument of a logger, of a callback or of the Trainer."""
+    part, _, inside = key.partition(".")
+    return part in _WITHOUT_PARTS and ((part == "trainer" and bool(inside)) or "." in inside or "[" in key)
+
+
 def _accepts(found: Any, name: str) -> bool:
     if name in ("_target_", "_partial_"):
         return True
+    if name in _SET_BY_THE_RUN:
+        return False
     parameters = inspect.signature(found).parameters
     takes_others = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
     return name in parameters or (takes_others and not name.startswith("_"))
