@@ -28,7 +28,7 @@ from rich.panel import Panel
 
 import dsn_lightning
 from dsn_lightning import DSN
-from dsn_lightning.backbones.weights import WeightsError, read_weights
+from dsn_lightning.backbones.weights import WeightsError, read_weights, tensors_of
 from dsn_lightning.cli.application import stop
 from dsn_lightning.cli.report import report
 from dsn_lightning.cli.trainer_recipe import configured_callbacks
@@ -197,6 +197,16 @@ def test_a_checkpoint_that_names_other_parts_is_refused(values, honest, place):
     unharmed(place, str(caught.value))
 
 
+class Disguised:
+    """Pickles into a dict whose attributes take the place of its methods, which `weights_only` allows."""
+
+    def __init__(self, content: Mapping[str, Any], **attributes: Any) -> None:
+        self.content, self.attributes = content, attributes
+
+    def __reduce__(self) -> tuple:
+        return OrderedDict, (), self.attributes, None, iter(self.content.items())
+
+
 def on_weights(make: Callable[[Any], Any]) -> Change:
     """Return a change of a checkpoint: its first weight is replaced by what is made of it."""
 
@@ -213,6 +223,14 @@ CONTENTS: dict[str, Change] = {
     "a weight that is a text": on_weights(lambda value: "x"),
     "a weight whose name is a number": lambda c: c["state_dict"].update({1: torch.zeros(1)}),
     "a sparse weight": on_weights(lambda value: value.to_sparse()),
+    "a complex weight": on_weights(lambda value: value.to(torch.complex64)),
+    "a weight of whole numbers": on_weights(lambda value: value.to(torch.int8)),
+    "weights with other methods": lambda c: c.update(
+        state_dict=Disguised(c["state_dict"] | {next(iter(c["state_dict"])): "x"}, items=OrderedDict)
+    ),
+    "a record with other methods": lambda c: c.update(
+        {RECORD_KEY: Disguised(c[RECORD_KEY] | {"format": 0}, get=torch.device)}
+    ),
     "a weight without values": on_weights(lambda value: value.to("meta")),
     "a quantized weight": on_weights(lambda value: torch.quantize_per_tensor(value, 1.0, 0, torch.qint8)),
     "videos that are a text": lambda c: c[RECORD_KEY].update(trained_on="x"),
@@ -231,16 +249,6 @@ def test_a_checkpoint_of_other_contents_is_refused_in_one_line(change, honest, p
     with pytest.raises(UsageError, match=r"^checkpoint=foreign\.ckpt: ") as caught:
         load_trained("foreign.ckpt", key="checkpoint")
     assert "\n" not in str(caught.value)
-
-
-class Disguised:
-    """Pickles into a dict whose attributes take the place of its methods, which `weights_only` allows."""
-
-    def __init__(self, content: Mapping[str, Any], **attributes: Any) -> None:
-        self.content, self.attributes = content, attributes
-
-    def __reduce__(self) -> tuple:
-        return OrderedDict, (), self.attributes, None, iter(self.content.items())
 
 
 def disguise(key: str, more: Mapping[str, Any], **attributes: Any) -> Change:
@@ -277,6 +285,33 @@ def test_a_node_of_a_pickle_is_not_hidden_by_attributes_of_a_dict(change, honest
     with pytest.raises(UsageError, match=r"would run os\.system"):
         check_stored_parts(stored_settings(config, where="x"), None, where="x")
     unharmed(place)
+
+
+def test_what_is_known_of_a_checkpoint_has_the_methods_of_a_dict(honest, place):
+    content = deepcopy(honest)
+    content[RECORD_KEY]["basis"] = Disguised({"classifier_from": "weights of mine"}, get=torch.device)
+    torch.save(Disguised(content, get=torch.device), "foreign.ckpt")
+    assert load_trained("foreign.ckpt", key="checkpoint").origin == "weights of mine, then needle"
+
+
+def in_itself() -> dict[str, Any]:
+    content: dict[str, Any] = {}
+    content["model"] = content
+    return content
+
+
+def in_many() -> dict[str, Any]:
+    content: dict[str, Any] = {"weight": torch.zeros(1)}
+    for _ in range(100):
+        content = {"model": content}
+    return content
+
+
+@pytest.mark.parametrize("make", [in_itself, in_many])
+def test_weights_in_many_containers_are_refused_in_one_line(make, place):
+    torch.save(make(), "foreign.pt")
+    with pytest.raises(WeightsError, match=r"^contains no weights$"):
+        tensors_of(read_weights(Path("foreign.pt")))
 
 
 @pytest.mark.parametrize("node", [{}, {"x": 1}, part("dsn_lightning.datasets.VideoRecord", path="x")])

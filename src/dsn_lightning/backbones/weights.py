@@ -4,6 +4,7 @@ import pickle
 import re
 import warnings
 import zipfile
+from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from dsn_lightning.backbones.clip_network import ClipNetwork
 State = dict[str, Tensor]
 
 _CONTAINERS = ("state_dict", "model_state_dict", "model_state", "model")
+_MOST_CONTAINERS = 8  # one in another
 _HEADS = ("fc.", "classifier.", "head.", "heads.")
 # names in torchvision's DenseNet files; the layer itself is norm1, not norm.1
 _DENSENET = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12]\.)")
@@ -56,7 +58,28 @@ def read_weights(path: Path) -> dict[str, Any]:
         raise WeightsError(f"cannot be read as weights ({type(error).__name__}); is the file complete?") from error
     if not isinstance(content, dict):
         raise WeightsError(f"expected weights by name, got a {type(content).__name__}")
+    _remove_attributes(content)
     return content
+
+
+def _remove_attributes(content: dict[Any, Any]) -> None:
+    """Remove the attributes of all dicts in a file, which would take the place of their methods, such as ``get``.
+
+    (`torch.nn.Module.state_dict` sets one, ``_metadata``, that loading here does not use.)
+    """
+    waiting: list[Any] = [content]
+    seen: set[int] = set()  # a pickle may contain itself
+    while waiting:
+        value = waiting.pop()
+        if id(value) in seen:
+            continue
+        seen.add(id(value))
+        if isinstance(value, OrderedDict):
+            vars(value).clear()
+        if isinstance(value, dict):
+            waiting += value.values()
+        elif isinstance(value, list | tuple):
+            waiting += value
 
 
 def _check_archive(path: Path) -> None:
@@ -78,9 +101,8 @@ def _check_archive(path: Path) -> None:
 
 def tensors_of(content: Mapping[str, Any]) -> State:
     """Return the weights by name from the content of a file, unwrapped; it is a `WeightsError` if there are none."""
-    for name in _CONTAINERS:
-        if isinstance(content.get(name), dict):
-            return tensors_of(content[name])
+    for _ in range(_MOST_CONTAINERS):
+        content = next((content[name] for name in _CONTAINERS if isinstance(content.get(name), dict)), content)
     state = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
     if not state:
         raise WeightsError("contains no weights")
@@ -119,6 +141,7 @@ def load_into(
         if name in expected and expected[name] != value.shape:
             given[name] = _fit_input(value, expected[name], network, source_channels)
     _check_fit(given, expected)
+    _check_kinds(given, before)
     network.load_state_dict({**before, **given})
 
 
@@ -130,6 +153,7 @@ def load_exactly(module: nn.Module, state: Mapping[str, Tensor]) -> None:
     _check_tensors(state)
     before = module.state_dict()
     _check_fit(state, {name: value.shape for name, value in before.items()})
+    _check_kinds(state, before)
     module.load_state_dict({**before, **state})
 
 
@@ -158,6 +182,17 @@ def _check_fit(given: Mapping[str, Tensor], expected: Mapping[str, torch.Size]) 
         problems[-1] += f" (expected {tuple(expected[first])}, got {tuple(given[first].shape)})"
     if problems:
         raise WeightsError("does not fit this network: " + "; ".join(problems))
+
+
+def _check_kinds(given: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
+    """Refuse whole or complex numbers in place of floating-point ones, which torch would convert.
+
+    Quantized weights mean nothing without their scales.
+    """
+    for name, value in given.items():
+        if expected[name].is_floating_point() and not value.is_floating_point():
+            kinds = [str(tensor.dtype).removeprefix("torch.") for tensor in (expected[name], value)]
+            raise WeightsError(f"{name}: expected numbers of type {kinds[0]}, got {kinds[1]}")
 
 
 def _fit_input(kernel: Tensor, expected: torch.Size, network: ClipNetwork, source_channels: int) -> Tensor:
