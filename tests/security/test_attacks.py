@@ -31,7 +31,7 @@ from dsn_lightning import DSN
 from dsn_lightning.backbones.weights import WeightsError, read_weights, tensors_of
 from dsn_lightning.cli.application import stop
 from dsn_lightning.cli.report import report
-from dsn_lightning.cli.trainer_recipe import configured_callbacks
+from dsn_lightning.cli.trainer_recipe import configured_callbacks, make_trainer
 from dsn_lightning.config.arguments import begin_job, continue_run, sweep_to_resume
 from dsn_lightning.config.build_loggers import tracked
 from dsn_lightning.config.build_part import build_decoder
@@ -47,6 +47,7 @@ from dsn_lightning.files import UnreadableFileError
 from dsn_lightning.prediction.output_folder import OutputFolder
 from dsn_lightning.prepare.video_index import index_videos, prepare_source
 from dsn_lightning.text_tables import PrintableConsole, TextTable
+from dsn_lightning.tracking.loggers import Tracker
 from dsn_lightning.video import ImageFolder, PyAV, VideoError
 from helpers.synthetic import composed, fresh
 
@@ -593,6 +594,30 @@ def test_a_logger_of_no_run_is_refused_in_one_line(place):
         tracked(settings, logger, job_type="train"),
     ):
         pass
+
+
+FLAGS = {
+    "accelerator": ESCAPES,
+    "benchmark": "x",
+    "check_val_every_n_epoch": "x",
+    "devices": ["x"],
+    "limit_train_batches": "x",
+    "precision": "x",
+    "profiler": ["x"],
+    "strategy": {"x": 1},
+}
+
+
+@pytest.mark.parametrize(("flag", "value"), FLAGS.items(), ids=FLAGS)
+def test_a_flag_that_lightning_refuses_ends_in_one_line(flag, value, honest, place):
+    plain = json.loads(json.dumps(settings_of("run_dir=x", "dataset.root=nowhere").plain))
+    plain["trainer"][flag] = value
+    torch.save(honest, "run.ckpt")
+    recognizer = load_trained("run.ckpt", key="checkpoint").recognizer
+    with pytest.raises(UsageError, match=r"^trainer") as caught:
+        make_trainer(Settings.of(plain), recognizer, [], Tracker())
+    assert "\n" not in str(caught.value)
+    assert not obeyed(str(caught.value))
 
 
 @pytest.mark.parametrize("duration", ["x", [1], {"x": 1}])

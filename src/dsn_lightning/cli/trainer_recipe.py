@@ -95,13 +95,17 @@ def profiler(settings: Settings) -> Any:
     """Return the profiler of ``trainer.profiler``, whose report is ``profile`` in the run's folder, or None."""
     name = settings.trainer.flags.get("profiler")
     profilers = {"simple": SimpleProfiler, "advanced": AdvancedProfiler, "pytorch": PyTorchProfiler}
-    if name is None or name in profilers:
+    if name is None or (isinstance(name, str) and name in profilers):
         return name and profilers[name](dirpath=settings.folder, filename="profile")
     raise UsageError(f"trainer.profiler={name}: must be {', '.join(profilers)} or null")
 
 
 def make_trainer(settings: Settings, recognizer: Recognizer, callbacks: list[Callback], tracker: Tracker) -> pl.Trainer:
-    """Return Lightning's Trainer for manual optimisation in one process or several."""
+    """Return Lightning's Trainer for manual optimisation in one process or several.
+
+    Raises:
+        UsageError: Lightning refuses the value of a flag.
+    """
     flags = dict(settings.trainer.flags)
     if flags.get("strategy", "auto") in ("auto", "ddp"):
         # with two optimisers a backward pass reaches only one network's parameters
@@ -112,15 +116,20 @@ def make_trainer(settings: Settings, recognizer: Recognizer, callbacks: list[Cal
     # in a SLURM job Lightning would take SLURM's, in which our own processes do not exist
     cluster = [LightningEnvironment()] if PROCESS_VARIABLE in os.environ else []
     run = RunFolder(settings.folder)
-    trainer: pl.Trainer = located(flags.pop("_target_"), "trainer")(
-        **flags | {"profiler": profiler(settings)},
-        max_epochs=settings.schedule.max_epochs,
-        default_root_dir=str(settings.folder),
-        logger=tracker.loggers,
-        plugins=[AtomicCheckpointIO({run.last_checkpoint: run.previous_checkpoint}), *cluster],
-        callbacks=callbacks,
-        use_distributed_sampler=False,  # the data module shares the batches out
-        enable_progress_bar=False,
-        log_every_n_steps=1,
-    )
+    flags["profiler"] = profiler(settings)
+    try:
+        trainer: pl.Trainer = located(flags.pop("_target_"), "trainer")(
+            **flags,
+            max_epochs=settings.schedule.max_epochs,
+            default_root_dir=str(settings.folder),
+            logger=tracker.loggers,
+            plugins=[AtomicCheckpointIO({run.last_checkpoint: run.previous_checkpoint}), *cluster],
+            callbacks=callbacks,
+            use_distributed_sampler=False,  # the data module shares the batches out
+            enable_progress_bar=False,
+            log_every_n_steps=1,
+        )
+    except (MisconfigurationException, RuntimeError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise UsageError(f"trainer: Lightning's Trainer refuses the value of a flag ({reason})") from error
     return trainer
