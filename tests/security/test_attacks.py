@@ -185,6 +185,11 @@ NODES: dict[str, dict[str, Any]] = {
         "backbone.network": part("dsn_lightning.backbones.TorchvisionNetwork", **TORCHVISION, block="os.system")
     },
     "an infinite mean": {"backbone.mean": [float("inf"), 1, 1]},
+    "no number of sections": {"test.M": []},
+    "frames of no size": {"backbone.frame_size": [-5, -5]},
+    "frames of parts of pixels": {"backbone.frame_size": [40.5, 40.5]},
+    "frames of a terapixel": {"backbone.frame_size": [10**6, 10**6]},
+    "a standard deviation of zero": {"backbone.std": [0, 1, 1]},
     "nodes in place of numbers": {"test.M": [part("os.system", command=TOUCH)]},
 }
 
@@ -234,6 +239,8 @@ CONTENTS: dict[str, Change] = {
     ),
     "a weight without values": on_weights(lambda value: value.to("meta")),
     "a quantized weight": on_weights(lambda value: torch.quantize_per_tensor(value, 1.0, 0, torch.qint8)),
+    "a format that is true": lambda c: c[RECORD_KEY].update(format=True),
+    "a format that is a tensor": lambda c: c[RECORD_KEY].update(format=torch.ones(3)),
     "videos that are a text": lambda c: c[RECORD_KEY].update(trained_on="x"),
     "videos that are a matrix": lambda c: c[RECORD_KEY].update(trained_on=torch.zeros(2, 2)),
     "videos that are a sparse vector": lambda c: c[RECORD_KEY].update(trained_on=torch.arange(3).to_sparse()),
@@ -286,6 +293,26 @@ def test_a_node_of_a_pickle_is_not_hidden_by_attributes_of_a_dict(change, honest
     with pytest.raises(UsageError, match=r"would run os\.system"):
         check_stored_parts(stored_settings(config, where="x"), None, where="x")
     unharmed(place)
+
+
+def test_a_crop_beyond_the_frames_is_refused_in_one_line(honest, place):
+    torch.save(changed(honest, {"backbone.crop_size": 10**6}), "foreign.ckpt")
+    with pytest.raises(UsageError, match=r"^backbone\.crop_size=1000000: a window of 1000000 pixels does not fit"):
+        DSN.from_pretrained("foreign.ckpt")
+
+
+@pytest.mark.parametrize("network", ["classifier.fc.bias", "observation.fc.bias"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_scores_that_are_not_finite_are_no_answer(network, value, honest, place):
+    content = deepcopy(honest)
+    content["state_dict"][network][:] = value
+    torch.save(content, "foreign.ckpt")
+    model, frames = DSN.from_pretrained("foreign.ckpt", device="cpu"), np.zeros((20, 48, 64, 3), np.uint8)
+    with pytest.raises(VideoError, match="scores are not finite"):
+        model.predict(frames)
+    (answer,) = model.predict_all([frames])
+    assert answer.label is None
+    assert answer.error is not None
 
 
 def test_what_is_known_of_a_checkpoint_has_the_methods_of_a_dict(honest, place):

@@ -29,7 +29,8 @@ class EvaluationTestSettings:
 
 
 def _wholes(value: Any) -> bool:
-    return all(type(number) is int and number >= 1 for number in rules.as_tuple(value))
+    numbers = rules.as_tuple(value)
+    return bool(numbers) and all(type(number) is int and number >= 1 for number in numbers)
 
 
 @dataclass(frozen=True, kw_only=True)

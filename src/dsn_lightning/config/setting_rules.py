@@ -81,7 +81,9 @@ def whole(at_least: int, *, optional: bool = False, default: Any = _MISSING) -> 
 def wholes(at_least: int, *, default: Any = _MISSING) -> Any:
     """Return a field for one whole number or a list of them, kept as a tuple."""
     return setting(
-        lambda value: all(is_whole(number) and number >= at_least for number in as_tuple(value)),
+        lambda value: (
+            bool(numbers := as_tuple(value)) and all(is_whole(number) and number >= at_least for number in numbers)
+        ),
         f"must be a whole number of at least {at_least}, or a list of them",
         default=default,
         convert=as_tuple,
@@ -138,10 +140,14 @@ def text(*, optional: bool = False, default: Any = _MISSING) -> Any:
     )
 
 
-def numbers(count: int | None = None, *, remedy: str, default: Any = _MISSING) -> Any:
+def numbers(count: int | None = None, *, remedy: str, above: float = -math.inf, default: Any = _MISSING) -> Any:
     """Return a field for a list of numbers, kept as a tuple."""
     return setting(
-        lambda value: isinstance(value, list | tuple) and count in (None, len(value)) and all(map(is_number, value)),
+        lambda value: (
+            isinstance(value, list | tuple)
+            and count in (None, len(value))
+            and all(is_number(number) and not number <= above for number in value)
+        ),
         remedy,
         default=default,
         convert=tuple,

@@ -53,6 +53,9 @@ _OWN_FLAGS = {
 """Flags of Lightning's Trainer that the run sets itself."""
 
 
+_LARGEST_SIDE = 2**14  # pixels; what frames are scaled to
+
+
 def crops_rule() -> Any:
     """Return a field for ``test.crops``."""
     return rules.one_of(1, 3, remedy="must be 1 (the centre) or 3 (both ends of the longer side as well)")
@@ -122,11 +125,19 @@ class BackboneSettings:
     weights_trained_on: Mapping[str, str] | None = rules.node(optional=True, default=None)
     frames_per_clip: int = rules.whole(1)
     frame_stride: int = rules.whole(1)
-    frame_size: tuple[int, int] = rules.numbers(2, remedy="must be [height, width] in pixels")
+    frame_size: tuple[int, int] = rules.setting(
+        lambda value: (
+            isinstance(value, list | tuple)
+            and len(value) == 2
+            and all(rules.is_whole(side) and 1 <= side <= _LARGEST_SIDE for side in value)
+        ),
+        f"must be [height, width] in pixels, whole numbers from 1 to {_LARGEST_SIDE}",
+        convert=tuple,
+    )
     crop_size: int = rules.whole(1)
     resize: Resize = rules.one_of(*get_args(Resize), default="squash")
     mean: tuple[float, ...] = rules.numbers(3, remedy="must be three numbers, one per colour")
-    std: tuple[float, ...] = rules.numbers(3, remedy="must be three numbers, one per colour")
+    std: tuple[float, ...] = rules.numbers(3, above=0, remedy="must be three numbers above 0, one per colour")
     flow_std: tuple[float, float] = rules.setting(
         lambda value: (
             isinstance(value, list | tuple)

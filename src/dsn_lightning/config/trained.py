@@ -90,10 +90,10 @@ def load_trained(path: str | Path, *, key: str, trusted: Sequence[str] = ()) -> 
     record = content.get(RECORD_KEY)
     if not isinstance(record, dict) or "state_dict" not in content:
         raise UsageError(f"{where}: not a checkpoint of dsn-train")
-    if record.get("format") != FORMAT:
+    number = record.get("format", "none")
+    if type(number) is not int or number != FORMAT:
         raise UsageError(
-            f"{where}: expected checkpoint format {FORMAT}, got {record.get('format', 'none')}; train it again with "
-            "this version"
+            f"{where}: expected checkpoint format {FORMAT}, got {str(number)[:20]}; train it again with this version"
         )
     settings = stored_settings(record.get("config"), where=f"{where}: stored configuration")
     check_record(record, where=where)

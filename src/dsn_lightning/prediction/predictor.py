@@ -24,6 +24,7 @@ from dsn_lightning.video.clip_reader import ClipReader, FrameReader
 from dsn_lightning.video.decoder import Frames
 from dsn_lightning.video.sections import IntArray, Placement, section_clip_starts
 from dsn_lightning.video.time_line import Video
+from dsn_lightning.video.video_info import VideoError
 
 PRECISIONS = {"32-true": None, "bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 """What the networks compute in -> the type of autocast."""
@@ -132,7 +133,7 @@ class Predictor:
             started: when the file was opened (`time.perf_counter`); None: now.
 
         Raises:
-            VideoError: the video cannot be read.
+            VideoError: the video cannot be read, or a score is not finite.
         """
         started = time.perf_counter() if started is None else started
         indexed = time.perf_counter()
@@ -163,7 +164,7 @@ class Predictor:
             clips = whole(video, starts[sections, kept[sections]]).to(self.model.device)
             with self._autocast():
                 logits += self.model.classify(clips)
-            scores = self._average(logits)
+            scores = _finite(self._average(logits), video)
             if effort.confidence is not None and scores.max() >= effort.confidence:
                 break
             if effort.seconds is not None and time.perf_counter() - started >= effort.seconds:
@@ -191,7 +192,7 @@ class Predictor:
         clips = look(video, starts + skipped)[None].to(self.model.device)
         with self._autocast():
             logits = self.model.policy_logits(clips)[0]
-        return starts, _numpy(logits.double().softmax(-1))
+        return starts, _finite(_numpy(logits.double().softmax(-1)), video)
 
     def _average(self, logits: Sequence[Tensor]) -> Scores:
         """Return the averaged class probabilities (J,) of clips from their logits (J,)."""
@@ -233,6 +234,13 @@ class DecodedOnce:
             self._frames.update(zip(missing.tolist(), self._read(video, missing, size), strict=True))
             self.seconds += time.perf_counter() - before
         return np.stack([self._frames[index] for index in indices.tolist()])
+
+
+def _finite(scores: Scores, video: Video) -> Scores:
+    """Return probabilities, or raise the error of the video if a network gave NaN or infinity."""
+    if not np.isfinite(scores).all():
+        raise VideoError(video.file, "the networks' scores are not finite; check the weights, or use another precision")
+    return scores
 
 
 def _numpy(values: Tensor) -> Scores:

@@ -39,8 +39,8 @@ class Crop:
         resize: how frames of other aspect ratios get this size; see `dsn_lightning.video.resize`.
 
     Raises:
-        ValueError: a window does not fit in the frames, or ``windows`` is neither 1 nor 3.
-        UsageError: three windows do not.
+        ValueError: ``windows`` is neither 1 nor 3.
+        UsageError: a window does not fit in the frames.
     """
 
     frame_size: tuple[int, int]
@@ -55,7 +55,10 @@ class Crop:
         object.__setattr__(self, "frame_size", tuple(self.frame_size))
         largest = round(max(self.scales) * self.crop_size)
         if largest > min(self.frame_size):
-            raise ValueError(f"a window of {largest} pixels does not fit in frames of {self.frame_size}")
+            size = list(self.frame_size)
+            raise UsageError(
+                f"backbone.crop_size={self.crop_size}: a window of {largest} pixels does not fit in {size}"
+            )
         if self.windows not in (1, 3):
             raise ValueError(f"windows={self.windows}: must be 1 or 3")
         if self.windows == 3 and max(self.frame_size) < self.crop_size + 2:
