@@ -30,6 +30,7 @@ import dsn_lightning
 from dsn_lightning import DSN
 from dsn_lightning.backbones.weights import WeightsError, read_weights, tensors_of
 from dsn_lightning.cli.application import stop
+from dsn_lightning.cli.predict_output import time_line_csv
 from dsn_lightning.cli.report import report
 from dsn_lightning.cli.trainer_recipe import configured_callbacks, make_trainer
 from dsn_lightning.config.arguments import begin_job, continue_run, sweep_to_resume
@@ -44,9 +45,11 @@ from dsn_lightning.datasets import ActivityNet, Folder, Kinetics, Needle
 from dsn_lightning.errors import UsageError, printable
 from dsn_lightning.evaluation.array_archive import open_arrays
 from dsn_lightning.files import UnreadableFileError
+from dsn_lightning.prediction.answer import WindowAnswer
 from dsn_lightning.prediction.output_folder import OutputFolder
+from dsn_lightning.prediction.windows import webvtt
 from dsn_lightning.prepare.video_index import index_videos, prepare_source
-from dsn_lightning.text_tables import PrintableConsole, TextTable
+from dsn_lightning.text_tables import PrintableConsole, TextTable, csv_records
 from dsn_lightning.tracking.loggers import Tracker
 from dsn_lightning.video import ImageFolder, PyAV, VideoError
 from helpers.synthetic import composed, fresh
@@ -1111,3 +1114,58 @@ def test_a_report_replaces_links_in_its_folder(place, dsn_run):
     report([str(dsn_run), "output=report", "statistics=0"])
     assert not (place / "report" / "report.html").is_symlink()
     unharmed(place)
+
+
+ANSWER: dict[str, Any] = {
+    "video": "a.mp4",
+    "label": "x",
+    "score": 0.5,
+    "top5": [{"label": "x", "score": 0.5}],
+    "duration_seconds": 1.0,
+    "clips": [
+        {"section": 0, "clip": 0, "start_frame": 0, "start_seconds": 0.0, "probability": 1.0, "selected": True}
+        | {"label": "x", "score": 0.5}
+    ],
+    "gmacs": 1.0,
+    "seconds": 1.0,
+    "decoding_seconds": 0.1,
+    "error": None,
+}
+ANSWERS: dict[str, Any] = {
+    "a number": 5,
+    "a list": [],
+    "null": None,
+    "a video that is a list": ANSWER | {"video": ["a"]},
+    "a video that is a number": ANSWER | {"video": 5},
+    "a label that is an object": ANSWER | {"label": {"a": 1}},
+    "a score that is a text": ANSWER | {"score": "x"},
+    "a score that is NaN": ANSWER | {"score": float("nan")},
+    "no score": ANSWER | {"score": None},
+    "a class that is a list": ANSWER | {"top5": [{"label": ["x"], "score": 0.5}] * 3},
+    "an infinite probability": ANSWER | {"top5": [{"label": "x", "score": float("inf")}]},
+    "a time that is a text": ANSWER | {"clips": [ANSWER["clips"][0] | {"start_seconds": "x"}]},
+    "a window of texts": ANSWER | {"windows": [{"start_seconds": "a", "end_seconds": {}, "label": 1, "score": 1}]},
+    "an error that is a list": ANSWER | {"error": ["x"]},
+    "a duration that is a text": ANSWER | {"duration_seconds": "x"},
+}
+
+
+@pytest.mark.parametrize("line", ANSWERS.values(), ids=ANSWERS)
+def test_a_line_that_is_no_answer_is_named_in_one_line(line, place):
+    output = OutputFolder(place)
+    output.lines.write_text(f"{json.dumps(ANSWER)}\n{json.dumps(line)}\n")
+    with pytest.raises(UsageError, match=r"predictions\.jsonl, line 2: not an answer of dsn-predict") as caught:
+        output.done()
+    assert "\n" not in str(caught.value)
+
+
+def test_a_time_line_shows_labels_as_texts():
+    parts = [WindowAnswer(0, 1, label, 0.5) for label in (f"=1+1{ESCAPES}", f"a\n\n--> {MARKUP}", "\ud800")]
+    table, subtitles = time_line_csv(parts), webvtt(parts)
+    assert next(line["label"] for line in csv_records(table)).startswith("=1+1a")
+    assert "'=1+1" in table
+    for text in (table, subtitles):
+        assert not obeyed(text)
+        assert text.encode()
+    assert "<script>" not in subtitles
+    assert subtitles.count("-->") == 3

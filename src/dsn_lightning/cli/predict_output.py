@@ -1,6 +1,6 @@
 """What a person sees of an answer: its picture, its overlay and its time line."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,12 +10,12 @@ from matplotlib.colors import to_rgb
 from dsn_lightning.errors import printable
 from dsn_lightning.evaluation.chart_style import NEUTRAL
 from dsn_lightning.files import write_atomically, write_json
-from dsn_lightning.prediction.answer import Prediction
+from dsn_lightning.prediction.answer import Prediction, WindowAnswer
 from dsn_lightning.prediction.output_folder import OVERLAYS, PICTURES, THUMBNAILS, TIME_LINES, OutputFolder
 from dsn_lightning.prediction.overlay import Colour, Mark, write_overlay
 from dsn_lightning.prediction.video_files import FilePredictor
 from dsn_lightning.prediction.video_strip import clip_spans, read_strip
-from dsn_lightning.prediction.windows import time_line, time_line_csv, webvtt
+from dsn_lightning.prediction.windows import time_line, webvtt
 from dsn_lightning.report.answer_picture import (
     KEPT,
     STRIP_HEIGHT,
@@ -24,6 +24,7 @@ from dsn_lightning.report.answer_picture import (
     write_picture,
     write_thumbnail,
 )
+from dsn_lightning.text_tables import csv_text
 from dsn_lightning.video.pyav_decoder import PyAV
 from dsn_lightning.video.video_info import VideoError
 
@@ -112,6 +113,20 @@ def write_time_line(answer: Prediction, files: list[Path]) -> None:
     write_json(files[0], {"video": answer.video, "time_line": content})
     write_atomically(files[1], time_line_csv(parts))
     write_atomically(files[2], webvtt(parts))
+
+
+def time_line_csv(parts: Sequence[WindowAnswer]) -> str:
+    """Return a time line as CSV: start_seconds, end_seconds, label, score."""
+    lines = [
+        {
+            "start_seconds": f"{part.start_seconds:.3f}",
+            "end_seconds": f"{part.end_seconds:.3f}",
+            "label": printable(part.label),
+            "score": f"{part.score:.6f}",
+        }
+        for part in parts
+    ]
+    return csv_text(lines, ["start_seconds", "end_seconds", "label", "score"])
 
 
 def _rgb(colour: str) -> Colour:

@@ -1,14 +1,18 @@
 """What a trained model answers for a video, as plain values."""
 
+import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from html import escape
-from typing import Any
+from types import UnionType
+from typing import Any, TypeVar, get_args, get_origin
 
 import numpy as np
 from numpy.typing import NDArray
 
 Scores = NDArray[np.float64]
+
+_Object = TypeVar("_Object")
 
 
 _FIGURES = ("duration_seconds", "gmacs", "seconds", "decoding_seconds")
@@ -118,14 +122,43 @@ class Prediction:
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> "Prediction":
         """Return the object that `to_json` described; KeyError or TypeError if it is another."""
-        return cls(
-            **{
-                **{name: value for name, value in content.items() if value is not None},
-                "top5": tuple((entry["label"], entry["score"]) for entry in content["top5"]),
-                "clips": tuple(Clip(**clip) for clip in content["clips"]),
-                "windows": tuple(WindowAnswer(**window) for window in content.get("windows", ())),
-            }
-        )
+        if not isinstance(content, dict):
+            raise TypeError(f"expected an object, got a {type(content).__name__}")
+        best_classes = [_checked(_Class(**entry)) for entry in content["top5"]]
+        known = {name: value for name, value in content.items() if value is not None}
+        known |= {
+            "top5": tuple((entry.label, entry.score) for entry in best_classes),
+            "clips": tuple(_checked(Clip(**clip)) for clip in content["clips"]),
+            "windows": tuple(_checked(WindowAnswer(**window)) for window in content.get("windows", ())),
+        }
+        answer = _checked(cls(**known))
+        if answer.error is None and (answer.label is None or answer.score is None):
+            raise TypeError("neither a label with a score nor an error")
+        return answer
+
+
+@dataclass(frozen=True)
+class _Class:
+    """A class with its probability, as `Prediction.to_json` describes it."""
+
+    label: str
+    score: float
+
+
+def _checked(found: _Object) -> _Object:
+    """Return an object; TypeError if a value has another type than its field, or a number is not finite."""
+    for one in fields(found):  # type: ignore[arg-type]
+        value = getattr(found, one.name)
+        kinds = get_args(one.type) if isinstance(one.type, UnionType) else (get_origin(one.type) or one.type,)
+        if not any(_is_a(value, kind) for kind in kinds):
+            raise TypeError(f"{one.name}={str(value)[:40]}")
+    return found
+
+
+def _is_a(value: object, kind: object) -> bool:
+    if kind is float:
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return value is None if kind is type(None) else type(value) is kind
 
 
 def _bar(share: float, *, chosen: bool = False) -> str:

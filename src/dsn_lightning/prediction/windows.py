@@ -1,12 +1,12 @@
 """Long recordings: an answer for each window, and the time line that they make."""
 
-import csv
-import io
 import time
 from collections.abc import Callable, Sequence
+from html import escape
 
 import numpy as np
 
+from dsn_lightning.errors import printable
 from dsn_lightning.prediction.answer import Prediction, Scores, WindowAnswer, best
 from dsn_lightning.prediction.predictor import DecodedOnce, Effort, Predictor
 from dsn_lightning.video.time_line import Video
@@ -110,15 +110,6 @@ def webvtt(parts: Sequence[WindowAnswer]) -> str:
     return "\n".join(["WEBVTT\n", *cues])
 
 
-def time_line_csv(parts: Sequence[WindowAnswer]) -> str:
-    """Return a time line as CSV: start_seconds, end_seconds, label, score."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["start_seconds", "end_seconds", "label", "score"])
-    writer.writerows([f"{p.start_seconds:.3f}", f"{p.end_seconds:.3f}", p.label, f"{p.score:.6f}"] for p in parts)
-    return text.getvalue()
-
-
 def _clock(seconds: float) -> str:
     milliseconds = round(seconds * 1000)
     hours, rest = divmod(milliseconds, 3_600_000)
@@ -127,6 +118,4 @@ def _clock(seconds: float) -> str:
 
 
 def _cue_text(label: str) -> str:
-    for character, entity in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("\n", " "), ("\r", " ")):
-        label = label.replace(character, entity)
-    return label
+    return escape(" ".join(printable(label).split()), quote=False)
