@@ -52,6 +52,7 @@ from dsn_lightning.prepare.video_index import index_videos, prepare_source
 from dsn_lightning.text_tables import PrintableConsole, TextTable, csv_records
 from dsn_lightning.tracking.loggers import Tracker
 from dsn_lightning.video import ImageFolder, PyAV, VideoError
+from helpers.encoded_videos import encode
 from helpers.synthetic import composed, fresh
 
 SECRET = "a-secret-of-the-environment"
@@ -1169,3 +1170,33 @@ def test_a_time_line_shows_labels_as_texts():
         assert text.encode()
     assert "<script>" not in subtitles
     assert subtitles.count("-->") == 3
+
+
+WRONG_INFOS = {
+    "more frames than a video has": {"num_frames": 2**40, "stamps": "", "key_frames": ""},
+    "another frame rate": {"fps": 1e-300},
+    "another time base": {"time_base": [2**62, 1]},
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG_INFOS.values(), ids=WRONG_INFOS)
+def test_what_an_index_says_of_a_video_that_cannot_be_is_found_again(wrong, place, needle_root):
+    (place / "root").mkdir()
+    video = Path(shutil.copy(next(needle_root.rglob("*.mp4")), place / "root" / "a.mp4"))
+
+    def index() -> Any:
+        return index_videos([video], place, root=place / "root", decoder=PyAV(), num_threads=1, show=False)[video]
+
+    honest = index()
+    content = json.loads((place / "index.json").read_text())
+    content["videos"]["a.mp4"]["info"] |= wrong
+    (place / "index.json").write_text(json.dumps(content))
+    assert index() == honest
+
+
+def test_a_video_of_endless_windows_is_a_bad_video(honest, place):
+    torch.save(honest, "run.ckpt")
+    encode(place / "a.mkv", "mjpeg", {}, {}, stamps=[0, 4, 8, 2**30])
+    model = DSN.from_pretrained("run.ckpt", device="cpu")
+    with pytest.raises(VideoError, match=r"a\.mkv: its .* s have more than 1000000 windows"):
+        model.predict("a.mkv", window=(1.0, 1.0))

@@ -65,7 +65,10 @@ class FilePredictor:
         if self.windows is None:
             video = self._part(path, file, info, None)
             return self.predictor(video, self.effort, name=path, started=started)
-        spans = window_spans(info.duration, seconds=self.windows.seconds, stride=self.windows.stride)
+        try:
+            spans = window_spans(info.duration, seconds=self.windows.seconds, stride=self.windows.stride)
+        except ValueError as error:
+            raise VideoError(file, str(error)) from error
         return predict_windows(
             self.predictor,
             lambda span: self._part(path, file, info, span),

@@ -15,13 +15,21 @@ from dsn_lightning.video.video_info import VideoError
 Span = tuple[float, float]
 """Half-open part of a recording, in seconds."""
 
+MOST_WINDOWS = 10**6
+"""Windows of a recording at most: 11 days with one per second."""
+
 
 def window_spans(duration: float, *, seconds: float, stride: float) -> list[Span]:
     """Return the windows of a recording; the last one ends with it.
 
     >>> window_spans(12, seconds=10, stride=5)
     [(0.0, 10.0), (5.0, 12.0)]
+
+    Raises:
+        ValueError: there are more than `MOST_WINDOWS`, as after a jump of the time stamps.
     """
+    if (duration - seconds) / stride > MOST_WINDOWS:
+        raise ValueError(f"its {duration:.3g} s have more than {MOST_WINDOWS} windows; window.stride={stride:g}")
     count = 1 + max(0, int(np.ceil((duration - seconds) / stride - 1e-9)))
     starts = [float(k * stride) for k in range(count)]
     return [(start, min(start + seconds, float(duration))) for start in starts]

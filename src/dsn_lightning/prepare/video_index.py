@@ -25,7 +25,7 @@ from dsn_lightning.datasets.records import VideoSource
 from dsn_lightning.files import read_bounded, refuse_link, write_atomically
 from dsn_lightning.text_tables import PrintableConsole
 from dsn_lightning.video.decoder import Prober
-from dsn_lightning.video.video_info import VideoError, VideoInfo, check_unflagged, unpack
+from dsn_lightning.video.video_info import MAX_FRAMES, VideoError, VideoInfo, check_unflagged, unpack
 
 INDEX = "index.json"
 _FORMAT = 5
@@ -150,11 +150,22 @@ def _is_whole(info: VideoInfo) -> bool:
         return False
     if min(info.num_frames, info.width, info.height, *info.time_base) < 1 or not 0 < float(info.fps) < math.inf:
         return False
+    if info.num_frames > MAX_FRAMES or not _has_rate_of_stamps(info):
+        return False
     stamps = unpack(info.stamps) if info.stamps else np.arange(info.num_frames)
     keys = unpack(info.key_frames) if info.key_frames else np.zeros(0, np.int64)
     return bool(len(stamps) == info.num_frames and (np.diff(stamps) > 0).all() and len(info.time_base) == 2) and bool(
         (np.diff(keys) > 0).all() and ((keys >= 0) & (keys < info.num_frames)).all()
     )
+
+
+def _has_rate_of_stamps(info: VideoInfo) -> bool:
+    """Whether the frame rate is the mean that the time stamps give; frames without time stamps have any."""
+    if not info.stamps or info.num_frames == 1:
+        return True
+    stamps, (numerator, denominator) = unpack(info.stamps), info.time_base
+    seconds = float(stamps[-1] - stamps[0]) * numerator / denominator
+    return math.isclose(info.fps * seconds, len(stamps) - 1, rel_tol=1e-6)
 
 
 def _result(entry: Entry, path: Path) -> VideoInfo | VideoError:

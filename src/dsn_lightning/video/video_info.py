@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from dsn_lightning.errors import UsageError
 
-_MAX_FRAMES = 2**25  # of a video: 15 days at 25 frames per second
+MAX_FRAMES = 2**25
+"""Frames of a video at most: 15 days at 25 frames per second."""
 
 
 class VideoError(UsageError):
@@ -146,9 +147,9 @@ def unpack(text: str) -> NDArray[np.int64]:
     """
     unzip = zlib.decompressobj()
     try:
-        content = unzip.decompress(base64.b64decode(text), 8 * _MAX_FRAMES)
+        content = unzip.decompress(base64.b64decode(text), 8 * MAX_FRAMES)
     except zlib.error as error:
         raise ValueError(f"damaged numbers ({error})") from error
     if not unzip.eof:
-        raise ValueError(f"damaged numbers, or more than {_MAX_FRAMES}")
+        raise ValueError(f"damaged numbers, or more than {MAX_FRAMES}")
     return np.asarray(np.cumsum(np.frombuffer(content, "<i8")), np.int64)
