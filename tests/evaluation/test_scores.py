@@ -10,7 +10,7 @@ from helpers.clip_scores import GRID, columns, video
 
 
 def test_scores_survive_the_file(tmp_path):
-    scores = columns([video(), video()])
+    scores = columns([video(), replace(video(), video_id="w")])
     scores.save(tmp_path / "clip_scores.npz")
     read = ClipScores.load(tmp_path / "clip_scores.npz")
     assert [p.name for p in tmp_path.iterdir()] == ["clip_scores.npz"]
@@ -24,7 +24,7 @@ def test_scores_survive_the_file(tmp_path):
 @pytest.mark.parametrize(("column", "named"), [("clip_logits", "baseline"), ("section_logits", "dsn sampler")])
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_scores_that_are_not_finite_are_not_read(column, named, value, tmp_path):
-    scores = columns([video(), video()])
+    scores = columns([video(), replace(video(), video_id="w")])
     getattr(scores, column)[0, 0] = value
     scores.save(tmp_path / "clip_scores.npz")
     with pytest.raises(ValueError, match=f"the scores of the network {named} are not finite$"):

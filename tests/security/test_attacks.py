@@ -44,6 +44,7 @@ from dsn_lightning.config.trained import RECORD_KEY, load_trained
 from dsn_lightning.datasets import ActivityNet, Folder, Kinetics, Needle
 from dsn_lightning.errors import UsageError, printable
 from dsn_lightning.evaluation.array_archive import open_arrays
+from dsn_lightning.evaluation.scores import ClipScores
 from dsn_lightning.files import UnreadableFileError
 from dsn_lightning.prediction.answer import WindowAnswer
 from dsn_lightning.prediction.output_folder import OutputFolder
@@ -52,6 +53,7 @@ from dsn_lightning.prepare.video_index import index_videos, prepare_source
 from dsn_lightning.text_tables import PrintableConsole, TextTable, csv_records
 from dsn_lightning.tracking.loggers import Tracker
 from dsn_lightning.video import ImageFolder, PyAV, VideoError
+from helpers.clip_scores import scored
 from helpers.encoded_videos import encode
 from helpers.synthetic import composed, fresh
 
@@ -1200,3 +1202,32 @@ def test_a_video_of_endless_windows_is_a_bad_video(honest, place):
     model = DSN.from_pretrained("run.ckpt", device="cpu")
     with pytest.raises(VideoError, match=r"a\.mkv: its .* s have more than 1000000 windows"):
         model.predict("a.mkv", window=(1.0, 1.0))
+
+
+def without_last(prefix: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    return lambda columns: {name: columns[name][:-1] for name in columns if name.startswith(prefix)}
+
+
+SCORES: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    "a section is missing": without_last("section_"),
+    "a section is there twice": lambda c: {"section_scheme": np.concatenate([c["section_scheme"][:-1], [[2, 2, 0]]])},
+    "a video is there twice": lambda c: {"video_id": np.array([*c["video_id"][:-1], c["video_id"][0]])},
+    "a target is negative": lambda c: {"targets": -c["targets"]},
+    "a target is NaN": lambda c: {"targets": c["targets"] * np.nan},
+    "there are no classes": lambda c: {name: c[name][..., :0] for name in ("classes", "targets", "clip_logits")},
+    "there are no videos": lambda c: {
+        name: column[:0] for name, column in c.items() if column.ndim and name != "classes"
+    },
+}
+
+
+@pytest.mark.parametrize("change", SCORES.values(), ids=SCORES)
+def test_scores_from_which_no_results_follow_are_refused_in_one_line(change, place):
+    scores, _, _ = scored(0)
+    scores.save(place / "clip_scores.npz")
+    with np.load("clip_scores.npz") as file:
+        columns = dict(file)
+    np.savez("clip_scores.npz", **columns | change(columns))
+    with pytest.raises(UnreadableFileError, match=r"unexpected content: (a|it)") as caught:
+        ClipScores.load(place / "clip_scores.npz")
+    assert "\n" not in str(caught.value)

@@ -114,6 +114,8 @@ class ClipScores:
             for axis, length in zip(axes, column.shape, strict=True):
                 if lengths.setdefault(axis, length) != length:
                     return f"{name} has {length} entries along {axis}, others have {lengths[axis]}"
+        if not (lengths["V"] and lengths["J"]):
+            return "it has no videos, or no classes"
         for name, largest in _SCALARS.items():
             if type(value := getattr(self, name)) is not int or not 0 <= value <= largest:
                 return f"{name} is {value!r}"
@@ -125,11 +127,25 @@ class ClipScores:
         indices += [(m - 1, max(1, len(m))), (n - 1, self.section_logits.shape[1]), (section, m)]
         if not all(((index >= 0) & (index < size)).all() for index, size in indices):
             return "an index is out of range"
+        if len(set(self.video_id.tolist())) < len(self.video_id):
+            return "a video is there twice"
+        if not ((self.targets >= 0) & (self.targets <= 1)).all():  # NaN is neither
+            return "a target is not in [0, 1]"
+        if not self._has_all_sections():
+            return "a section of a video is missing, or there twice"
         if not ((self.fps > 1e-3) & (self.fps < 1e9)).all():
             return "a frame rate is out of range"
         if network := self.network_not_finite():
             return f"the scores of the network {network} are not finite"
         return "" if np.isfinite(self.span_seconds).all() else "a span is not finite"
+
+    def _has_all_sections(self) -> bool:
+        """Return whether the sampler's rows of each video, M and N are those of its M sections, each once."""
+        _, network = np.unique(self.section_network, return_inverse=True)
+        m, n, section = self.section_scheme.T
+        rows = np.stack([self.section_video, network, m, n, section], axis=1)
+        grids, count = np.unique(np.unique(rows, axis=0)[:, :4], axis=0, return_counts=True)
+        return int(count.sum()) == len(rows) and bool((count == grids[:, 2]).all())
 
     def network_not_finite(self) -> str | None:
         """Return the name of a network with a score that is not finite; None if all are."""
