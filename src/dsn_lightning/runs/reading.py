@@ -12,7 +12,7 @@ import csv
 import math
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -72,7 +72,9 @@ def read_configs(*folders: _FolderPath) -> pd.DataFrame:
         row = {"run": run.name, "folder": str(run.folder.path), **_status(run), "overrides": _overrides(run)}
         rows.append(_configuration(run) | row)
     leading = ("run", "folder", "state", "exit_code", "error", "started", "seconds", "overrides", *KEYS)
-    return _table(rows, leading).astype({"exit_code": "Int64"})
+    table = _table(rows, leading)
+    table["exit_code"] = table["exit_code"].astype("Int64")
+    return table
 
 
 def read_histories(*folders: _FolderPath) -> pd.DataFrame:
@@ -114,8 +116,26 @@ def _table(rows: Sequence[_Json], leading: Sequence[str]) -> pd.DataFrame:
     import pandas as pd  # slower to import than everything else here, and not always needed
 
     names = dict.fromkeys([*leading, *(name for row in rows for name in row)])
-    columns = {name: [math.nan if (v := row.get(name)) is None else v for row in rows] for name in names}
-    return pd.DataFrame(columns)
+    columns: dict[str, Any] = {
+        name: [math.nan if (v := row.get(name)) is None else v for row in rows] for name in names
+    }
+    for name, values in columns.items():
+        if not _are_utf8(values):  # PyArrow, where it is installed, stores no others as texts
+            columns[name] = pd.Series(values, dtype=object)
+    table = pd.DataFrame(dict(enumerate(columns.values())))
+    table.columns = pd.Index(list(columns), dtype=None if _are_utf8(columns) else object)
+    return table
+
+
+def _are_utf8(values: Iterable[Any]) -> bool:
+    """Return whether all texts among the values are UTF-8, which names of files in other bytes are not."""
+    try:
+        for value in values:
+            if isinstance(value, str):
+                value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _runs(folders: Sequence[_FolderPath]) -> list[_FoundRun]:
