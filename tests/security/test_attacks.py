@@ -39,6 +39,7 @@ from dsn_lightning.config.build_part import build_decoder
 from dsn_lightning.config.compose import settings_of
 from dsn_lightning.config.settings import Settings
 from dsn_lightning.config.shared_trainings import train_once
+from dsn_lightning.config.stored_places import lies_here
 from dsn_lightning.config.stored_settings import check_stored_parts, stored_settings
 from dsn_lightning.config.trained import RECORD_KEY, load_trained
 from dsn_lightning.datasets import ActivityNet, Folder, Kinetics, Needle
@@ -488,6 +489,17 @@ def test_a_run_makes_no_files_in_new_places_elsewhere(key, message, folder, plac
     with pytest.raises(UsageError, match=rf"composed\.yaml: {key}={folder}:? {message}"):
         begin_job(sweep / "0", sweep, [])
     unharmed(place, str(caught.value))
+
+
+@pytest.mark.parametrize(("key", "message"), PLACES.values(), ids=PLACES)
+def test_a_run_makes_no_files_elsewhere_through_a_link_in_the_working_folder(key, message, place):
+    (place / "data").symlink_to("../elsewhere")
+    write_run(place / "run", {key: "data/new", "classifier.checkpoint": "auto"})
+    with pytest.raises(UsageError, match=rf"run: config\.yaml: {key}=data/new:? {message}"):
+        continue_run(["resume=run"])
+    (place / "run" / "new").symlink_to(place.parent / "elsewhere")
+    assert not lies_here(str(place / "run" / "new" / "x"), place / "run")
+    unharmed(place)
 
 
 def test_an_embedded_data_set_is_not_written_into_a_folder_that_exists(place):

@@ -83,15 +83,16 @@ def _absolute(path: str) -> str:
 
 
 def lies_here(path: str, own: Path | None = None) -> bool:
-    """Return whether a stored path stays below the working folder or below ``own``; ``~`` leads out of them.
+    """Return whether a stored path stays below the working folder or below ``own``; ``~`` and links lead out of them.
 
     >>> [lies_here(path) for path in ("data/x", "~/x", "../x", "/x")], lies_here("/run/x", Path("/run"))
     ([True, False, False, False], True)
     """
     expanded = os.path.expanduser(path)
+    real = Path(os.path.realpath(expanded))
     if is_inside(expanded):
-        return True
-    return own is not None and os.path.isabs(expanded) and Path(os.path.normpath(expanded)).is_relative_to(own)
+        return real.is_relative_to(os.path.realpath("."))
+    return own is not None and os.path.isabs(expanded) and real.is_relative_to(os.path.realpath(own))
 
 
 def refuse_links(folder: Path, *, where: str) -> None:
