@@ -1,5 +1,6 @@
 """Rewrites the arguments of a command into those that Hydra reads."""
 
+import os
 import shlex
 import tempfile
 from collections.abc import Callable, Sequence
@@ -162,6 +163,8 @@ def sweep_to_resume(arguments: Sequence[str]) -> StoredSweep | None:
         run = sweep.run(job)
         if sweep.path.resolve() not in run.path.resolve().parents:
             raise UsageError(f"{where}: {sweep.sweep_json.name}: folder {job.folder!r} lies elsewhere")
+        if any(os.path.isfile(path) for path in (run.path, *run.path.parents)):
+            raise UsageError(f"{where}: {sweep.sweep_json.name}: folder {job.folder!r} is a file, or lies in one")
         refuse_links(run.path, where=where)
     refuse_links(sweep.path, where=where)
     flags, rest = _plug_in_flags([a for a in arguments if a not in given])

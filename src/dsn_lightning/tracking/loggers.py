@@ -21,6 +21,7 @@ from dsn_lightning.evaluation.results import FIELDS
 from dsn_lightning.files import write_atomically
 from dsn_lightning.runs import RunFolder
 from dsn_lightning.runs.exit_codes import exit_code_of
+from dsn_lightning.runs.tolerant_files import read_text
 from dsn_lightning.tracking.wandb_account import choose_mode, setting
 from dsn_lightning.tracking.wandb_tables import (
     WATCHED,
@@ -305,7 +306,10 @@ def _check(name: str, value: Any, allowed: Sequence[Any]) -> None:
 def _stored_id(folder: Path, new: str | None) -> str:
     file = RunFolder(folder).wandb_id
     if file.is_file():
-        return file.read_text().strip()
+        stored = read_text(file).strip()
+        if not stored.isprintable() or not stored or "\ufffd" in stored:
+            raise UsageError(f"{file}: expected the id of a W&B run; remove the file to begin another run in W&B")
+        return stored
     run_id = new or uuid.uuid4().hex[:12]
     write_atomically(file, run_id + "\n")
     return run_id
