@@ -9,6 +9,9 @@ import json
 import os
 import re
 import shutil
+import subprocess
+import sys
+import textwrap
 import threading
 import zipfile
 from collections import OrderedDict
@@ -685,6 +688,49 @@ def test_a_job_that_is_a_link_out_of_the_sweep_is_refused(place):
     with pytest.raises(UsageError, match="lies elsewhere"):
         sweep_to_resume(["sweep.resume=sweep"])
     unharmed(place)
+
+
+@pytest.mark.parametrize("folder", ["file", "file/0"])
+def test_a_job_whose_folder_is_a_file_is_refused(folder, place):
+    (write_sweep(place, folder) / "file").touch()
+    with pytest.raises(UsageError, match=rf"sweep\.json: folder '{folder}' is a file, or lies in one"):
+        sweep_to_resume(["sweep.resume=sweep"])
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"a\x1b[2J", b"a\nb"])
+def test_the_id_of_a_run_in_wandb_is_a_text(content, place):
+    (place / "run").mkdir()
+    (place / "run" / "wandb_id.txt").write_bytes(content)
+    settings = settings_of("run_dir=run", "dataset.root=nowhere", "logger=wandb", "logger.wandb.mode=disabled")
+    with (
+        pytest.raises(UsageError, match=r"wandb_id\.txt: expected the id of a W&B run") as caught,
+        tracked(settings, settings.logger, job_type="train"),
+    ):
+        pass
+    assert "\n" not in str(caught.value)
+
+
+def test_processes_of_a_command_import_no_module_of_the_working_folder(place):
+    (place / "multiprocessing.py").write_text("open('canary', 'w')\n")
+    (place.parent / "bin").mkdir()
+    program = """
+        import multiprocessing
+        from dsn_lightning.cli.application import run_hydra
+
+        def application():
+            process = multiprocessing.get_context("forkserver").Process(target=print, args=("started",))
+            process.start()
+            process.join()
+
+        if __name__ == "__main__":
+            run_hydra("dsn-train", application, [], stopped="")
+    """
+    script = place.parent / "bin" / "program.py"
+    script.write_text(textwrap.dedent(program))
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"}
+    done = subprocess.run([sys.executable, script], cwd=place, env=environment, capture_output=True, text=True)
+    unharmed(place)
+    assert (done.returncode, done.stdout) == (0, "started\n"), done.stderr
 
 
 @pytest.mark.parametrize("folder", ["${oc.env:SECRET}", "a/${oc.env:SECRET}"])

@@ -1,5 +1,6 @@
 """What all commands share: usage errors in one line, exit codes, and the call of Hydra."""
 
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -75,11 +76,14 @@ def _is_readable(override: str) -> bool:
 def run_hydra(command: str, application: Callable[[], None], arguments: Sequence[str], *, stopped: str) -> None:
     """Run a Hydra application with these arguments; the only place that writes ``sys.argv``.
 
+    The processes that it starts import no module from the working folder, which may hold foreign files.
+
     After Ctrl-C it prints ``stopped`` and exits with code 130.
     """
     with one_line_errors(command):
         check_quotes(arguments)
     sys.argv = [command, *arguments]
+    os.environ.setdefault("PYTHONSAFEPATH", "1")  # Python puts the folder first for ``python -c``, as for a fork server
     with ctrl_c_as_exit(command, stopped):
         application()
 
