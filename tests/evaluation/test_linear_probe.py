@@ -9,7 +9,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from dsn_lightning.backbones.mobilenet import MobileNetV2
-from dsn_lightning.evaluation.linear_probe import linear_probe_top1
+from dsn_lightning.evaluation.linear_probe import fit_linear_probe
 from helpers.processes import call
 
 rng = np.random.default_rng(0)
@@ -23,7 +23,10 @@ def test_top1_is_that_of_scikit_learn():
     model = LogisticRegression(C=0.1, max_iter=1000).fit(scaler.transform(features[train]), labels[train])
     expected = model.score(scaler.transform(features[test]), labels[test])
     targets = np.eye(3, dtype=np.float32)[labels]
-    found = linear_probe_top1((features[train], targets[train]), (features[test], targets[test]))
+    probe = fit_linear_probe(features[train], targets[train])
+    found = probe.top1(features[test], targets[test])
+    logits = torch.from_numpy(features[test] @ probe.weight.T + probe.bias)
+    np.testing.assert_allclose(logits.softmax(1), model.predict_proba(scaler.transform(features[test])), atol=1e-5)
     assert found == pytest.approx(expected)
     assert 0.4 < found < 1
 
@@ -32,8 +35,8 @@ def test_several_labels_and_a_class_without_training_videos():
     features = np.array([[0.0], [0.1], [1.0], [1.1]], np.float32)
     targets = np.array([[1, 0, 0], [0.5, 0.5, 0], [0, 1, 0], [0, 1, 0]], np.float32)
     test = np.array([[0.0], [1.2], [1.2]], np.float32), np.array([[1, 0, 0], [0.5, 0.5, 0], [0, 0, 1]], np.float32)
-    train = np.tile(features, (20, 1)), np.tile(targets, (20, 1))
-    assert linear_probe_top1(train, test) == pytest.approx(2 / 3)
+    probe = fit_linear_probe(np.tile(features, (20, 1)), np.tile(targets, (20, 1)))
+    assert probe.top1(*test) == pytest.approx(2 / 3)  # no answer is the third class
 
 
 def test_own_videos_are_trained_by_their_recipe_and_compared_with_frozen_features(class_folders, tmp_path):

@@ -254,6 +254,11 @@ def fit(settings: Settings, parts: TrainingParts, tracker: Tracker) -> pl.Traine
     trainer = make_trainer(settings, parts.recognizer, callbacks, tracker)
     if settings.backbone.cache_activations:
         _use_frozen_features(settings, parts, trainer)
+    starts_anew = settings.classifier.checkpoint is None and not settings.resume
+    if settings.classifier.head == "logistic_regression" and starts_anew:
+        from dsn_lightning.cli.linear_probe_recipe import start_head  # imports scikit-learn
+
+        start_head(parts.recognizer, parts.data, device=trainer.strategy.root_device)
     if process_rank() == 0:
         _describe(settings, parts, trainer)
     stopped = _fit(trainer, parts, saving, resume=run.last_checkpoint if settings.resume else None)

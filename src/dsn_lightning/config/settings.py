@@ -276,9 +276,10 @@ class TestSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class ClassifierSettings:
-    """The run whose classifier a training starts from (``classifier``)."""
+    """What the classifier starts from besides ``weights`` (``classifier``)."""
 
     checkpoint: str | None = rules.text(optional=True)
+    head: Literal["fresh", "logistic_regression"] = rules.one_of("fresh", "logistic_regression")
 
 
 @dataclass(frozen=True, kw_only=True)

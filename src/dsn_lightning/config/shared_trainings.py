@@ -161,6 +161,7 @@ def classifier_content(settings: Settings) -> dict[str, Any]:
     for group, keys in (_UNRELATED | {"backbone": of_backbone}).items():
         content[group] = {key: value for key, value in content[group].items() if key not in keys}
     content["algorithm"]["module"].pop("recompute", None)
+    content["head"] = settings.classifier.head
     if flow:
         content["backbone"]["flow_std"] = list(settings.backbone.flow_std)
     for key in ("dense_clips", "sections"):  # of the tests; what M may refer to
