@@ -14,6 +14,7 @@ SOURCE = ROOT / "src"
 PACKAGE = SOURCE / "dsn_lightning"
 
 FOLDERS = {  # a folder, or a module of the top level -> what it may import of the package
+    "child_process": set(),
     "errors": set(),
     "files": {"errors"},
     "paper": set(),
@@ -29,13 +30,13 @@ FOLDERS = {  # a folder, or a module of the top level -> what it may import of t
     "observations": {"errors", "backbones"},
     "selections": {"errors", "video", "stateless_random"},
     "cost": {"text_tables", "errors", "paper"},
-    "prepare": {"text_tables", "errors", "files", "datasets", "video"},
-    "data": {"errors", "stateless_random", "datasets", "video", "prepare"},
+    "prepare": {"child_process", "text_tables", "errors", "files", "datasets", "video"},
+    "data": {"child_process", "errors", "stateless_random", "datasets", "video", "prepare"},
     "algorithms": {
         *("backbones", "errors", "estimators", "metrics", "observations", "schedules", "stateless_random"),
     },
     "runs": {"errors", "files", "cost", "text_tables"},
-    "launch": {"text_tables", "errors", "files", "runs", "evaluation"},
+    "launch": {"child_process", "text_tables", "errors", "files", "runs", "evaluation"},
     "training": {"text_tables", "errors", "files", "algorithms", "data", "runs"},
     "evaluation": {
         *("algorithms", "cost", "data", "datasets", "errors", "files", "metrics", "paper", "runs", "selections"),

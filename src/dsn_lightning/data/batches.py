@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from torch.utils.data import DataLoader, Sampler
 
+from dsn_lightning.child_process import end_with_parent
 from dsn_lightning.errors import UsageError
 from dsn_lightning.stateless_random import stateless_rng
 
@@ -127,7 +128,11 @@ def _kill(workers: Sequence[BaseProcess]) -> None:
             worker.kill()
 
 
-def ignore_signals(_: int) -> None:
-    """Ignore signals that may reach all processes of a run; the training process handles them, and saves first."""
+def begin_worker(_: int) -> None:
+    """Ignore signals that may reach all processes of a run: the training process handles them, and saves first.
+
+    The worker ends with that process, also if it is killed before PyTorch's worker begins to look for it.
+    """
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
+    end_with_parent()

@@ -12,7 +12,7 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader
 
-from dsn_lightning.data.batches import BatchShares, ClipLoader, EpochOrder, ignore_signals
+from dsn_lightning.data.batches import BatchShares, ClipLoader, EpochOrder, begin_worker
 from dsn_lightning.data.inventory import BadVideoPolicy, Reading, SubsetInventory, take_inventory
 from dsn_lightning.data.section_clips import SectionClips, collate
 from dsn_lightning.datasets.records import SUBSETS, Subset, VideoRecord, VideoSource
@@ -272,7 +272,7 @@ class SectionClipDataModule(pl.LightningDataModule):
             multiprocessing_context=self.loading.start_workers if num_workers else None,
             persistent_workers=num_workers > 0,
             timeout=self.loader_timeout(share) if num_workers else 0,
-            worker_init_fn=ignore_signals,
+            worker_init_fn=begin_worker,
         )
 
     def loader_timeout(self, num_videos: int = 1) -> float:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, get_worker_info
 
-from dsn_lightning.data.batches import ClipLoader, ignore_signals
+from dsn_lightning.data.batches import ClipLoader, begin_worker
 from dsn_lightning.video.clip_reader import ClipReader
 from dsn_lightning.video.crops import Crop
 from dsn_lightning.video.sections import IntArray
@@ -61,7 +61,7 @@ def clip_loader(
         num_workers=loading.num_workers,
         timeout=loading.timeout if loading.num_workers else 0,
         multiprocessing_context=loading.start_method if loading.num_workers else None,
-        worker_init_fn=ignore_signals,
+        worker_init_fn=begin_worker,
     )
 
 

@@ -14,9 +14,9 @@ from collections.abc import Callable, Sequence
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
+from dsn_lightning.child_process import end_with_parent
 from dsn_lightning.errors import printable
 from dsn_lightning.runs.run_folder import RunFolder
 
@@ -209,9 +209,7 @@ def redirect_output(file: Path) -> None:
 
 def run_and_exit(call: Callable[..., Any], arguments: tuple[Any, ...], *, on_error: Callable[[], None]) -> None:
     """Call ``call``; an exception runs ``on_error`` and ends this process with code 1. It also ends with its parent."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
+    end_with_parent()  # a killed sweep leaves no job behind
     try:
         call(*arguments)
     except SystemExit:
@@ -222,9 +220,3 @@ def run_and_exit(call: Callable[..., Any], arguments: tuple[Any, ...], *, on_err
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
-
-
-def _end_with(sentinel: int) -> None:
-    """End this process when the one of the sentinel has ended: a killed sweep leaves no job behind."""
-    wait([sentinel])
-    os._exit(1)

@@ -3,17 +3,16 @@
 import contextlib
 import errno
 import multiprocessing
-import os
 import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection, wait
-from threading import Thread
 from typing import Any
 
 import av
 
+from dsn_lightning.child_process import end_with_parent
 from dsn_lightning.errors import UsageError
 from dsn_lightning.video.video_info import VideoError
 
@@ -101,14 +100,7 @@ def run_each(
 def _serve(call: Callable[..., None], pipe: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process handles Ctrl-C
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def end_with_parent(sentinel: int = parent.sentinel) -> None:  # for whatever reason it ends
-        wait([sentinel])
-        os._exit(1)
-
-    Thread(target=end_with_parent, daemon=True).start()
+    end_with_parent()
     while True:
         try:
             arguments = pipe.recv()
