@@ -1,12 +1,13 @@
 """What a person sees of an answer: its picture, its overlay and its time line."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import av
 from matplotlib.colors import to_rgb
 
+from dsn_lightning.cli.predict_summary import progress_bar
 from dsn_lightning.errors import printable
 from dsn_lightning.evaluation.chart_style import NEUTRAL
 from dsn_lightning.files import write_atomically, write_json
@@ -70,6 +71,17 @@ class Drawings:
             except (OSError, av.FFmpegError) as error:
                 yield f"{printable(answer.video)}: no {name}: {printable(error.strerror or str(error))}"
 
+    def missing_numbers(self, asked: Collection[str]) -> list[int]:
+        """Return the numbers of the lines, from 1, of whose answers something has to be made."""
+        answers = enumerate(self.output.answers(), start=1)
+        return [number for number, one in answers if one.video in asked and self.missing(number, one)]
+
+    def draw_numbers(self, numbers: Collection[int]) -> Iterator[list[str]]:
+        """Make what is missing of the answers in these lines; yield for each line what fails."""
+        for number, one in enumerate(self.output.answers(), start=1):
+            if number in numbers:
+                yield list(self.draw(number, one))
+
     def _files(self, name: str, number: int, answer: Prediction) -> list[Path]:
         kinds = {
             "time line": ((TIME_LINES, ".json"), (TIME_LINES, ".csv"), (TIME_LINES, ".vtt")),
@@ -101,6 +113,16 @@ class Drawings:
             marks.append(Mark(part.start_seconds, part.end_seconds, part.label, part.score, colour, framed=False))
         whole = (str(answer.label), answer.score or 0)
         write_overlay(video.file, video.info, files[0], answer=whole, marks=marks)
+
+
+def draw_missing(drawings: Drawings, numbers: Collection[int], *, progress: bool) -> list[str]:
+    """Draw what is missing of the answers in these lines; return a line for each thing that fails."""
+    wanted = set(numbers)
+    if not wanted:
+        return []
+    with progress_bar(shown=progress) as bar:
+        failed = bar.track(drawings.draw_numbers(wanted), len(wanted), description="Drawing")
+        return [problem for problems in failed for problem in problems]
 
 
 def write_time_line(answer: Prediction, files: list[Path]) -> None:

@@ -11,6 +11,7 @@ from dsn_lightning.config.saved_folder import is_saved_folder
 from dsn_lightning.config.settings import Settings
 from dsn_lightning.config.trained import Trained, check_clips_per_section, load_trained
 from dsn_lightning.errors import UsageError
+from dsn_lightning.evaluation.scores import weights_hash
 from dsn_lightning.prediction.predictor import ClipCosts, Effort, Predictor
 from dsn_lightning.prediction.video_files import FilePredictor, Windows
 from dsn_lightning.runs.run_folder import RunFolder
@@ -95,6 +96,11 @@ def file_predictor(settings: PredictSettings) -> FilePredictor:
         refuse_damage=reading.reading.on_damage == "refuse",
         windows=None if window.seconds is None else Windows(window.seconds, window.stride or window.seconds),
     )
+
+
+def answers_made_with(settings: PredictSettings, answer: FilePredictor) -> dict[str, object]:
+    """Return what all answers in a folder have in common: settings, and the networks."""
+    return {**settings.answers_depend_on, "networks": weights_hash(answer.predictor.model)}
 
 
 def sections_within(gmacs: float, costs: ClipCosts, *, clips_per_section: int) -> int:

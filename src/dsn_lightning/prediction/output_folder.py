@@ -1,20 +1,18 @@
 """The folder of a prediction: lines that are added one by one, so that a killed call goes on where it stopped."""
 
-import json
-import os
 import re
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from filelock import FileLock, Timeout
 
 from dsn_lightning.errors import UsageError, printable
 from dsn_lightning.files import open_bounded, parse_json, read_bounded, refuse_link, write_json
 from dsn_lightning.prediction.answer import Prediction
+from dsn_lightning.prediction.line_file import NO_LIMIT, add_line, cut_unfinished_line
 
 FORMAT = 1
 """Version of ``predict.json`` and of the lines."""
@@ -111,8 +109,7 @@ class OutputFolder:
             UsageError: another line is not an answer.
         """
         if self.lines.exists():
-            with open(self.lines, "r+b") as file:
-                file.truncate(_end_of_last_line(file))
+            cut_unfinished_line(self.lines)
         return {answer.video for answer in self.answers()}
 
     def answers(self) -> Iterator[Prediction]:
@@ -123,7 +120,7 @@ class OutputFolder:
         """
         if not self.lines.exists():
             return
-        with open_bounded(self.lines, sys.maxsize) as file:
+        with open_bounded(self.lines, NO_LIMIT) as file:
             for number, line in enumerate(file, start=1):
                 try:
                     answer = Prediction.from_json(parse_json(line))
@@ -133,20 +130,4 @@ class OutputFolder:
 
     def add(self, answer: Prediction) -> None:
         """Add a line; when this returns, it is on the disk."""
-        with open(self.lines, "ab") as file:
-            file.write(json.dumps(answer.to_json(), allow_nan=False).encode() + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-
-
-def _end_of_last_line(file: BinaryIO) -> int:
-    """Return the size of a file without what follows its last line break."""
-    end = file.seek(0, os.SEEK_END)
-    while end:
-        start = max(0, end - 2**16)
-        file.seek(start)
-        found = file.read(end - start).rfind(b"\n")
-        if found >= 0:
-            return start + found + 1
-        end = start
-    return 0
+        add_line(self.lines, answer)
