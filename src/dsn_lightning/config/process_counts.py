@@ -2,15 +2,32 @@
 
 import os
 import re
+from typing import Any, Protocol
 
 import torch
 
-from dsn_lightning.config.settings import Settings, TrainerSettings
+from dsn_lightning.config.settings import Settings
 from dsn_lightning.errors import UsageError
 from dsn_lightning.launch.process_rank import started_as_one_of_many
 
 
-def num_local_processes(trainer: TrainerSettings) -> int:
+class ProcessKeys(Protocol):
+    """Keys of ``trainer`` that say how many processes there are."""
+
+    @property
+    def accelerator(self) -> str:
+        """What each process computes on."""
+
+    @property
+    def devices(self) -> Any:
+        """Processes on each machine."""
+
+    @property
+    def num_nodes(self) -> int:
+        """Machines."""
+
+
+def num_local_processes(trainer: ProcessKeys) -> int:
     """Return the number of processes on this machine, which ``trainer.devices`` sets; an invalid value is refused."""
     devices = trainer.devices
     gpus = torch.cuda.device_count() if trainer.accelerator in ("auto", "gpu", "cuda") else 0
@@ -26,7 +43,7 @@ def num_local_processes(trainer: TrainerSettings) -> int:
     return int(devices)
 
 
-def num_processes(trainer: TrainerSettings) -> int:
+def num_processes(trainer: ProcessKeys) -> int:
     """Return the number of processes on all nodes together."""
     return num_local_processes(trainer) * trainer.num_nodes
 
@@ -43,6 +60,11 @@ def check_processes(settings: Settings) -> None:
             f"schedule.batch_size={batch}: is shared by all processes, and there are {total}; use a larger batch or "
             "fewer trainer.devices"
         )
+    check_nodes(trainer)
+
+
+def check_nodes(trainer: ProcessKeys) -> None:
+    """Refuse several nodes if nothing says which of them this is."""
     if trainer.num_nodes > 1 and not started_as_one_of_many():
         unset = [name for name in ("NODE_RANK", "MASTER_ADDR", "MASTER_PORT") if not os.environ.get(name)]
         if unset:
