@@ -11,12 +11,21 @@ from dsn_lightning.prediction.output_folder import OutputFolder
 
 def predict(settings: PredictSettings) -> int:
     """Answer for all videos that have no answer yet, and draw what is missing; return how many of both failed."""
+    if settings.engine.name == "lightning":
+        from dsn_lightning.cli.predict_lightning_recipe import predict_in_processes
+
+        return predict_in_processes(settings)
+    return predict_plainly(settings)
+
+
+def predict_plainly(settings: PredictSettings) -> int:
+    """Answer for one video after the other in this process; see `predict`."""
     paths = find_videos(settings.videos)
     answer = file_predictor(settings)
     output = OutputFolder(settings.folder)
     console = wide_console()
     with output.hold():
-        output.begin(answers_made_with(settings, answer))
+        output.begin(answers_made_with(settings, answer), engine=settings.engine.name)
         done = output.done()
         left = [path for path in paths if path not in done]
         print_done(len(paths) - len(left), paths, console)

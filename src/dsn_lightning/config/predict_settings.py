@@ -1,14 +1,19 @@
 """Everything that a prediction depends on: the configuration of ``dsn-predict``, read once."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from dsn_lightning.config import setting_rules as rules
 from dsn_lightning.errors import UsageError
 
-_WITHOUT_EFFECT = ("videos", "output", "trust", "progress", "device", "hydra", "deadline", "pictures", "overlay")
+_WITHOUT_EFFECT = (
+    *("videos", "output", "trust", "progress", "device", "hydra", "deadline", "pictures", "overlay"),
+    *("engine", "trainer"),
+)
+ENGINES = ("plain", "lightning")
+"""Who hands out the videos: this process, or Lightning's prediction loop."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +38,23 @@ class WindowSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class EngineSettings:
+    """``engine``: who hands out the videos."""
+
+    name: str = rules.one_of(*ENGINES)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictTrainerSettings:
+    """``trainer``: the processes of ``engine=lightning``; see `TrainerSettings`."""
+
+    accelerator: str = rules.text(default="auto")
+    devices: Any = rules.anything(default=1)
+    num_nodes: int = rules.whole(1, default=1)
+    strategy: str = rules.one_of("auto", "ddp", default="auto")
+
+
+@dataclass(frozen=True, kw_only=True)
 class PredictSettings:
     """Everything that a prediction depends on."""
 
@@ -54,6 +76,8 @@ class PredictSettings:
     progress: bool = rules.flag()
     pictures: bool = rules.flag()
     overlay: bool = rules.flag()
+    engine: EngineSettings = rules.section(EngineSettings)
+    trainer: PredictTrainerSettings = rules.section(PredictTrainerSettings)
     plain: Mapping[str, Any] = rules.all_keys()
 
     @classmethod
@@ -71,6 +95,7 @@ class PredictSettings:
             )
         if settings.M is not None and settings.budget.gmacs is not None:
             raise UsageError(f"budget.gmacs={settings.budget.gmacs}: chooses M; leave out M={settings.M}")
+        _check_engine(settings)
         return settings
 
     @property
@@ -82,3 +107,13 @@ class PredictSettings:
     def answers_depend_on(self) -> dict[str, Any]:
         """The settings that change an answer, as plain values."""
         return {key: value for key, value in self.plain.items() if key not in _WITHOUT_EFFECT}
+
+
+def _check_engine(settings: PredictSettings) -> None:
+    name, trainer = settings.engine.name, settings.trainer
+    if name == "lightning" and settings.device != "auto":
+        raise UsageError(f"device={settings.device}: does not apply to engine={name}; use trainer.accelerator")
+    for field in fields(trainer):
+        value = getattr(trainer, field.name)
+        if name != "lightning" and value != field.default:
+            raise UsageError(f"trainer.{field.name}={rules.shown(value)}: needs engine=lightning, got engine={name}")

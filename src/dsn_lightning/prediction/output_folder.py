@@ -1,7 +1,8 @@
 """The folder of a prediction: lines that are added one by one, so that a killed call goes on where it stopped."""
 
+import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +11,9 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from dsn_lightning.errors import UsageError, printable
-from dsn_lightning.files import open_bounded, parse_json, read_bounded, refuse_link, write_json
+from dsn_lightning.files import open_bounded, parse_json, read_bounded, refuse_link, write_atomically, write_json
 from dsn_lightning.prediction.answer import Prediction
+from dsn_lightning.prediction.answer_parts import AnswerParts
 from dsn_lightning.prediction.line_file import NO_LIMIT, add_line, cut_unfinished_line
 
 FORMAT = 1
@@ -19,6 +21,9 @@ FORMAT = 1
 
 PICTURES, THUMBNAILS, OVERLAYS, TIME_LINES = "pictures", "thumbnails", "overlays", "time_lines"
 """Folders of what is drawn of the answers."""
+
+PARTS = "parts"
+"""Folder of the lines of several processes before they are merged."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,16 @@ class OutputFolder:
         return self.path / "predict.json"
 
     @property
+    def unfinished(self) -> Path:
+        """The engine whose answers are not merged yet; it is missing where all answers are in `lines`."""
+        return self.path / ".unfinished"
+
+    @property
+    def parts(self) -> Path:
+        """The lines of several processes before they are merged."""
+        return self.path / PARTS
+
+    @property
     def page(self) -> Path:
         """The page that shows all answers."""
         return self.path / "index.html"
@@ -54,6 +69,17 @@ class OutputFolder:
         stem = re.sub(r"[^\w.-]+", "_", printable(Path(video).stem))[:80]
         return self.path / kind / f"{number:05d}_{stem}{extension}"
 
+    def create(self) -> None:
+        """Create the folder.
+
+        Raises:
+            UsageError: it cannot be created.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(f"output={self.path}: {error.strerror}") from None
+
     @contextmanager
     def hold(self) -> Iterator[None]:
         """Hold the folder for this process, and create it.
@@ -61,9 +87,9 @@ class OutputFolder:
         Raises:
             UsageError: it cannot be created, another process holds it, or a file or folder to write to is a link.
         """
+        self.create()
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            for name in (".lock", self.lines.name, PICTURES, THUMBNAILS, OVERLAYS, TIME_LINES):
+            for name in (".lock", self.lines.name, PICTURES, THUMBNAILS, OVERLAYS, TIME_LINES, PARTS):
                 refuse_link(self.path / name)
             lock = FileLock(self.path / ".lock")
             lock.acquire(timeout=3)  # a process that was just killed may take a moment to end
@@ -76,16 +102,37 @@ class OutputFolder:
         finally:
             lock.release()
 
-    def begin(self, settings: Mapping[str, Any]) -> None:
+    def begin(self, settings: Mapping[str, Any], *, engine: str) -> None:
         """Write the settings, or check that those of an earlier call are the same.
 
         Raises:
-            UsageError: the folder holds answers that were made with other settings.
+            UsageError: the folder holds answers that were made with other settings, or those that another engine has
+                not merged.
         """
         content = {"format": FORMAT, **settings}
-        if not self.lines.exists():
+        before = self.unfinished_engine()
+        if before not in (None, engine):
+            raise UsageError(
+                f"output={self.path}: a call with engine={before} has not ended; go on with that engine, or use "
+                "another folder"
+            )
+        if before is None and not self.lines.exists():
             write_json(self.settings, content)
             return
+        self._check_settings(content)
+
+    def unfinished_engine(self) -> str | None:
+        """Return the engine whose answers are not merged yet, if any."""
+        try:
+            return read_bounded(self.unfinished).decode(errors="replace").strip()
+        except FileNotFoundError:
+            return None
+
+    def mark_unfinished(self, engine: str) -> None:
+        """Note that an engine has answers that are not merged yet."""
+        write_atomically(self.unfinished, engine)
+
+    def _check_settings(self, content: Mapping[str, Any]) -> None:
         try:
             before = parse_json(read_bounded(self.settings))
         except (OSError, ValueError):
@@ -131,3 +178,18 @@ class OutputFolder:
     def add(self, answer: Prediction) -> None:
         """Add a line; when this returns, it is on the disk."""
         add_line(self.lines, answer)
+
+    def merge(self, order: Iterable[str], parts: AnswerParts) -> None:
+        """Add the lines of parts: first those of the videos in ``order``, each in its place there, then all others.
+
+        A call that is killed meanwhile can be repeated.
+        """
+        done, places = self.done(), parts.index()
+        with open(self.lines, "ab") as file:
+            for video in dict.fromkeys([*order, *places]):
+                if video in places and video not in done:
+                    file.write(parts.line(places[video]))
+            file.flush()
+            os.fsync(file.fileno())
+        parts.close()
+        self.unfinished.unlink(missing_ok=True)

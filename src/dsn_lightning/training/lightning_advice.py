@@ -8,7 +8,7 @@ _ADVICE = (
     ".*treespec.*",
     ".*smaller than the logging interval.*",
     ".*have no `val_dataloader`.*",
-    ".*Total length of `list` across ranks is zero.*",  # likewise: nothing to validate on
+    ".*Total length of .* across ranks is zero.*",  # likewise: nothing to validate on, or to predict
     ".*exists and is not empty.*",  # the run's folder, when a run is resumed
     ".*your dataloader is not resumable.*",  # it is, in a way that Lightning does not look for
     ".*in eval mode at the start of training.*",  # parts that a network keeps frozen
