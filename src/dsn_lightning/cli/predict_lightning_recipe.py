@@ -141,8 +141,8 @@ def _draw_share(settings: PredictSettings, answer: FilePredictor, asked: set[str
     """Draw this process's share of what is missing, and return what failed in all processes."""
     output, rank, count = OutputFolder(settings.folder), trainer.global_rank, trainer.world_size
     drawings = Drawings(answer, output, pictures=settings.pictures, overlay=settings.overlay)
-    numbers = [number for number in drawings.missing_numbers(asked) if number % count == rank]
-    problems = draw_missing(drawings, numbers, progress=settings.progress and rank == 0)
+    places = [(number, start) for number, start in drawings.missing_places(asked) if number % count == rank]
+    problems = draw_missing(drawings, places, progress=settings.progress and rank == 0)
     found: list[list[str]] = [[] for _ in range(count)]
     if count == 1:
         return problems

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 import av
 from matplotlib.colors import to_rgb
@@ -28,6 +29,9 @@ from dsn_lightning.report.answer_picture import (
 from dsn_lightning.text_tables import csv_text
 from dsn_lightning.video.pyav_decoder import PyAV
 from dsn_lightning.video.video_info import VideoError
+
+Place: TypeAlias = tuple[int, int]
+"""Number of an answer's line, from 1, and the byte at which it begins."""
 
 
 @dataclass(frozen=True)
@@ -71,16 +75,15 @@ class Drawings:
             except (OSError, av.FFmpegError) as error:
                 yield f"{printable(answer.video)}: no {name}: {printable(error.strerror or str(error))}"
 
-    def missing_numbers(self, asked: Collection[str]) -> list[int]:
-        """Return the numbers of the lines, from 1, of whose answers something has to be made."""
-        answers = enumerate(self.output.answers(), start=1)
-        return [number for number, one in answers if one.video in asked and self.missing(number, one)]
+    def missing_places(self, asked: Collection[str]) -> list[Place]:
+        """Return the places of the answers of which something has to be made."""
+        answers = enumerate(self.output.places(), start=1)
+        return [(number, at) for number, (at, one) in answers if one.video in asked and self.missing(number, one)]
 
-    def draw_numbers(self, numbers: Collection[int]) -> Iterator[list[str]]:
-        """Make what is missing of the answers in these lines; yield for each line what fails."""
-        for number, one in enumerate(self.output.answers(), start=1):
-            if number in numbers:
-                yield list(self.draw(number, one))
+    def draw_at(self, place: Place) -> list[str]:
+        """Make what is missing of the answer at a place; return a line for each thing that fails."""
+        number, start = place
+        return list(self.draw(number, self.output.answer_at(start)))
 
     def _files(self, name: str, number: int, answer: Prediction) -> list[Path]:
         kinds = {
@@ -115,14 +118,11 @@ class Drawings:
         write_overlay(video.file, video.info, files[0], answer=whole, marks=marks)
 
 
-def draw_missing(drawings: Drawings, numbers: Collection[int], *, progress: bool) -> list[str]:
-    """Draw what is missing of the answers in these lines; return a line for each thing that fails."""
-    wanted = set(numbers)
-    if not wanted:
-        return []
-    with progress_bar(shown=progress) as bar:
-        failed = bar.track(drawings.draw_numbers(wanted), len(wanted), description="Drawing")
-        return [problem for problems in failed for problem in problems]
+def draw_missing(drawings: Drawings, places: Sequence[Place], *, progress: bool) -> list[str]:
+    """Draw what is missing of the answers at these places; return a line for each thing that fails."""
+    with progress_bar(shown=progress and bool(places)) as bar:
+        found = [drawings.draw_at(place) for place in bar.track(places, description="Drawing")]
+    return [problem for problems in found for problem in problems]
 
 
 def write_time_line(answer: Prediction, files: list[Path]) -> None:

@@ -15,6 +15,10 @@ def predict(settings: PredictSettings) -> int:
         from dsn_lightning.cli.predict_lightning_recipe import predict_in_processes
 
         return predict_in_processes(settings)
+    if settings.engine.name == "ray":
+        from dsn_lightning.cli.predict_ray_recipe import predict_with_ray
+
+        return predict_with_ray(settings)
     return predict_plainly(settings)
 
 
@@ -31,7 +35,7 @@ def predict_plainly(settings: PredictSettings) -> int:
         print_done(len(paths) - len(left), paths, console)
         print_effort(answer, console)
         drawings = Drawings(answer, output, pictures=settings.pictures, overlay=settings.overlay)
-        problems = draw_missing(drawings, drawings.missing_numbers(set(paths)), progress=settings.progress)
+        problems = draw_missing(drawings, drawings.missing_places(set(paths)), progress=settings.progress)
         with progress_bar(shown=settings.progress and bool(left)) as progress:
             for number, path in enumerate(progress.track(left, description="Answering"), start=len(done) + 1):
                 found = answer(path)

@@ -12,8 +12,8 @@ _WITHOUT_EFFECT = (
     *("videos", "output", "trust", "progress", "device", "hydra", "deadline", "pictures", "overlay"),
     *("engine", "trainer"),
 )
-ENGINES = ("plain", "lightning")
-"""Who hands out the videos: this process, or Lightning's prediction loop."""
+ENGINES = ("plain", "lightning", "ray")
+"""Who hands out the videos: this process, Lightning's prediction loop, or Ray Data."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,9 +39,13 @@ class WindowSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class EngineSettings:
-    """``engine``: who hands out the videos."""
+    """``engine``: who hands out the videos; all keys but the name are those of Ray."""
 
     name: str = rules.one_of(*ENGINES)
+    address: str | None = rules.text(optional=True, default=None)
+    actors: int = rules.whole(1, default=1)
+    cpus: float = rules.number(above=0, default=1)
+    gpus: float = rules.number(at_least=0, default=0)
 
 
 @dataclass(frozen=True, kw_only=True)

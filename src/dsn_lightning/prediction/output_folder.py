@@ -22,8 +22,8 @@ FORMAT = 1
 PICTURES, THUMBNAILS, OVERLAYS, TIME_LINES = "pictures", "thumbnails", "overlays", "time_lines"
 """Folders of what is drawn of the answers."""
 
-PARTS = "parts"
-"""Folder of the lines of several processes before they are merged."""
+PARTS, SHARDS = "parts", "shards"
+"""Folders of answers of several processes: lines that are merged at the end, and Parquet files."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,11 @@ class OutputFolder:
     def parts(self) -> Path:
         """The lines of several processes before they are merged."""
         return self.path / PARTS
+
+    @property
+    def shards(self) -> Path:
+        """Answers of Ray's actors, as Parquet files."""
+        return self.path / SHARDS
 
     @property
     def page(self) -> Path:
@@ -89,7 +94,7 @@ class OutputFolder:
         """
         self.create()
         try:
-            for name in (".lock", self.lines.name, PICTURES, THUMBNAILS, OVERLAYS, TIME_LINES, PARTS):
+            for name in (".lock", self.lines.name, PICTURES, THUMBNAILS, OVERLAYS, TIME_LINES, PARTS, SHARDS):
                 refuse_link(self.path / name)
             lock = FileLock(self.path / ".lock")
             lock.acquire(timeout=3)  # a process that was just killed may take a moment to end
@@ -165,15 +170,32 @@ class OutputFolder:
         Raises:
             UsageError: a line is not an answer.
         """
+        for _, answer in self.places():
+            yield answer
+
+    def places(self) -> Iterator[tuple[int, Prediction]]:
+        """Yield the answers with the byte at which the line of each begins.
+
+        Raises:
+            UsageError: a line is not an answer.
+        """
         if not self.lines.exists():
             return
+        start = 0
         with open_bounded(self.lines, NO_LIMIT) as file:
             for number, line in enumerate(file, start=1):
                 try:
                     answer = Prediction.from_json(parse_json(line))
                 except (ValueError, KeyError, TypeError) as error:
                     raise UsageError(f"{self.lines}, line {number}: not an answer of dsn-predict ({error})") from None
-                yield answer
+                yield start, answer
+                start += len(line)
+
+    def answer_at(self, start: int) -> Prediction:
+        """Return the answer whose line begins at a byte that `places` has given."""
+        with open_bounded(self.lines, NO_LIMIT) as file:
+            file.seek(start)
+            return Prediction.from_json(parse_json(file.readline()))
 
     def add(self, answer: Prediction) -> None:
         """Add a line; when this returns, it is on the disk."""
