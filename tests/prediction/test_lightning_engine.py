@@ -56,7 +56,7 @@ def test_two_processes_give_the_lines_and_drawings_of_one(dsn_run, dsn_videos, t
 
 def test_more_processes_than_videos_and_answers_of_an_earlier_call(dsn_run, dsn_videos, tmp_path):
     call("dsn-predict", *arguments(dsn_run, dsn_videos[1:2], "x", "pictures=false"), cwd=tmp_path)
-    three = ("engine=lightning", "trainer.devices=3", "trainer.accelerator=cpu", "pictures=false")
+    three = ("engine=lightning", "trainer.devices=3", "trainer.strategy=ddp", "pictures=false")
     done = call("dsn-predict", *arguments(dsn_run, dsn_videos[:3], "x", *three), cwd=tmp_path)
     assert "1 of 3 videos have an answer already" in done.stdout
     assert [Path(line["video"]).name for line in lines(tmp_path / "x")] == [

@@ -46,9 +46,13 @@ class VideoShares(pl.LightningDataModule):
         self.output.mark_unfinished("lightning")
 
     def setup(self, stage: str) -> None:
-        """Find out what is left, in every process alike: none has begun to answer."""
-        done = {*self.output.done(), *self.parts.index()}
-        self.left = [video for video in self.videos if video not in done]
+        """Find out what is left: the first process does, as the files of a folder may change meanwhile."""
+        assert self.trainer is not None
+        left: list[str] = []
+        if self.trainer.is_global_zero:
+            done = {*self.output.done(), *self.parts.index()}
+            left = [video for video in self.videos if video not in done]
+        self.left = self.trainer.strategy.broadcast(left)
         self.announce(self)
 
     @property
