@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
@@ -21,7 +22,7 @@ from dsn_lightning.config.predict_settings import PredictSettings
 from dsn_lightning.errors import UsageError
 from dsn_lightning.prediction.answer import Prediction
 from dsn_lightning.prediction.output_folder import OutputFolder
-from dsn_lightning.prediction.parquet_shards import MOST_ENDS, ParquetShards
+from dsn_lightning.prediction.parquet_shards import MOST_ENDS, MOST_ROWS, ParquetShards
 from dsn_lightning.prediction.ray_actors import JobActor
 from helpers.processes import call, start
 
@@ -119,9 +120,15 @@ def test_an_actor_reports_a_usage_error_as_a_result(dsn_run, dsn_videos, tmp_pat
 def test_a_damaged_shard_is_named(tmp_path):
     ParquetShards(tmp_path).write([Prediction("a", error="none")])
     (path,) = tmp_path.iterdir()
-    path.write_bytes(path.read_bytes()[:-20])
+    content = path.read_bytes()
+    path.write_bytes(content[:-20])
     with pytest.raises(UsageError, match=f"{path.name}: not a shard of dsn-predict"):
         ParquetShards(tmp_path).index()
+    line = parquet.read_table(pa.BufferReader(content)).to_pylist()[0]["line"]
+    for bad in ([line] * (MOST_ROWS + 1), ["[" * 100_000], ["{}"], [None]):
+        parquet.write_table(pa.table({"line": pa.array(bad, pa.string())}), path)
+        with pytest.raises(UsageError, match=f"{path.name}: not a shard of dsn-predict"):
+            ParquetShards(tmp_path).index()
 
 
 def test_without_ray_there_is_one_line(dsn_run, dsn_videos, tmp_path, monkeypatch):
@@ -189,6 +196,7 @@ def test_with_an_actor_killed_and_the_call_stopped_nothing_is_lost_or_twice(dsn_
             links.append(str(tmp_path / f"{copy:03d}_{Path(path).name}"))
             Path(links[-1]).symlink_to(path)
     (tmp_path / "all.txt").write_text("\n".join([*links, "gone.mp4"]))
+    (tmp_path / "av.py").write_text("open('canary', 'w')\n")  # the actors import no module of the working folder
     given = (f"checkpoint={dsn_run}", "videos=[all.txt]", "progress=false", "pictures=false")
     call("dsn-predict", *given, "output=plain", cwd=tmp_path, expect=1)
     shards = ParquetShards(tmp_path / "ray" / "shards")
@@ -223,3 +231,4 @@ def test_with_an_actor_killed_and_the_call_stopped_nothing_is_lost_or_twice(dsn_
     rows = [row for path in shards.files() for row in parquet.read_table(path).to_pylist()]
     assert sorted(row["video"] for row in rows) == sorted([*links, "gone.mp4"])
     assert not [path for path in shards.folder.iterdir() if path.suffix != ".parquet"]
+    assert not list(tmp_path.rglob("canary"))

@@ -15,15 +15,12 @@ from dsn_lightning.config.load_predictor import answers_made_with, file_predicto
 from dsn_lightning.config.predict_settings import PredictSettings
 from dsn_lightning.prediction.inputs import find_videos
 from dsn_lightning.prediction.output_folder import OutputFolder
-from dsn_lightning.prediction.parquet_shards import ParquetShards
+from dsn_lightning.prediction.parquet_shards import MOST_ROWS, ParquetShards
 from dsn_lightning.prediction.ray_actors import RayCluster, Work, require_ray
 from dsn_lightning.prediction.video_files import FilePredictor
 from dsn_lightning.runs.machine_faults import fault_of
 
 T = TypeVar("T")
-
-MOST_IN_A_BLOCK = 32
-"""Videos of a block: as many answers may be lost with an actor, and are in one Parquet file."""
 
 
 def predict_with_ray(settings: PredictSettings) -> int:
@@ -41,7 +38,7 @@ def predict_with_ray(settings: PredictSettings) -> int:
         return finish(output, set(paths), problems, console)
 
 
-def in_blocks(items: Sequence[T], actors: int, most: int = MOST_IN_A_BLOCK) -> list[Sequence[T]]:
+def in_blocks(items: Sequence[T], actors: int, most: int = MOST_ROWS) -> list[Sequence[T]]:
     """Return the items in blocks of equal size, in their order: eight for each actor, or more of at most ``most``.
 
     >>> in_blocks("abcde", actors=1, most=2), in_blocks("abcdefghij", actors=1)
@@ -63,7 +60,7 @@ def _answer(settings: PredictSettings, paths: Sequence[str], cluster: RayCluster
     left = [path for path in paths if path not in done]
     print_done(len(paths) - len(left), paths, console)
     if left:
-        most = MOST_IN_A_BLOCK if settings.window.seconds is None else 1  # a recording may take hours
+        most = MOST_ROWS if settings.window.seconds is None else 1  # a recording may take hours
         blocks = in_blocks(left, engine.actors, most)
         cluster.connect()
         output.mark_unfinished(engine.name)

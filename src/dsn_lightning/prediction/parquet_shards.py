@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from dsn_lightning.errors import UsageError, printable
-from dsn_lightning.files import MAX_BYTES, read_bounded, refuse_link, remove_leftovers, replaced
+from dsn_lightning.files import MAX_BYTES, parse_json, read_bounded, refuse_link, remove_leftovers, replaced
 from dsn_lightning.prediction.answer import Prediction
 from dsn_lightning.prediction.line_file import answer_line
 
+MOST_ROWS = 32
+"""Videos of a block: as many answers may be lost with an actor."""
 MOST_ENDS = 3
 """How often a process may end at the same video."""
 
@@ -135,10 +137,14 @@ def _lines(path: Path) -> list[str]:
     from pyarrow import parquet
 
     try:
-        table = parquet.read_table(pa.BufferReader(read_bounded(path, 8 * MAX_BYTES)), columns=[_LINE])
-        lines: list[str] = table.column(_LINE).to_pylist()
+        file = parquet.ParquetFile(pa.BufferReader(read_bounded(path)))
+        about = file.metadata
+        size = sum(about.row_group(number).total_byte_size for number in range(about.num_row_groups))
+        if about.num_rows > MOST_ROWS or size > MAX_BYTES:
+            raise ValueError(f"has {about.num_rows} rows of {size} bytes")
+        lines: list[str] = file.read(columns=[_LINE]).column(_LINE).to_pylist()
         for line in lines:
-            Prediction.from_json(json.loads(line))
+            Prediction.from_json(parse_json(line))
     except (pa.ArrowException, ValueError, KeyError, TypeError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UsageError(f"{path}: not a shard of dsn-predict ({reason})") from None

@@ -8,7 +8,9 @@ import os
 import socket
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import chdir
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeAlias
 
@@ -105,14 +107,12 @@ class RayCluster:
         if ray.is_initialized():
             return
         logging.getLogger("ray").setLevel(logging.ERROR)
-        quiet = {"configure_logging": False, "log_to_driver": False, "include_dashboard": False}
+        scripts = Path(ray.__file__).parent / "_private" / "workers"
         try:
-            if self.address is None:
-                cores = math.ceil(self.actors * self.cpus)
-                ray.init(address="local", num_cpus=cores, object_store_memory=_STORE_BYTES, **quiet)
-            else:
+            if self.address is not None:
                 _check_listens(self.address)
-                ray.init(address=self.address, **quiet)
+            with chdir(scripts):  # the actors look for modules in this folder
+                self._start_or_join(ray)
         except (OSError, ValueError, RuntimeError) as error:
             reason = str(error).strip().splitlines()[0]
             raise UsageError(f"engine.address={self.address}: cannot connect to this Ray cluster ({reason})") from error
@@ -121,6 +121,14 @@ class RayCluster:
         gpus = ray.cluster_resources().get("GPU", 0)
         if self.address is None and gpus < self.actors * self.gpus:
             raise UsageError(f"engine.actors={self.actors} engine.gpus={self.gpus:g}: this machine has {gpus:g} GPUs")
+
+    def _start_or_join(self, ray: Any) -> None:
+        quiet = {"configure_logging": False, "log_to_driver": False, "include_dashboard": False}
+        if self.address is None:
+            cores = math.ceil(self.actors * self.cpus)
+            ray.init(address="local", num_cpus=cores, object_store_memory=_STORE_BYTES, **quiet)
+        else:
+            ray.init(address=self.address, **quiet)
 
 
 def _check_listens(address: str) -> None:
