@@ -5,13 +5,15 @@
 
 Trains, for each seed, the four networks that Table I needs (baseline, max-response network, DSN-f, DSN), all
 classifiers with equal numbers of updates. Evaluates the seven methods and writes the table, results.json, results.csv
-and figures. The embedded data set is made once; the networks are trained anew in each call.
+and figures, then asks the first DSN about six test videos. The embedded data set is made once; the networks are trained
+anew in each call.
 """
 
 import argparse
 import json
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,8 +25,12 @@ from dsn_lightning.launch.jobs import run_jobs, start_server
 from dsn_lightning.runs.environment import environment
 from dsn_lightning.runs.run_folder import RunFolder
 from dsn_lightning.video.sections import Placement
+from dsn_lightning.video.time_line import Video
 from reproduce.configurations import PRELOAD, build_datamodule, settings_of
 from reproduce.table1_jobs import table1_jobs
+
+NUM_ANSWERS = 6
+"""Videos that dsn-predict is asked about."""
 
 
 def main() -> int:
@@ -56,7 +62,21 @@ def main() -> int:
         console.print("not finished: " + ", ".join(f"{job.name} ({job.state})" for job in failed))
         return 1
     _write_results(output, seeds, arguments.dataset, console)
-    return 0
+    return _predict(output, seeds[0], data.videos("test")[:NUM_ANSWERS], console)
+
+
+def _predict(output: Path, seed: int, videos: Sequence[Video], console: Console) -> int:
+    """Let dsn-predict answer for some videos, and copy its pictures beside the results; return its exit code."""
+    answers = output / "answers"
+    shutil.rmtree(answers, ignore_errors=True)  # of the networks of an earlier call
+    program = "from dsn_lightning.cli.predict import main; main()"
+    files = ",".join(str(video.file) for video in videos)
+    arguments = [f"checkpoint={output}/seed{seed}/dsn", f"videos=[{files}]", f"output={answers}"]
+    code = subprocess.run([sys.executable, "-c", program, *arguments], check=False).returncode
+    for number, picture in enumerate(sorted((answers / "pictures").glob("*.png")), start=1):
+        shutil.copy(picture, output / f"answer_{number}.png")
+    console.print(f"written: {output}/answer_*.png, {answers}/index.html")
+    return code
 
 
 def _write_results(output: Path, seeds: Sequence[int], dataset: str, console: Console) -> None:
@@ -73,12 +93,10 @@ def _write_results(output: Path, seeds: Sequence[int], dataset: str, console: Co
     write_atomically(output / "results.csv", csv_text(rows, FIELDS))
     write_json(output / "environment.json", environment(seeds=list(seeds)))
     cost_figure(rows, output / "accuracy_vs_gmacs.png")
-    for sheet in sorted(RunFolder(output / f"seed{seeds[0]}" / "evaluate").figures.glob("clips_*.png")):
-        shutil.copy(sheet, output / sheet.name)
     listed = ",".join(map(str, seeds))
     spread = f", mean ± standard deviation over seeds {listed}" if len(seeds) > 1 else f", seed {listed}"
     results_table(rows, title=f"Table I on {dataset} (rates in %{spread})").print(console)
-    console.print(f"written: {output}/results.json, results.csv, accuracy_vs_gmacs.png, clips_*.png")
+    console.print(f"written: {output}/results.json, results.csv, accuracy_vs_gmacs.png")
 
 
 if __name__ == "__main__":
