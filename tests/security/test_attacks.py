@@ -710,10 +710,8 @@ def test_the_id_of_a_run_in_wandb_is_a_text(content, place):
     assert "\n" not in str(caught.value)
 
 
-def test_processes_of_a_command_import_no_module_of_the_working_folder(place):
-    (place / "multiprocessing.py").write_text("open('canary', 'w')\n")
-    (place.parent / "bin").mkdir()
-    program = """
+STARTS = {
+    "a command": """
         import multiprocessing
         from dsn_lightning.cli.application import run_hydra
 
@@ -724,10 +722,28 @@ def test_processes_of_a_command_import_no_module_of_the_working_folder(place):
 
         if __name__ == "__main__":
             run_hydra("dsn-train", application, [], stopped="")
-    """
+    """,
+    "jobs, as of sweep.resume=": """
+        from pathlib import Path
+        from rich.console import Console
+        from dsn_lightning.launch.jobs import Job, run_jobs
+
+        if __name__ == "__main__":
+            run_jobs([Job("job", print, ("started",), Path("job"))], at_once=1, console=Console(stderr=True))
+            print(Path("job/log.txt").read_text(), end="")
+    """,
+}
+
+
+@pytest.mark.parametrize("empty", [False, True], ids=["PYTHONSAFEPATH not set", "PYTHONSAFEPATH empty"])
+@pytest.mark.parametrize("program", STARTS.values(), ids=STARTS)
+def test_processes_of_a_command_import_no_module_of_the_working_folder(program, empty, place):
+    (place / "multiprocessing.py").write_text("open('canary', 'w')\n")
+    (place.parent / "bin").mkdir()
     script = place.parent / "bin" / "program.py"
     script.write_text(textwrap.dedent(program))
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"}
+    environment |= {"PYTHONSAFEPATH": ""} if empty else {}
     done = subprocess.run([sys.executable, script], cwd=place, env=environment, capture_output=True, text=True)
     unharmed(place)
     assert (done.returncode, done.stdout) == (0, "started\n"), done.stderr

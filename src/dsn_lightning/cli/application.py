@@ -1,6 +1,5 @@
 """What all commands share: usage errors in one line, exit codes, and the call of Hydra."""
 
-import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from hydra.errors import InstantiationException, OverrideParseException
 from omegaconf.errors import InterpolationResolutionError
 
 from dsn_lightning.errors import UsageError, printable
+from dsn_lightning.launch.processes import import_nothing_from_working_folder
 from dsn_lightning.runs.machine_faults import fault_of
 
 
@@ -83,7 +83,7 @@ def run_hydra(command: str, application: Callable[[], None], arguments: Sequence
     with one_line_errors(command):
         check_quotes(arguments)
     sys.argv = [command, *arguments]
-    os.environ.setdefault("PYTHONSAFEPATH", "1")  # Python puts the folder first for ``python -c``, as for a fork server
+    import_nothing_from_working_folder()
     with ctrl_c_as_exit(command, stopped):
         application()
 

@@ -19,7 +19,13 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from dsn_lightning.launch.processes import available_threads, end_processes, redirect_output, run_and_exit
+from dsn_lightning.launch.processes import (
+    available_threads,
+    end_processes,
+    import_nothing_from_working_folder,
+    redirect_output,
+    run_and_exit,
+)
 from dsn_lightning.runs.run_folder import RunFolder
 from dsn_lightning.text_tables import TextTable
 
@@ -51,6 +57,7 @@ def start_server(*, at_once: int, preload: Sequence[str] = ()) -> int:
     """Start the process that jobs are forked from, which imports ``preload`` meanwhile; return each job's threads."""
     threads = max(1, available_threads() // at_once)
     os.environ["OMP_NUM_THREADS"] = str(threads)  # read when the server imports torch
+    import_nothing_from_working_folder()
     multiprocessing.get_context("forkserver").set_forkserver_preload(list(preload))
     ensure_running()
     return threads

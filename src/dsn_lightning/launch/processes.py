@@ -66,6 +66,14 @@ def run_processes(
     return 0 if failed is None else _report_failure(failed, processes, RunFolder(folder), errors)
 
 
+def import_nothing_from_working_folder() -> None:
+    """Let the Python processes that are started from now on import no module from the working folder.
+
+    Python looks there first for ``python -c``, with which `multiprocessing` starts its server and spawned processes.
+    """
+    os.environ["PYTHONSAFEPATH"] = "1"  # also where it is empty, which Python takes for not set
+
+
 class _SignalForwarder:
     """Handler that forwards SIGTERM and Ctrl-C to processes as SIGTERM; a second Ctrl-C kills them."""
 
