@@ -14,9 +14,9 @@ import sys
 import textwrap
 import threading
 import zipfile
-from collections import OrderedDict
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -216,11 +216,11 @@ def test_a_checkpoint_that_names_other_parts_is_refused(values, honest, place):
 class Disguised:
     """Pickles into a dict whose attributes take the place of its methods, which `weights_only` allows."""
 
-    def __init__(self, content: Mapping[str, Any], **attributes: Any) -> None:
-        self.content, self.attributes = content, attributes
+    def __init__(self, content: Mapping[str, Any], *, kind: type = OrderedDict, **attributes: Any) -> None:
+        self.content, self.kind, self.attributes = content, kind, attributes
 
     def __reduce__(self) -> tuple:
-        return OrderedDict, (), self.attributes, None, iter(self.content.items())
+        return self.kind, (), self.attributes, None, iter(self.content.items())
 
 
 def on_weights(make: Callable[[Any], Any]) -> Change:
@@ -325,11 +325,54 @@ def test_scores_that_are_not_finite_are_no_answer(network, value, honest, place)
     assert answer.error is not None
 
 
-def test_what_is_known_of_a_checkpoint_has_the_methods_of_a_dict(honest, place):
+@pytest.mark.parametrize("kind", [OrderedDict, Counter])
+def test_what_is_known_of_a_checkpoint_has_the_methods_of_a_dict(kind, honest, place):
     content = deepcopy(honest)
-    content[RECORD_KEY]["basis"] = Disguised({"classifier_from": "weights of mine"}, get=torch.device)
-    torch.save(Disguised(content, get=torch.device), "foreign.ckpt")
+    content[RECORD_KEY]["basis"] = Disguised({"classifier_from": "weights of mine"}, kind=kind, get=torch.device)
+    content[RECORD_KEY] = Disguised(content[RECORD_KEY], kind=kind, get=torch.device)
+    torch.save(Disguised(content, kind=kind, get=torch.device), "foreign.ckpt")
     assert load_trained("foreign.ckpt", key="checkpoint").origin == "weights of mine, then needle"
+
+
+@pytest.mark.parametrize("kind", [OrderedDict, Counter])
+def test_no_weight_is_hidden_by_attributes_of_a_dict(kind, honest, place):
+    content = deepcopy(honest)
+    hidden = content["state_dict"] | {"classifier.conv1.weight": {"x": 1}}
+    content["state_dict"] = Disguised(hidden, kind=kind, items=OrderedDict)
+    torch.save(content, "foreign.ckpt")
+    with pytest.raises(UsageError, match=r"^checkpoint=foreign\.ckpt: classifier\.conv1\.weight: expected a tensor"):
+        load_trained("foreign.ckpt", key="checkpoint")
+
+
+def test_weights_have_the_methods_of_tensors(honest, place):
+    content = deepcopy(honest)
+    weight = content["state_dict"]["classifier.conv1.weight"]
+    weight.is_floating_point = weight.dim = weight.copy_ = torch.Size
+    torch.save(content, "foreign.ckpt")
+    loaded = load_trained("foreign.ckpt", key="checkpoint").recognizer.state_dict()["classifier.conv1.weight"]
+    assert torch.equal(loaded, honest["state_dict"]["classifier.conv1.weight"])
+
+
+@contextmanager
+def one_process(folder: Path) -> Iterator[None]:
+    """A group of this process alone."""
+    torch.distributed.init_process_group("gloo", f"file://{folder}/group", rank=0, world_size=1)
+    try:
+        yield
+    finally:
+        torch.distributed.destroy_process_group()
+
+
+def test_weights_whose_operations_are_code_are_refused(honest, place):
+    distributed = pytest.importorskip("torch.distributed.tensor")  # allowed in a pickle once it is imported
+    content = deepcopy(honest)
+    weight = content["state_dict"]["classifier.conv1.weight"]
+    with one_process(place):
+        mesh = torch.distributed.init_device_mesh("cpu", (1,))
+        content["state_dict"]["classifier.conv1.weight"] = distributed.DTensor.from_local(weight, mesh)
+        torch.save(content, "foreign.ckpt")
+    with pytest.raises(UsageError, match=r"^checkpoint=foreign\.ckpt: expected plain tensors, got a DTensor"):
+        load_trained("foreign.ckpt", key="checkpoint")
 
 
 def in_itself() -> dict[str, Any]:

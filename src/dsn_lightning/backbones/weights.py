@@ -4,7 +4,6 @@ import pickle
 import re
 import warnings
 import zipfile
-from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -63,9 +62,12 @@ def read_weights(path: Path) -> dict[str, Any]:
 
 
 def _remove_attributes(content: dict[Any, Any]) -> None:
-    """Remove the attributes of all dicts in a file, which would take the place of their methods, such as ``get``.
+    """Remove the attributes of all dicts and tensors in a file, which would take the place of methods, such as ``get``.
 
     (`torch.nn.Module.state_dict` sets one, ``_metadata``, that loading here does not use.)
+
+    Raises:
+        WeightsError: a tensor is of a class of its own, such as a distributed one, whose operations are Python code.
     """
     waiting: list[Any] = [content]
     seen: set[int] = set()  # a pickle may contain itself
@@ -74,8 +76,10 @@ def _remove_attributes(content: dict[Any, Any]) -> None:
         if id(value) in seen:
             continue
         seen.add(id(value))
-        if isinstance(value, OrderedDict):
-            vars(value).clear()
+        if isinstance(value, Tensor) and type(value) not in (Tensor, nn.Parameter):
+            raise WeightsError(f"expected plain tensors, got a {type(value).__name__}")
+        if isinstance(value, dict | Tensor):
+            getattr(value, "__dict__", {}).clear()  # those of OrderedDict, Counter and Tensor have attributes
         if isinstance(value, dict):
             waiting += value.values()
         elif isinstance(value, list | tuple):
