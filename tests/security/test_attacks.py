@@ -234,6 +234,7 @@ def on_weights(make: Callable[[Any], Any]) -> Change:
 
 
 CONTENTS: dict[str, Change] = {
+    "batches that are a mapping": lambda c: c.update(batches_seen={"x": 1}),
     "weights that are a list": lambda c: c.update(state_dict=[1, 2]),
     "weights that are a text": lambda c: c.update(state_dict="x"),
     "a weight that is a text": on_weights(lambda value: "x"),
@@ -687,19 +688,20 @@ def test_a_logger_of_no_run_is_refused_in_one_line(place):
         pass
 
 
-FLAGS = {
-    "accelerator": ESCAPES,
-    "benchmark": "x",
-    "check_val_every_n_epoch": "x",
-    "devices": ["x"],
-    "limit_train_batches": "x",
-    "precision": "x",
-    "profiler": ["x"],
-    "strategy": {"x": 1},
-}
+FLAGS = [
+    ("accelerator", ESCAPES),
+    ("benchmark", "x"),
+    ("check_val_every_n_epoch", "x"),
+    ("devices", ["x"]),
+    ("limit_train_batches", "x"),
+    ("precision", "x"),
+    ("precision", "transformer-engine"),  # which is not installed
+    ("profiler", ["x"]),
+    ("strategy", {"x": 1}),
+]
 
 
-@pytest.mark.parametrize(("flag", "value"), FLAGS.items(), ids=FLAGS)
+@pytest.mark.parametrize(("flag", "value"), FLAGS)
 def test_a_flag_that_lightning_refuses_ends_in_one_line(flag, value, honest, place):
     plain = json.loads(json.dumps(settings_of("run_dir=x", "dataset.root=nowhere").plain))
     plain["trainer"][flag] = value
@@ -709,6 +711,15 @@ def test_a_flag_that_lightning_refuses_ends_in_one_line(flag, value, honest, pla
         make_trainer(Settings.of(plain), recognizer, [], Tracker())
     assert "\n" not in str(caught.value)
     assert not obeyed(str(caught.value))
+
+
+@pytest.mark.parametrize("key", ["batches_seen", "skipped_steps"])
+def test_counts_of_a_checkpoint_are_whole_numbers(key, honest, place):
+    torch.save(honest, "run.ckpt")
+    recognizer = load_trained("run.ckpt", key="checkpoint").recognizer
+    counts = {"batches_seen": 1, "skipped_steps": {"classifier": 1}, "epoch_sums": {}}
+    with pytest.raises(ValueError, match="expected whole numbers in batches_seen and skipped_steps"):
+        recognizer.on_load_checkpoint(counts | {key: {"x": COMMAND}})
 
 
 @pytest.mark.parametrize("duration", ["x", [1], {"x": 1}])

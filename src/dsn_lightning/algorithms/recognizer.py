@@ -235,9 +235,15 @@ class Recognizer(pl.LightningModule):
         checkpoint["epoch_sums"] = {name: states_of_all(metric) for name, metric in self._epoch_sums().items()}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Restore both; with another number of processes the sums start from zero."""
-        self.batches_seen = checkpoint["batches_seen"]
-        self.steps.skipped = dict(checkpoint["skipped_steps"])
+        """Restore both; with another number of processes the sums start from zero.
+
+        Raises:
+            ValueError: a count is no whole number.
+        """
+        seen, skipped = checkpoint["batches_seen"], dict(checkpoint["skipped_steps"])
+        if not all(type(count) is int for count in (seen, *skipped.values())):
+            raise ValueError("expected whole numbers in batches_seen and skipped_steps")
+        self.batches_seen, self.steps.skipped = seen, skipped
         for name, metric in self._epoch_sums().items():
             states = checkpoint["epoch_sums"][name]
             if len(states) == self.trainer.world_size:

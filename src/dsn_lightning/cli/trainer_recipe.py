@@ -129,7 +129,7 @@ def make_trainer(settings: Settings, recognizer: Recognizer, callbacks: list[Cal
             enable_progress_bar=False,
             log_every_n_steps=1,
         )
-    except (MisconfigurationException, RuntimeError, TypeError, ValueError) as error:
+    except (ImportError, MisconfigurationException, RuntimeError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise UsageError(f"trainer: Lightning's Trainer refuses the value of a flag ({reason})") from error
     return trainer

@@ -97,7 +97,9 @@ def load_trained(path: str | Path, *, key: str, trusted: Sequence[str] = ()) -> 
         )
     settings = stored_settings(record.get("config"), where=f"{where}: stored configuration")
     check_record(record, where=where)
-    classes = record["classes"]
+    classes, batches_seen = record["classes"], content.get("batches_seen", 0)
+    if type(batches_seen) is not int:
+        raise UsageError(f"{where}: not a checkpoint of dsn-train (its batches_seen is not a whole number)")
     check_stored_parts(settings, NETWORK_PARTS, where=where, trusted=trusted)
     try:
         recognizer = build_recognizer(settings, len(classes))
@@ -107,7 +109,7 @@ def load_trained(path: str | Path, *, key: str, trusted: Sequence[str] = ()) -> 
         load_exactly(recognizer, content["state_dict"])
     except WeightsError as error:
         raise UsageError(f"{where}: {error}") from error
-    recognizer.batches_seen = content.get("batches_seen", 0)
+    recognizer.batches_seen = batches_seen
     return Trained(recognizer.eval(), settings, classes, file, record.get("trained_on"), record.get("basis"))
 
 
