@@ -17,6 +17,7 @@ from dsn_lightning.config.settings import Settings
 from dsn_lightning.config.trained import check_clips
 from dsn_lightning.errors import UsageError
 from helpers.synthetic import composed
+from helpers.video_models import needed_by
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 BACKBONES = sorted(file.stem for file in (CONF / "backbone").glob("*.yaml"))
@@ -25,9 +26,7 @@ OURS = [name for name in BACKBONES if name != "custom"]
 
 def configured(backbone: str, *overrides: str) -> Settings:
     """Return the settings of a backbone; the user's own is `MeanClassifier`."""
-    if backbone == "custom":
-        overrides = (*overrides, "backbone.network._target_=conftest.MeanClassifier")
-    return composed(f"backbone={backbone}", *overrides)
+    return composed(f"backbone={backbone}", *needed_by(backbone), *overrides)
 
 
 def built(settings: Settings, num_classes: int) -> nn.Module:
@@ -125,7 +124,7 @@ def test_wrong_arguments_are_refused_with_their_key(overrides, message):
 @pytest.mark.parametrize("name", OURS)
 def test_every_backbone_chooses_its_observation_network_and_clips(name):
     """Each composes alone, and sets the size and frame rate that the data module reads."""
-    settings = composed(f"backbone={name}", "dataset.root=missing")
+    settings = configured(name, "dataset.root=missing")
     with torch.device("meta"):
         recognizer = build_recognizer(settings, 5)
     check_clips(recognizer, settings)
@@ -150,7 +149,7 @@ def test_addresses_of_weights_are_torchvisions():
     }
     for group, names in {"backbone": OURS, "observation": ("r2d_18", "mobilenet_v2")}.items():
         for name in names:
-            addresses = getattr(composed(f"{group}={name}"), group).weights_from.values()
+            addresses = getattr(composed(f"{group}={name}", *needed_by(name)), group).weights_from.values()
             assert all(a is None or a in known or "ig65m" in a or name == "torchvision" for a in addresses)
 
 

@@ -26,6 +26,7 @@ from dsn_lightning.config.trust import refuse_foreign_code
 from dsn_lightning.errors import UsageError
 from helpers.processes import call
 from helpers.synthetic import composed, fresh, save_checkpoint
+from helpers.video_models import needed_by
 
 
 def mobilenet(num_classes: int = 3, **keys: object) -> MobileNetV2:
@@ -304,7 +305,8 @@ def test_all_targets_in_conf_are_allowed():
     names = {group: [n for n in names_in_group(group) if n not in ("custom", "none")] for group in groups}
     for number in range(max(map(len, names.values()))):
         chosen = [f"{group}={values[number % len(values)]}" for group, values in names.items()]
-        check_stored_parts(settings_of(*chosen, "run_dir=x"), None, where="conf")
+        needed = needed_by(names["backbone"][number % len(names["backbone"])])
+        check_stored_parts(settings_of(*chosen, *needed, "run_dir=x"), None, where="conf")
 
 
 def test_a_checkpoint_gives_no_other_arguments(tmp_path):

@@ -1,9 +1,18 @@
 """Clip networks: clips (B, C, T, H, W) -> logits (B, J). `ClipNetwork` states their contract."""
 
 from dsn_lightning.backbones.clip_network import ClipNetwork, check_clip_network
+from dsn_lightning.backbones.huggingface_network import HuggingFaceNetwork
 from dsn_lightning.backbones.mobilenet import MobileNetV2
 from dsn_lightning.backbones.resnet2d import ResNet2D
 from dsn_lightning.backbones.resnet3d import ResNet3D
 from dsn_lightning.backbones.torchvision_network import TorchvisionNetwork
 
-__all__ = ["ClipNetwork", "MobileNetV2", "ResNet2D", "ResNet3D", "TorchvisionNetwork", "check_clip_network"]
+__all__ = [
+    "ClipNetwork",
+    "HuggingFaceNetwork",
+    "MobileNetV2",
+    "ResNet2D",
+    "ResNet3D",
+    "TorchvisionNetwork",
+    "check_clip_network",
+]

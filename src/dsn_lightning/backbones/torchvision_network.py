@@ -71,3 +71,10 @@ class TorchvisionNetwork(ClipNetwork):
 def _last_layer(model: nn.Module) -> tuple[str, nn.Linear | Convolution]:
     """Return the name of the last layer with weights, which gives the classes, and the layer."""
     return [(n, m) for n, m in model.named_modules() if isinstance(m, nn.Linear | nn.Conv2d | nn.Conv3d)][-1]
+
+
+def published_classes(address: str) -> list[str] | None:
+    """Return the class names of torchvision's weights at an address; None if they are not torchvision's."""
+    names = [*models.list_models(module=models), *models.list_models(module=models.video)]
+    found = [entry for name in names for entry in models.get_model_weights(name) if entry.url == address]
+    return list(found[0].meta["categories"]) if found else None

@@ -14,7 +14,11 @@ from torch import Tensor
 from dsn_lightning.algorithms.dsn import DSN
 from dsn_lightning.algorithms.recognizer import Recognizer
 from dsn_lightning.backbones.clip_network import ClipNetwork
+from dsn_lightning.backbones.huggingface_network import pretrained_state
+from dsn_lightning.backbones.torchvision_network import published_classes
 from dsn_lightning.backbones.weights import State, WeightsError, load_into, read_weights, tensors_of
+from dsn_lightning.config.class_names import class_rows, refuse_other_classes
+from dsn_lightning.config.huggingface_files import is_model_folder, model_classes, read_model_config
 from dsn_lightning.config.settings import Settings
 from dsn_lightning.config.trained import RECORD_KEY, Trained, check_classes, check_same_clips, load_trained
 from dsn_lightning.errors import UsageError
@@ -33,6 +37,31 @@ class Origin(NamedTuple):
 
 
 _RANDOM = "random weights"
+
+
+@dataclass(frozen=True)
+class Head:
+    """The classification layer of weights that were made elsewhere.
+
+    Attributes:
+        classes: those of the data set, whose rows are taken if all of them are there.
+        known: those of the weights, in the order of the rows; None where the configuration does not say.
+        required: whether it is an error if they are not; otherwise the network gets a new layer.
+    """
+
+    classes: Sequence[str]
+    known: Sequence[str] | None = None
+    required: bool = False
+
+
+class _Found(NamedTuple):
+    """Weights, before they are loaded into a network."""
+
+    state: State
+    whose: str  # for messages
+    channels: int  # of a frame
+    classes: Sequence[str] | None  # of their classification layer, in the order of its rows, as far as they say
+    origin: Origin
 
 
 @dataclass(frozen=True)
@@ -67,17 +96,24 @@ def _start_classifier(recognizer: Recognizer, settings: Settings, classes: Seque
         check_starts(source, settings, classes=classes)
         take_classifier(recognizer.classifier, source, settings)
         return Origin(source.trained_on, source.origin)
-    if settings.algorithm.freezes_classifier:
-        raise UsageError(f"algorithm={settings.algorithm.name} keeps a trained classifier: give it with {key}=PATH")
-    if settings.weights is not None:
+    if (given := settings.weights or settings.backbone.weights) is not None:
+        own = settings.weights is None  # the weights belong to the network that was chosen
+        fixed = settings.algorithm.freezes_classifier
         origin = take_weights(
             recognizer.classifier,
-            settings.weights,
+            given,
             settings.backbone.weights_from,
-            key="weights",
+            key="backbone.weights" if own else "weights",
             trusted=settings.trust,
+            head=Head(classes, settings.backbone.classes, required=fixed) if own or fixed else None,
         )
-        return origin._replace(text=(settings.backbone.weights_trained_on or {}).get(settings.weights, origin.text))
+        trained_on = settings.backbone.weights_trained_on or {}
+        return origin._replace(text=settings.backbone.name if own else trained_on.get(given, origin.text))
+    if settings.algorithm.freezes_classifier:
+        raise UsageError(
+            f"algorithm={settings.algorithm.name} keeps a trained classifier: give it with {key}=PATH, or choose one "
+            "that has the data set's classes (backbone=huggingface, or weights=NAME with its layer of classes)"
+        )
     _refuse_random_frozen_blocks(recognizer.classifier, "weights")
     return Origin(hashes_of([]), _RANDOM)
 
@@ -152,12 +188,15 @@ def take_trunk(trunk: ClipNetwork, trained: Trained, *, classes: Sequence[str] |
 
 
 def _take(network: ClipNetwork, trained: Trained, *, where: str, keep_head: bool) -> None:
-    modality = trained.settings.dataset.modality
-    if modality == "flow" and network.in_channels != CHANNELS[modality]:
-        raise UsageError(f"{where}: was trained on flow, which cannot start a run of dataset.modality=rgb")
+    channels = CHANNELS[trained.settings.dataset.modality]
+    _check_channels(network, channels, where=where)
     state = trained.recognizer.classifier.state_dict()
-    where = f"{where}: its {trained.settings.backbone.name}"
-    _load(network, state, CHANNELS[modality], where=where, keep_head=keep_head)
+    _load(network, state, channels, where=f"{where}: its {trained.settings.backbone.name}", keep_head=keep_head)
+
+
+def _check_channels(network: ClipNetwork, channels: int, *, where: str) -> None:
+    if channels == CHANNELS["flow"] != network.in_channels:
+        raise UsageError(f"{where}: was trained on flow, which cannot start a run of dataset.modality=rgb")
 
 
 def _load(network: ClipNetwork, state: State, channels: int, *, where: str, keep_head: bool) -> None:
@@ -177,36 +216,96 @@ def _load(network: ClipNetwork, state: State, channels: int, *, where: str, keep
 
 
 def take_weights(
-    network: ClipNetwork, weights: str, published: Mapping[str, str | None], *, key: str, trusted: Sequence[str] = ()
+    network: ClipNetwork,
+    weights: str,
+    published: Mapping[str, str | None],
+    *,
+    key: str,
+    trusted: Sequence[str] = (),
+    head: Head | None = None,
 ) -> Origin:
-    """Load pretrained weights into a clip network, except for its classification layer.
+    """Load pretrained weights into a clip network.
 
     Args:
         network: takes them.
-        weights: a name in ``published``, a file of weights by name, or a checkpoint, whose classifier is taken.
+        weights: a name in ``published``, a file of weights by name, a checkpoint, whose classifier is taken, or the
+            folder of a model of transformers.
         published: name -> address; None where there are no public ones.
         key: the key of ``weights``, for messages.
         trusted: the user's packages that a checkpoint may build from.
+        head: what is taken of their classification layer; None: nothing.
 
     Returns:
         Where they come from; the videos are known as far as it is a checkpoint of ``dsn-train``.
     """
     where = f"{key}={weights}"
+    found = _find_weights(weights, published, key=key, trusted=trusted)
+    _check_channels(network, found.channels, where=where)
+    rows = None if head is None else _rows(head, found, network, where=where)
+    state = found.state if rows is None else _with_rows(found.state, network, rows, where=where)
+    _load(network, state, found.channels, where=f"{where}:{found.whose}", keep_head=rows is None)
+    return found.origin
+
+
+def _find_weights(weights: str, published: Mapping[str, str | None], *, key: str, trusted: Sequence[str]) -> _Found:
+    """Return what `take_weights` takes."""
+    where, unknown = f"{key}={weights}", hashes_of([])
+    file = Path(weights).expanduser()
     if weights in published:
         file = _download(published[weights], where)
-    elif (file := Path(weights).expanduser()).suffix == "" and not file.exists():
+    elif is_model_folder(file):
+        try:
+            config = read_model_config(file)
+            state, count = pretrained_state(file, config)
+        except UsageError as error:
+            raise UsageError(f"{where}: {error}") from error
+        classes = model_classes(config) if count else []
+        return _Found(state, "", CHANNELS["rgb"], classes, Origin(unknown, file.name))
+    elif file.suffix == "" and not file.exists():
         known = ", ".join(str(name) for name in published) or "none"
         raise UsageError(f"{where}: no such file, and no name of public weights for this network (known: {known})")
     try:
         content = read_weights(file)
         if RECORD_KEY in content:
             trained = load_trained(file, key=key, trusted=trusted)
-            _take(network, trained, where=where, keep_head=True)
-            return Origin(trained.trained_on, trained.origin)
-        _load(network, tensors_of(content), CHANNELS["rgb"], where=f"{where}:", keep_head=True)
-        return Origin(hashes_of([]), weights if weights in published else file.name)
+            return _Found(
+                trained.recognizer.classifier.state_dict(),
+                f" its {trained.settings.backbone.name}",
+                CHANNELS[trained.settings.dataset.modality],
+                trained.classes,
+                Origin(trained.trained_on, trained.origin),
+            )
+        classes = published_classes(str(published[weights])) if weights in published else None
+        origin = Origin(unknown, weights if weights in published else file.name)
+        return _Found(tensors_of(content), "", CHANNELS["rgb"], classes, origin)
     except WeightsError as error:
         raise UsageError(f"{where}: {file}: {error}" if weights in published else f"{where}: {error}") from error
+
+
+def _rows(head: Head, found: _Found, network: ClipNetwork, *, where: str) -> list[int] | None:
+    """Return the rows of weights' classification layer that the data set's classes have; None for a new layer."""
+    known = found.classes or head.known
+    if head.required and found.channels != network.in_channels:
+        raise UsageError(f"{where}: was trained on RGB, and a fixed classifier cannot change to flow")
+    if not known:
+        if head.required:
+            raise UsageError(
+                f"{where}: has no names of its classes; give them in the order of its outputs with "
+                "+backbone.classes=[NAME,...], or fine-tune it with algorithm=baseline"
+            )
+        return None
+    if head.required:
+        refuse_other_classes(head.classes, known, where=where)
+    return class_rows(head.classes, known)
+
+
+def _with_rows(state: State, network: ClipNetwork, rows: Sequence[int], *, where: str) -> State:
+    """Return weights with these rows alone of the classification layer."""
+    head = network.head.removeprefix("model.") + "."
+    names = [name for name in state if name.removeprefix("model.").startswith(head)]
+    if not names or any(len(state[name]) <= max(rows) for name in names):
+        raise UsageError(f"{where}: its weights have no layer {network.head} with a row for each of its classes")
+    return {**state, **{name: state[name][list(rows)] for name in names}}
 
 
 def _hash_in(name: str) -> str | None:

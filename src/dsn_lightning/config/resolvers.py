@@ -9,6 +9,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import ListConfig, OmegaConf
 
+from dsn_lightning.config.huggingface_files import huggingface_preset
 from dsn_lightning.errors import UsageError
 
 _ASPECT = 4 / 3  # width / height of most videos
@@ -71,7 +72,12 @@ def sweep_name() -> str | None:
 
 
 def register() -> None:
-    """Make ``${torchvision:MODEL,WHAT}``, ``${share:FRACTION,NUMBER}`` and ``${sweep_name:}`` known to OmegaConf."""
+    """Make the resolvers of the configurations known to OmegaConf.
+
+    They are ``${torchvision:MODEL,WHAT}``, ``${huggingface:MODEL,WHAT}``, ``${share:FRACTION,NUMBER}`` and
+    ``${sweep_name:}``.
+    """
+    OmegaConf.register_new_resolver("huggingface", huggingface_preset, replace=True)
     OmegaConf.register_new_resolver("share", share, replace=True)
     OmegaConf.register_new_resolver("torchvision", torchvision_preset, replace=True)
     OmegaConf.register_new_resolver("sweep_name", sweep_name, replace=True)

@@ -121,7 +121,15 @@ class BackboneSettings:
 
     name: str = rules.text()
     network: rules.Node = rules.node()
+    weights: str | None = rules.text(optional=True, default=None)
     weights_from: Mapping[str, str | None] = rules.node()
+    classes: tuple[str, ...] | None = rules.setting(
+        lambda value: isinstance(value, list) and all(isinstance(name, str) for name in value),
+        "must be a list of class names",
+        optional=True,
+        default=None,
+        convert=tuple,
+    )
     weights_trained_on: Mapping[str, str] | None = rules.node(optional=True, default=None)
     frames_per_clip: int = rules.whole(1)
     frame_stride: int = rules.whole(1)

@@ -119,7 +119,7 @@ def _trunk_as_backbone(settings: Settings) -> dict[str, Any]:
             f"observation={observation.name}: has no clip_classifier that could be trained; give PATHs in place of auto"
         )
     network = {key: value for key, value in classifier["network"].items() if key != "num_classes"}
-    weights = {"weights_from": observation.weights_from, "weights_trained_on": None}
+    weights = {"weights": None, "weights_from": observation.weights_from, "weights_trained_on": None, "classes": None}
     return {"name": classifier["name"], "network": network, **weights}
 
 
