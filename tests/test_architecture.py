@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from helpers.video_models import needed_by
+from helpers.own_networks import needed_by
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "src"

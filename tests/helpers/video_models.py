@@ -17,7 +17,8 @@ CLASSES = ("Abseiling", "left hand", "jump", "Right_Hand", "juggling balls")
 
 
 @cache
-def _scratch() -> Path:
+def scratch() -> Path:
+    """A folder of this process."""
     folder = tempfile.TemporaryDirectory(prefix="video_models")
     atexit.register(folder.cleanup)
     return Path(folder.name)
@@ -26,7 +27,7 @@ def _scratch() -> Path:
 @cache
 def model_folder(family: str = "videomae", classes: Sequence[str] | None = CLASSES) -> Path:
     """A random model with its processor's file; each family scales pixels in another way."""
-    folder = _scratch() / f"{family}-{'unnamed' if classes is None else len(classes)}"
+    folder = scratch() / f"{family}-{'unnamed' if classes is None else len(classes)}"
     write_model(folder, family, classes)
     return folder
 
@@ -72,15 +73,6 @@ def processor(family: str) -> Any:
 def processor_settings(family: str) -> dict[str, Any]:
     size = {"height": 34, "width": 36} if family == "timesformer" else {"shortest_edge": 36}
     return {"size": size, "crop_size": {"height": SIDE, "width": SIDE}}
-
-
-def needed_by(backbone: str) -> list[str]:
-    """The overrides without which a backbone of conf/ is not complete: the user's own network or model."""
-    own = {
-        "custom": lambda: "backbone.network._target_=conftest.MeanClassifier",
-        "huggingface": lambda: f"backbone.model={model_folder()}",
-    }
-    return [own[backbone]()] if backbone in own else []
 
 
 def change_json(file: Path, **values: Any) -> None:

@@ -1,6 +1,7 @@
 """Clip networks: clips (B, C, T, H, W) -> logits (B, J). `ClipNetwork` states their contract."""
 
 from dsn_lightning.backbones.clip_network import ClipNetwork, check_clip_network
+from dsn_lightning.backbones.exported_network import ExportedNetwork
 from dsn_lightning.backbones.huggingface_network import HuggingFaceNetwork
 from dsn_lightning.backbones.mobilenet import MobileNetV2
 from dsn_lightning.backbones.resnet2d import ResNet2D
@@ -9,6 +10,7 @@ from dsn_lightning.backbones.torchvision_network import TorchvisionNetwork
 
 __all__ = [
     "ClipNetwork",
+    "ExportedNetwork",
     "HuggingFaceNetwork",
     "MobileNetV2",
     "ResNet2D",

@@ -32,7 +32,8 @@ class ClipNetwork(nn.Module):
             takes clips of such activations, too.
 
     A network may also have ``num_frames``: it then looks at nothing but the middle ``num_frames`` frames of a clip, and
-    gives the same answer for a clip of those alone. Others are not decoded for it in a prediction.
+    gives the same answer for a clip of those alone. Others are not decoded for it in a prediction. One whose layers are
+    not PyTorch's has ``macs``, the multiply-adds of a clip.
     """
 
     in_channels: int

@@ -14,6 +14,7 @@ from torch import Tensor
 from dsn_lightning.algorithms.dsn import DSN
 from dsn_lightning.algorithms.recognizer import Recognizer
 from dsn_lightning.backbones.clip_network import ClipNetwork
+from dsn_lightning.backbones.exported_network import ExportedNetwork
 from dsn_lightning.backbones.huggingface_network import pretrained_state
 from dsn_lightning.backbones.torchvision_network import published_classes
 from dsn_lightning.backbones.weights import State, WeightsError, load_into, read_weights, tensors_of
@@ -21,6 +22,7 @@ from dsn_lightning.config.class_names import class_rows, refuse_other_classes
 from dsn_lightning.config.huggingface_files import is_model_folder, model_classes, read_model_config
 from dsn_lightning.config.settings import Settings
 from dsn_lightning.config.trained import RECORD_KEY, Trained, check_classes, check_same_clips, load_trained
+from dsn_lightning.datasets.annotations import read_lines
 from dsn_lightning.errors import UsageError
 from dsn_lightning.training.seen_videos import hashes_of, joined
 from dsn_lightning.video.modality import CHANNELS
@@ -96,6 +98,9 @@ def _start_classifier(recognizer: Recognizer, settings: Settings, classes: Seque
         check_starts(source, settings, classes=classes)
         take_classifier(recognizer.classifier, source, settings)
         return Origin(source.trained_on, source.origin)
+    if isinstance(recognizer.classifier, ExportedNetwork):
+        _choose_outputs(recognizer.classifier, settings, classes)
+        return Origin(hashes_of([]), settings.backbone.name)
     if (given := settings.weights or settings.backbone.weights) is not None:
         own = settings.weights is None  # the weights belong to the network that was chosen
         fixed = settings.algorithm.freezes_classifier
@@ -105,7 +110,7 @@ def _start_classifier(recognizer: Recognizer, settings: Settings, classes: Seque
             settings.backbone.weights_from,
             key="backbone.weights" if own else "weights",
             trusted=settings.trust,
-            head=Head(classes, settings.backbone.classes, required=fixed) if own or fixed else None,
+            head=Head(classes, _known_classes(settings), required=fixed) if own or fixed else None,
         )
         trained_on = settings.backbone.weights_trained_on or {}
         return origin._replace(text=settings.backbone.name if own else trained_on.get(given, origin.text))
@@ -116,6 +121,35 @@ def _start_classifier(recognizer: Recognizer, settings: Settings, classes: Seque
         )
     _refuse_random_frozen_blocks(recognizer.classifier, "weights")
     return Origin(hashes_of([]), _RANDOM)
+
+
+def _known_classes(settings: Settings) -> Sequence[str] | None:
+    """Return the classes of the classifier that one already has, in the order of its outputs; None if unknown."""
+    classes = settings.backbone.classes
+    if not isinstance(classes, str):
+        return classes
+    if not (file := Path(classes).expanduser()).is_file():
+        raise UsageError(f"backbone.classes={classes}: no such file")
+    return read_lines(file)
+
+
+def _choose_outputs(network: ExportedNetwork, settings: Settings, classes: Sequence[str]) -> None:
+    """Let an exported classifier answer with the data set's classes."""
+    where = f"backbone={settings.backbone.name}"
+    if settings.weights is not None:
+        raise UsageError(f"weights={settings.weights}: {where} is a file, which has its own weights")
+    known = _known_classes(settings)
+    if known is None:
+        if network.num_outputs != len(classes):
+            raise UsageError(
+                f"{where}: has {network.num_outputs} outputs, and the data set has {len(classes)} classes; give the "
+                "names of its classes with backbone.classes=FILE, in the order of its outputs"
+            )
+        return
+    if network.num_outputs != len(known):
+        raise UsageError(f"{where}: has {network.num_outputs} outputs, and backbone.classes has {len(known)} names")
+    refuse_other_classes(classes, known, where=where)
+    network.keep_outputs(class_rows(classes, known) or [])
 
 
 def _start_observation(recognizer: DSN, settings: Settings, classes: Sequence[str]) -> Origin:

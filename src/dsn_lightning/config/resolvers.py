@@ -9,6 +9,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import ListConfig, OmegaConf
 
+from dsn_lightning.config.exported_files import exported_preset
 from dsn_lightning.config.huggingface_files import huggingface_preset
 from dsn_lightning.errors import UsageError
 
@@ -74,9 +75,10 @@ def sweep_name() -> str | None:
 def register() -> None:
     """Make the resolvers of the configurations known to OmegaConf.
 
-    They are ``${torchvision:MODEL,WHAT}``, ``${huggingface:MODEL,WHAT}``, ``${share:FRACTION,NUMBER}`` and
-    ``${sweep_name:}``.
+    They are ``${torchvision:MODEL,WHAT}``, ``${huggingface:MODEL,WHAT}``, ``${exported:FILE,WHAT}``,
+    ``${share:FRACTION,NUMBER}`` and ``${sweep_name:}``.
     """
+    OmegaConf.register_new_resolver("exported", exported_preset, replace=True)
     OmegaConf.register_new_resolver("huggingface", huggingface_preset, replace=True)
     OmegaConf.register_new_resolver("share", share, replace=True)
     OmegaConf.register_new_resolver("torchvision", torchvision_preset, replace=True)

@@ -25,6 +25,9 @@ from dsn_lightning.video.sections import Placement
 _READING_KEYS = ("fps", "modality", "reading", "recipe")
 """Keys of ``dataset`` that say how videos are read and trained on; all others are arguments of the data set."""
 
+EXPORTED = "dsn_lightning.backbones.ExportedNetwork"
+"""The classifier whose network is a file."""
+
 _REFUSED_FLAGS = {
     "gradient_clip_val": "use schedule.gradient_clip, which clips each optimiser separately",
     "gradient_clip_algorithm": "use schedule.gradient_clip, the 2-norm of each optimiser's gradient",
@@ -123,12 +126,12 @@ class BackboneSettings:
     network: rules.Node = rules.node()
     weights: str | None = rules.text(optional=True, default=None)
     weights_from: Mapping[str, str | None] = rules.node()
-    classes: tuple[str, ...] | None = rules.setting(
-        lambda value: isinstance(value, list) and all(isinstance(name, str) for name in value),
-        "must be a list of class names",
+    classes: tuple[str, ...] | str | None = rules.setting(
+        lambda value: isinstance(value, str) or (isinstance(value, list) and all(isinstance(v, str) for v in value)),
+        "must be a list of class names, or a text file with a name on each line",
         optional=True,
         default=None,
-        convert=tuple,
+        convert=lambda value: value if isinstance(value, str) else tuple(value),
     )
     weights_trained_on: Mapping[str, str] | None = rules.node(optional=True, default=None)
     frames_per_clip: int = rules.whole(1)
@@ -156,6 +159,11 @@ class BackboneSettings:
         convert=lambda value: tuple(map(float, value)),
     )
     cache_activations: bool = rules.flag(default=False)
+
+    @property
+    def is_exported(self) -> bool:
+        """Whether the classifier is a file that cannot be trained."""
+        return self.network.get("_target_") == EXPORTED
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -348,6 +356,11 @@ class Settings:
         settings = rules.read(cls, plain_copy(plain))
         _check_trainer(settings)
         _check_warmup(settings)
+        if settings.backbone.is_exported and not settings.algorithm.freezes_classifier:
+            raise UsageError(
+                f"algorithm={settings.algorithm.name}: backbone={settings.backbone.name} is a file, whose classifier "
+                "cannot be trained; use algorithm=dsn_fixed"
+            )
         if settings.algorithm.has_sampler and settings.N == 1:
             raise UsageError(
                 f"N=1: algorithm={settings.algorithm.name} selects one of N clips, so there is nothing to select; use "

@@ -15,7 +15,7 @@ from dsn_lightning.config.network_costs import REFUSALS, clip_shape, refusal
 from dsn_lightning.config.saved_folder import is_saved_folder, read_folder
 from dsn_lightning.config.settings import Settings
 from dsn_lightning.config.stored_settings import check_stored_parts, stored_settings
-from dsn_lightning.config.trust import NETWORK_PARTS
+from dsn_lightning.config.trust import NETWORK_PARTS, trusted_file
 from dsn_lightning.cost.macs import count_macs
 from dsn_lightning.errors import UsageError
 from dsn_lightning.evaluation.scores import weights_hash
@@ -101,6 +101,8 @@ def load_trained(path: str | Path, *, key: str, trusted: Sequence[str] = ()) -> 
     if type(batches_seen) is not int:
         raise UsageError(f"{where}: not a checkpoint of dsn-train (its batches_seen is not a whole number)")
     check_stored_parts(settings, NETWORK_PARTS, where=where, trusted=trusted)
+    if settings.backbone.is_exported and (moved := trusted_file(settings.backbone.network, trusted)) is not None:
+        settings = settings.changed({"backbone.network.file": str(moved.absolute())})
     try:
         recognizer = build_recognizer(settings, len(classes))
     except (*REFUSALS, ArithmeticError, AttributeError, LookupError) as error:

@@ -4,10 +4,13 @@ import inspect
 import sys
 from collections.abc import Mapping, Sequence
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
+from dsn_lightning.backbones.exported_network import SUFFIXES, file_digest
 from dsn_lightning.config.setting_rules import Node
-from dsn_lightning.errors import UsageError
+from dsn_lightning.config.settings import EXPORTED
+from dsn_lightning.errors import UsageError, printable
 
 NETWORK_PARTS = ("backbone", "observation", "algorithm", "estimator", "schedule")
 """Parts of a configuration that the networks of a run are built from."""
@@ -61,7 +64,7 @@ def refuse_foreign_code(parts: Node, where: str, *, trusted: Sequence[str] = ())
         parts: parts of the configuration by key, as plain values; nodes inside of a part may name what the part may.
         where: names the file, for messages.
         trusted: packages that the user of this command trusts; they may be imported, and their classes and functions
-            may be built with any arguments.
+            may be built with any arguments. Also files of exported classifiers, which may be loaded.
 
     Raises:
         UsageError: names the file, the key and what it would run.
@@ -93,6 +96,11 @@ def _check_node(node: Node, key: str, where: str, trusted: Sequence[str]) -> Non
         )
     if unknown := [name for name in node if not _accepts(found, str(name))]:
         raise UsageError(f"{where}: {key}.{unknown[0]}: {target} has no such argument")
+    if target == EXPORTED and trusted_file(node, trusted) is None:
+        raise UsageError(
+            f"{where}: {key}: would load the file {printable(str(node.get('file')))}, which can hold code; if you know "
+            "where it is from, allow it with trust=[FILE], on the command line"
+        )
     if not isinstance(node.get("_partial_", False), bool):
         raise UsageError(f"{where}: {key}._partial_: must be true or false")
 
@@ -101,6 +109,12 @@ def _is_inside_of_node(key: str) -> bool:
     """Return whether a node is an argument of a logger, of a callback or of the Trainer."""
     part, _, inside = key.partition(".")
     return part in _WITHOUT_PARTS and ((part == "trainer" and bool(inside)) or "." in inside or "[" in key)
+
+
+def trusted_file(node: Node, trusted: Sequence[str]) -> Path | None:
+    """Return the trusted file that has the content which a stored `ExportedNetwork` names; None if there is none."""
+    files = [Path(name).expanduser() for name in trusted if name.endswith(SUFFIXES)]
+    return next((file for file in files if file.is_file() and file_digest(file) == node.get("digest")), None)
 
 
 def _accepts(found: Any, name: str) -> bool:
