@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from dsn_lightning.algorithms.recognizer import Recognizer
-from dsn_lightning.backbones.exported_network import ExportedNetwork, file_digest
+from dsn_lightning.backbones.exported_network import ExportedNetwork
 from dsn_lightning.config.build import build_recognizer
+from dsn_lightning.config.exported_files import file_digest
 from dsn_lightning.config.initial_weights import start_from
 from dsn_lightning.config.settings import Settings
 from dsn_lightning.config.trained import check_clips, load_trained

@@ -145,8 +145,14 @@ class DSN(Recognizer):
         return self
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> None:
-        """Run lines 4 to 15 of Algorithm 1 on one batch of section clips (B, M, N, C, T, H, W)."""
+        """Run lines 4 to 15 of Algorithm 1 on one batch of section clips (B, M, N, C, T, H, W).
+
+        A fixed classifier's logits may be in the batch, ``clip_logits`` (B, M, N, J); it is not run then.
+        """
         clips, targets = batch["clips"], batch["targets"]  # line 4
+        reward = (
+            partial(self.stored_reward, batch["clip_logits"]) if "clip_logits" in batch else partial(self.reward, clips)
+        )
         sampler, *classifier = self.optimizer_list()
         warming_up = self.current_epoch < self.warmup_epochs
         if warming_up:
@@ -164,7 +170,7 @@ class DSN(Recognizer):
         estimate = self.estimator(  # lines 12, 13: a fresh A, since phi has just been trained on that of line 6
             log_policy,
             uniforms=self.uniforms(batch["video_id"], clips.shape[1], "action/sampler"),
-            reward=partial(self.reward, clips, targets),
+            reward=partial(reward, targets),
         )
         entropy = -(log_policy.exp() * log_policy).sum(-1).mean()
         self.update(sampler, estimate.loss - self.exploration * entropy, batch_idx, name="sampler")  # line 14
@@ -202,6 +208,12 @@ class DSN(Recognizer):
                 logits = self.classify(clips[video, section, action[where]])  # (K, J)
             rewards[where] = clip_reward(logits, targets[video], gamma=self.gamma)
         return rewards
+
+    def stored_reward(self, logits: Tensor, targets: Tensor, action: Tensor, where: Tensor | None = None) -> Tensor:
+        """Return what `reward` does, from the classifier's logits of all candidates, (B, M, N, J)."""
+        kept = keep(logits, action)  # (B, M, J)
+        rewards = clip_reward(kept, targets[:, None].expand_as(kept), gamma=self.gamma)
+        return rewards if where is None else torch.where(where, rewards, 0.0)
 
     def predict(self, batch: dict[str, Any]) -> Tensor:
         """Return log H (B, J) with the most probable clip of each section; NaN where the policy is not finite."""

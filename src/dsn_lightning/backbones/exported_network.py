@@ -19,14 +19,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from dsn_lightning.backbones.clip_network import ClipNetwork
 from dsn_lightning.errors import UsageError
 
-SUFFIXES = (".onnx", ".pt", ".pt2", ".ts")
+_READERS = (".onnx", ".pt", ".pt2", ".ts")
 _PACKAGES = ("onnx", "onnxruntime")
-
-
-def file_digest(file: Path) -> str:
-    """Return the SHA-256 of a file's content, in hexadecimal digits."""
-    with file.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 class _Loaded(NamedTuple):
@@ -43,7 +37,7 @@ class ExportedNetwork(ClipNetwork):
     Args:
         num_classes: J, outputs that are kept; which ones, `keep_outputs` says (the first J until then).
         file: its path.
-        digest: see `file_digest`; another content is refused before it is loaded.
+        digest: SHA-256 of its content, in hexadecimal digits; another content is refused before it is loaded.
         clip: (C, T, H, W) that it takes.
         mean, std: of each channel on pixel values in [0, 1], by which clips are normalised.
         pixels: whether the file takes uint8 pixels, as those of dsn-export do, and not normalised clips.
@@ -163,7 +157,7 @@ def _loaded(path: str, digest: str) -> _Loaded:
     file, where = Path(path), f"file={path}"
     if not file.is_file():
         raise UsageError(f"{where}: no such file")
-    if file.suffix not in SUFFIXES:
+    if file.suffix not in _READERS:
         raise UsageError(f"{where}: expected TorchScript (.pt, .ts), torch.export (.pt2) or ONNX (.onnx)")
     content = file.read_bytes()
     if hashlib.sha256(content).hexdigest() != digest:

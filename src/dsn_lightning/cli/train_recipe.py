@@ -12,6 +12,7 @@ import yaml
 from pytorch_lightning.utilities.seed import isolate_rng
 from torch import Tensor
 
+from dsn_lightning.algorithms.dsn import DSN
 from dsn_lightning.algorithms.recognizer import Recognizer
 from dsn_lightning.backbones.weights import WeightsError, load_exactly, tensors_of
 from dsn_lightning.cli.application import one_line_errors
@@ -259,6 +260,8 @@ def fit(settings: Settings, parts: TrainingParts, tracker: Tracker) -> pl.Traine
         from dsn_lightning.cli.linear_probe_recipe import start_head  # imports scikit-learn
 
         start_head(parts.recognizer, parts.data, device=trainer.strategy.root_device)
+    if settings.algorithm.rewards == "stored":
+        _use_stored_rewards(settings, parts, trainer)
     if process_rank() == 0:
         _describe(settings, parts, trainer)
     stopped = _fit(trainer, parts, saving, resume=run.last_checkpoint if settings.resume else None)
@@ -306,6 +309,13 @@ def _use_frozen_features(settings: Settings, parts: TrainingParts, trainer: pl.T
     tested = settings.test.enabled and settings.test.subset == "test"
     subsets = SUBSETS if tested else tuple(subset for subset in SUBSETS if subset != "test")
     use_frozen_features(settings, parts.data, [parts.recognizer], device=trainer.strategy.root_device, subsets=subsets)
+
+
+def _use_stored_rewards(settings: Settings, parts: TrainingParts, trainer: pl.Trainer) -> None:
+    from dsn_lightning.cli.stored_rewards_recipe import use_stored_rewards
+
+    assert isinstance(parts.recognizer, DSN)
+    use_stored_rewards(settings, parts.data, parts.recognizer, trainer)
 
 
 def _describe(settings: Settings, parts: TrainingParts, trainer: pl.Trainer) -> None:

@@ -1,10 +1,14 @@
 """What is known of a classifier in a file: its digest, and what ``export.json`` of dsn-export says beside it."""
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
 from dsn_lightning.errors import UsageError, printable
 from dsn_lightning.files import UnreadableFileError, parse_json, read_bounded
+
+SUFFIXES = (".onnx", ".pt", ".pt2", ".ts")
+"""How the names of classifiers in files end."""
 
 _RECORD = "export.json"
 _KEY = "backbone.model"
@@ -13,6 +17,12 @@ _FIELDS = {"frames": "T", "stride": "stride", "frame_size": "frame_size", "resiz
 _FIELDS |= {name: name for name in ("mean", "std", "fps", "classes")}
 _OTHERWISE = {"stride": 1, "resize": "short_side", "fps": None, "classes": None, "pixels": False}
 _KEYS = {"frames": "frames_per_clip", "crop_size": "crop_size", "mean": "mean", "std": "std"}  # of backbone
+
+
+def file_digest(file: Path) -> str:
+    """Return the SHA-256 of a file's content, in hexadecimal digits."""
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def exported_preset(model: str | None, what: str, crop_size: int | None = None) -> Any:
@@ -27,8 +37,6 @@ def exported_preset(model: str | None, what: str, crop_size: int | None = None) 
     Raises:
         UsageError: there is no such file, or nothing says what is asked for.
     """
-    from dsn_lightning.backbones.exported_network import file_digest  # takes seconds
-
     if model is None or not (file := Path(model).expanduser()).is_file():
         problem = "no such file; " if model is not None else ""
         raise UsageError(

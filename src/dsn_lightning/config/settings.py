@@ -201,6 +201,7 @@ class AlgorithmSettings:
     exploration: float = rules.number(at_least=0, default=0.0)
     recompute: bool = rules.flag(default=False)
     train_sampler: bool = rules.flag(default=True)
+    rewards: Literal["computed", "stored"] = rules.one_of("computed", "stored", default="computed")
 
     @property
     def has_sampler(self) -> bool:
@@ -356,6 +357,8 @@ class Settings:
         settings = rules.read(cls, plain_copy(plain))
         _check_trainer(settings)
         _check_warmup(settings)
+        if settings.algorithm.rewards == "stored" and not settings.algorithm.freezes_classifier:
+            raise UsageError("algorithm.rewards=stored: needs a classifier that stays fixed: algorithm=dsn_fixed")
         if settings.backbone.is_exported and not settings.algorithm.freezes_classifier:
             raise UsageError(
                 f"algorithm={settings.algorithm.name}: backbone={settings.backbone.name} is a file, whose classifier "

@@ -7,7 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from dsn_lightning.backbones.exported_network import SUFFIXES, file_digest
+from dsn_lightning.config.exported_files import SUFFIXES, file_digest
 from dsn_lightning.config.setting_rules import Node
 from dsn_lightning.config.settings import EXPORTED
 from dsn_lightning.errors import UsageError, printable

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 
 from dsn_lightning.data.batches import BatchShares, ClipLoader, EpochOrder, begin_worker
 from dsn_lightning.data.inventory import BadVideoPolicy, Reading, SubsetInventory, take_inventory
-from dsn_lightning.data.section_clips import SectionClips, collate
+from dsn_lightning.data.section_clips import FixedClips, SectionClips, collate
 from dsn_lightning.datasets.records import SUBSETS, Subset, VideoRecord, VideoSource
 from dsn_lightning.errors import UsageError
 from dsn_lightning.prepare.frozen_features import Activations, View
@@ -23,7 +23,7 @@ from dsn_lightning.video.clip_reader import ClipReader, DecodedFrames, FlowFrame
 from dsn_lightning.video.crops import Crop
 from dsn_lightning.video.modality import CHANNELS, Modality
 from dsn_lightning.video.pyav_decoder import PyAV
-from dsn_lightning.video.sections import Placement
+from dsn_lightning.video.sections import IntArray, Placement
 from dsn_lightning.video.time_line import Video
 from dsn_lightning.video.video_info import VideoError
 
@@ -103,6 +103,7 @@ class SectionClipDataModule(pl.LightningDataModule):
         self._inventories: dict[Subset, SubsetInventory] = {}
         self._reader: ClipReader | None = None
         self._network_reader: ClipReader | None = None
+        self._fixed: FixedClips | None = None
 
     @property
     def classes(self) -> Sequence[str]:
@@ -150,6 +151,14 @@ class SectionClipDataModule(pl.LightningDataModule):
         """Give networks activations instead of pixels from now on."""
         view = View(self.crop)
         self._network_reader = replace(self.reader, read=store, crop=view, activations=store.shape)
+
+    def training_candidates(self, video: Video) -> IntArray:
+        """Return the first frames of a training video's clips without jitter, (M, N)."""
+        return self.section_clips("train").candidates(video)
+
+    def fix_clips(self, fixed: FixedClips) -> None:
+        """Train from these scores of the candidates without jitter from now on."""
+        self._fixed = fixed
 
     def setup(self, stage: str | None = None) -> None:
         """Find and index the videos: with ``test`` and ``validate``, only the test or held-out ones; otherwise all.
@@ -224,6 +233,7 @@ class SectionClipDataModule(pl.LightningDataModule):
             seed=self.seed if training else None,
             warmup_epochs=scheme.warmup_epochs,
             same_clips=training and self.loading.same_batches,
+            fixed=self._fixed if training else None,
             replace_bad=self.bad_video_policy.skip,
         )
 

@@ -1,6 +1,7 @@
 """Videos as items of section clips, and batches of them."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,13 +13,27 @@ from torch.utils.data import Dataset, default_collate
 from dsn_lightning.data.batches import Draw
 from dsn_lightning.datasets.records import VideoRecord
 from dsn_lightning.errors import UsageError
+from dsn_lightning.prepare.stored_scores import StoredScores
 from dsn_lightning.stateless_random import CLASSIFIER_ACTION, stateless_rng, stateless_uniforms
 from dsn_lightning.video.clip_reader import ClipReader
-from dsn_lightning.video.sections import Placement, section_clip_starts
+from dsn_lightning.video.sections import IntArray, Placement, section_clip_starts
 from dsn_lightning.video.time_line import Video
 from dsn_lightning.video.video_info import VideoError
 
 _MAX_REPLACEMENTS = 20
+
+
+@dataclass(frozen=True)
+class FixedClips:
+    """Candidates that are the same in every epoch, with the classifier's scores of them.
+
+    Attributes:
+        scores: of all candidates.
+        num_frames: how many of a clip's frames are read, in its middle: those that the observation network looks at.
+    """
+
+    scores: StoredScores
+    num_frames: int
 
 
 class SectionClips(Dataset[dict[str, Any] | UsageError]):
@@ -34,6 +49,8 @@ class SectionClips(Dataset[dict[str, Any] | UsageError]):
         warmup_epochs: first epochs of training, in which one clip of each section is read (N = 1): the one that `DSN`
             would keep at random.
         same_clips: whether every epoch has the clips and crops of the first one.
+        fixed: read the candidates and crops of testing, in training, too, and nothing but what the observation network
+            looks at of them; an item then also has ``clip_logits``, float (M, N, J).
         replace_bad: whether a video that cannot be read is replaced (training) or marked as not counted (testing);
             otherwise the error ends the run.
     """
@@ -50,6 +67,7 @@ class SectionClips(Dataset[dict[str, Any] | UsageError]):
         seed: int | None,
         warmup_epochs: int = 0,
         same_clips: bool = False,
+        fixed: FixedClips | None = None,
         replace_bad: bool = False,
     ) -> None:
         self.videos = videos
@@ -61,6 +79,7 @@ class SectionClips(Dataset[dict[str, Any] | UsageError]):
         self.seed = seed
         self.warmup_epochs = warmup_epochs
         self.same_clips = same_clips
+        self.fixed = fixed
         self.replace_bad = replace_bad
 
     def __len__(self) -> int:
@@ -75,7 +94,8 @@ class SectionClips(Dataset[dict[str, Any] | UsageError]):
         bad: list[tuple[str, str]] = []
         for attempt in range(_MAX_REPLACEMENTS):
             try:
-                return {**self._read(draw), "bad_videos": bad}
+                item = self._read(draw) if self.fixed is None else self._read_fixed(draw, self.fixed)
+                return {**item, "bad_videos": bad}
             except VideoError as error:
                 if not self.replace_bad:
                     return error
@@ -102,16 +122,29 @@ class SectionClips(Dataset[dict[str, Any] | UsageError]):
         clips = torch.zeros(shape, dtype=torch.float16 if self.reader.activations else torch.uint8)
         return self._item(record, clips, torch.zeros(shape[:2], dtype=torch.int64), False)
 
-    def _read(self, draw: Draw) -> dict[str, Any]:
-        video = self.videos[draw.video]
-        starts = section_clip_starts(
+    def candidates(self, video: Video, rng: np.random.Generator | None = None) -> IntArray:
+        """Return the first frames of a video's clips, (M, N): drawn by ``rng``, or in the middle of their parts."""
+        return section_clip_starts(
             video.num_frames,
             num_sections=self.num_sections,
             clips_per_section=self.clips_per_section,
             clip_span=self.reader.clip_span,
             placement=self.placement,
-            rng=self._rng(draw, "jitter"),
+            rng=rng,
         )
+
+    def _read_fixed(self, draw: Draw, fixed: FixedClips) -> dict[str, Any]:
+        video = self.videos[draw.video]
+        starts = self.candidates(video)
+        logits = torch.from_numpy(fixed.scores.read(video, starts))
+        skipped = (self.reader.frames_per_clip - fixed.num_frames) // 2 * self.reader.frame_stride
+        clips = replace(self.reader, frames_per_clip=fixed.num_frames)(video, starts + skipped)
+        item = self._item(video.record, clips, torch.from_numpy(starts), draw.counted)
+        return {**item, "clip_logits": logits}
+
+    def _read(self, draw: Draw) -> dict[str, Any]:
+        video = self.videos[draw.video]
+        starts = self.candidates(video, self._rng(draw, "jitter"))
         kept = self._kept(draw)  # (M, N)
         clips = self.reader.read_kept(video, starts, kept, self._rng(draw, "crop")).unflatten(0, (len(kept), -1))
         starts = starts[kept].reshape(len(kept), -1)
