@@ -47,6 +47,11 @@ def test_every_experiment_has_valid_settings(experiment):
         ("checkpoint.every_n_batches=0", "checkpoint.every_n_batches=0: must be a whole number of at least 1"),
         ("backbone.flow_std=[0,1]", r"backbone.flow_std=\[0,1\]: must be two positive numbers"),
         ("backbone.frame_stride=0", "backbone.frame_stride=0: must be a whole number of at least 1"),
+        (
+            "+backbone.classes=3",
+            "backbone.classes=3: must be a list of class names, or a text file with a name on each",
+        ),
+        ("+algorithm.rewards=never", "algorithm.rewards=never: must be computed or stored"),
         ("dataset.reading.max_bad=2", "dataset.reading.max_bad=2: must lie between 0 and 1"),
         ("dataset.reading.on_bad_video=stop", "dataset.reading.on_bad_video=stop: must be skip or raise"),
         ("+trainer.max_steps=5", "trainer.max_steps=5: does not work in manual optimisation; it would count both"),
