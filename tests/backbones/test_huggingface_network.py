@@ -199,3 +199,18 @@ def test_the_cost_of_a_model_is_counted_from_its_folder(capsys, tmp_path):
         "observation.network.trunk.num_frames=2", "num_classes=5", "format=json", cwd=tmp_path,
     )  # fmt: skip
     assert "videomae-5" in done.stdout
+
+
+def test_a_model_in_the_hubs_cache_is_found_by_its_name(tmp_path, monkeypatch):
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    place = tmp_path / "models--org--a-model"
+    (place / "refs").mkdir(parents=True)
+    (place / "refs" / "main").write_text("0123")
+    shutil.copytree(model_folder(), place / "snapshots" / "0123")
+    settings = settings_for("org/a-model")
+    assert (settings.backbone.name, settings.backbone.frames_per_clip) == ("a-model", FRAMES)
+    recognizer = build_recognizer(settings, 2)
+    start = start_from(recognizer, settings, classes=["jump", "left hand"])
+    assert start.classifier == "a-model"
