@@ -15,9 +15,11 @@ from dsn_lightning.config.build import build_classifier, build_datamodule, build
 from dsn_lightning.config.huggingface_files import model_folder as found_folder
 from dsn_lightning.config.initial_weights import start_from
 from dsn_lightning.config.settings import Settings
+from dsn_lightning.config.shared_trainings import shared_settings
 from dsn_lightning.config.trained import check_clips
 from dsn_lightning.cost.macs import count_macs
 from dsn_lightning.errors import UsageError
+from dsn_lightning.selections import BASELINE_CLASSIFIER, MaxResponse
 from helpers.synthetic import composed
 from helpers.video_models import CLASSES, FAMILIES, FRAMES, SIDE, change_json, model_folder, processor
 
@@ -214,3 +216,11 @@ def test_a_model_in_the_hubs_cache_is_found_by_its_name(tmp_path, monkeypatch):
     recognizer = build_recognizer(settings, 2)
     start = start_from(recognizer, settings, classes=["jump", "left hand"])
     assert start.classifier == "a-model"
+
+
+def test_the_trunk_that_several_runs_share_is_not_the_model():
+    settings = settings_for(model_folder(), "algorithm=dsn")
+    trunk = shared_settings(settings, MaxResponse.name).backbone
+    assert (trunk.name, trunk.weights, trunk.classes) == ("r2d_tiny", None, None)
+    own = shared_settings(settings, BASELINE_CLASSIFIER).backbone
+    assert (own.weights, own.classes) == (str(model_folder()), CLASSES)

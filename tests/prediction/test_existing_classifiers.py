@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from torchvision import models
 
 from conftest import made_once
@@ -134,3 +135,24 @@ def test_a_file_must_be_named_again(runs, tmp_path):
                 f"backbone.model={FILE}", *INPUT, cwd=runs, expect=2)  # fmt: skip
     (line,) = done.stderr.splitlines()
     assert "cannot be trained; use algorithm=dsn_fixed" in line
+
+
+def test_a_fine_tuned_model_answers_without_its_folder(runs, tmp_path):
+    model = tmp_path / "model"
+    write_model(model, "timesformer", ["walk", "another class"])  # so the data set's classes get a new layer
+    common = ["dataset=folder", f"dataset.root={runs / 'videos'}", "backbone=huggingface", f"backbone.model={model}",
+              "backbone.frame_stride=2", "observation=r2d_tiny_shared", "observation.network.trunk.num_frames=2",
+              "schedule.max_epochs=2", "test.enabled=false", "algorithm.warmup_epochs=1"]  # fmt: skip
+    call("dsn-train", "algorithm=dsn", *common, "hydra.run.dir=run", cwd=tmp_path)
+    state = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+    shutil.rmtree(model)
+    call("dsn-predict", "checkpoint=run", f"videos=[{runs / 'videos' / 'run'}]", "pictures=false", "output=answers",
+         cwd=tmp_path)  # fmt: skip
+    answers = [json.loads(line) for line in (tmp_path / "answers" / "predictions.jsonl").read_text().splitlines()]
+    assert [(answer["error"], answer["label"] in ("run", "walk")) for answer in answers] == [(None, True)] * 4
+    write_model(model, "timesformer", ["walk", "another class"])
+    before = load_file(model / "model.safetensors")
+    encoder = {name: value for name, value in before.items() if name.startswith("timesformer")}
+    moved = [name for name, value in encoder.items() if not torch.equal(state[f"classifier.model.{name}"], value)]
+    assert len(moved) > 20
+    assert state["classifier.model.classifier.weight"].shape == (2, 16)
