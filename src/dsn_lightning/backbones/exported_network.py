@@ -77,12 +77,12 @@ class ExportedNetwork(ClipNetwork):
         self.in_channels, self.clip, self.pixels = in_channels, tuple(clip), pixels
         self._file = _Shared(file, digest)
         with torch.device("cpu"):
-            self.register_buffer("outputs", torch.arange(num_classes))
             self.register_buffer("digest", torch.tensor(list(bytes.fromhex(digest)), dtype=torch.uint8))
             scale = [255 * torch.tensor(list(values)).view(-1, 1, 1, 1) for values in (mean, std)]
             self.register_buffer("mean", scale[0], persistent=False)
             self.register_buffer("std", scale[1], persistent=False)
             self.num_outputs, self.batched, self.macs = self._tried()
+            self.register_buffer("outputs", torch.arange(num_classes).clamp(max=self.num_outputs - 1))
         self.num_features = self.num_outputs
         self.kept = nn.Identity()
 
