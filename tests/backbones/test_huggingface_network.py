@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from dsn_lightning.algorithms.recognizer import Recognizer
 from dsn_lightning.backbones.huggingface_network import HuggingFaceNetwork, architecture, pretrained_state
@@ -72,6 +73,29 @@ def test_the_layer_of_classes_is_kept_where_the_data_sets_are_among_them():
     assert not torch.equal(other.classifier.weight[0], state["classifier.weight"][1])
     name = "videomae.encoder.layer.0.attention.attention.query.weight"
     torch.testing.assert_close(dict(other.named_parameters())[name], state[name])
+
+
+def test_a_model_without_a_layer_of_classes_gets_one(tmp_path):
+    folder = tmp_path / "model"
+    shutil.copytree(model_folder(), folder)
+    state = load_file(folder / "model.safetensors")
+    save_file({name: value for name, value in state.items() if not name.startswith("classifier.")},
+              folder / "model.safetensors")  # fmt: skip
+    network = started(folder, ["jump", "abseiling"]).classifier.model
+    assert network.classifier.weight.shape == (2, 16)
+    with pytest.raises(UsageError, match=r"has no layer of classes; fine-tune it with algorithm=baseline"):
+        started(folder, ["jump", "abseiling"], "algorithm=dsn_fixed")
+    save_file({"other": torch.zeros(1)}, folder / "model.safetensors")
+    with pytest.raises(UsageError, match=r"its weights do not fit: missing keys: fc_norm"):
+        started(folder, ["jump", "abseiling"])
+
+
+def test_classes_that_are_given_count_in_place_of_the_models():
+    named = settings_for(model_folder()).changed({"backbone.classes": ["a", "b", "c", "d", "e"]})
+    recognizer = build_recognizer(named, 2)
+    start_from(recognizer, named, classes=["e", "b"])
+    theirs = load_file(model_folder() / "model.safetensors")["classifier.weight"]
+    assert torch.equal(recognizer.classifier.model.classifier.weight, theirs[[4, 1]])
 
 
 def test_a_fixed_classifier_needs_its_own_classes():

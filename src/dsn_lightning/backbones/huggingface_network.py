@@ -3,7 +3,8 @@
 Nothing is downloaded, and no code but that of the installed package transformers is run.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -100,18 +101,18 @@ def pretrained_state(folder: Path, config: Mapping[str, Any]) -> tuple[dict[str,
         UsageError: weights are missing, damaged, or more than weights.
     """
     num_labels = len(config["id2label"]) if config.get("id2label") else 2  # the default of transformers
-    _transformers("utils.logging").disable_progress_bar()
     try:
-        made = _class_of(config, "ForVideoClassification").from_pretrained(
-            folder,
-            config=_configured(architecture(config), num_labels=num_labels),
-            local_files_only=True,
-            trust_remote_code=False,
-            weights_only=True,
-            dtype=torch.float32,
-            attn_implementation=_attention(config),
-            output_loading_info=True,
-        )
+        with _quiet():
+            made = _class_of(config, "ForVideoClassification").from_pretrained(
+                folder,
+                config=_configured(architecture(config), num_labels=num_labels),
+                local_files_only=True,
+                trust_remote_code=False,
+                weights_only=True,
+                dtype=torch.float32,
+                attn_implementation=_attention(config),
+                output_loading_info=True,
+            )
     except Exception as error:  # the readers raise anything on damaged files
         raise UsageError(f"its weights cannot be loaded ({_first_line(error)})") from error
     model, info = made
@@ -122,6 +123,21 @@ def pretrained_state(folder: Path, config: Mapping[str, Any]) -> tuple[dict[str,
     if any(name.startswith(f"{_HEAD}.") for name in info["missing_keys"]):
         return {name: value for name, value in state.items() if not name.startswith(f"{_HEAD}.")}, 0
     return state, num_labels
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep transformers from printing progress and a report: what is missing is an error or said elsewhere."""
+    logging = _transformers("utils.logging")
+    before, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
+        if bars:
+            logging.enable_progress_bar()
 
 
 def _built(config: Mapping[str, Any], *, num_labels: int, channels: int) -> nn.Module:

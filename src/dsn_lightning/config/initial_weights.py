@@ -47,12 +47,14 @@ class Head:
 
     Attributes:
         classes: those of the data set, whose rows are taken if all of them are there.
-        known: those of the weights, in the order of the rows; None where the configuration does not say.
+        known: those that the configuration names, in the order of the rows; None where it does not.
+        own: whether these are the network's own weights, whose classes the configuration names.
         required: whether it is an error if they are not; otherwise the network gets a new layer.
     """
 
     classes: Sequence[str]
     known: Sequence[str] | None = None
+    own: bool = False
     required: bool = False
 
 
@@ -62,7 +64,9 @@ class _Found(NamedTuple):
     state: State
     whose: str  # for messages
     channels: int  # of a frame
-    classes: Sequence[str] | None  # of their classification layer, in the order of its rows, as far as they say
+    classes: (
+        Sequence[str] | None
+    )  # of their classification layer, in the order of its rows; None: unknown; []: no layer
     origin: Origin
 
 
@@ -110,7 +114,7 @@ def _start_classifier(recognizer: Recognizer, settings: Settings, classes: Seque
             settings.backbone.weights_from,
             key="backbone.weights" if own else "weights",
             trusted=settings.trust,
-            head=Head(classes, _known_classes(settings), required=fixed) if own or fixed else None,
+            head=Head(classes, _known_classes(settings), own=own, required=fixed) if own or fixed else None,
         )
         trained_on = settings.backbone.weights_trained_on or {}
         return origin._replace(text=settings.backbone.name if own else trained_on.get(given, origin.text))
@@ -318,7 +322,11 @@ def _find_weights(weights: str, published: Mapping[str, str | None], *, key: str
 
 def _rows(head: Head, found: _Found, network: ClipNetwork, *, where: str) -> list[int] | None:
     """Return the rows of weights' classification layer that the data set's classes have; None for a new layer."""
-    known = found.classes or head.known
+    known = head.known if head.own else found.classes or head.known
+    if found.classes is not None and not found.classes:
+        if head.required:
+            raise UsageError(f"{where}: has no layer of classes; fine-tune it with algorithm=baseline")
+        return None
     if head.required and found.channels != network.in_channels:
         raise UsageError(f"{where}: was trained on RGB, and a fixed classifier cannot change to flow")
     if not known:
