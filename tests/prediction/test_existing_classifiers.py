@@ -60,8 +60,8 @@ def runs(class_folders: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_exported(folder / FILE)
         (folder / "names.txt").write_text("a\nRun\nb\nwalk\nc\n")
         call(
-            "dsn-train", "algorithm=dsn_fixed", "algorithm.rewards=stored", "dataset=folder", "dataset.root=VIDEOS",
-            "backbone=exported", f"backbone.model={FILE}", *INPUT, "backbone.classes=names.txt",
+            "dsn-train", "algorithm=dsn_fixed", "algorithm.rewards=stored", "recipe=none", "dataset=folder",
+            "dataset.root=VIDEOS", "backbone=exported", f"backbone.model={FILE}", *INPUT, "backbone.classes=names.txt",
             "observation=r2d_tiny_shared", "observation.network.trunk.num_frames=2", "schedule.max_epochs=2",
             "test.figures=false", "hydra.run.dir=runs/exported", cwd=folder,
         )  # fmt: skip
@@ -131,7 +131,7 @@ def test_a_file_must_be_named_again(runs, tmp_path):
     done = call("dsn-train", f"resume={copy}", cwd=runs, expect=2)
     assert "which can hold code" in done.stderr
     call("dsn-train", f"resume={copy}", f"trust=[{FILE}]", "test.enabled=false", cwd=runs)
-    done = call("dsn-train", "algorithm=dsn", "dataset=folder", "dataset.root=none", "backbone=exported",
+    done = call("dsn-train", "algorithm=dsn", "recipe=none", "dataset=folder", "dataset.root=none", "backbone=exported",
                 f"backbone.model={FILE}", *INPUT, cwd=runs, expect=2)  # fmt: skip
     (line,) = done.stderr.splitlines()
     assert "cannot be trained; use algorithm=dsn_fixed" in line
@@ -140,8 +140,9 @@ def test_a_file_must_be_named_again(runs, tmp_path):
 def test_a_fine_tuned_model_answers_without_its_folder(runs, tmp_path):
     model = tmp_path / "model"
     write_model(model, "timesformer", ["walk", "another class"])  # so the data set's classes get a new layer
-    common = ["dataset=folder", f"dataset.root={runs / 'videos'}", "backbone=huggingface", f"backbone.model={model}",
-              "backbone.frame_stride=2", "observation=r2d_tiny_shared", "observation.network.trunk.num_frames=2",
+    common = ["recipe=none", "dataset=folder", f"dataset.root={runs / 'videos'}", "backbone=huggingface",
+              f"backbone.model={model}", "backbone.frame_stride=2", "observation=r2d_tiny_shared",
+              "observation.network.trunk.num_frames=2",
               "schedule.max_epochs=2", "test.enabled=false", "algorithm.warmup_epochs=1"]  # fmt: skip
     call("dsn-train", "algorithm=dsn", *common, "hydra.run.dir=run", cwd=tmp_path)
     state = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]

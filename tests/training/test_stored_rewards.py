@@ -88,14 +88,17 @@ def whole_clips(parts: TrainingParts, settings: Settings) -> SectionClips:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_each_candidate_is_classified_once_and_no_frame_more_is_read(kind, needle_root, tmp_path, classified):
-    settings = settings_for(kind, needle_root, tmp_path)
-    before = deepcopy(assemble(settings).recognizer.observation.state_dict())
+    settings = settings_for(kind, needle_root, tmp_path, "classifier.head=logistic_regression")  # of what is trained
+    start = assemble(settings).recognizer
+    before = deepcopy(start.observation.state_dict())
     train(settings)
     data = assemble(settings).data
     distinct = [len(np.unique(data.training_candidates(video))) for video in data.videos("train")]
     assert sum(classified) == sum(distinct) == 12 * 6
     after = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
     assert any(not torch.equal(value, after[f"observation.{name}"]) for name, value in before.items())
+    for name, value in start.classifier.state_dict().items():
+        assert torch.equal(value, after[f"classifier.{name}"])
     classified.clear()
     parts = with_stored_rewards(settings)  # another run with the same classifier
     assert classified == []

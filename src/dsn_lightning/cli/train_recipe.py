@@ -256,7 +256,8 @@ def fit(settings: Settings, parts: TrainingParts, tracker: Tracker) -> pl.Traine
     if settings.backbone.cache_activations:
         _use_frozen_features(settings, parts, trainer)
     starts_anew = settings.classifier.checkpoint is None and not settings.resume
-    if settings.classifier.head == "logistic_regression" and starts_anew:
+    learns = not settings.algorithm.freezes_classifier  # a classifier that stays as it is keeps its layer of classes
+    if settings.classifier.head == "logistic_regression" and starts_anew and learns:
         from dsn_lightning.cli.linear_probe_recipe import start_head  # imports scikit-learn
 
         start_head(parts.recognizer, parts.data, device=trainer.strategy.root_device)
