@@ -21,6 +21,7 @@ LAYOUTS = {
 }
 SMALLER = ("thumos14", "thumos14_all", "activitynet")  # the written annotations have three classes
 STEP = [
+    "recipe=none",
     "backbone=r3d_tiny",
     "schedule.max_epochs=1",
     "schedule.batch_size=2",

@@ -107,7 +107,7 @@ def test_networks_answer_as_they_do_for_pixels(folder):
 
 
 def test_training_sees_mirror_images_with_probability_flip(folder):
-    settings = configured(folder)
+    settings = configured(folder, "dataset.reading.flip=0.5")
     data, recognizer = set_up(settings)
     use_frozen_features(settings, data, [recognizer], device=CPU)
     reader, video = data.network_reader, data.videos("train")[0]

@@ -47,6 +47,9 @@ _UNRELATED = {
 }
 """Keys that the weights of a classifier do not depend on."""
 
+_OPTIONAL = ("weights", "classes")
+"""Keys of ``backbone`` that not every YAML has; null stands for their absence."""
+
 _SAMPLER_ARGUMENTS = ("gamma", "exploration", "sampler_optimizer", "sampler_schedule")
 """Arguments of `dsn_lightning.algorithms.DSN` that matter to the observation network alone."""
 
@@ -160,6 +163,7 @@ def classifier_content(settings: Settings) -> dict[str, Any]:
     of_backbone = ("weights_trained_on", *(("mean", "std") if flow else ("flow_std",)))
     for group, keys in (_UNRELATED | {"backbone": of_backbone}).items():
         content[group] = {key: value for key, value in content[group].items() if key not in keys}
+    content["backbone"] = {k: v for k, v in content["backbone"].items() if v is not None or k not in _OPTIONAL}
     content["algorithm"]["module"].pop("recompute", None)
     content["head"] = settings.classifier.head
     if flow:
