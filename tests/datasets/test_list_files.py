@@ -139,3 +139,11 @@ def test_malformed_lists_are_refused_in_one_line(user_videos, train, test, exten
 def test_a_class_list_needs_list_files(class_folders, tmp_path):
     with pytest.raises(UsageError, match="needs list files"):
         Folder(str(class_folders), classes=str(tmp_path / "names.txt"))
+
+
+def test_a_header_with_an_open_quote_is_refused_in_one_short_line(tmp_path):
+    (tmp_path / "list.csv").write_text('"ath,label\n' + "a.mp4,walk\n" * 1000)
+    with pytest.raises(UsageError, match="expected the header") as caught:
+        read_list(tmp_path / "list.csv")
+    assert len(str(caught.value)) < 250 + len(str(tmp_path))
+    assert "\n" not in str(caught.value)

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -44,10 +44,12 @@ def small_disk(place: Path, size: str, *options: str) -> Iterator[Path]:
 
 
 def fill(disk: Path, *, leave: int) -> Path:
-    """Fill a small disk but for ``leave`` bytes; return the file that does."""
+    """Fill a small disk, on which others may write, but for ``leave`` bytes; return the file that does."""
     filler = disk / "filler"
-    free = os.statvfs(disk)
-    filler.write_bytes(b"0" * max(0, free.f_bavail * free.f_frsize - leave))
+    with filler.open("wb", buffering=0) as file, suppress(OSError):
+        while file.write(b"0" * 4096):
+            pass
+    os.truncate(filler, max(0, filler.stat().st_size - leave))
     return filler
 
 

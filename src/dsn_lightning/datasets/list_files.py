@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dsn_lightning.datasets.annotations import checking_format, read_lines, read_table, video_stem
-from dsn_lightning.errors import UsageError
+from dsn_lightning.errors import UsageError, printable
 
 _COLUMNS = ("path", "label", "start", "end", "group")
 
@@ -58,7 +58,8 @@ def _read_csv(file: Path) -> list[ListEntry]:
         columns = [str(name) for name in table.fieldnames or ()]
         unknown = [name for name in columns if name not in _COLUMNS]
         if "path" not in columns or unknown or ("start" in columns) != ("end" in columns):
-            raise UsageError(f"{file}: expected the header path[,label][,start,end][,group], got {','.join(columns)}")
+            given = printable(" ".join(",".join(columns)[:100].split()))  # a quote makes all that follows one cell
+            raise UsageError(f"{file}: expected the header path[,label][,start,end][,group], got {given}")
         return [_parse_row(row, f"{file}, line {table.line_num}") for row in table]
 
 
