@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from dsn_lightning.datasets.folder import Folder
+from dsn_lightning.datasets.list_files import read_list
 from dsn_lightning.errors import UsageError
 from helpers.dataset_files import by_id, folder_of_lists, ids, touch, touch_videos
 
