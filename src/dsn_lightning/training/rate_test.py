@@ -117,7 +117,7 @@ def diverging_factor(
 
 
 def _batches(trainer: pl.Trainer, module: Baseline | DSN) -> Iterator[dict[str, Any]]:
-    """Return the training's first batches of the whole training, in this process, one for each step of the test."""
+    """Return the batches of the first epochs, over all processes, one for each step of the test."""
     data: Any = trainer.datamodule  # type: ignore[attr-defined]
     clips: SectionClips = data.section_clips("train")
     size = min(data.loading.batch_size, len(clips))
