@@ -6,6 +6,8 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+import torch
+import torch.nn.functional as F
 
 from conftest import grey_ramp, write_video
 from dsn_lightning.video.pyav_decoder import PyAV
@@ -46,6 +48,20 @@ def test_each_matrix_is_applied(matrix, tmp_path):
     assert info.mirrored == (np.linalg.det(np.reshape(matrix, (2, 2))) < 0)
     assert np.array_equal(PyAV().read(tmp_path / "v.mp4", [1], expected.shape[:2], info)[0], expected)
     assert np.array_equal(next(PyAV().frames(tmp_path / "v.mp4")), expected)
+
+
+@pytest.mark.parametrize("size", [(24, 31), (24, 32), (96, 128), (48, 63), (47, 64)])
+def test_scaled_frames_are_those_of_an_exact_filter(size, tmp_path):
+    """torch's antialiased bilinear filter, on the frames at their size."""
+    y, x = np.mgrid[0:48, 0:64]
+    picture = np.stack([20 + 2 * x + y] * 3, -1).astype(np.uint8)
+    write_video(tmp_path / "v.mp4", np.stack([picture] * 2))
+    (whole,) = PyAV().read(tmp_path / "v.mp4", [0], (48, 64))
+    (scaled,) = PyAV().read(tmp_path / "v.mp4", [0], size)
+    planes = torch.from_numpy(whole.copy()).permute(2, 0, 1)[None].float()
+    exact = F.interpolate(planes, size, mode="bilinear", antialias=True)[0].permute(1, 2, 0).numpy()
+    assert scaled.shape == (*size, 3)
+    assert np.abs(scaled - exact).mean() < 0.7  # half a pixel to the side would give 1
 
 
 def test_players_agree_on_the_size_of_a_phone_video(tmp_path):

@@ -38,13 +38,45 @@ def test_key_frames_are_sought_where_that_saves_decoding(encoded, monkeypatch):
     jumped = []
     real = PyAV._frames_from
 
-    def from_(self, path, opened, start, info, deadline):
+    def from_(self, path, opened, start, *others):
         jumped.append(start)
-        return real(self, path, opened, start, info, deadline)
+        return real(self, path, opened, start, *others)
 
     monkeypatch.setattr(PyAV, "_frames_from", from_)
     PyAV().read(encoded["h264.mp4"], [0, 1, 49], (34, 34), info)
     assert jumped == [0, keys[-1]]
+
+
+@pytest.mark.parametrize("name", ["h264.mp4", "h264.mkv", "open_gop.mp4", "front.mp4"])
+def test_frames_that_nothing_refers_to_are_not_decoded(name, encoded, monkeypatch):
+    path, decoded = encoded[name], []
+    info, whole = PyAV().probe(path), everything(path)
+    real = PyAV._packets
+
+    def packets(*arguments):
+        for packet, frames in real(*arguments):
+            decoded.extend(frames)
+            yield packet, frames
+
+    monkeypatch.setattr(PyAV, "_packets", packets)
+    wanted = [*range(0, 50, 9), 49]
+    assert np.array_equal(PyAV().read(path, wanted, whole.shape[1:3], info), whole[wanted])
+    assert len(decoded) < 40  # of 50; at least a third of them are B-frames without references
+
+
+def test_a_frame_that_is_lost_by_skipping_is_read_without(encoded, monkeypatch):
+    path = encoded["h264.mp4"]
+    info, whole = PyAV().probe(path), everything(path)
+    real = decoding._stamps_of_needed
+
+    def with_a_wrong_stamp(*arguments):
+        needed = real(*arguments)
+        return needed and {stamp + (index == 20): index for stamp, index in needed.items()}
+
+    monkeypatch.setattr(decoding, "_undivided", set())
+    monkeypatch.setattr(decoding, "_stamps_of_needed", with_a_wrong_stamp)
+    assert np.array_equal(PyAV().read(path, [3, 20, 31], whole.shape[1:3], info), whole[[3, 20, 31]])
+    assert decoding._undivided == {(path, info.digest)}
 
 
 def test_a_seek_that_contradicts_the_index_is_noticed(encoded):
@@ -121,9 +153,9 @@ def test_the_deadline_covers_all_frames_of_a_call(encoded, monkeypatch):
     info = PyAV().probe(encoded["h264.mp4"])
     real = decoding.FrameConverter.__call__
 
-    def slow(self, frame):
+    def slow(self, *arguments):
         time.sleep(0.2)
-        return real(self, frame)
+        return real(self, *arguments)
 
     monkeypatch.setattr(decoding.FrameConverter, "__call__", slow)
     with pytest.raises(VideoError, match="to decode"):

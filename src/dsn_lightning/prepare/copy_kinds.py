@@ -81,7 +81,7 @@ class SmallCopy(CopyKind):
     suffix: ClassVar[str] = ".mp4"
     container: ClassVar[str] = "mp4"
     codec: ClassVar[str] = "libx264"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     pixels: ClassVar[str] = "yuv420p"
 
     def frame_size(self, info: VideoInfo) -> tuple[int, int]:
@@ -107,6 +107,7 @@ class FlowCopy(CopyKind):
     suffix: ClassVar[str] = ".mkv"
     container: ClassVar[str] = "matroska"
     codec: ClassVar[str] = "ffv1"
+    version: ClassVar[int] = 2
     pixels: ClassVar[str] = "bgr0"  # FFV1's 8-bit RGB
 
     def frame_size(self, info: VideoInfo) -> tuple[int, int]:

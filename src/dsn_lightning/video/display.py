@@ -39,21 +39,36 @@ def displayed_size(frame: VideoFrame) -> tuple[int, int]:
     return (frame.width, frame.height) if orientation_of(frame).transpose else (frame.height, frame.width)
 
 
+def empty_frames(count: int, size: tuple[int, int]) -> Frames:
+    """Return room for frames, uint8 (count, height, width, 3); each colour is contiguous, as in the networks' input."""
+    return np.empty((count, 3, *size), np.uint8).transpose(0, 2, 3, 1)
+
+
 class FrameConverter:
-    """Converts decoded frames to displayed RGB frames of one size, (height, width)."""
+    """Converts decoded frames to displayed RGB frames of one size, (height, width).
+
+    FFmpeg scales to separate colours in half the time that it takes for interleaved ones; without scaling, interleaved
+    ones are quicker.
+    """
 
     def __init__(self, size: tuple[int, int]) -> None:
         self.height, self.width = size
         self._reformatter = VideoReformatter()
 
-    def __call__(self, frame: VideoFrame) -> Frames:
-        """Return the frame, uint8 (height, width, 3)."""
+    def __call__(self, frame: VideoFrame, into: Frames | None = None) -> Frames:
+        """Return the frame, uint8 (height, width, 3): the array ``into``, if there is one."""
         turned, mirror_x, mirror_y = orientation_of(frame)
-        width, height = (self.height, self.width) if turned else (self.width, self.height)
-        scaled = self._reformatter.reformat(
-            frame, width=width, height=height, format="rgb24", interpolation="BILINEAR", threads=1
-        )
-        pixels = np.asarray(scaled.to_ndarray(), np.uint8)
+        displayed = empty_frames(1, (self.height, self.width))[0] if into is None else into
+        stored = displayed[:: -1 if mirror_y else 1, :: -1 if mirror_x else 1]
         if turned:
-            pixels = pixels.transpose(1, 0, 2)
-        return pixels[:: -1 if mirror_y else 1, :: -1 if mirror_x else 1]
+            stored = stored.transpose(1, 0, 2)
+        height, width = stored.shape[:2]
+        if (frame.height, frame.width) == (height, width):
+            stored[:] = self._reformatter.reformat(frame, format="rgb24", threads=1).to_ndarray()
+            return displayed
+        scaled = self._reformatter.reformat(
+            frame, width=width, height=height, format="gbrp", interpolation="BILINEAR", threads=1
+        )
+        for colour, plane in zip((1, 2, 0), scaled.planes, strict=True):
+            stored[..., colour] = np.frombuffer(memoryview(plane), np.uint8).reshape(height, -1)[:, :width]
+        return displayed

@@ -10,16 +10,15 @@ import logging
 import math
 import time
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, Literal
 
 import av
 import av.logging
-import numpy as np
 from av.container import InputContainer
 from av.packet import Packet
 from av.stream import Disposition
@@ -28,14 +27,17 @@ from av.video.stream import VideoStream
 
 from dsn_lightning.errors import UsageError
 from dsn_lightning.video.decoder import Frames, Indices
-from dsn_lightning.video.display import FrameConverter, displayed_size
+from dsn_lightning.video.display import FrameConverter, displayed_size, empty_frames
 from dsn_lightning.video.probing import Probe, Report
 from dsn_lightning.video.video_info import VideoError, VideoInfo, check_unchanged, unpack
 
 Opened = tuple[InputContainer, VideoStream]
 
-_SEEK_COST = 24
+_SEEK_COST = 12
 """Number of frames that can be decoded in the time of a seek (measured by experiments/decoding_speed.py)."""
+
+_SKIPPING = {("h264", container) for container in ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm")}
+"""Decoders and containers with which frames that nothing refers to are skipped."""
 
 _INDEXING_DEADLINES = 10
 _INDEXING_BYTES = 2**28
@@ -50,6 +52,8 @@ ONLY_THIS_FILE = {"format_whitelist": ",".join(_FORMATS.split()), "protocol_whit
 
 _detours: dict[tuple[Path, str], int] = {}
 """Files in which a seek to a key frame missed it -> key frames to go back further; 2: reading from the start."""
+_undivided: set[tuple[Path, str]] = set()
+"""Files of which a frame was missing after others had been skipped; all of their frames are decoded."""
 
 
 @dataclass(frozen=True)
@@ -92,30 +96,35 @@ class PyAV:
     def read(self, path: Path, indices: Indices, size: tuple[int, int], info: VideoInfo | None = None) -> Frames:
         """Return the frames ``indices``, uint8 (F, H, W, 3), scaled to ``size``; see `Decoder.read`.
 
-        Frames in between are decoded but not converted, unless a key frame allows skipping many of them. Decoding stops
-        after the last index.
+        Frames in between are not converted, and those of H.264 that no other frame refers to are not decoded. Many are
+        skipped where a key frame follows. Decoding stops after the last index.
 
         Raises:
             VideoError: the file is damaged, or ends before the last index.
         """
         check_unchanged(path, info)
         wanted = [int(i) for i in indices]
-        out = np.empty((len(wanted), *size, 3), dtype=np.uint8)
+        out = empty_frames(len(wanted), size)
         convert = FrameConverter(size)
         position = {index: i for i, index in enumerate(wanted)}
         deadline = Deadline(self.deadline)
+        needed = _stamps_of_needed(path, wanted, info)
         with self._open(path, info) as opened:
             for start, last in _runs(wanted, None if _detour(path, info) == 2 else info):
                 try:
-                    for index, frame in self._frames_from(path, opened, start, info, deadline):
+                    for index, frame in self._frames_from(path, opened, start, info, deadline, needed):
                         if index in position:
-                            out[position.pop(index)] = convert(frame)
+                            convert(frame, out[position.pop(index)])
                         if index == last:
                             break
                 except _SeekError:
                     assert info is not None
                     _detours[path, info.digest] = _detour(path, info) + 1
                     return PyAV.read(self, path, wanted, size, info)
+        if position and needed:
+            assert info is not None
+            _undivided.add((path, info.digest))
+            return PyAV.read(self, path, wanted, size, info)
         if position:
             raise VideoError(path, f"ends before frame {min(position)}; has the file changed since it was indexed?")
         return out
@@ -129,17 +138,28 @@ class PyAV:
                 yield convert(frame)
 
     def _frames_from(
-        self, path: Path, opened: Opened, start: int, info: VideoInfo | None, deadline: "Deadline"
+        self,
+        path: Path,
+        opened: Opened,
+        start: int,
+        info: VideoInfo | None,
+        deadline: "Deadline",
+        needed: Mapping[int | None, int] | None = None,
     ) -> Iterator[tuple[int, VideoFrame]]:
         """Yield each frame with its index, beginning at the key frame ``start``.
+
+        With ``needed``, time stamp -> index, only these frames are yielded; see `_stamps_of_needed`.
 
         Raises:
             _SeekError: the seek missed the key frame, as it may in containers without an index.
         """
         container, stream = opened
-        frames = (frame for _, frames in self._packets(path, opened, deadline) for frame in frames)
+        frames = (frame for _, frames in self._packets(path, opened, deadline, needed) for frame in frames)
         if start == 0 or info is None:
-            yield from enumerate(frames)
+            if needed:
+                yield from ((needed[frame.pts], frame) for frame in frames if frame.pts in needed)
+            else:
+                yield from enumerate(frames)
             return
         stamps, keys = unpack(info.stamps), unpack(info.key_frames).tolist()
         before = max(0, keys.index(start) - _detour(path, info))
@@ -148,11 +168,15 @@ class PyAV:
         for frame in frames:
             if index == start and frame.pts is not None and frame.pts < stamps[start]:
                 continue  # displayed before the key frame, and decoded from frames before it
-            if index >= len(stamps) or frame.pts != stamps[index] or (index == start and not frame.key_frame):
+            expected = index < len(stamps) and (frame.pts == stamps[index] or (needed and index > start))
+            if not expected or (index == start and not frame.key_frame):
                 raise _SeekError
-            yield index, frame
+            if not needed:
+                yield index, frame
+            elif frame.pts in needed:
+                yield needed[frame.pts], frame
             index += 1
-        if index < len(stamps):
+        if index < len(stamps) and not needed:
             raise _SeekError
 
     @contextmanager
@@ -171,14 +195,25 @@ class PyAV:
             from_system = isinstance(error, OSError | MemoryError)  # not caused by the content
             raise VideoError(path, f"cannot be decoded ({error.strerror})", transient=from_system) from error
 
-    def _packets(self, path: Path, opened: Opened, deadline: "Deadline") -> Iterator[tuple[Packet, list[VideoFrame]]]:
-        """Yield each packet with the frames that it completes, until the deadline."""
+    def _packets(
+        self, path: Path, opened: Opened, deadline: "Deadline", needed: Mapping[int | None, int] | None = None
+    ) -> Iterator[tuple[Packet, list[VideoFrame]]]:
+        """Yield each packet with the frames that it completes, until the deadline.
+
+        With ``needed``, time stamp -> index, frames are skipped that are not needed, nor any other frame's reference.
+        """
         container, stream = opened
+        skips: Literal["DEFAULT", "NONREF"] | None = None
         for packet in container.demux(stream):
             deadline.check(path)
+            if needed:
+                before, skips = skips, "DEFAULT" if packet.pts is None or packet.pts in needed else "NONREF"
+                if skips != before:
+                    stream.codec_context.skip_frame = skips
             frames = stream.decode(packet)
-            if any(frame.is_corrupt for frame in frames):
-                av.logging.log(av.logging.ERROR, stream.codec_context.name, "corrupt frame")
+            for frame in frames:
+                if frame.is_corrupt:
+                    av.logging.log(av.logging.ERROR, stream.codec_context.name, "corrupt frame")
             yield packet, frames
 
 
@@ -239,6 +274,20 @@ class _SeekError(Exception):
 
 def _detour(path: Path, info: VideoInfo | None) -> int:
     return 0 if info is None else _detours.get((path, info.digest), 0)
+
+
+def _stamps_of_needed(path: Path, wanted: Sequence[int], info: VideoInfo | None) -> dict[int | None, int] | None:
+    """Return the time stamps of frames to read, with their indices, if the other frames may be skipped.
+
+    H.264 marks frames that no other frame refers to. (HEVC does so for some layers of a stream only.) The frames that
+    are not skipped are told by their time stamps, which must be in the index, in a container that keeps them.
+    """
+    if info is None or not info.stamps or info.damage or (info.codec, info.container) not in _SKIPPING:
+        return None
+    if (path, info.digest) in _undivided:
+        return None
+    stamps = unpack(info.stamps)
+    return {int(stamps[index]): index for index in wanted if index < len(stamps)}
 
 
 def _runs(wanted: Sequence[int], info: VideoInfo | None) -> list[tuple[int, int]]:
