@@ -12,13 +12,14 @@ import pytest
 from conftest import write_video
 from dsn_lightning.prepare.copies import (
     copy_info,
-    estimate_bytes,
+    estimate,
     is_current,
     remove_partial_files,
     replacing,
     write_copy,
 )
-from dsn_lightning.prepare.copy_kinds import FlowCopy, SmallCopy
+from dsn_lightning.prepare.copy_kinds import FlowCopy, FrameCopy, SmallCopy
+from dsn_lightning.video.motion_jpeg import MotionJpeg
 from dsn_lightning.video.pyav_decoder import PyAV
 from dsn_lightning.video.video_info import VideoError, VideoInfo
 from helpers.small_videos import moving
@@ -66,7 +67,8 @@ def test_copy_info_is_what_decoding_would_find(tmp_path):
     info = PyAV().probe(original)
     write_copy(original, tmp_path / "a.mp4", info, decoder=PyAV(), kind=SmallCopy(32))
     write_copy(original, tmp_path / "f.mkv", info, decoder=PyAV(), kind=FlowCopy((32, 40)))
-    for copy in (tmp_path / "a.mp4", tmp_path / "f.mkv"):
+    write_copy(original, tmp_path / "j.mov", info, decoder=PyAV(), kind=FrameCopy((32, 41)))
+    for copy in (tmp_path / "a.mp4", tmp_path / "f.mkv", tmp_path / "j.mov"):
         from_header, decoded = copy_info(copy, info), PyAV().probe(copy)
         for name in ("num_frames", "width", "height", "stamps", "time_base", "key_frames", "codec"):
             assert getattr(from_header, name) == getattr(decoded, name), name
@@ -74,18 +76,19 @@ def test_copy_info_is_what_decoding_would_find(tmp_path):
         copy_info(tmp_path / "a.mp4", VideoInfo(22, 25.0, 64, 48))
 
 
+@pytest.mark.parametrize("kind", [SmallCopy(), FrameCopy((128, 171), "short_side", 95)], ids=["small", "frames"])
 @pytest.mark.parametrize("name", ODD_ONES)
-def test_copies_of_real_files_keep_frames_times_and_shape(name, real_data, tmp_path):
-    original = real_data / "assets" / name
+def test_copies_of_real_files_keep_frames_times_and_shape(name, kind, real_data, tmp_path):
+    original, target = real_data / "assets" / name, tmp_path / f"a{kind.suffix}"
     info = PyAV().probe(original)
-    write_copy(original, tmp_path / "a.mp4", info, decoder=PyAV(), kind=SmallCopy())
-    copy = PyAV().probe(tmp_path / "a.mp4")
+    write_copy(original, target, info, decoder=PyAV(), kind=kind)
+    copy = PyAV().probe(target)
     assert copy.num_frames == info.num_frames
     assert np.allclose(copy.times, info.times, rtol=0, atol=1e-9)
     assert (copy.height > copy.width) == (info.height > info.width)
     assert copy.width * info.height == pytest.approx(copy.height * info.width, rel=0.03)
     chosen = [0, info.num_frames // 2, info.num_frames - 1][: info.num_frames]
-    ours = PyAV().read(tmp_path / "a.mp4", sorted(set(chosen)), (64, 64), copy)
+    ours = (MotionJpeg() if isinstance(kind, FrameCopy) else PyAV()).read(target, sorted(set(chosen)), (64, 64), copy)
     theirs = PyAV().read(original, sorted(set(chosen)), (64, 64), info)
     assert np.abs(ours.astype(float) - theirs).mean() < 6
 
@@ -187,18 +190,19 @@ def test_the_estimate_is_near_the_size_on_disk(tmp_path):
         path = tmp_path / f"{i}.mkv"
         write_video(path, moving(40 + 20 * i, 96, 128, seed=i))
         videos.append((path, PyAV().probe(path)))
-    for kind in (SmallCopy(64), FlowCopy((64, 86))):
-        needed = estimate_bytes(videos, decoder=PyAV(), kind=kind)
+    for kind in (SmallCopy(64), FrameCopy((64, 86)), FlowCopy((64, 86))):
+        needed = estimate(videos, decoder=PyAV(), kind=kind)
         assert needed is not None
+        assert 0 < needed.seconds < 60
         for path, info in videos:
             write_copy(path, kind.target(tmp_path / "out", tmp_path, path), info, decoder=PyAV(), kind=kind)
         written = sum(p.stat().st_size for p in (tmp_path / "out" / kind.folder).iterdir())
-        assert 0.8 < needed / written < 1.5
+        assert 0.8 < needed.bytes / written < 1.5
 
 
 def test_the_estimate_leaves_out_unreadable_videos(tmp_path):
     info = VideoInfo(20, 25.0, 64, 48)
-    assert estimate_bytes([(tmp_path / "gone.mp4", info)], decoder=PyAV(), kind=SmallCopy()) is None
+    assert estimate([(tmp_path / "gone.mp4", info)], decoder=PyAV(), kind=SmallCopy()) is None
 
 
 def test_a_failed_write_leaves_no_file(tmp_path):

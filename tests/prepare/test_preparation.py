@@ -263,11 +263,14 @@ def test_copies_do_not_mix_with_videos_on_another_disk(monkeypatch):
 @pytest.mark.parametrize(
     ("key", "message"),
     [
-        ("steps=[chek]", "steps=[chek]: must be a list of one or more of check, transcode, flow"),
+        ("steps=[chek]", "steps=[chek]: must be a list of one or more of check, transcode, frames, flow"),
         ("jobs=0", "jobs=0: must be a whole number of at least 1"),
         ("strict=no", "strict=no: must be true or false"),
         ("dataset.reading.decoder.deadline=null", "decoder.deadline=None: must be seconds"),
         ("transcode.crf=60", "at least 0 and at most 51"),
+        ("frames.size=128", "frames.size=128: must be [height, width]"),
+        ("frames.resize=crop", "frames.resize=crop: must be squash, short_side or letterbox"),
+        ("frames.quality=101", "frames.quality=101: must be a whole number from 1 to 100"),
         ("flow.size=128", "must be [height, width]"),
         ("flow.bound=-1", "must be a number above 0"),
     ],

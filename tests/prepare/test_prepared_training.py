@@ -5,9 +5,18 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from dsn_lightning.config.build import build_datamodule
+from dsn_lightning.data.batches import Draw
+from dsn_lightning.datasets.folder import Folder
+from dsn_lightning.errors import UsageError
+from dsn_lightning.prepare.copy_kinds import FrameCopy
+from dsn_lightning.prepare.preparation import prepare_dataset
+from dsn_lightning.video.pyav_decoder import PyAV
 from helpers.processes import call
+from helpers.synthetic import composed
 
 SHORT = [
     "recipe=none",
@@ -21,6 +30,41 @@ SHORT = [
 ]
 
 
+@pytest.mark.parametrize("resize", ["short_side", "squash", "letterbox"])
+def test_frames_give_the_clips_of_the_files(resize, class_folders, tmp_path):
+    """Training clips of stored frames have the windows of those of the files, and nearly their pixels."""
+    prepared = f"dataset.reading.prepared={tmp_path / 'out'}"
+    where = ["dataset=folder", f"dataset.root={class_folders}", prepared, "M=2", "N=2"]
+    where += [f"dataset.reading.resize={resize}", "backbone.frame_size=[36,50]", "dataset.reading.flip=0.5"]
+
+    def clips(*overrides):
+        data = build_datamodule(composed(*where, *overrides))
+        data.prepare_data()
+        data.setup()
+        return data, [item["clips"] for item in (data.section_clips("train")[Draw(0, i)] for i in range(4))]
+
+    with pytest.raises(UsageError, match=r"no frames in .*; run dsn-prepare steps=\[check,frames\]"):
+        clips("dataset.reading.copies=frames")
+    for quality, size in ((100, (36, 50)), (90, (34, 50))):
+        kind = FrameCopy(size, resize, quality)
+        options = {"decoder": PyAV(), "copy_decoder": PyAV(), "output": tmp_path / "out"}
+        prepare_dataset(Folder(str(class_folders)), [kind], **options)
+        if size == (36, 50):
+            _, files = clips()
+            data, frames = clips("dataset.reading.copies=frames")
+            assert "quality=100" in data.copies_made_with
+            assert all(video.file.suffix == ".mov" for video in data.videos("train"))
+            for a, b in zip(files, frames, strict=True):
+                assert np.abs(a.numpy().astype(int) - b.numpy()).mean() < 3
+    with pytest.raises(UsageError, match="are wanted; run dsn-prepare"):
+        clips("dataset.reading.copies=frames")
+
+
+def test_copies_true_is_refused(class_folders):
+    with pytest.raises(UsageError, match="copies=true: must be small or frames"):
+        composed("dataset=folder", f"dataset.root={class_folders}", "dataset.reading.copies=true")
+
+
 @pytest.mark.slow
 def test_copies_and_flow_are_trained_on_and_fused(class_folders: Path, tmp_path: Path):
     root = tmp_path / "videos"
@@ -28,7 +72,7 @@ def test_copies_and_flow_are_trained_on_and_fused(class_folders: Path, tmp_path:
     where = ["dataset=folder", f"dataset.root={root}"]
     call("dsn-prepare", *where, "output=prepared", "steps=[check,transcode,flow]", cwd=tmp_path)
     read = [*where, "dataset.reading.prepared=prepared"]
-    call("dsn-train", *read, *SHORT, "dataset.reading.copies=true", "hydra.run.dir=rgb", cwd=tmp_path)
+    call("dsn-train", *read, *SHORT, "dataset.reading.copies=small", "hydra.run.dir=rgb", cwd=tmp_path)
     call(
         "dsn-train",
         *read,

@@ -4,13 +4,14 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from dsn_lightning.config import setting_rules as rules
 from dsn_lightning.config.settings import DatasetSettings
-from dsn_lightning.prepare.copy_kinds import CopyKind, FlowCopy, SmallCopy
+from dsn_lightning.prepare.copy_kinds import KINDS, CopyKind, FlowCopy, FrameCopy, SmallCopy
+from dsn_lightning.video.resize import Resize
 
-_STEPS = ("check", "transcode", "flow")
+_STEPS = ("check", *KINDS)
 
 
 def _is_size(value: Any) -> bool:
@@ -25,6 +26,17 @@ class TranscodeSettings:
     keyint: int = rules.whole(1)
     crf: int = rules.setting(
         lambda value: rules.is_whole(value) and 0 <= value <= 51, "must be a whole number of at least 0 and at most 51"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrameSettings:
+    """The frames as JPEG images (``frames``)."""
+
+    size: tuple[int, int] = rules.setting(_is_size, "must be [height, width], both at least 16 pixels", convert=tuple)
+    resize: Resize = rules.one_of(*get_args(Resize))
+    quality: int = rules.setting(
+        lambda value: rules.is_whole(value) and 1 <= value <= 100, "must be a whole number from 1 to 100"
     )
 
 
@@ -50,6 +62,7 @@ class PreparationSettings:
     strict: bool = rules.flag()
     dataset: DatasetSettings = rules.section(DatasetSettings)
     transcode: TranscodeSettings = rules.section(TranscodeSettings)
+    frames: FrameSettings = rules.section(FrameSettings)
     flow: FlowSettings = rules.section(FlowSettings)
 
     @classmethod
@@ -66,9 +79,12 @@ class PreparationSettings:
     @property
     def kinds(self) -> list[CopyKind]:
         """The kinds of copies to make, in their order."""
-        small = SmallCopy(self.transcode.short_side, self.transcode.keyint, self.transcode.crf)
-        kinds = {"transcode": small, "flow": FlowCopy(self.flow.size, float(self.flow.bound))}
-        return [kind for step, kind in kinds.items() if step in self.steps]
+        kinds: list[CopyKind] = [
+            SmallCopy(self.transcode.short_side, self.transcode.keyint, self.transcode.crf),
+            FrameCopy(self.frames.size, self.frames.resize, self.frames.quality),
+            FlowCopy(self.flow.size, float(self.flow.bound)),
+        ]
+        return [kind for kind in kinds if any(isinstance(kind, KINDS[step]) for step in self.steps if step in KINDS)]
 
     @property
     def decoder_without_deadline(self) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from dsn_lightning.prepare.video_index import prepare_source, prepared_folder
 from dsn_lightning.video.clip_reader import ClipReader, DecodedFrames, FlowFrames, FrameCache, FrameReader
 from dsn_lightning.video.crops import Crop
 from dsn_lightning.video.modality import CHANNELS, Modality
+from dsn_lightning.video.motion_jpeg import MotionJpeg
 from dsn_lightning.video.pyav_decoder import PyAV
 from dsn_lightning.video.sections import IntArray, Placement
 from dsn_lightning.video.time_line import Video
@@ -133,9 +134,10 @@ class SectionClipDataModule(pl.LightningDataModule):
     def reader(self) -> ClipReader:
         """The reader that all subsets share, and with it the cache of frames."""
         if self._reader is None:
-            copies = PyAV(self.reading.decoder.deadline)
-            frames = DecodedFrames(copies if self.reading.copies else self.reading.decoder)
-            read: FrameReader = FlowFrames(copies) if self.modality == "flow" else frames
+            copies, deadline = self.reading.copies, self.reading.decoder.deadline
+            decoders = {None: self.reading.decoder, "small": PyAV(deadline), "frames": MotionJpeg(deadline)}
+            flow = self.modality == "flow"
+            read: FrameReader = FlowFrames(PyAV(deadline)) if flow else DecodedFrames(decoders[copies])
             if self.reading.cache_frames:
                 read = FrameCache(read)
             scheme, channels = self.scheme, CHANNELS[self.modality]
@@ -176,7 +178,7 @@ class SectionClipDataModule(pl.LightningDataModule):
                 self.reading,
                 self.bad_video_policy,
                 prepared=self.prepared,
-                short_side=min(self.crop.frame_size),
+                scaled_size=self.crop.scaled_size,
             )
             self._inventories |= inventories
 

@@ -5,12 +5,12 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from dsn_lightning.datasets.records import Subset, VideoRecord, VideoSource
 from dsn_lightning.errors import UsageError
-from dsn_lightning.prepare.copies import CopyProber
-from dsn_lightning.prepare.copy_kinds import FlowCopy, SmallCopy
+from dsn_lightning.prepare.copies import TITLES, CopyProber
+from dsn_lightning.prepare.copy_kinds import KINDS
 from dsn_lightning.prepare.video_index import index_videos, refuse_flagged, usable
 from dsn_lightning.video.decoder import Decoder, is_present
 from dsn_lightning.video.modality import Modality
@@ -20,6 +20,10 @@ from dsn_lightning.video.video_info import VideoError, VideoInfo
 Found = dict[Path, VideoInfo | VideoError]
 Copies = dict[Path, tuple[Path, VideoInfo | VideoError]]
 """Original -> the copy to read instead, and what indexing the copy found."""
+
+
+_STEPS = {"small": "transcode", "frames": "frames", "flow": "flow"}
+"""What is read in place of the original files -> the step of dsn-prepare that makes it."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +51,15 @@ class Reading:
     decoder: Decoder
     fps: float | None = None  # frames per second to resample to, by time stamp; None keeps each video's frame rate
     modality: Modality = "rgb"  # or flow, as dsn-prepare extracted it
-    copies: bool = False  # read the small copies of dsn-prepare instead of the original files
+    copies: Literal["small", "frames"] | None = None  # read these copies of dsn-prepare instead of the original files
     cache_frames: bool = False  # keep decoded frames in memory (small data sets only)
+
+
+class ScaledSize(Protocol):
+    """`Crop.scaled_size`."""
+
+    def __call__(self, height: int, width: int) -> tuple[int, int]:
+        """Return the (height, width) to which frames of a video are scaled."""
 
 
 @dataclass
@@ -83,11 +94,12 @@ def take_inventory(
     policy: BadVideoPolicy,
     *,
     prepared: Path,
-    short_side: int,
+    scaled_size: ScaledSize,
 ) -> tuple[dict[Subset, SubsetInventory], str | None]:
     """Find the files of a data set's videos and index them; unchanged files are not decoded again.
 
-    ``source`` is prepared, and ``prepared`` is the folder of the index and of the copies.
+    ``source`` is prepared, ``prepared`` is the folder of the index and of the copies, and training scales frames to
+    ``scaled_size``.
 
     Returns:
         The inventory of each subset, and the settings that the copies were made with (None without copies).
@@ -114,7 +126,8 @@ def take_inventory(
         found = refuse_flagged(found)
     copies, made_with = _index_copies(source, found, reading, prepared)
     if reading.modality == "rgb":
-        _check_size_of_copies(copies, found, short_side)
+        check = _check_size_of_frames if reading.copies == "frames" else _check_size_of_copies
+        check(copies, found, scaled_size)
     for subset, inventory in inventories.items():
         for record in listed[subset]:
             try:
@@ -134,10 +147,11 @@ def take_inventory(
 
 def _index_copies(source: VideoSource, found: Found, reading: Reading, prepared: Path) -> tuple[Copies, str | None]:
     """Return the copies to read instead of the originals, if any, and the settings they were made with."""
-    if reading.modality == "rgb" and not reading.copies:
+    wanted = reading.copies if reading.modality == "rgb" else "flow"
+    if wanted is None:
         return {}, None
-    flow = reading.modality == "flow"
-    kind, step, name = (FlowCopy, "flow", "flow") if flow else (SmallCopy, "transcode", "small copies")
+    step = _STEPS[wanted]
+    kind, name = KINDS[step], TITLES[KINDS[step].folder]
     originals = usable(found)
     copy_of = {path: kind.target(prepared, source.root, path) for path in originals}
     present = sorted(copy for copy in copy_of.values() if copy.is_file())
@@ -156,9 +170,23 @@ def _index_copies(source: VideoSource, found: Found, reading: Reading, prepared:
     return copies, settings[0] if settings else None
 
 
-def _check_size_of_copies(copies: Copies, found: Found, short_side: int) -> None:
+def _check_size_of_frames(copies: Copies, found: Found, scaled_size: ScaledSize) -> None:
+    """Refuse frames that were stored at another size than training scales them to."""
+    for path, info in usable(found).items():
+        copy, copied = copies.get(path, (path, info))
+        wanted = scaled_size(info.height, info.width)
+        if isinstance(copied, VideoInfo) and (copied.height, copied.width) != wanted:
+            raise UsageError(
+                f"{copy}: has {copied.width}x{copied.height} pixels, and {wanted[1]}x{wanted[0]} are wanted; run "
+                "dsn-prepare steps=[check,frames] with the frames.size and frames.resize of the training's "
+                "backbone.frame_size and dataset.reading.resize"
+            )
+
+
+def _check_size_of_copies(copies: Copies, found: Found, scaled_size: ScaledSize) -> None:
     """Refuse copies that would be scaled up although the originals are larger; sides may be rounded to even numbers."""
     for path, info in usable(found).items():
+        short_side = min(scaled_size(info.height, info.width))
         copy, copied = copies.get(path, (path, info))
         if isinstance(copied, VideoInfo):
             side = min(copied.height, copied.width)

@@ -1,4 +1,4 @@
-"""Copies of a data set's videos that are quick to read: small copies, and optical flow.
+"""Copies of a data set's videos that are quick to read: small copies, frames as JPEG, and optical flow.
 
 A copy has as many frames as the original, in the same order and upright. Its metadata say what it was made from and
 with which settings, which shows whether it is still current; no second file could disagree. It is written to a hidden
@@ -6,29 +6,28 @@ file beside its target, and renamed when it is complete and on disk.
 """
 
 import shutil
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
 from io import BytesIO
+from itertools import islice
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import av
-import av.codec.context
 import numpy as np
 from av.container import InputContainer
 from av.packet import Packet
-from av.video.codeccontext import VideoCodecContext
-from av.video.frame import VideoFrame
-from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 from numpy.typing import NDArray
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from dsn_lightning.errors import UsageError
 from dsn_lightning.files import replace_durably
-from dsn_lightning.prepare.copy_kinds import CopyKind, content_hash, frame_rate
+from dsn_lightning.prepare.copy_encoders import CopyEncoder, FFmpegEncoder, JpegEncoder
+from dsn_lightning.prepare.copy_kinds import CopyKind, FrameCopy, content_hash, frame_rate
 from dsn_lightning.prepare.worker_pool import run_each
 from dsn_lightning.text_tables import PrintableConsole
 from dsn_lightning.video.decoder import Decoder
@@ -41,7 +40,11 @@ _HEADER_BYTES = 2000  # approximate size of a file's header
 
 Videos = Sequence[tuple[Path, VideoInfo]]
 
-TITLES = {"small": "small copies", "flow": "flow"}  # folder of a kind of copies -> its name in messages
+TITLES = {
+    "small": "small copies",
+    "jpeg": "frames",
+    "flow": "flow",
+}  # folder of a kind of copies -> its name in messages
 
 
 def make_copies(
@@ -59,7 +62,7 @@ def make_copies(
     stale = [(path, info) for path, info in videos if not is_current(targets[path], info, kind)]
     failed: dict[Path, str] = {}
     if stale:
-        _check_disk_space(stale, len(videos), output, decoder=decoder, kind=kind)
+        _check_disk_space(stale, len(videos), output, decoder=decoder, kind=kind, jobs=jobs)
         tasks = [(path, targets[path], info) for path, info in stale]
         work = partial(write_copy, decoder=decoder, kind=kind)
         try:
@@ -87,17 +90,34 @@ def make_copies(
     }
 
 
-def _check_disk_space(stale: Videos, num_videos: int, output: Path, *, decoder: Decoder, kind: CopyKind) -> None:
-    """Announce the estimated size of the copies, and refuse it if it does not fit on the disk."""
-    needed = estimate_bytes(stale, decoder=decoder, kind=kind)
-    if needed is None:
+def _check_disk_space(
+    stale: Videos, num_videos: int, output: Path, *, decoder: Decoder, kind: CopyKind, jobs: int
+) -> None:
+    """Announce the estimated size of the copies and the time, and refuse a size that does not fit on the disk."""
+    needs = estimate(stale, decoder=decoder, kind=kind)
+    if needs is None:
         return
     free, title = shutil.disk_usage(output).free, TITLES[kind.folder]
-    announcement = f"{title}: {len(stale)} of {num_videos} to make, about {readable(needed)} ({readable(free)} free)"
+    a_frame = readable(needs.bytes / sum(info.num_frames for _, info in stale))
+    announcement = (
+        f"{title}: {len(stale)} of {num_videos} to make, about {readable(needs.bytes)} ({readable(free)} free), "
+        f"{a_frame} a frame; about {_time_text(needs.seconds / jobs)} in {jobs} processes"
+    )
     PrintableConsole(stderr=True).print(announcement, soft_wrap=True, highlight=False)
-    if needed > free:
-        sizes = f"about {readable(needed)}, but {readable(free)} are free"
+    if needs.bytes > free:
+        sizes = f"about {readable(needs.bytes)}, but {readable(free)} are free"
         raise UsageError(f"output={output}: {title} need {sizes}; free some space, or set output= to another disk")
+
+
+def _time_text(seconds: float) -> str:
+    """Return a time in a unit that suits it.
+
+    >>> _time_text(40), _time_text(900), _time_text(36000)
+    ('40 s', '15 min', '10.0 h')
+    """
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
 def readable(size: float) -> str:
@@ -218,25 +238,40 @@ def copy_info(copy: Path, info: VideoInfo) -> VideoInfo:
     )
 
 
-def estimate_bytes(videos: Videos, *, decoder: Decoder, kind: CopyKind, num_samples: int = 6) -> int | None:
-    """Estimate the bytes of copies, plus a tenth, from the middle frames of some; None if none can be copied."""
+class CopyNeeds(NamedTuple):
+    """What copies need."""
+
+    bytes: int
+    seconds: float  # of one processor core
+
+
+def estimate(videos: Videos, *, decoder: Decoder, kind: CopyKind, num_samples: int = 6) -> CopyNeeds | None:
+    """Estimate what copies need from some of their frames; None if no video can be copied.
+
+    The bytes, plus a tenth, are those of frames in the middle, and the time is that of the first frames.
+    """
     chosen = [videos[i] for i in np.unique(np.linspace(0, len(videos) - 1, min(num_samples, len(videos))).astype(int))]
-    size = pixels = 0
+    size = pixels = timed = 0
+    seconds = 0.0
     for path, info in chosen:
         count = min(_SAMPLE_FRAMES, info.num_frames)
-        start = (info.num_frames - count) // 2
-        buffer = BytesIO()
+        start, sample = (info.num_frames - count) // 2, replace(info, num_frames=count, stamps="")
+        frame_size, buffer = kind.frame_size(info), BytesIO()
         try:
-            frames = decoder.read(path, range(start, start + count), kind.frame_size(info), info)
-            _encode(buffer, kind.pictures(frames), kind, replace(info, num_frames=count, stamps=""))
+            began = time.perf_counter()
+            _encode(BytesIO(), kind.pictures(islice(decoder.frames(path, frame_size), count)), kind, sample)
+            seconds, timed = seconds + time.perf_counter() - began, timed + count
+            frames = decoder.read(path, range(start, start + count), frame_size, info)
+            _encode(buffer, kind.pictures(frames), kind, sample)
         except (VideoError, av.FFmpegError):
             continue  # reported later, when the video is copied
         size += max(0, len(buffer.getvalue()) - _HEADER_BYTES)
-        pixels += count * int(np.prod(kind.frame_size(info)))
+        pixels += count * int(np.prod(frame_size))
     if not pixels:
         return None
     total = sum(info.num_frames * int(np.prod(kind.frame_size(info))) for _, info in videos)
-    return round(1.1 * total * size / pixels) + _HEADER_BYTES * len(videos)
+    num_bytes = round(1.1 * total * size / pixels) + _HEADER_BYTES * len(videos)
+    return CopyNeeds(num_bytes, sum(info.num_frames for _, info in videos) * seconds / timed)
 
 
 def _encode(file: IO[bytes], pictures: Iterable[NDArray[np.uint8]], kind: CopyKind, info: VideoInfo) -> int:
@@ -245,34 +280,24 @@ def _encode(file: IO[bytes], pictures: Iterable[NDArray[np.uint8]], kind: CopyKi
     last = max(1, round(1 / frame_rate(info) / unit))
     durations = np.append(np.diff(stamps), stamps[-1] - stamps[-2] if len(stamps) > 1 else last)
     duration_at = dict(zip(stamps.tolist(), durations.tolist(), strict=True))
-    count, yuv = 0, kind.pixels == "yuv420p"
+    count = 0
     bitexact = {"fflags": "+bitexact"}  # no random identifiers, no version numbers
     with av.open(file, "w", format=kind.container, options=bitexact) as container:
         container.metadata["comment"] = kind.label(info)
-        stream = container.add_stream(kind.codec, rate=frame_rate(info), options=kind.options())
-        assert isinstance(stream.codec_context, VideoCodecContext)
-        stream.height, stream.width = kind.frame_size(info)
-        stream.pix_fmt = kind.pixels
-        stream.time_base = stream.codec_context.time_base = unit
-        stream.codec_context.thread_count = 1  # libx264's output depends on it
-        stream.codec_context.flags |= av.codec.context.Flags.bitexact.value
-        colours: dict[str, Any] = {}
-        if yuv:
-            stream.codec_context.colorspace, stream.codec_context.color_range = 6, 1  # BT.601, 16 to 235
-            colours = {"dst_colorspace": Colorspace.ITU601, "dst_color_range": ColorRange.MPEG}
+        encoder: CopyEncoder = (
+            JpegEncoder(container, kind, info, unit)
+            if isinstance(kind, FrameCopy)
+            else FFmpegEncoder(container, kind, info, unit)
+        )
 
         def mux(packets: Iterable[Packet]) -> None:
             for packet in packets:
                 packet.duration = duration_at[packet.pts]
                 container.mux(packet)
 
-        convert = VideoReformatter()
         for picture in pictures:
             if count < len(stamps):
-                frame = VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
-                frame = convert.reformat(frame, format=kind.pixels, threads=1, **colours)
-                frame.pts, frame.time_base = int(stamps[count]), unit
-                mux(stream.encode(frame))
+                mux(encoder.packets(picture, int(stamps[count])))
             count += 1
-        mux(stream.encode(None))
+        mux(encoder.rest())
     return count

@@ -1,4 +1,4 @@
-"""The kinds of copies of a data set's videos, with their settings: small copies, and optical flow."""
+"""The kinds of copies of a data set's videos, with their settings: small copies, frames as JPEG, optical flow."""
 
 import hashlib
 from abc import ABC, abstractmethod
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsn_lightning.prepare.optical_flow import flow_frames
+from dsn_lightning.video.resize import Resize, scaled_size
 from dsn_lightning.video.video_info import VideoInfo, unpack
 
 
@@ -98,6 +99,31 @@ class SmallCopy(CopyKind):
 
 
 @dataclass(frozen=True)
+class FrameCopy(CopyKind):
+    """Each frame as a JPEG image at the size that training crops, in QuickTime (Motion JPEG), at its original time.
+
+    The container keeps the byte offset of every image; see `dsn_lightning.video.motion_jpeg.MotionJpeg`.
+    """
+
+    size: tuple[int, int] = (128, 171)  # (height, width) that frames are scaled to: backbone.frame_size
+    resize: Resize = "squash"  # how frames of another aspect ratio are: dataset.reading.resize
+    quality: int = 90  # of JPEG, 1 to 100
+    folder: ClassVar[str] = "jpeg"
+    suffix: ClassVar[str] = ".mov"
+    container: ClassVar[str] = "mov"
+    codec: ClassVar[str] = "mjpeg"
+    pixels: ClassVar[str] = "yuvj420p"
+
+    def frame_size(self, info: VideoInfo) -> tuple[int, int]:
+        """Return a copy's (height, width), to which `Crop.scaled_size` scales the video."""
+        return scaled_size(info.height, info.width, self.size, self.resize)
+
+    def options(self) -> dict[str, str]:
+        """Return no options: libjpeg-turbo encodes the frames, not FFmpeg."""
+        return {}
+
+
+@dataclass(frozen=True)
 class FlowCopy(CopyKind):
     """Optical flow (`flow_frames`), lossless FFV1 in Matroska; each frame is a key frame, stamped in milliseconds."""
 
@@ -139,3 +165,7 @@ def content_hash(info: VideoInfo) -> str:
 def frame_rate(info: VideoInfo) -> Fraction:
     """Return frames per second as a fraction with a small denominator, such as 30000/1001."""
     return max(Fraction(1, 1001), Fraction(info.fps).limit_denominator(1001))
+
+
+KINDS: dict[str, type[CopyKind]] = {"transcode": SmallCopy, "frames": FrameCopy, "flow": FlowCopy}
+"""Step of dsn-prepare -> the kind of copies that it makes."""

@@ -1,4 +1,4 @@
-"""The work of dsn-prepare: check a data set, make small copies of its videos, extract optical flow."""
+"""The work of dsn-prepare: check a data set, make copies of its videos that are quick to read, extract optical flow."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from dsn_lightning.datasets.records import SUBSETS, VideoSource
 from dsn_lightning.errors import UsageError
 from dsn_lightning.files import refuse_link
 from dsn_lightning.prepare.copies import make_copies, remove_partial_files, replacing
-from dsn_lightning.prepare.copy_kinds import CopyKind, FlowCopy, SmallCopy
+from dsn_lightning.prepare.copy_kinds import KINDS, CopyKind, FlowCopy
 from dsn_lightning.prepare.dataset_report import Records, dataset_report
 from dsn_lightning.prepare.optical_flow import check_opencv
 from dsn_lightning.prepare.video_index import index_videos, prepared_folder, refuse_flagged, usable
@@ -58,8 +58,8 @@ def prepare_dataset(
     check_output(output, source, records)
     jobs = jobs or (len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1)
     with _naming_disk_errors(output), _locked(output):
-        for folder in (SmallCopy.folder, FlowCopy.folder):
-            remove_partial_files(output / folder)
+        for kind_of_copy in KINDS.values():
+            remove_partial_files(output / kind_of_copy.folder)
         paths = dict.fromkeys(record.path for subset in SUBSETS for record in records[subset])
         present = [path for path in paths if is_present(path, decoder)]
         found = index_videos(present, output, root=source.root, decoder=decoder, num_threads=jobs)
@@ -91,7 +91,7 @@ def check_output(output: Path, source: VideoSource, records: Records) -> None:
     among += [folder for folder in (resolved if several_disks else [*resolved, common]) if place.is_relative_to(folder)]
     if among:
         raise UsageError(f"output={output}: is among the videos ({among[0]}); choose a separate folder")
-    among = [f for kind in (SmallCopy, FlowCopy) for f in resolved if f.is_relative_to(place / kind.folder)]
+    among = [f for kind in KINDS.values() for f in resolved if f.is_relative_to(place / kind.folder)]
     if among:
         raise UsageError(f"output={output}: copies would go where videos are ({among[0]}); choose another folder")
 
@@ -102,7 +102,7 @@ def strict_failures(report: dict[str, Any]) -> list[str]:
     counts = {
         "missing": report["totals"]["missing"],
         "bad": report["totals"]["bad"],
-        "without a copy": sum(len(report[k.folder]["failed"]) for k in (SmallCopy, FlowCopy) if k.folder in report),
+        "without a copy": sum(len(report[k.folder]["failed"]) for k in KINDS.values() if k.folder in report),
         "groups in several subsets": len(leakage["groups"]),
         "contents in several subsets": len(leakage["identical"]),
     }

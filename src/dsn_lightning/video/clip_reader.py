@@ -6,11 +6,11 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
 from dsn_lightning.video.decoder import Decoder, Frames
+from dsn_lightning.video.resize import rescaled
 from dsn_lightning.video.sections import IntArray, clip_frames
 from dsn_lightning.video.time_line import Video
 
@@ -56,12 +56,7 @@ class FlowFrames:
     def __call__(self, video: Video, indices: IntArray, size: tuple[int, int]) -> Frames:
         """Return the flow of frames ``indices``, uint8 (F, H, W, 2), in pixels of the stored size."""
         stored_size = (video.info.height, video.info.width)
-        flow = self.decoder.read(video.file, indices, stored_size, video.info)[..., :2]
-        if stored_size == tuple(size):
-            return flow
-        planes = torch.from_numpy(flow.transpose(0, 3, 1, 2).copy())  # u and v are scaled separately
-        scaled = F.interpolate(planes, tuple(size), mode="bilinear", antialias=True)
-        return np.asarray(scaled.permute(0, 2, 3, 1))
+        return rescaled(self.decoder.read(video.file, indices, stored_size, video.info)[..., :2], size)
 
 
 class FrameCache:

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from dsn_lightning.errors import UsageError
 from dsn_lightning.video.decoder import Frames, Indices
 from dsn_lightning.video.pyav_decoder import Deadline, PyAV
+from dsn_lightning.video.resize import rescaled
 from dsn_lightning.video.video_info import VideoInfo, check_unchanged, unpack
 
 if TYPE_CHECKING:
-    from torch import Tensor
     from torchcodec import FrameBatch
     from torchcodec.decoders import VideoDecoder
 
@@ -59,7 +59,7 @@ class TorchCodec(PyAV):
                 _inexact.add((path, info.digest))
                 return super().read(path, indices, size, info)
             deadline.check(path)
-            parts.append(_scaled(batch.data, size))
+            parts.append(rescaled(np.asarray(batch.data.permute(0, 2, 3, 1)), size))
         return np.concatenate(parts)
 
     def _is_indexed(self, path: Path, info: VideoInfo) -> bool:
@@ -114,15 +114,6 @@ def _not_loaded(error: BaseException) -> UsageError:
         "dataset/reading/decoder=torchcodec: torchcodec cannot be loaded; install dsn-lightning[torchcodec] "
         f"and the system's FFmpeg ({_first_line(error)})"
     )
-
-
-def _scaled(frames: "Tensor", size: tuple[int, int]) -> Frames:
-    import torch
-    import torch.nn.functional as F
-
-    if tuple(frames.shape[2:]) != tuple(size):
-        frames = F.interpolate(frames, size, mode="bilinear", antialias=True)
-    return np.asarray(frames.permute(0, 2, 3, 1).to(torch.uint8))
 
 
 def _first_line(error: BaseException) -> str:
