@@ -7,6 +7,7 @@ the environment variable ``SECRET``.
 import io
 import json
 import os
+import pickle
 import re
 import shutil
 import subprocess
@@ -22,10 +23,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 import yaml
 from PIL import Image
+from pyarrow import parquet
 from rich.console import Console
 from rich.panel import Panel
 
@@ -52,6 +55,7 @@ from dsn_lightning.evaluation.scores import ClipScores
 from dsn_lightning.files import UnreadableFileError
 from dsn_lightning.prediction.answer import WindowAnswer
 from dsn_lightning.prediction.output_folder import OutputFolder
+from dsn_lightning.prediction.parquet_shards import ParquetShards
 from dsn_lightning.prediction.windows import webvtt
 from dsn_lightning.prepare.video_index import index_videos, prepare_source
 from dsn_lightning.text_tables import PrintableConsole, TextTable, csv_records
@@ -1300,6 +1304,31 @@ def test_a_time_line_shows_labels_as_texts():
         assert text.encode()
     assert "<script>" not in subtitles
     assert subtitles.count("-->") == 3
+
+
+class Runs:
+    """Unpickling it makes the canary."""
+
+    def __reduce__(self) -> tuple:
+        return os.system, (TOUCH,)
+
+
+def test_a_shard_that_names_types_of_arrow_is_refused(place):
+    from ray.data.extensions import ArrowPythonObjectType  # of which each value is a pickle
+
+    kind = ArrowPythonObjectType()
+    values = kind.wrap_array(pa.array([pickle.dumps(Runs())], pa.large_binary()))
+    shards = ParquetShards(place / "shards")
+    shards.folder.mkdir()
+    for name in ("line", "other"):
+        table = pa.table({"line": ["{}"], name: values})
+        parquet.write_table(table, shards.folder / "foreign.parquet")
+        with pytest.raises(
+            UsageError, match=r"foreign\.parquet: not a shard of dsn-predict \(names types of Arrow"
+        ) as caught:
+            shards.index()
+        assert "\n" not in str(caught.value)
+    unharmed(place)
 
 
 WRONG_INFOS = {

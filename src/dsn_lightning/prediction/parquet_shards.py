@@ -21,6 +21,8 @@ MOST_ENDS = 3
 
 _FIGURES = ("label", "score", "duration_seconds", "gmacs", "seconds", "error")
 _LINE = "line"
+_SCHEMA = b"ARROW:schema"  # a key of a file's metadata, in its footer
+_FOOTER_END = 8  # bytes behind the footer: its length, and PAR1
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,7 @@ class ParquetShards:
         table = pa.Table.from_pylist(rows, schema=pa.schema(list(types.items())))
         refuse_link(self.folder)
         with replaced(self.file([answer.video for answer in answers])) as partial:
-            parquet.write_table(table, partial)
+            parquet.write_table(table, partial, store_schema=False, write_statistics=False)
 
     def index(self) -> dict[str, tuple[Path, int]]:
         """Return the shard of each video's answer and its row there.
@@ -137,7 +139,9 @@ def _lines(path: Path) -> list[str]:
     from pyarrow import parquet
 
     try:
-        file = parquet.ParquetFile(pa.BufferReader(read_bounded(path)))
+        content = read_bounded(path)
+        _refuse_types(content)
+        file = parquet.ParquetFile(pa.BufferReader(content))
         about = file.metadata
         size = sum(about.row_group(number).total_byte_size for number in range(about.num_row_groups))
         if about.num_rows > MOST_ROWS or size > MAX_BYTES:
@@ -149,6 +153,17 @@ def _lines(path: Path) -> list[str]:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UsageError(f"{path}: not a shard of dsn-predict ({reason})") from None
     return lines
+
+
+def _refuse_types(content: bytes) -> None:
+    """Refuse a file of Parquet that names types of Arrow; those that Ray registers unpickle values.
+
+    Raises:
+        ValueError: its footer has a schema of Arrow, which opening the file would read.
+    """
+    length = int.from_bytes(content[-_FOOTER_END:-4], "little")
+    if _SCHEMA in content[-_FOOTER_END - length :]:
+        raise ValueError("names types of Arrow, which may hold code")
 
 
 @lru_cache(maxsize=1)  # lines are asked for in the order of the videos, and so of the shards
