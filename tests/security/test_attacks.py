@@ -9,6 +9,7 @@ import json
 import os
 import pickle
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -42,7 +43,7 @@ from dsn_lightning.cli.trainer_recipe import configured_callbacks, make_trainer
 from dsn_lightning.config.arguments import begin_job, continue_run, sweep_to_resume
 from dsn_lightning.config.build_loggers import tracked
 from dsn_lightning.config.build_part import build_decoder
-from dsn_lightning.config.compose import settings_of
+from dsn_lightning.config.compose import config_folder, settings_of
 from dsn_lightning.config.settings import Settings
 from dsn_lightning.config.shared_trainings import train_once
 from dsn_lightning.config.stored_places import lies_here
@@ -1329,6 +1330,23 @@ def test_a_shard_that_names_types_of_arrow_is_refused(place):
             shards.index()
         assert "\n" not in str(caught.value)
     unharmed(place)
+
+
+def test_git_is_not_asked_about_the_folder_that_the_package_is_installed_in(place):
+    package = Path(dsn_lightning.__file__).parent
+    installed = place / ".venv" / "site-packages" / "dsn_lightning"
+    shutil.copytree(package, installed, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(config_folder(), installed / "conf", dirs_exist_ok=True)
+    canary = shlex.quote(str(place / "canary"))
+    for command in (["init", "-q"], ["add", ".venv/site-packages/dsn_lightning/errors.py"],
+                    ["-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "a"],
+                    ["config", "core.fsmonitor", f"touch {canary}; false"]):  # fmt: skip
+        subprocess.run(["git", *command], cwd=place, check=True)
+    program = "import dsn_lightning.runs.environment as e; print(e.__file__, e.git_commit())"
+    environment = os.environ | {"PYTHONPATH": str(installed.parent)}
+    done = subprocess.run([sys.executable, "-P", "-c", program], env=environment, capture_output=True, text=True)
+    assert done.stdout.split() == [str(installed / "runs" / "environment.py"), "None"], done.stderr
+    assert not (place / "canary").exists()
 
 
 WRONG_INFOS = {

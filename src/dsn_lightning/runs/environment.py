@@ -30,9 +30,16 @@ def environment(**more: Any) -> dict[str, Any]:
 
 
 def git_commit() -> str | None:
-    """Return the checkout's commit, with ``-dirty`` appended if files differ; None outside a checkout."""
-    folder = Path(__file__).resolve().parent
-    command = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    """Return the checkout's commit, with ``-dirty`` appended if files differ; None outside a checkout.
+
+    Git runs programs that the configuration of a repository names, so an installed copy of the package does not ask
+    about the repository that its environment may lie in.
+    """
+    package = Path(__file__).resolve().parents[1]
+    checkout = package.parents[1]
+    if (package / "conf").is_dir() or not (checkout / ".git").exists():
+        return None
+    command = ["git", "-C", str(checkout), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
     except (OSError, subprocess.SubprocessError):
