@@ -206,6 +206,14 @@ def test_nothing_in_the_folder_of_a_model_is_executed(tmp_path, monkeypatch):
     assert not (tmp_path / "canary").exists()
 
 
+def test_a_folder_with_an_adapter_is_refused(tmp_path):
+    folder = tmp_path / "model"
+    shutil.copytree(model_folder(), folder)
+    (folder / "adapter_config.json").write_text('{"peft_type": "LORA", "megatron_core": "evil", "megatron_config": {}}')
+    with pytest.raises(UsageError, match=r"model: has an adapter \(adapter_config\.json\), which is not loaded; merge"):
+        started(folder, CLASSES)
+
+
 def test_multiply_adds_of_videomae_base_are_those_of_its_layers():
     """12 blocks on 8 * 14 * 14 tokens of width 768; the paper (Tong et al., 2022) has 180 GFLOPs of this kind."""
     network = HuggingFaceNetwork(400, config={"model_type": "videomae"})

@@ -33,6 +33,7 @@ _FAMILIES = {
     "vjepa2": _Family("VJEPA2", "pixel_values_videos", "frames_per_clip", "crop_size", "in_chans"),
 }
 _HEAD = "classifier"
+_ADAPTER = "adapter_config.json"
 _PROBLEMS = (TypeError, ValueError, KeyError, AttributeError, RuntimeError, ArithmeticError, OSError)
 
 
@@ -98,8 +99,11 @@ def pretrained_state(folder: Path, config: Mapping[str, Any]) -> tuple[dict[str,
         config: content of its ``config.json``.
 
     Raises:
-        UsageError: weights are missing, damaged, or more than weights.
+        UsageError: weights are missing, damaged, or more than weights; or the folder has an adapter of the package
+            peft, which transformers would load: its file names modules to import.
     """
+    if (folder / _ADAPTER).exists():
+        raise UsageError(f"has an adapter ({_ADAPTER}), which is not loaded; merge it into the weights and save these")
     num_labels = len(config["id2label"]) if config.get("id2label") else 2  # the default of transformers
     try:
         with _quiet():
