@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from omegaconf.errors import InterpolationResolutionError
 from safetensors.torch import load_file, save_file
 
 from dsn_lightning.algorithms.recognizer import Recognizer
@@ -203,6 +204,25 @@ def test_nothing_in_the_folder_of_a_model_is_executed(tmp_path, monkeypatch):
     torch.save({"classifier.weight": Canary()}, folder / "pytorch_model.bin")
     with pytest.raises(UsageError, match=r"its weights cannot be loaded"):
         started(folder, CLASSES)
+    assert not (tmp_path / "canary").exists()
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("hidden_act", {"_target_": "os.mkdir", "path": "canary"}, "would run os.mkdir"),
+        ("layer_norm_eps", [[{"_target_": "os.mkdir", "path": "canary"}]], "would run os.mkdir"),
+        ("hidden_act", "${oc.env:HOME}", r"config\.hidden_act=.* a reference"),
+        ("layer_norm_eps", {"${oc.env:HOME}": 1}, r"config\.layer_norm_eps.* a reference"),
+        ("id2label", {"0": "${oc.env:HOME}", "1": "b"}, r"classes\[0\]=.* a reference"),
+    ],
+)
+def test_the_configuration_of_a_model_holds_plain_values(key, value, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(model_folder(), "model")
+    change_json(tmp_path / "model" / "config.json", **{key: value})
+    with pytest.raises(InterpolationResolutionError, match=message):
+        build_recognizer(settings_for("model"), 2)
     assert not (tmp_path / "canary").exists()
 
 

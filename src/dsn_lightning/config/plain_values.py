@@ -6,6 +6,7 @@ from typing import Any
 from dsn_lightning.errors import UsageError
 
 _REFERENCE = "${"
+_TARGET = "_target_"
 _MAX_DEPTH = 32
 _MAX_VALUES = 100_000
 _PLAIN = (str, int, float, bool, type(None))
@@ -22,6 +23,25 @@ def plain_copy(values: Mapping[str, Any]) -> dict[str, Any]:
         UsageError: names the key; also for a configuration that is nested too deeply or has too many values.
     """
     return dict(_Copy().of(values, ""))
+
+
+def refuse_nodes(value: Any, key: str) -> None:
+    """Refuse what a configuration takes for more than a value, at any depth: references, and nodes that are built.
+
+    Raises:
+        UsageError: begins with ``key``, which stands for the value.
+    """
+    waiting: list[Any] = [plain_copy({key: value})]
+    while waiting:
+        inner = waiting.pop()
+        if isinstance(inner, Mapping):
+            if _TARGET in inner:
+                raise UsageError(
+                    f"{key}: expected plain values, got a node that would run {_short(str(inner[_TARGET]))}"
+                )
+            waiting += inner.values()
+        elif isinstance(inner, list | tuple):
+            waiting += inner
 
 
 class _Copy:

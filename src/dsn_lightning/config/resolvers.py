@@ -1,6 +1,7 @@
 """What configurations may ask for in ${...}."""
 
 import re
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from omegaconf import ListConfig, OmegaConf
 
 from dsn_lightning.config.exported_files import exported_preset
 from dsn_lightning.config.huggingface_files import huggingface_preset
+from dsn_lightning.config.plain_values import refuse_nodes
 from dsn_lightning.errors import UsageError
 
 _ASPECT = 4 / 3  # width / height of most videos
@@ -72,14 +74,28 @@ def sweep_name() -> str | None:
     return Path(str(running.hydra.sweep.dir)).absolute().name
 
 
+def _of_file(preset: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a resolver for what files say of a model: plain values, which are neither resolved nor built."""
+
+    def resolver(model: str | None, what: str, *more: Any) -> Any:
+        found = preset(model, what, *more)
+        try:
+            refuse_nodes(found, what)
+        except UsageError as error:
+            raise UsageError(f"backbone.model={model}: its files: {error}") from error
+        return found
+
+    return resolver
+
+
 def register() -> None:
     """Make the resolvers of the configurations known to OmegaConf.
 
     They are ``${torchvision:MODEL,WHAT}``, ``${huggingface:MODEL,WHAT}``, ``${exported:FILE,WHAT}``,
     ``${share:FRACTION,NUMBER}`` and ``${sweep_name:}``.
     """
-    OmegaConf.register_new_resolver("exported", exported_preset, replace=True)
-    OmegaConf.register_new_resolver("huggingface", huggingface_preset, replace=True)
+    OmegaConf.register_new_resolver("exported", _of_file(exported_preset), replace=True)
+    OmegaConf.register_new_resolver("huggingface", _of_file(huggingface_preset), replace=True)
     OmegaConf.register_new_resolver("share", share, replace=True)
     OmegaConf.register_new_resolver("torchvision", torchvision_preset, replace=True)
     OmegaConf.register_new_resolver("sweep_name", sweep_name, replace=True)
