@@ -77,6 +77,20 @@ def test_a_clip_is_drawn_from_its_generator_alone():
     assert len({crop(frames, stateless_rng(s)).numpy().tobytes() for s in range(10)}) > 5
 
 
+@pytest.mark.parametrize("channels", [2, 3])
+@pytest.mark.parametrize("scale", [1.0, 1.5])
+def test_the_memory_layout_of_the_frames_does_not_matter(scale, channels):
+    frames = np.random.default_rng(0).integers(0, 256, (5, 20, 26, channels)).astype(np.uint8)
+    planes = np.ascontiguousarray(frames.transpose(0, 3, 1, 2)).transpose(0, 2, 3, 1)
+    turned = np.ascontiguousarray(frames[:, ::-1])[:, ::-1]
+    fixed = frames.copy()
+    fixed.setflags(write=False)
+    crop = Crop((20, 26), 12, scales=(scale,), flip=0.5)
+    for seed in range(8):
+        clips = [crop(layout, np.random.default_rng(seed)) for layout in (frames, planes, turned, fixed)]
+        assert all(torch.equal(clip, clips[0]) and clip.is_contiguous() for clip in clips)
+
+
 def test_a_flip_mirrors_rgb():
     frames = np.random.default_rng(0).integers(0, 256, (2, 8, 10, 3), np.uint8)
     plain, flipped = (Crop((8, 10), 8, flip=f, corners=True)(frames, stateless_rng(3)) for f in (0.0, 1.0))

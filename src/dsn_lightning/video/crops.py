@@ -119,6 +119,8 @@ class Crop:
         window = frames[:, top : top + side, left : left + side]
         if flip and is_flow(window):
             window, flip = mirror_flow(window), False
+        if not window.flags.writeable or min(window.strides) < 0:  # PyTorch takes neither
+            window = window.copy()
         clip = torch.from_numpy(window).permute(0, 3, 1, 2)  # (T, C, H, W)
         if side != self.crop_size:
             if not is_flow(window):  # torch scales interleaved colours of 8 bits twice as fast as separate ones
