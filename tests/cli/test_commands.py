@@ -270,7 +270,7 @@ BAD_TRAIN = [
     (["schedule.lr=-1"], "schedule.lr=-1: must be a number above 0"),
     (["schedule.sampler_lr=fast"], "schedule.sampler_lr=fast: must be a number above 0"),
     (["algorithm.exploration=-1"], "algorithm.exploration=-1: must be a number of at least 0"),
-    (["num_workers=0.5"], "num_workers=0.5: must be a whole number of at least 0"),
+    (["num_workers=0.5"], "num_workers=0.5: must be a whole number of at least 0, or auto"),
     (["+trainer.gradient_clip_val=1"], "use schedule.gradient_clip"),
     (["+trainer.accumulate_grad_batches=2"], "use schedule.accumulate"),
     (["+trainer.max_steps=10"], "use schedule.max_epochs"),

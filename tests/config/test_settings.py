@@ -32,7 +32,7 @@ def test_every_experiment_has_valid_settings(experiment):
         ),
         ("gamma=-1", "gamma=-1: is a penalty and must be a number of at least 0"),
         ("seed=-1", "seed=-1: must be a whole number of at least 0"),
-        ("num_workers=-1", "num_workers=-1: must be a whole number of at least 0"),
+        ("num_workers=-1", "num_workers=-1: must be a whole number of at least 0, or auto"),
         ("test.M=[1,0]", r"test.M=\[1,0\]: must be a whole number of at least 1, or a list of them"),
         ("test.bootstrap=50", "test.bootstrap=50: must be 0 .no intervals. or a whole number of at least 100"),
         ("test.figures=1", "test.figures=1: must be true or false"),

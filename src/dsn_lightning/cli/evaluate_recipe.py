@@ -18,6 +18,7 @@ from dsn_lightning.config.build import build_datamodule, build_selections, check
 from dsn_lightning.config.build_loggers import tracked
 from dsn_lightning.config.compose import names_in_group
 from dsn_lightning.config.evaluation_settings import EvaluationSettings
+from dsn_lightning.config.loader_workers import loader_workers
 from dsn_lightning.config.row_description import RowDescription
 from dsn_lightning.config.settings import Settings
 from dsn_lightning.config.stored_places import refuse_lists, refuse_places
@@ -308,7 +309,7 @@ def score(evaluation: EvaluationPlan, data: SectionClipDataModule, *, device: to
         evaluation.networks,
         device=device,
         loading=Loading(
-            num_workers=settings.num_workers,
+            num_workers=loader_workers(settings),
             start_method=settings.start_workers,
             timeout=data.loader_timeout(),
             skip_bad=data.bad_video_policy.skip,

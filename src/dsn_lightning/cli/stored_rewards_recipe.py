@@ -14,6 +14,7 @@ from torch import Tensor
 
 from dsn_lightning.algorithms.dsn import DSN
 from dsn_lightning.algorithms.recognizer import evaluating
+from dsn_lightning.config.loader_workers import loader_workers
 from dsn_lightning.config.settings import Settings
 from dsn_lightning.data.batches import ClipLoader, begin_worker
 from dsn_lightning.data.datamodule import SectionClipDataModule
@@ -92,7 +93,7 @@ def _pairs(
 
 def _loader(settings: Settings, data: SectionClipDataModule, missing: Sequence[tuple[Video, IntArray]]) -> ClipLoader:
     videos, starts = zip(*missing, strict=True)
-    workers = settings.num_workers
+    workers = loader_workers(settings)
     return ClipLoader(
         CandidateClips(videos, starts, data.network_reader),
         batch_size=None,

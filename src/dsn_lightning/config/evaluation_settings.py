@@ -49,7 +49,7 @@ class EvaluationSettings:
     dataset: rules.Node = rules.node()
     trust: tuple[str, ...] = rules.setting(lambda _: True, "", convert=rules.as_tuple)
     seed: int = rules.whole(0)
-    num_workers: int = rules.whole(0)
+    num_workers: int | str = rules.whole_or_auto(0)
     start_workers: str | None = rules.one_of(*multiprocessing.get_all_start_methods(), optional=True)
     devices: int = rules.whole(1)
     test: EvaluationTestSettings = rules.section(EvaluationTestSettings)

@@ -118,6 +118,14 @@ def flag(*, default: Any = _MISSING) -> Any:
     return setting(lambda value: isinstance(value, bool), "must be true or false", default=default)
 
 
+def whole_or_auto(at_least: int) -> Any:
+    """Return a field for a whole number, or ``auto``."""
+    return setting(
+        lambda value: value == "auto" or (is_whole(value) and value >= at_least),
+        f"must be a whole number of at least {at_least}, or auto",
+    )
+
+
 def one_of(*values: Any, remedy: str = "", optional: bool = False, default: Any = _MISSING) -> Any:
     """Return a field for one of some values."""
     words = [str(value) for value in values]

@@ -321,7 +321,7 @@ class Settings:
     N: int = rules.whole(1)
     gamma: float = rules.number(at_least=0, says="is a penalty and ")
     seed: int = rules.whole(0)
-    num_workers: int = rules.whole(0)
+    num_workers: int | str = rules.whole_or_auto(0)
     start_workers: str | None = rules.one_of(*multiprocessing.get_all_start_methods(), optional=True)
     weights: str | None = rules.text(optional=True)
     trust: tuple[str, ...] = rules.setting(

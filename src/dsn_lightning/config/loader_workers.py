@@ -1,0 +1,48 @@
+"""How many data loader processes read videos where ``num_workers`` is ``auto``."""
+
+import math
+import shutil
+from pathlib import Path
+
+import torch
+
+from dsn_lightning.config.process_counts import num_local_processes
+from dsn_lightning.config.settings import Settings
+from dsn_lightning.launch.process_rank import started_as_one_of_many
+from dsn_lightning.launch.processes import available_threads
+from dsn_lightning.video.modality import CHANNELS
+
+_MOST = 16
+_BATCHES_AHEAD = 2  # of each worker; PyTorch's prefetch_factor
+_SHARED_MEMORY = Path("/dev/shm")
+
+
+def loader_workers(settings: Settings) -> int:
+    """Return the number of data loader processes of each process of a training or an evaluation.
+
+    ``auto`` is 0 where frames or activations are kept: each worker would keep its own. Otherwise a process on a GPU has
+    as many as its share of the cores leaves, one on the CPU has one. Fewer are taken if the batches that they prepare
+    would not fit into half of the free shared memory.
+    """
+    if settings.num_workers != "auto":
+        return int(settings.num_workers)
+    if settings.dataset.reading.cache_frames or settings.backbone.cache_activations:
+        return 0
+    processes = num_local_processes(settings.trainer)
+    share = available_threads() if started_as_one_of_many() else available_threads() // processes
+    spare = max(0, share - 1)
+    on_gpu = settings.trainer.accelerator != "cpu" and torch.cuda.is_available()
+    fitting = _free_shared_memory() // (2 * _BATCHES_AHEAD * _batch_bytes(settings) * processes)
+    return min(spare, fitting, _MOST if on_gpu else 1)
+
+
+def _batch_bytes(settings: Settings) -> int:
+    """Return the bytes of a process's share of a batch of section clips, uint8 (B, M, N, C, T, H, W)."""
+    backbone, share = settings.backbone, math.ceil(settings.schedule.batch_size / num_local_processes(settings.trainer))
+    clip = CHANNELS[settings.dataset.modality] * backbone.frames_per_clip * backbone.crop_size**2
+    return share * int(settings.M) * settings.algorithm.train_N * clip
+
+
+def _free_shared_memory() -> int:
+    """Return the bytes that are free where workers leave their batches; without a limit if it is not a file system."""
+    return shutil.disk_usage(_SHARED_MEMORY).free if _SHARED_MEMORY.is_dir() else 2**62

@@ -1,0 +1,60 @@
+"""num_workers=auto: which trainings have loader processes, and how many fit."""
+
+import pytest
+
+from dsn_lightning.config import loader_workers as module
+from dsn_lightning.config.build import build_datamodule
+from dsn_lightning.config.loader_workers import loader_workers
+from helpers.synthetic import composed
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    """Sets the cores, the GPUs, the free shared memory, and whether this is one of several processes."""
+
+    def set_machine(cores, *, gpus=0, shared_memory=2**40, one_of_many=False):
+        monkeypatch.setattr(module, "available_threads", lambda: cores)
+        monkeypatch.setattr(module, "started_as_one_of_many", lambda: one_of_many)
+        monkeypatch.setattr(module, "_free_shared_memory", lambda: shared_memory)
+        monkeypatch.setattr("torch.cuda.is_available", lambda: gpus > 0)
+        monkeypatch.setattr("torch.cuda.device_count", lambda: gpus)
+
+    return set_machine
+
+
+READS = ["dataset.reading.cache_frames=false"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "computer", "expected"),
+    [
+        ([], {"cores": 2}, 1),
+        ([], {"cores": 1}, 0),
+        ([], {"cores": 64}, 1),
+        ([], {"cores": 16, "gpus": 1}, 15),
+        ([], {"cores": 64, "gpus": 1}, 16),
+        (["trainer.accelerator=cpu"], {"cores": 16, "gpus": 1}, 1),
+        (["trainer.devices=2"], {"cores": 16, "gpus": 2}, 7),
+        (["trainer.devices=2"], {"cores": 8, "gpus": 2, "one_of_many": True}, 7),
+        (["dataset.reading.cache_frames=true"], {"cores": 16, "gpus": 1}, 0),
+        (["num_workers=3"], {"cores": 1}, 3),
+        (["num_workers=0"], {"cores": 16, "gpus": 1}, 0),
+    ],
+)
+def test_the_cores_decide(overrides, computer, expected, machine):
+    machine(**computer)
+    assert loader_workers(composed(*READS, *overrides)) == expected
+
+
+def test_batches_have_to_fit_into_the_shared_memory(machine):
+    settings = composed(*READS, "schedule.batch_size=10", "M=3", "N=4")
+    batch = 10 * 3 * 4 * 3 * 8 * 32 * 32
+    machine(16, gpus=1, shared_memory=12 * batch)  # half of it, two batches of each worker
+    assert loader_workers(settings) == 3
+    machine(16, gpus=1, shared_memory=2**20)
+    assert loader_workers(settings) == 0
+
+
+def test_the_data_module_gets_the_number(machine):
+    machine(16, gpus=1)
+    assert build_datamodule(composed(*READS)).loading.num_workers == 15
