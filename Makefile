@@ -3,12 +3,14 @@ PYTHON ?= python3
 SEEDS ?= 0
 DATASET ?= needle
 KILLS ?= 20
+VIDEOS ?=
 BIN := .venv/bin
 UV_VERSION := 0.13.9
 AUDIT_VERSION := 2.10.1
+DECORD_VERSION := 0.6.0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all test-faults lint format type audit docs lock clean
+.PHONY: help setup demo test test-all test-faults bench lint format type audit docs lock clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -34,6 +36,10 @@ test-all: setup ## every test but those of `make test-faults`
 
 test-faults: setup ## kills, full disks and other faults, for real; KILLS=120 for more kills; the table is outputs/faults.md
 	DSN_KILLS=$(KILLS) DSN_FAULT_TABLE=outputs/faults.md $(BIN)/python -m pytest -q -n 2 --dist worksteal tests/faults
+
+bench: setup ## times reading, training steps, evaluations and answers, with peers; VIDEOS="a.mp4 b.mp4" for more files; outputs/speed
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps decord==$(DECORD_VERSION)
+	$(BIN)/python experiments/speed/bench.py --video $(VIDEOS)
 
 lint: setup ## ruff and mypy, changing nothing
 	$(BIN)/ruff check .

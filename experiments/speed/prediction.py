@@ -1,6 +1,6 @@
 """How long an answer takes with DSN's clips and with dense ones, the same classifier in both: R3D-18 and r2d_18.
 
-    python experiments/prediction_speed.py [--rounds 3] [--video FILE] [--output FILE]
+    python experiments/speed/prediction.py [--rounds 3] [--video FILE] [--output FILE]
 
 Each round answers for one video with 4:3 and 6:3, decoding what the networks look at, and classifies 10 and 20 evenly
 spaced clips, one after the other. Prints medians of the time for computing and for decoding, and the ratio of times for
@@ -18,8 +18,8 @@ from pathlib import Path
 from statistics import median
 
 import torch
+from videos import make
 
-from decoding_speed import make
 from dsn_lightning.config.build import build_recognizer
 from dsn_lightning.config.compose import settings_of
 from dsn_lightning.config.load_predictor import predictor_of
