@@ -57,4 +57,8 @@ def test_batches_have_to_fit_into_the_shared_memory(machine):
 
 def test_the_data_module_gets_the_number(machine):
     machine(16, gpus=1)
-    assert build_datamodule(composed(*READS)).loading.num_workers == 15
+    loading = build_datamodule(composed(*READS)).loading
+    assert (loading.num_workers, loading.pin_memory) == (15, True)
+    machine(16)
+    loading = build_datamodule(composed(*READS)).loading
+    assert (loading.num_workers, loading.pin_memory) == (1, False)

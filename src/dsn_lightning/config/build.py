@@ -7,7 +7,7 @@ from dsn_lightning.algorithms.finetuning import FineTuning
 from dsn_lightning.algorithms.recognizer import Recognizer
 from dsn_lightning.backbones.clip_network import ClipNetwork, check_clip_network
 from dsn_lightning.config.build_part import build_decoder, build_part, build_source
-from dsn_lightning.config.loader_workers import loader_workers
+from dsn_lightning.config.loader_workers import loader_workers, trains_on_gpu
 from dsn_lightning.config.setting_rules import Node
 from dsn_lightning.config.settings import BackboneSettings, ObservationSettings, ScheduleSettings, Settings
 from dsn_lightning.data.datamodule import BatchLoading, ClipScheme, SectionClipDataModule
@@ -56,6 +56,7 @@ def build_datamodule(settings: Settings) -> SectionClipDataModule:
             settings.schedule.batch_size,
             loader_workers(settings),
             settings.start_workers,
+            pin_memory=trains_on_gpu(settings.trainer),
             same_batches=settings.trainer.overfit_batches > 0,
         ),
         reading=Reading(

@@ -1,4 +1,4 @@
-"""How many data loader processes read videos where ``num_workers`` is ``auto``."""
+"""How batches reach the device: the data loader processes where ``num_workers`` is ``auto``, pinned memory."""
 
 import math
 import shutil
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from dsn_lightning.config.process_counts import num_local_processes
+from dsn_lightning.config.process_counts import ProcessKeys, num_local_processes
 from dsn_lightning.config.settings import Settings
 from dsn_lightning.launch.process_rank import started_as_one_of_many
 from dsn_lightning.launch.processes import available_threads
@@ -31,9 +31,13 @@ def loader_workers(settings: Settings) -> int:
     processes = num_local_processes(settings.trainer)
     share = available_threads() if started_as_one_of_many() else available_threads() // processes
     spare = max(0, share - 1)
-    on_gpu = settings.trainer.accelerator != "cpu" and torch.cuda.is_available()
     fitting = _free_shared_memory() // (2 * _BATCHES_AHEAD * _batch_bytes(settings) * processes)
-    return min(spare, fitting, _MOST if on_gpu else 1)
+    return min(spare, fitting, _MOST if trains_on_gpu(settings.trainer) else 1)
+
+
+def trains_on_gpu(trainer: ProcessKeys) -> bool:
+    """Return whether the processes of a training compute on GPUs."""
+    return trainer.accelerator != "cpu" and torch.cuda.is_available()
 
 
 def _batch_bytes(settings: Settings) -> int:

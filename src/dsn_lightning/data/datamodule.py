@@ -57,6 +57,7 @@ class BatchLoading:
     batch_size: int  # videos per step, over all processes
     num_workers: int = 0  # loader processes; 0 reads in the training process
     start_workers: str | None = None  # their start method, fork or spawn; None uses torch's default
+    pin_memory: bool = False  # batches are put where a GPU fetches them while it computes
     same_batches: bool = False  # whether every epoch of the training has the batches of the first one, clip for clip
 
 
@@ -283,6 +284,7 @@ class SectionClipDataModule(pl.LightningDataModule):
             num_workers=num_workers,
             multiprocessing_context=self.loading.start_workers if num_workers else None,
             persistent_workers=num_workers > 0,
+            pin_memory=self.loading.pin_memory,
             timeout=self.loader_timeout(share) if num_workers else 0,
             worker_init_fn=begin_worker,
         )
