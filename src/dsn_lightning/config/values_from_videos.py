@@ -6,16 +6,19 @@ Interpolations may refer to them, so they are set in the configuration while its
 import math
 import statistics
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig, OmegaConf
 
 from dsn_lightning.config.compose import plain
 from dsn_lightning.config.settings import Settings
-from dsn_lightning.data.datamodule import ClipScheme
 from dsn_lightning.errors import UsageError
 from dsn_lightning.launch.process_rank import process_rank
 from dsn_lightning.video.sections import num_possible_starts
 from dsn_lightning.video.time_line import Video
+
+if TYPE_CHECKING:
+    from dsn_lightning.data.datamodule import ClipScheme
 
 _AUTO = "auto"
 _MAX_SECTIONS = 6
@@ -109,7 +112,7 @@ def num_sections(num_frames: float, clip_span: int) -> int:
     return min(max(round(num_frames / clip_span), 1), _MAX_SECTIONS)
 
 
-def _sections(videos: Sequence[Video], scheme: ClipScheme, settings: Settings) -> tuple[int, str]:
+def _sections(videos: Sequence[Video], scheme: "ClipScheme", settings: Settings) -> tuple[int, str]:
     """Return M and the line that says why."""
     median = statistics.median(video.num_frames for video in videos)
     count, clips_per_section = num_sections(median, scheme.clip_span), settings.N

@@ -1,12 +1,11 @@
 """Exit codes of commands, and SIGTERM as an orderly exit."""
 
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn
-
-from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from dsn_lightning.errors import UsageError
 from dsn_lightning.runs.machine_faults import fault_of
@@ -29,11 +28,17 @@ def exit_code_of(error: BaseException) -> int:
         return 2
     if isinstance(error, KeyboardInterrupt):
         return STOPPED_BY_CTRL_C
-    if isinstance(error, SIGTERMException):
+    if _is_sigterm(error):
         return STOPPED_BY_SIGTERM
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else 0 if error.code is None else 1
     return 1 if fault_of(error) is None else 2
+
+
+def _is_sigterm(error: BaseException) -> bool:
+    """Whether Lightning has raised the error after SIGTERM; it is not imported for the answer, which takes seconds."""
+    exceptions = sys.modules.get("pytorch_lightning.utilities.exceptions")
+    return exceptions is not None and isinstance(error, exceptions.SIGTERMException)
 
 
 @contextmanager
