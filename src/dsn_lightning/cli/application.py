@@ -9,6 +9,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import InstantiationException, OverrideParseException
 from omegaconf.errors import InterpolationResolutionError
 
+from dsn_lightning.cli.help_text import help_text
 from dsn_lightning.errors import UsageError, printable
 from dsn_lightning.launch.processes import import_nothing_from_working_folder
 from dsn_lightning.runs.machine_faults import fault_of
@@ -74,7 +75,7 @@ def _is_readable(override: str) -> bool:
 
 
 def run_hydra(command: str, application: Callable[[], None], arguments: Sequence[str], *, stopped: str) -> None:
-    """Run a Hydra application with these arguments; the only place that writes ``sys.argv``.
+    """Run a Hydra application with these arguments, or print its help; the only place that writes ``sys.argv``.
 
     The processes that it starts import no module from the working folder, which may hold foreign files.
 
@@ -82,6 +83,10 @@ def run_hydra(command: str, application: Callable[[], None], arguments: Sequence
     """
     with one_line_errors(command):
         check_quotes(arguments)
+    text = help_text(command, arguments)
+    if text is not None:
+        print(text)
+        return
     sys.argv = [command, *arguments]
     import_nothing_from_working_folder()
     with ctrl_c_as_exit(command, stopped):
