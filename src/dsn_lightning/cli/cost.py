@@ -13,6 +13,7 @@ from dsn_lightning.config import arguments as rewrite
 from dsn_lightning.config.added_keys import refuse_unknown_keys
 from dsn_lightning.config.compose import add_plug_ins_of_application, config_folder
 from dsn_lightning.config.cost_settings import CostSettings
+from dsn_lightning.config.quick_imports import quick_imports
 from dsn_lightning.errors import UsageError
 
 COMMAND = "dsn-cost"
@@ -31,7 +32,8 @@ def application(cfg: DictConfig) -> None:
 
         from rich.console import Console
 
-        from dsn_lightning.cli import cost_recipe  # takes seconds
+        with quick_imports():
+            from dsn_lightning.cli import cost_recipe  # takes seconds
         from dsn_lightning.text_tables import PrintableConsole
 
         console = PrintableConsole(width=max(Console().width, 110))  # tables stay whole in files and narrow windows

@@ -11,6 +11,7 @@ from dsn_lightning.config import arguments as rewrite
 from dsn_lightning.config.added_keys import refuse_unknown_keys
 from dsn_lightning.config.compose import add_plug_ins_of_application, config_folder, plain
 from dsn_lightning.config.evaluation_settings import EvaluationSettings
+from dsn_lightning.config.quick_imports import quick_imports
 
 COMMAND = "dsn-evaluate"
 
@@ -29,7 +30,8 @@ def application(cfg: DictConfig) -> None:
             fuse_stored(settings)
             return
 
-        from dsn_lightning.cli.evaluate_recipe import evaluate  # takes seconds
+        with quick_imports():
+            from dsn_lightning.cli.evaluate_recipe import evaluate  # takes seconds
 
         evaluate(settings)
 

@@ -11,6 +11,7 @@ from dsn_lightning.config import arguments as rewrite
 from dsn_lightning.config.added_keys import refuse_unknown_keys
 from dsn_lightning.config.compose import config_folder, plain
 from dsn_lightning.config.export_settings import ExportSettings
+from dsn_lightning.config.quick_imports import quick_imports
 
 COMMAND = "dsn-export"
 
@@ -21,7 +22,8 @@ def application(cfg: DictConfig) -> None:
     with one_line_errors(COMMAND):
         settings = ExportSettings.of(plain(cfg))
 
-        from dsn_lightning.cli.export_recipe import export  # takes seconds
+        with quick_imports():
+            from dsn_lightning.cli.export_recipe import export  # takes seconds
 
         export(settings)
 

@@ -15,6 +15,7 @@ from dsn_lightning.cli.application import ctrl_c_as_exit, one_line_errors, run_h
 from dsn_lightning.config import arguments as rewrite
 from dsn_lightning.config.added_keys import refuse_unknown_keys
 from dsn_lightning.config.compose import add_plug_ins_of_application, config_folder, plain
+from dsn_lightning.config.quick_imports import quick_imports
 from dsn_lightning.config.recipes import choose_recipe
 from dsn_lightning.config.settings import Settings
 from dsn_lightning.config.values_from_videos import with_values_from_videos
@@ -32,7 +33,8 @@ def application(cfg: DictConfig) -> float | None:
         add_plug_ins_of_application()
         settings = Settings.of(plain(with_values_from_videos(cfg)))
 
-        from dsn_lightning.cli.train_recipe import train  # takes seconds
+        with quick_imports():
+            from dsn_lightning.cli.train_recipe import train  # takes seconds
 
         train(settings)
     return RunFolder(settings.folder).best_value()

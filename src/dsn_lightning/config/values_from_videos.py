@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from omegaconf import DictConfig, OmegaConf
 
 from dsn_lightning.config.compose import plain
+from dsn_lightning.config.quick_imports import quick_imports
 from dsn_lightning.config.settings import Settings
 from dsn_lightning.errors import UsageError
 from dsn_lightning.launch.process_rank import process_rank
@@ -66,12 +67,13 @@ def _first_public(weights_from: Mapping[str, str | None]) -> str | None:
 
 
 def _of_videos(cfg: DictConfig, keys: Sequence[str]) -> dict[str, int]:
-    from dsn_lightning.config.build import build_datamodule  # takes seconds
-
     trial = cfg.copy()
     for key in keys:
         OmegaConf.update(trial, key, _PLACEHOLDERS[key])
     settings = Settings.of(plain(trial))
+    with quick_imports():
+        from dsn_lightning.config.build import build_datamodule  # takes seconds
+
     data = build_datamodule(settings)
     data.prepare_data()
     data.setup()
