@@ -22,13 +22,22 @@ def test_help_shows_what_is_given(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code"), [(["--help"], 0), (["gama=1"], 1), (["schedule.lr=-1", "dataset=needle"], 2)]
+    ("command", "arguments", "code"),
+    [
+        ("train", ["--help"], 0),
+        ("train", ["gama=1"], 1),
+        ("train", ["schedule.lr=-1", "dataset=needle"], 2),
+        ("evaluate", ["baseline=/no/run.ckpt"], 2),
+        ("predict", ["checkpoint=/no/run.ckpt", "videos=[x.mp4]", "output=out"], 2),
+        ("export", ["checkpoint=/no/run.ckpt", "output=out"], 2),
+    ],
 )
-def test_help_and_refused_settings_do_not_load_pytorch(arguments, code, tmp_path):
+def test_help_and_refused_settings_do_not_load_pytorch(command, arguments, code, tmp_path):
     program = (
         "import atexit, sys; atexit.register(lambda: print('torch' in sys.modules)); "
-        "from dsn_lightning.cli.train import main; main()"
+        f"from dsn_lightning.cli.{command} import main; main()"
     )
     done = subprocess.run([sys.executable, "-c", program, *arguments], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == code, done.stderr
     assert done.stdout.splitlines()[-1] == "False"
+    assert ("/no/run.ckpt: no such checkpoint file" in done.stderr) == ("/no/run.ckpt" in "".join(arguments))

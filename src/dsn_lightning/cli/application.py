@@ -1,8 +1,9 @@
 """What all commands share: usage errors in one line, exit codes, and the call of Hydra."""
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import NoReturn
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -45,6 +46,13 @@ def stop(command: str, message: str) -> NoReturn:
     """Print one line and exit with code 2."""
     print(f"{command}: error: {printable(' '.join(message.split()))}", file=sys.stderr)
     sys.exit(2)
+
+
+def check_checkpoints(named: Mapping[str, str | None]) -> None:
+    """Refuse checkpoints that do not exist, by the key that names them, before PyTorch is loaded to read the others."""
+    for key, path in named.items():
+        if path is not None and not Path(path).expanduser().exists():
+            raise UsageError(f"{key}={path}: no such checkpoint file")
 
 
 def check_quotes(arguments: Sequence[str]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import hydra
 from omegaconf import DictConfig
 
-from dsn_lightning.cli.application import one_line_errors, run_hydra
+from dsn_lightning.cli.application import check_checkpoints, one_line_errors, run_hydra
 from dsn_lightning.config import arguments as rewrite
 from dsn_lightning.config.added_keys import refuse_unknown_keys
 from dsn_lightning.config.compose import add_plug_ins_of_application, config_folder, plain
@@ -30,6 +30,7 @@ def application(cfg: DictConfig) -> None:
             fuse_stored(settings)
             return
 
+        check_checkpoints({"checkpoint": settings.checkpoint, **settings.networks})
         with quick_imports():
             from dsn_lightning.cli.evaluate_recipe import evaluate  # takes seconds
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import hydra
 from omegaconf import DictConfig
 
-from dsn_lightning.cli.application import one_line_errors, run_hydra
+from dsn_lightning.cli.application import check_checkpoints, one_line_errors, run_hydra
 from dsn_lightning.config import arguments as rewrite
 from dsn_lightning.config.added_keys import refuse_unknown_keys
 from dsn_lightning.config.compose import config_folder, plain
@@ -21,6 +21,7 @@ def application(cfg: DictConfig) -> None:
     """Read and check the settings, then export."""
     with one_line_errors(COMMAND):
         settings = ExportSettings.of(plain(cfg))
+        check_checkpoints({"checkpoint": settings.checkpoint})
 
         with quick_imports():
             from dsn_lightning.cli.export_recipe import export  # takes seconds
