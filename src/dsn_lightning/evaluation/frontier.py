@@ -100,7 +100,7 @@ def _draw_point(axes: Axes, point: FrontierPoint) -> None:
 
 def name_levels(axes: Axes, levels: Sequence[tuple[str, float]]) -> None:
     """Write the name of each level above its line; below it where it would cover the name of the level before."""
-    axes.get_figure(root=True).draw_without_rendering()  # type: ignore[union-attr]
+    lay_out(axes)
     height_before = math.inf
     for name, rate in sorted(levels, key=lambda level: -level[1]):
         height = axes.transData.transform((0, rate))[1] * 72 / axes.figure.dpi
@@ -123,7 +123,7 @@ def name_levels(axes: Axes, levels: Sequence[tuple[str, float]]) -> None:
 
 def number_points(axes: Axes, points: Sequence[FrontierPoint]) -> None:
     """Write each point's number where it covers neither a marker nor another number; call it when all else is drawn."""
-    axes.get_figure(root=True).draw_without_rendering()  # type: ignore[union-attr]
+    lay_out(axes)
     scale = 72 / axes.figure.dpi
     places = [tuple(scale * axes.transData.transform((point.gmacs, point.rate))) for point in points]
     area = axes.bbox
@@ -161,3 +161,12 @@ def _write_number(axes: Axes, point: FrontierPoint, dx: float, dy: float) -> Non
 def _offsets() -> list[tuple[float, float]]:
     angles = [math.pi * eighth / 4 for eighth in _DIRECTIONS]
     return [(far * math.cos(angle), far * math.sin(angle)) for far in _MARKER_DISTANCES for angle in angles]
+
+
+def lay_out(axes: Axes) -> None:
+    """Place the axes of a figure as they will be drawn, without drawing them."""
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    engine = figure.get_layout_engine()
+    assert engine is not None
+    engine.execute(figure)
