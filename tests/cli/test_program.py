@@ -1,4 +1,4 @@
-"""How the program of a command ends."""
+"""How the program of a command imports and ends."""
 
 import gc
 import subprocess
@@ -75,4 +75,15 @@ def test_imports_leave_the_garbage_collection_as_it_was(enabled):
             raise ImportError
         assert gc.isenabled() == enabled
     finally:
+        gc.unfreeze()
         (gc.enable if before else gc.disable)()
+
+
+def test_what_was_imported_is_searched_for_garbage_only_at_the_end():
+    program = (
+        "import atexit, gc; from dsn_lightning.config.quick_imports import quick_imports\n"
+        "atexit.register(lambda: print(gc.get_freeze_count()))\n"
+        "with quick_imports():\n    import decimal\n"
+        "print(gc.get_freeze_count() > 1000)"
+    )
+    assert ended(program).stdout == "True\n0\n"
