@@ -74,5 +74,5 @@ train r3d_frames 120 "${R3D[@]}" dataset.reading.copies=frames
 train r3d_frames_compiled 240 "${R3D[@]}" dataset.reading.copies=frames compile=true
 train r3d_files 120 "${R3D[@]}"
 train r2plus1d_34_frames 150 "${R34[@]}" dataset.reading.copies=frames
-part 120 evaluate dsn-evaluate checkpoint=r3d_frames 'test.M=[1,3,6]' test.figures=false hydra.run.dir=evaluated
+part 120 evaluate dsn-evaluate checkpoint=r3d_frames/checkpoints/last.ckpt 'test.M=[1,3,6]' test.figures=false hydra.run.dir=evaluated
 cat "$OUT/speeds.csv"
