@@ -135,6 +135,17 @@ def part(name: str, /, **arguments: Any) -> dict[str, Any]:
     return {"_target_": name, **arguments}
 
 
+@pytest.mark.parametrize("target", ["model.pt.Part", "torch.onnx.export"])
+def test_a_trusted_file_is_no_package_of_that_name(target, honest, place, monkeypatch):
+    (place / "model").mkdir()
+    (place / "model/pt.py").write_text("open('canary', 'w')\nclass Part: ...\n")
+    monkeypatch.syspath_prepend(place)  # as in a notebook
+    torch.save(changed(honest, {"estimator": part(target)}), "run.ckpt")
+    with pytest.raises(UsageError, match=rf"estimator: would run {target}, which is not part"):
+        load_trained("run.ckpt", key="checkpoint", trusted=(target.rpartition(".")[0],))
+    unharmed(place)
+
+
 TORCHVISION = {"model": "resnet18", "num_classes": None}
 RUN_INFO = part(
     "dsn_lightning.tracking.RunInfo",

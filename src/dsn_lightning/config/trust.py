@@ -64,7 +64,8 @@ def refuse_foreign_code(parts: Node, where: str, *, trusted: Sequence[str] = ())
         parts: parts of the configuration by key, as plain values; nodes inside of a part may name what the part may.
         where: names the file, for messages.
         trusted: packages that the user of this command trusts; they may be imported, and their classes and functions
-            may be built with any arguments. Also files of exported classifiers, which may be loaded.
+            may be built with any arguments. Also files of exported classifiers, which may be loaded; a name that ends
+            as theirs do, such as ``torch.onnx``, is never a package.
 
     Raises:
         UsageError: names the file, the key and what it would run.
@@ -143,6 +144,7 @@ def _known(target: str, allowed: Sequence[str]) -> Any:
 def _is_trusted(target: str, packages: Sequence[str]) -> bool:
     """Return whether a class or function is defined in one of the packages; what they have imported does not count."""
     module, _, name = target.rpartition(".")
+    packages = [name for name in packages if not name.endswith(SUFFIXES)]  # the others are files
     if not _lies_in(module, packages):
         return False
     try:
