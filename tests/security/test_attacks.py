@@ -45,7 +45,7 @@ from dsn_lightning.config.build_loggers import tracked
 from dsn_lightning.config.build_part import build_decoder
 from dsn_lightning.config.compose import config_folder, settings_of
 from dsn_lightning.config.settings import Settings
-from dsn_lightning.config.shared_trainings import train_once
+from dsn_lightning.config.shared_trainings import AUTO, shared_settings, train_once
 from dsn_lightning.config.stored_places import lies_here
 from dsn_lightning.config.stored_settings import check_stored_parts, stored_settings
 from dsn_lightning.config.trained import RECORD_KEY, load_trained
@@ -133,6 +133,13 @@ def changed(honest: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, A
 
 def part(name: str, /, **arguments: Any) -> dict[str, Any]:
     return {"_target_": name, **arguments}
+
+
+def test_a_shared_training_stays_in_the_folder_of_shared_trainings(place):
+    names = [f"{part}.name=x/../../../elsewhere/y" for part in ("backbone", "observation")]
+    settings = composed("backbone=r2d_tiny", "dataset.root=nowhere", "shared.folder=shared", *names)
+    for role in AUTO.values():
+        assert shared_settings(settings, role).folder.parent == place / "shared"
 
 
 @pytest.mark.parametrize("target", ["model.pt.Part", "torch.onnx.export"])

@@ -9,6 +9,7 @@ fingerprint are a run's place, its logging, the device, the number of loader pro
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
 from pathlib import Path
@@ -127,8 +128,9 @@ def _trunk_as_backbone(settings: Settings) -> dict[str, Any]:
 
 
 def folder_name(settings: Settings, digest: str) -> str:
-    """Return the name of a shared training's folder."""
-    return f"{settings.dataset.name}_{settings.backbone.name}_M{settings.M}_seed{settings.seed}_{digest}"
+    """Return the name of a shared training's folder, which leads nowhere else, whatever the networks' names are."""
+    name = f"{settings.dataset.name}_{settings.backbone.name}_M{settings.M}_seed{settings.seed}_{digest}"
+    return re.sub(r"[^\w.-]+", "_", name)
 
 
 def train_once(settings: Settings, train: Train) -> Path:
