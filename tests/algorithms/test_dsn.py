@@ -150,14 +150,21 @@ def test_rewards_do_not_change_the_classifier():
     assert all(p.grad is None for p in model.classifier.parameters())
 
 
-def test_masked_reward_equals_full_reward_inside_the_mask():
+def test_the_rewards_of_several_actions_cost_one_pass_over_distinct_clips():
     model = make_dsn()
     batch = next(iter(batches()))
-    action = torch.tensor([[0, 1], [2, 3], [1, 1], [3, 0]])
-    where = torch.tensor([[True, False], [True, True], [False, False], [False, True]])
-    full = model.reward(batch["clips"], batch["targets"], action)
-    part = model.reward(batch["clips"], batch["targets"], action, where)
-    torch.testing.assert_close(part, torch.where(where, full, 0.0))
+    actions = torch.tensor([[[0, 1], [2, 3], [1, 1], [3, 0]], [[0, 2], [1, 3], [1, 1], [2, 1]]])  # (2, B, M)
+    apart = [model.reward(batch["clips"], batch["targets"], action) for action in actions]
+    seen = []
+    model.classifier.register_forward_pre_hook(lambda _, clips: seen.append(len(clips[0])))
+    together = model.reward(batch["clips"], batch["targets"], actions)
+    assert seen == [12]  # 16, of which 4 are of both actions
+    torch.testing.assert_close(together, torch.stack(apart))
+    logits = model.classify(batch["clips"])
+    assert torch.equal(
+        model.stored_reward(logits, batch["targets"], actions)[1],
+        model.stored_reward(logits, batch["targets"], actions[1]),
+    )
 
 
 def test_sampler_step_draws_a_fresh_action():

@@ -19,8 +19,8 @@ def test_every_estimator_satisfies_the_contract(file):
     check_estimator(estimator, key="estimator")
     log_policy = torch.randn(2, 3, 4).log_softmax(-1).requires_grad_()
 
-    def reward(action, where=None):
-        return (action + 1.0) * (1 if where is None else where)
+    def reward(actions):
+        return actions + 1.0
 
     estimate = estimator(log_policy, uniforms=torch.rand(2, 3, dtype=torch.float64), reward=reward)
     assert isinstance(estimate, Estimate)

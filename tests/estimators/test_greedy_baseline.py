@@ -12,9 +12,8 @@ from dsn_lightning.estimators.no_baseline import reinforce
 REWARDS = torch.tensor([[[0.8, -0.5, 0.3]]])
 
 
-def table_reward(action: torch.Tensor, where: torch.Tensor | None = None) -> torch.Tensor:
-    rewards = REWARDS.expand(*action.shape, 3).gather(-1, action[..., None]).squeeze(-1)
-    return rewards if where is None else torch.where(where, rewards, 0.0)
+def table_reward(actions: torch.Tensor) -> torch.Tensor:
+    return REWARDS.expand(*actions.shape, 3).gather(-1, actions[..., None]).squeeze(-1)
 
 
 def test_loss_and_gradient_of_eq_11_by_hand():
@@ -56,16 +55,16 @@ def test_no_gradient_when_sample_is_greedy():
     assert not logits.grad.any()
 
 
-def test_greedy_reward_is_computed_only_where_it_differs():
-    masks = []
+def test_both_rewards_come_from_one_call():
+    calls = []
 
-    def reward(action, where=None):
-        masks.append(where)
-        return table_reward(action, where)
+    def reward(actions):
+        calls.append(actions.tolist())
+        return table_reward(actions)
 
     log_policy = torch.tensor([0.5, 0.2, 0.3]).log().expand(1, 2, 3)
     reinforce_with_greedy_baseline(log_policy, uniforms=torch.tensor([[0.1, 0.6]]), reward=reward)
-    assert masks[1].tolist() == [[False, True]]
+    assert calls == [[[[0, 1]], [[0, 0]]]]  # A, and B
 
 
 def test_sampler_learns_a_bandit():
@@ -81,7 +80,7 @@ def test_sampler_learns_a_bandit():
         estimate = reinforce_with_greedy_baseline(
             net(seen).log_softmax(-1),
             uniforms=torch.rand(16, 1, generator=generator),
-            reward=lambda a, where=None, best=best: torch.where(a == best, 0.9, -0.5),
+            reward=lambda actions, best=best: torch.where(actions == best, 0.9, -0.5),
         )
         optimizer.zero_grad()
         estimate.loss.backward()

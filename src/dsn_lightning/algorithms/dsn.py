@@ -79,6 +79,11 @@ def clip_reward(logits: Tensor, targets: Tensor, *, gamma: float) -> Tensor:
     return torch.where(right, score, -gamma)
 
 
+def _of_actions(rewards: Tensor, actions: Tensor) -> Tensor:
+    """Return the rewards (..., B, M) that actions (..., B, M) have among those of all clips, (B, M, N)."""
+    return rewards.expand(*actions.shape, rewards.shape[-1]).gather(-1, actions[..., None]).squeeze(-1)
+
+
 class DSN(Recognizer):
     """Algorithm 1: a classifier step, then a sampler step, on each batch.
 
@@ -198,22 +203,24 @@ class DSN(Recognizer):
         return consensus_log_probabilities(self.classify(kept), consensus=self.consensus)
 
     @torch.no_grad()
-    def reward(self, clips: Tensor, targets: Tensor, action: Tensor, where: Tensor | None = None) -> Tensor:
-        """Return R(action) of each section, (B, M), without gradient; 0 where the mask ``where`` is False (Eq. 6)."""
-        where = torch.ones_like(action, dtype=torch.bool) if where is None else where
-        rewards = torch.zeros(action.shape, device=clips.device)
-        if where.any():
-            video, section = where.nonzero(as_tuple=True)
-            with evaluating(self.classifier):
-                logits = self.classify(clips[video, section, action[where]])  # (K, J)
-            rewards[where] = clip_reward(logits, targets[video], gamma=self.gamma)
-        return rewards
+    def reward(self, clips: Tensor, targets: Tensor, actions: Tensor) -> Tensor:
+        """Return R of actions (..., B, M), of the same shape, without gradient (Eq. 6).
 
-    def stored_reward(self, logits: Tensor, targets: Tensor, action: Tensor, where: Tensor | None = None) -> Tensor:
+        The classifier sees each clip once, however many actions choose it, and all of them in one batch.
+        """
+        chosen = torch.zeros(clips.shape[:3], dtype=torch.bool, device=clips.device)  # (B, M, N)
+        chosen.scatter_(2, actions.reshape(-1, *chosen.shape[:2]).movedim(0, -1), True)
+        video, section, clip = chosen.nonzero(as_tuple=True)  # (K,): the one point at which a step waits for the device
+        with evaluating(self.classifier):
+            logits = self.classify(clips[video, section, clip])  # (K, J)
+        rewards = torch.zeros(chosen.shape, device=clips.device)
+        rewards[video, section, clip] = clip_reward(logits, targets[video], gamma=self.gamma)
+        return _of_actions(rewards, actions)
+
+    def stored_reward(self, logits: Tensor, targets: Tensor, actions: Tensor) -> Tensor:
         """Return what `reward` does, from the classifier's logits of all candidates, (B, M, N, J)."""
-        kept = keep(logits, action)  # (B, M, J)
-        rewards = clip_reward(kept, targets[:, None].expand_as(kept), gamma=self.gamma)
-        return rewards if where is None else torch.where(where, rewards, 0.0)
+        labels = targets[:, None, None].expand_as(logits)
+        return _of_actions(clip_reward(logits, labels, gamma=self.gamma), actions)
 
     def predict(self, batch: dict[str, Any]) -> Tensor:
         """Return log H (B, J) with the most probable clip of each section; NaN where the policy is not finite."""

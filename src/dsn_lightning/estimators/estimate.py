@@ -12,8 +12,11 @@ from dsn_lightning.errors import UsageError
 class RewardFunction(Protocol):
     """R of Eq. 6 for one batch of section clips."""
 
-    def __call__(self, action: Tensor, where: Tensor | None = None) -> Tensor:
-        """Return R(action) (B, M) without gradient; 0 where the mask ``where`` (B, M) is False."""
+    def __call__(self, actions: Tensor) -> Tensor:
+        """Return R of actions (..., B, M), of the same shape, without gradient.
+
+        Actions in one call cost one pass of the classifier, in which each clip is once.
+        """
 
 
 class Estimate(NamedTuple):
