@@ -29,11 +29,12 @@ class NaiveStep:
     observation_sgd: torch.optim.Optimizer
     normalize: Normalize
     gamma: float
-    seconds: dict[str, float] = field(default_factory=dict)  # of the parts of the last step
+    seconds: dict[str, float] = field(default_factory=dict, init=False)  # of the parts of the last step
 
     def __call__(self, clips: Tensor, targets: Tensor, classifier_uniforms: Tensor, sampler_uniforms: Tensor) -> None:
         """Update both networks from uint8 clips (B, M, N, C, T, H, W), one-hot targets (B, J) and uniforms (B, M)."""
-        self.seconds, self._began = {}, time.perf_counter()
+        self.seconds = {}
+        self._began = time.perf_counter()
         self.classifier.train()
         self.observation.train()
         x = self.normalize(clips)

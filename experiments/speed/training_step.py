@@ -33,8 +33,8 @@ from dsn_lightning.training.lightning_advice import hide_lightning_advice
 
 CLASSES = 51
 POLICIES = {"uniform": 0.0, "peaked": 0.9}  # probability of the preferred clip
-TINY = {"stem_width": 8, "widths": [8, 16, 32, 64], "blocks": [0, 1, 1, 1]}
-TINY_TRUNK = {"stem_width": 8, "widths": [8, 16, 32], "blocks": [0, 1, 1]}
+TINY: dict[str, Any] = {"stem_width": 8, "widths": [8, 16, 32, 64], "blocks": [0, 1, 1, 1]}
+TINY_TRUNK: dict[str, Any] = {"stem_width": 8, "widths": [8, 16, 32], "blocks": [0, 1, 1]}
 
 
 def make(num_clips: int, *, channels_last: bool, tiny: bool, **changes: Any) -> DSN:
@@ -143,9 +143,13 @@ def compare(
     """Return the seconds of both steps, the shares of their parts, and how far their gradients differ."""
     ours, theirs = (make(scheme[1], channels_last=channels_last, tiny=tiny, **changes) for _ in range(2))
     if POLICIES[policy]:
-        nn.init.constant_(ours.observation.fc.bias[:1], peaked_bias(scheme[1], POLICIES[policy]))
-    optimizers = (sgd(network.parameters()) for network in (theirs.classifier, theirs.observation))
-    naive = NaiveStep(theirs.classifier, theirs.observation, *optimizers, theirs.normalize, theirs.gamma)
+        head = ours.observation.get_submodule(ours.observation.head)
+        assert isinstance(head, nn.Linear)
+        nn.init.constant_(head.bias[:1], peaked_bias(scheme[1], POLICIES[policy]))
+    classifier_sgd, observation_sgd = sgd(theirs.classifier.parameters()), sgd(theirs.observation.parameters())
+    naive = NaiveStep(
+        theirs.classifier, theirs.observation, classifier_sgd, observation_sgd, theirs.normalize, theirs.gamma
+    )
     in_turn = InTurn(naive)
     trainer = pl.Trainer(
         max_epochs=1,
