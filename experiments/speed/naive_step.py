@@ -29,12 +29,12 @@ class NaiveStep:
     observation_sgd: torch.optim.Optimizer
     normalize: Normalize
     gamma: float
-    seconds: dict[str, float] = field(default_factory=dict, init=False)  # of the parts of the last step
+    seconds: dict[str, float] = field(default_factory=dict, init=False)  # CPU seconds of the last step's parts
 
     def __call__(self, clips: Tensor, targets: Tensor, classifier_uniforms: Tensor, sampler_uniforms: Tensor) -> None:
         """Update both networks from uint8 clips (B, M, N, C, T, H, W), one-hot targets (B, J) and uniforms (B, M)."""
         self.seconds = {}
-        self._began = time.perf_counter()
+        self._began = time.process_time()
         self.classifier.train()
         self.observation.train()
         x = self.normalize(clips)
@@ -75,7 +75,7 @@ class NaiveStep:
         return torch.where(answer == labels, score, -self.gamma)
 
     def _lap(self, part: str) -> None:
-        now = time.perf_counter()
+        now = time.process_time()
         self.seconds[part] = self.seconds.get(part, 0.0) + now - self._began
         self._began = now
 

@@ -5,7 +5,8 @@
 Both train R3D-18 and ResNet2D-18 on clips of 8 frames of 112x112 pixels (--tiny: the tiny networks on 32x32 pixels),
 from the same weights and random numbers, in turn: one step of each a round. Their gradients are compared in each round.
 The policy is uniform at first, as in a training that begins, and then prefers one clip with 90%. Prints medians,
-fastest and slowest steps, and the seconds of the parts.
+fastest and slowest steps, and the seconds of the parts. On a machine that others use, too, CPU seconds (of all threads)
+say more than seconds.
 """
 
 import argparse
@@ -17,9 +18,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 from naive_step import NaiveStep, peaked_bias
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
@@ -63,7 +66,7 @@ class InTurn(pl.Callback):
 
     def __init__(self, naive: NaiveStep) -> None:
         self.naive = naive
-        self.seconds: dict[str, list[float]] = {"ours": [], "naive": []}
+        self.seconds: dict[str, list[NDArray[np.float64]]] = {"ours": [], "naive": []}  # and CPU seconds, (2,)
         self.parts: dict[str, dict[str, list[float]]] = {"ours": {}, "naive": {}}
         self.worst = 0.0  # largest difference of gradients, as a share of the naive gradient's largest value
         self.gradients: dict[str, Tensor] = {}
@@ -76,7 +79,7 @@ class InTurn(pl.Callback):
         """Give the naive step the weights from which this step starts."""
         for name in ("classifier", "observation"):
             getattr(self.naive, name).load_state_dict(getattr(model, name).state_dict())
-        self.began = time.perf_counter()
+        self.began = now()
 
     def on_before_optimizer_step(self, trainer: pl.Trainer, model: Any, optimizer: Any) -> None:
         """Keep the gradients."""
@@ -86,13 +89,13 @@ class InTurn(pl.Callback):
 
     def on_train_batch_end(self, trainer: pl.Trainer, model: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Make the naive step, and compare its gradients."""
-        self.seconds["ours"].append(time.perf_counter() - self.began)
+        self.seconds["ours"].append(now() - self.began)
         num_sections = batch["clips"].shape[1]
         purposes = (CLASSIFIER_ACTION, "action/sampler")
         uniforms = [model.uniforms(batch["video_id"], num_sections, purpose) for purpose in purposes]
-        began = time.perf_counter()
+        began = now()
         self.naive(batch["clips"], batch["targets"], *uniforms)
-        self.seconds["naive"].append(time.perf_counter() - began)
+        self.seconds["naive"].append(now() - began)
         for part, seconds in self.naive.seconds.items():
             self.parts["naive"].setdefault(part, []).append(seconds)
         for name in ("classifier", "observation"):
@@ -102,16 +105,16 @@ class InTurn(pl.Callback):
 
 
 def time_parts(model: DSN, found: dict[str, list[float]]) -> None:
-    """Let the methods of a step add their seconds to ``found``."""
+    """Let the methods of a step add their CPU seconds to ``found``."""
 
     def timed(name: str, part_of: Callable[..., str]) -> None:
         method = getattr(model, name)
 
         def call(*arguments: Any, **named: Any) -> Any:
-            began = time.perf_counter()
+            began = time.process_time()
             answer = method(*arguments, **named)
             part = part_of(*arguments, **named)
-            found.setdefault(part, []).append(time.perf_counter() - began)
+            found.setdefault(part, []).append(time.process_time() - began)
             return answer
 
         setattr(model, name, call)
@@ -140,7 +143,7 @@ def batches(scheme: tuple[int, int], batch: int, count: int, *, tiny: bool) -> D
 def compare(
     scheme: tuple[int, int], batch: int, rounds: int, *, policy: str, channels_last: bool, tiny: bool, **changes: Any
 ) -> dict[str, Any]:
-    """Return the seconds of both steps, the shares of their parts, and how far their gradients differ."""
+    """Return the seconds of both steps, the CPU seconds of their parts, and how far their gradients differ."""
     ours, theirs = (make(scheme[1], channels_last=channels_last, tiny=tiny, **changes) for _ in range(2))
     if POLICIES[policy]:
         head = ours.observation.get_submodule(ours.observation.head)
@@ -161,20 +164,25 @@ def compare(
         callbacks=[in_turn],
     )
     trainer.fit(ours, batches(scheme, batch, rounds + 1, tiny=tiny))
-    seconds = {name: values[1:] for name, values in in_turn.seconds.items()}  # the first round warms up
+    times = {name: np.stack(values[1:]) for name, values in in_turn.seconds.items()}  # the first round warms up
     agreement = float(ours.monitor.compute()["agreement"])
+    ratios = np.median(times["naive"] / times["ours"], axis=0).round(3).tolist()
     return {
-        "seconds": {name: spread(values) for name, values in seconds.items()},
-        "times_as_fast": round(
-            statistics.median(n / o for n, o in zip(seconds["naive"], seconds["ours"], strict=True)), 3
-        ),
-        "parts": {
+        "seconds": {name: spread(values[:, 0].tolist()) for name, values in times.items()},
+        "cpu_seconds": {name: spread(values[:, 1].tolist()) for name, values in times.items()},
+        "times_as_fast": dict(zip(("seconds", "cpu_seconds"), ratios, strict=True)),
+        "cpu_seconds_of_parts": {
             name: {part: round(sum(values) / (rounds + 1), 4) for part, values in parts.items()}
             for name, parts in in_turn.parts.items()
         },
         "sections_with_A_equal_to_B": round(agreement, 3),
         "largest_relative_difference_of_gradients": in_turn.worst,
     }
+
+
+def now() -> NDArray[np.float64]:
+    """Return the time and this process's CPU time, in seconds."""
+    return np.array([time.perf_counter(), time.process_time()])
 
 
 def spread(seconds: list[float]) -> dict[str, float]:
