@@ -20,10 +20,10 @@ from torch.utils.checkpoint import checkpoint
 
 from dsn_lightning.algorithms.policy_monitor import PolicyMonitor
 from dsn_lightning.algorithms.recognizer import MakeOptimizer, Recognizer, evaluating, restoring_buffers
-from dsn_lightning.backbones.clip_network import ClipNetwork
+from dsn_lightning.backbones.clip_network import ClipNetwork, middle_frames
 from dsn_lightning.estimators.estimate import Estimator, sample_actions
 from dsn_lightning.estimators.greedy_baseline import reinforce_with_greedy_baseline
-from dsn_lightning.observations.observation_network import ObservationNetwork
+from dsn_lightning.observations.observation_network import ObservationNetwork, frames_looked_at
 from dsn_lightning.schedules import Schedule
 from dsn_lightning.stateless_random import CLASSIFIER_ACTION
 
@@ -183,7 +183,8 @@ class DSN(Recognizer):
 
     def policy_logits(self, clips: Tensor) -> Tensor:
         """Return Eq. 3 before its softmax, (B, M, N), for uint8 section clips (B, M, N, C, T, H, W)."""
-        return self.observation(self.normalize(clips)).float()
+        looked_at = middle_frames(clips, frames_looked_at(self.observation, clips.shape[-3]))
+        return self.observation(self.normalize(looked_at)).float()
 
     def recomputed_policy_logits(self, clips: Tensor) -> Tensor:
         """Return `policy_logits` without activations of theta, which line 14 makes by running Eq. 3 again.

@@ -116,16 +116,16 @@ def frozen_part(network: ClipNetwork) -> nn.Module:
 
 
 def middle_frames(clips: Tensor, num_frames: int | None) -> Tensor:
-    """Return the middle frames of clips (B, C, T, H, W), which must have as many; None keeps all."""
+    """Return the middle frames of clips (..., C, T, H, W), which must have as many; None keeps all."""
     if num_frames is None:
         return clips
-    first = (clips.shape[2] - num_frames) // 2
+    first = (clips.shape[-3] - num_frames) // 2
     if first < 0:
         raise UsageError(
-            f"clips of {clips.shape[2]} frames are too short for a network that looks at {num_frames}; use longer "
+            f"clips of {clips.shape[-3]} frames are too short for a network that looks at {num_frames}; use longer "
             "clips (frames_per_clip) or a network that looks at fewer frames"
         )
-    return clips[:, :, first : first + num_frames]
+    return clips.narrow(-3, first, num_frames)
 
 
 def replace_first_convolution(network: nn.Module, in_channels: int) -> None:
