@@ -7,6 +7,7 @@ import pytorch_lightning as pl
 import torch
 from torch import nn
 from torch.multiprocessing.reductions import StorageWeakRef
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import DataLoader
 
 from dsn_lightning.algorithms.dsn import clip_reward, consensus_log_probabilities, keep, video_cross_entropy
@@ -130,6 +131,62 @@ def test_a_recomputed_policys_activations_do_not_live_through_the_classifiers_st
     model.update = looking_update
     fit(model, epochs=1)
     assert alive == {"classifier": [not recompute] * 2, "sampler": [not recompute] * 2}
+
+
+class HostReads(TorchDispatchMode):
+    """Lists the operations for whose result the host would wait for a GPU."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def __torch_dispatch__(self, function, types, arguments=(), named=None):
+        name = function.overloadpacket.__name__
+        masks = name.startswith("index") and any(
+            isinstance(part, torch.Tensor) and part.dtype == torch.bool for part in arguments[1] if part is not None
+        )
+        if masks or name in ("_local_scalar_dense", "bincount", "equal", "masked_select", "nonzero"):
+            self.found.append(name)
+        return function(*arguments, **(named or {}))
+
+
+def test_a_step_reads_nothing_from_the_device_but_which_clips_to_reward():
+    model, found = make_dsn(gradient_clip=1.0), []
+
+    class Watch(pl.Callback):
+        def on_train_batch_start(self, *_):
+            self.reads = HostReads()
+            self.reads.__enter__()
+
+        def on_train_batch_end(self, *_):
+            self.reads.__exit__(None, None, None)
+            found.append(self.reads.found)
+
+    fit(model, epochs=1, loader=batches(12), callbacks=[Watch()])
+    assert found[:2] == [["nonzero"], ["nonzero"]]
+    assert found[2] == [
+        "nonzero",
+        *["_local_scalar_dense"] * len(found[2][1:]),
+    ]  # the epoch's end checks its last steps
+
+
+class CountsFrames(Trunk):
+    """Looks at the middle two frames."""
+
+    num_frames = 2
+
+    def forward(self, clips):
+        self.num_seen = clips.shape[2]
+        return super().forward(clips)
+
+
+def test_frames_that_the_sampler_does_not_look_at_are_not_normalised():
+    model = make_dsn()
+    model.observation.trunk = CountsFrames()
+    clips = torch.randint(256, (1, 2, 4, 3, 6, 4, 4), dtype=torch.uint8)
+    logits = model.policy_logits(clips)
+    assert model.observation.trunk.num_seen == 2
+    assert torch.equal(logits, model.policy_logits(clips[..., 2:4, :, :]))
 
 
 def test_a_fixed_classifier_needs_no_second_pass():

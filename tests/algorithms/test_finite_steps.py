@@ -68,7 +68,7 @@ def test_the_first_value_that_is_not_finite_ends_the_training(spoil, value):
 
 def test_the_sampler_is_watched_too_and_all_batches_of_a_step_are_named():
     model = make_dsn(accumulate=2, recompute=False)
-    model.observation = Fault(model.observation, {0}, nan_loss)
+    model.observation.fc = Fault(model.observation.fc, {0}, nan_loss)
     with pytest.raises(
         UsageError, match=r"epoch 0, batches 0 to 1: the sampler's loss .*video 0,.*video 7\); lower sch"
     ):
@@ -147,7 +147,7 @@ def test_scores_of_the_validation_are_checked_before_its_metrics(part):
     class Spoiled(nn.Module):
         def __init__(self, network: nn.Module) -> None:
             super().__init__()
-            self.network, self.in_channels = network, 3
+            self.network, self.in_channels, self.trunk = network, 3, getattr(network, "trunk", None)
 
         def forward(self, clips: Tensor) -> Tensor:
             return self.network(clips) * (1 if self.training else torch.nan)

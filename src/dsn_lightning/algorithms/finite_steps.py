@@ -29,7 +29,21 @@ class _Batch:
 class _Step:
     name: str  # of the optimiser
     batches: Sequence[_Batch]
-    nonfinite: Tensor  # bool (2,): the loss of a batch, the gradient; equal in all processes
+    nonfinite: Tensor  # bool (2,): the loss of a batch, the gradient; equal in all processes; on its way to the host
+    arrived: torch.cuda.Event | None  # None where there is nothing to wait for
+
+    @classmethod
+    def of(cls, name: str, batches: Sequence[_Batch], flags: Tensor) -> "_Step":
+        """Return a step whose flags are being copied to the host; nobody waits for that yet."""
+        on_host = flags.to("cpu", non_blocking=True)
+        return cls(name, batches, on_host, torch.cuda.current_stream().record_event() if flags.is_cuda else None)
+
+    def flags(self) -> tuple[bool, bool]:
+        """Return whether the loss, and the gradient, is not finite; waits for the step's end, for no later work."""
+        if self.arrived is not None:
+            self.arrived.synchronize()
+        loss, gradient = self.nonfinite.tolist()
+        return loss, gradient
 
 
 class FiniteSteps:
@@ -39,8 +53,8 @@ class FiniteSteps:
         on_nonfinite: ``stop`` ends the training with the first loss or gradient that is not finite; ``skip`` leaves the
             step out, restores the running statistics and counts it.
 
-    With ``stop``, flags stay on the device until `check` reads them, at the start of the next batch and before a
-    checkpoint is written: a step does not wait for its own result. ``skip`` reads two flags a step.
+    With ``stop``, the flags of a step are read when the step after the next begins, and before a checkpoint is written:
+    no step waits for the device, which always has one to do. ``skip`` reads two flags a step.
     """
 
     def __init__(self, on_nonfinite: OnNonfinite) -> None:
@@ -50,11 +64,13 @@ class FiniteSteps:
         self._buffers: dict[str, list[Tensor]] = {}  # as they were before the current step
         self._num_nonfinite: dict[str, Tensor] = {}  # losses of the current step, in this process
         self._overflows: dict[str, Tensor] = {}  # in a row
-        self._steps: list[_Step] = []  # not yet checked
+        self._before: list[_Step] = []  # of the step before the last, not yet checked
+        self._steps: list[_Step] = []  # of the last step
 
     def begin_step(self, networks: Mapping[str, nn.Module]) -> None:
-        """Begin a step, which updates the optimisers' networks; what the one before has found is read."""
-        self.check()
+        """Begin a step, which updates the optimisers' networks; what the one before the last has found is read."""
+        _refuse(self._before)
+        self._before, self._steps = self._steps, []
         self._batches, self._num_nonfinite = [], {}
         if self.skips:
             self._buffers = {name: [b.clone() for b in network.buffers()] for name, network in networks.items()}
@@ -87,10 +103,10 @@ class FiniteSteps:
         if scaled:
             self._overflows[name] = (self._overflows.get(name, 0) + overflow.float()) * overflow
             overflow = self._overflows[name] > _MAX_OVERFLOWS
-        step = _Step(name, self._batches, torch.stack([num_nonfinite > 0, overflow]))
+        step = _Step.of(name, self._batches, torch.stack([num_nonfinite > 0, overflow]))
         if not self.skips:
             self._steps.append(step)
-        elif any(step.nonfinite.tolist()):
+        elif any(step.flags()):
             self.skipped[name] += 1
             for parameter in network.parameters():
                 parameter.grad = None  # an optimiser leaves such parameters, and its state, unchanged
@@ -98,17 +114,20 @@ class FiniteSteps:
                 buffer.data.copy_(value)
 
     def check(self) -> None:
-        """Read what has been found since the last call; all processes have to call this at the same point.
+        """Read what all steps so far have found; all processes have to call this at the same point.
 
         Raises:
             UsageError: a loss or gradient is not finite; names the epoch, the batch and its videos.
         """
-        steps, self._steps = self._steps, []
-        if not steps:
-            return
-        for step, (loss, gradient) in zip(steps, torch.stack([s.nonfinite for s in steps]).tolist(), strict=True):
-            if loss or gradient:
-                raise UsageError(_message(step, "loss" if loss else "gradient"))
+        steps, self._before, self._steps = [*self._before, *self._steps], [], []
+        _refuse(steps)
+
+
+def _refuse(steps: Sequence[_Step]) -> None:
+    for step in steps:
+        loss, gradient = step.flags()
+        if loss or gradient:
+            raise UsageError(_message(step, "loss" if loss else "gradient"))
 
 
 def refuse_nonfinite_scores(scores: Sequence[Tensor], video_ids: Sequence[str], *, epoch: int) -> None:

@@ -40,7 +40,8 @@ class PolicyMonitor(Metric):
         entropy = -(log_policy.exp() * log_policy).sum(-1)
         reward, same = estimate.reward, estimate.action == greedy
         per_section = (entropy, reward, reward > 0, estimate.baseline, advantage, advantage**2, same)
-        counts = torch.bincount(greedy.flatten(), minlength=log_policy.shape[-1])
+        positions = torch.arange(log_policy.shape[-1], device=greedy.device)
+        counts = (greedy.flatten()[:, None] == positions).sum(0)  # bincount would wait for the device
         if not len(self.positions):
             self.positions = torch.zeros_like(counts, dtype=torch.float32)
         sums = torch.stack([x.float().sum() for x in per_section])

@@ -132,7 +132,7 @@ class Recognizer(pl.LightningModule):
 
     def normalize(self, clips: Tensor) -> Tensor:
         """Normalise uint8 clips (..., C, T, H, W); clips of activations, which are float16, become float32."""
-        return clips.float() if clips.is_floating_point() else (clips - self.mean) / self.std
+        return clips.float() if clips.is_floating_point() else (clips - self.mean).div_(self.std)
 
     @classmethod
     def load_from_checkpoint(cls, *_: Any, **__: Any) -> Self:
@@ -192,7 +192,7 @@ class Recognizer(pl.LightningModule):
         owners = [o.optimizer for o in self.optimizer_list()]
         name = self.optimizer_names[owners.index(optimizer)]
         parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-        videos = torch.tensor(float(self.videos_in_step[name]), device=self.device)
+        videos = torch.full((), float(self.videos_in_step[name]), device=self.device)
         sums = torch.stack([videos, self.steps.num_nonfinite(name)])
         count, num_nonfinite = self.trainer.strategy.reduce(sums, reduce_op="sum")
         self.videos_in_step[name] = 0
@@ -255,7 +255,7 @@ class Recognizer(pl.LightningModule):
     def uniforms(self, video_ids: Sequence[str], count: int, purpose: str) -> Tensor:
         """Return numbers in [0, 1), (B, count), that depend only on seed, epoch, video and purpose."""
         numbers = stateless_uniforms(video_ids, count, seed=self.seed, epoch=self.current_epoch, purpose=purpose)
-        return numbers.to(self.device)
+        return numbers.pin_memory().to(self.device, non_blocking=True) if self.device.type == "cuda" else numbers
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         """Add the scores of a batch of validation videos to the metrics."""
