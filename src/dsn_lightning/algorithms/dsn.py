@@ -100,7 +100,7 @@ class DSN(Recognizer):
             classification module before the optimization of the sampling module", Sec. IV-A). Batches may then have
             the drawn clips alone, N = 1.
         exploration: weight of the policy's entropy in the sampler's objective; 0 in the paper.
-        recompute: see `recomputed_policy_logits`; False keeps theta's activations during phi's step.
+        recompute: True does not keep theta's activations during phi's step; see `recomputed_policy_logits`.
         **shared: arguments of `Recognizer`.
     """
 
@@ -117,7 +117,7 @@ class DSN(Recognizer):
         consensus: Consensus = "probabilities",
         warmup_epochs: int = 0,
         exploration: float = 0.0,
-        recompute: bool = True,
+        recompute: bool = False,
         **shared: Any,
     ) -> None:
         super().__init__(**shared)
