@@ -10,7 +10,7 @@ import pytorch_lightning as pl
 import torch
 import yaml
 from pytorch_lightning.utilities.seed import isolate_rng
-from torch import Tensor
+from torch import Tensor, nn
 
 from dsn_lightning.algorithms.dsn import DSN
 from dsn_lightning.algorithms.recognizer import Recognizer
@@ -57,6 +57,7 @@ from dsn_lightning.selections import BASELINE_CLASSIFIER
 from dsn_lightning.tracking.loggers import Tracker
 from dsn_lightning.training.announcements import Step, missing_videos_messages, print_interruption, training_summary
 from dsn_lightning.training.checkpoints import LastCheckpoint, Stopped, is_restoring
+from dsn_lightning.training.compilation import check_compiler, compiled
 from dsn_lightning.training.lightning_advice import hide_lightning_advice
 from dsn_lightning.training.seen_videos import check_held_out, hashes_of, joined
 from dsn_lightning.training.weight_average import AveragedWeights
@@ -83,6 +84,8 @@ def train(settings: Settings) -> None:
     build_selections(settings.selection)  # what the test would refuse is refused before the training
     check_processes(settings)
     check_trainer_flags(settings)
+    if settings.compile:
+        check_compiler()
     if settings.test.subset == "val":
         check_holds_out(build_source(settings.dataset), settings)
     if settings.trainer.num_nodes == 1 and not started_as_one_of_many():
@@ -265,7 +268,8 @@ def fit(settings: Settings, parts: TrainingParts, tracker: Tracker) -> pl.Traine
         _use_stored_rewards(settings, parts, trainer)
     if process_rank() == 0:
         _describe(settings, parts, trainer)
-    stopped = _fit(trainer, parts, saving, resume=run.last_checkpoint if settings.resume else None)
+    with compiled(_networks_to_compile(settings, parts.recognizer)):
+        stopped = _fit(trainer, parts, saving, resume=run.last_checkpoint if settings.resume else None)
     for callback in callbacks:
         if isinstance(callback, AveragedWeights):
             callback.copy_to(parts.recognizer)  # however the training ended
@@ -275,6 +279,14 @@ def fit(settings: Settings, parts: TrainingParts, tracker: Tracker) -> pl.Traine
     if saving.exit_code:
         sys.exit(saving.exit_code)
     return trainer
+
+
+def _networks_to_compile(settings: Settings, recognizer: Recognizer) -> list[nn.Module]:
+    """Return the networks of a training with ``compile=true``; one in a file has no layers of PyTorch's to compile."""
+    if not settings.compile:
+        return []
+    networks: list[nn.Module] = [] if settings.backbone.is_exported else [recognizer.classifier]
+    return [*networks, recognizer.observation] if settings.algorithm.has_sampler else networks
 
 
 def _fit(trainer: pl.Trainer, parts: TrainingParts, saving: LastCheckpoint, *, resume: Any) -> bool:

@@ -329,6 +329,7 @@ class Settings:
         "must be a list of packages, such as [my_package]",
         convert=rules.as_tuple,
     )
+    compile: bool = rules.flag(default=False)
     progress: bool = rules.flag()
     resume: Any = rules.anything()
     run_dir: str = rules.text()
