@@ -9,6 +9,7 @@ from torchvision.models.video import r3d_18
 from torchvision.models.video.resnet import BasicBlock, Conv2Plus1D, R2Plus1dStem, VideoResNet
 
 from dsn_lightning.backbones.resnet3d import ResNet3D
+from dsn_lightning.errors import UsageError
 from helpers.networks import with_statistics
 from helpers.synthetic import composed
 
@@ -37,6 +38,30 @@ def test_outputs_equal_torchvisions_to_the_last_bit(name, channels_last):
     clips = torch.randn(2, 3, 4, 48, 48)
     with torch.no_grad():
         assert torch.equal(ours(clips), theirs(clips))
+
+
+@pytest.mark.parametrize("name", ["r3d_18", "r2plus1d_18"])
+def test_channels_last_follows_the_device(name):
+    """The meta device stands for a GPU: its tensors have strides, too."""
+    formats = (torch.contiguous_format, torch.channels_last_3d)
+    net = network(name, 3)
+    weights = [part for part in net.modules() if isinstance(part, nn.Conv3d) and part.kernel_size != (1, 1, 1)]
+
+    def are(memory_format):
+        return all(part.weight.is_contiguous(memory_format=memory_format) for part in weights)
+
+    assert are(formats[0])
+    nn.Sequential(net).to("meta")  # as a part of what is moved
+    assert are(formats[1])
+    assert not are(formats[0])
+    net.to_empty(device="cpu")
+    assert are(formats[0])
+    assert network(name, 3, channels_last=False).to("meta").stem[0].weight.is_contiguous()
+
+
+def test_other_values_of_channels_last_are_refused():
+    with pytest.raises(UsageError, match="channels_last=always: must be true, false or auto"):
+        ResNet3D(3, channels_last="always")
 
 
 def ig65m(num_classes: int) -> nn.Module:

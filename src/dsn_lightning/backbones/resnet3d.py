@@ -1,7 +1,7 @@
 """3-D ResNets: R3D and R(2+1)D of "A Closer Look at Spatiotemporal Convolutions" (Tran et al., CVPR 2018)."""
 
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Callable, Sequence
+from typing import Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -26,10 +26,11 @@ class ResNet3D(ClipNetwork):
         separate_midplanes: of R(2+1)D: compute the width between the two for each of a block's convolutions, where
             torchvision uses the first one's for both. The public weights of R(2+1)D-34 need this.
         norm_eps: epsilon of batch norms.
-        channels_last: keep the weights in this memory format: R3D-18 is a third faster on CPUs; the last bits differ.
+        channels_last: keep the weights in this memory format, which is faster and changes the last bits; ``auto``: on
+            GPUs, wherever the network is moved to.
 
     Raises:
-        UsageError: ``conv`` is unknown, or ``stem_width`` does not go with it.
+        UsageError: ``conv`` or ``channels_last`` is unknown, or ``stem_width`` does not go with the former.
     """
 
     head = "fc"
@@ -47,9 +48,12 @@ class ResNet3D(ClipNetwork):
         conv: Literal["simple", "r2plus1d"] = "simple",
         separate_midplanes: bool = False,
         norm_eps: float = 1e-5,
-        channels_last: bool = False,
+        channels_last: bool | Literal["auto"] = False,
     ) -> None:
         super().__init__()
+        if channels_last not in (True, False, "auto"):
+            raise UsageError(f"channels_last={channels_last}: must be true, false or auto")
+        self.channels_last = channels_last
         if conv not in ("simple", "r2plus1d"):
             raise UsageError(f"conv={conv}: must be simple or r2plus1d")
         self.in_channels = in_channels
@@ -82,8 +86,19 @@ class ResNet3D(ClipNetwork):
                 nn.init.zeros_(module.bias)
             elif isinstance(module, nn.BatchNorm3d):
                 module.eps = norm_eps
-        if channels_last:
+        if channels_last is True:
             self.to(memory_format=torch.channels_last_3d)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Move or convert the network, as `to` and `cuda` do, and let the memory format follow the device."""
+        super()._apply(fn, recurse)
+        if self.channels_last == "auto":
+            weight = next(self.parameters())  # of the first convolution
+            other_than_gpu = weight.device.type in ("cpu", "mps")
+            wanted = torch.contiguous_format if other_than_gpu else torch.channels_last_3d
+            if not weight.is_contiguous(memory_format=wanted):
+                self.to(memory_format=wanted)
+        return self
 
     def forward(self, clips: Tensor) -> Tensor:
         """Map normalised clips (B, C, T, H, W) to logits (B, J), or to features (B, D)."""
