@@ -60,6 +60,7 @@ from dsn_lightning.training.checkpoints import LastCheckpoint, Stopped, is_resto
 from dsn_lightning.training.compilation import check_compiler, compiled
 from dsn_lightning.training.lightning_advice import hide_lightning_advice
 from dsn_lightning.training.seen_videos import check_held_out, hashes_of, joined
+from dsn_lightning.training.tensor_cores import using_tf32
 from dsn_lightning.training.weight_average import AveragedWeights
 
 COMMAND = "dsn-train"
@@ -268,7 +269,8 @@ def fit(settings: Settings, parts: TrainingParts, tracker: Tracker) -> pl.Traine
         _use_stored_rewards(settings, parts, trainer)
     if process_rank() == 0:
         _describe(settings, parts, trainer)
-    with compiled(_networks_to_compile(settings, parts.recognizer)):
+    device = trainer.strategy.root_device
+    with compiled(_networks_to_compile(settings, parts.recognizer)), using_tf32(settings.trainer.tf32, device=device):
         stopped = _fit(trainer, parts, saving, resume=run.last_checkpoint if settings.resume else None)
     for callback in callbacks:
         if isinstance(callback, AveragedWeights):

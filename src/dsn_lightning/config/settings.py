@@ -243,7 +243,7 @@ class ScheduleSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainerSettings:
-    """Lightning's Trainer (``trainer``); ``flags`` are all of its keys but ``max_time``."""
+    """Lightning's Trainer (``trainer``); ``flags`` are all of its keys but ``max_time`` and ``tf32``."""
 
     accelerator: str = rules.text(default="auto")
     devices: Any = rules.anything(default="auto")
@@ -252,13 +252,14 @@ class TrainerSettings:
     precision: str = rules.text(default="32-true")
     sync_batchnorm: bool = rules.flag(default=False)
     max_time: Any = rules.anything(default=None)
+    tf32: bool = rules.flag(default=True)
     overfit_batches: int = rules.whole(0, default=0)
     keys: rules.Node = rules.all_keys(passed_on=True)
 
     @property
     def flags(self) -> rules.Node:
         """The Trainer's ``_target_`` and arguments."""
-        return {key: value for key, value in self.keys.items() if key != "max_time"}
+        return {key: value for key, value in self.keys.items() if key not in ("max_time", "tf32")}
 
     @property
     def max_seconds(self) -> float | None:
