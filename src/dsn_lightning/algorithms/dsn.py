@@ -10,16 +10,15 @@ Shapes: B videos, M sections, N clips per section, C channels, T frames, H W pix
 """
 
 import math
-from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
 from dsn_lightning.algorithms.policy_monitor import PolicyMonitor
-from dsn_lightning.algorithms.recognizer import MakeOptimizer, Recognizer, evaluating, restoring_buffers
+from dsn_lightning.algorithms.recognizer import MakeOptimizer, Recognizer, evaluating
+from dsn_lightning.backbones.activation_checkpoints import recomputed
 from dsn_lightning.backbones.clip_network import ClipNetwork, middle_frames
 from dsn_lightning.estimators.estimate import Estimator, sample_actions
 from dsn_lightning.estimators.greedy_baseline import reinforce_with_greedy_baseline
@@ -190,14 +189,9 @@ class DSN(Recognizer):
         """Return `policy_logits` without activations of theta, which line 14 makes by running Eq. 3 again.
 
         So those of theta and of phi are not in memory at the same time, at the price of a second forward pass of theta.
-        Dropout is repeated and batch statistics are counted once, so the results are the same.
+        The results are the same; see `recomputed`.
         """
-
-        def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-            return nullcontext(), restoring_buffers(self.observation)
-
-        logits: Tensor = checkpoint(self.policy_logits, clips, use_reentrant=False, context_fn=contexts)
-        return logits
+        return recomputed(self.policy_logits, clips, module=self.observation)
 
     def classify_video(self, kept: Tensor) -> Tensor:
         """Return log H (B, J) for the kept clips (B, M, C, T, H, W) (Eq. 4)."""

@@ -36,17 +36,6 @@ def evaluating(module: nn.Module) -> Iterator[None]:
             part.training = training
 
 
-@contextmanager
-def restoring_buffers(module: nn.Module) -> Iterator[None]:
-    """Restore the buffers of ``module`` afterwards, such as its running batch statistics."""
-    before = [buffer.clone() for buffer in module.buffers()]
-    try:
-        yield
-    finally:
-        for buffer, value in zip(module.buffers(), before, strict=True):
-            buffer.data.copy_(value)
-
-
 class Recognizer(pl.LightningModule):
     """Base of `DSN` and `Baseline`.
 
