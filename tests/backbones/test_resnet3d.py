@@ -64,6 +64,25 @@ def test_other_values_of_channels_last_are_refused():
         ResNet3D(3, channels_last="always")
 
 
+@pytest.mark.parametrize("conv", ["simple", "r2plus1d"])
+def test_checkpointed_activations_change_neither_gradients_nor_statistics_and_take_less_memory(conv):
+    results, sizes = [], []
+    for again in (False, True):
+        torch.manual_seed(0)
+        width = 64 if conv == "r2plus1d" else 8
+        net = ResNet3D(3, conv=conv, stem_width=width, widths=[8, 16], blocks=[1, 2], checkpoint_activations=again)
+        kept = []  # activations between the passes, of the network and of its blocks
+        with torch.autograd.graph.saved_tensors_hooks(lambda x, kept=kept: (kept.append(x.numel()), x)[1], lambda x: x):
+            loss = net(torch.rand(2, 3, 4, 16, 16)).logsumexp(-1).sum()
+        loss.backward()
+        sizes.append(sum(kept))
+        results.append({**{n: p.grad for n, p in net.named_parameters()}, **dict(net.named_buffers())})
+    assert all(torch.equal(value, results[1][name]) for name, value in results[0].items())
+    assert results[1]["layer1.0.conv1.1.num_batches_tracked"] == 1
+    assert sizes[1] < sizes[0] / 4
+    assert ResNet3D(3, checkpoint_activations=True).eval()(torch.rand(1, 3, 2, 16, 16)).shape == (1, 3)
+
+
 def ig65m(num_classes: int) -> nn.Module:
     """R(2+1)D-34 of the public weights, from torchvision's parts."""
     net = VideoResNet(BasicBlock, [Conv2Plus1D] * 4, [3, 4, 6, 3], R2Plus1dStem, num_classes)

@@ -37,6 +37,7 @@ def digest(settings: Settings, key: str, value: object) -> str:
         ("backbone.flow_std", [0.1, 0.1]),
         ("test.subset", "val"),
         ("algorithm.recompute", True),
+        ("backbone.network.checkpoint_activations", True),
         ("algorithm.module.recompute", True),
     ],
 )

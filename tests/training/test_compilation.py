@@ -66,3 +66,9 @@ def test_a_missing_compiler_is_named_before_the_training(monkeypatch, tmp_path):
     with pytest.raises(UsageError, match=r"^compile=true: found no C\+\+ compiler no-such-compiler; "):
         train(settings_of(f"run_dir={tmp_path / 'run'}", "compile=true"))
     assert not (tmp_path / "run").exists()
+
+
+def test_checkpointed_activations_are_not_compiled(tmp_path):
+    given = ["backbone=r3d_18", "+backbone.network.checkpoint_activations=true", "compile=true"]
+    with pytest.raises(UsageError, match=r"^compile=true: does not go with backbone\.network\.checkpoint_activations"):
+        train(settings_of(f"run_dir={tmp_path / 'run'}", *given))

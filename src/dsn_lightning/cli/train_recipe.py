@@ -87,6 +87,8 @@ def train(settings: Settings) -> None:
     check_trainer_flags(settings)
     if settings.compile:
         check_compiler()
+        if settings.backbone.network.get("checkpoint_activations"):
+            raise UsageError("compile=true: does not go with backbone.network.checkpoint_activations=true")
     if settings.test.subset == "val":
         check_holds_out(build_source(settings.dataset), settings)
     if settings.trainer.num_nodes == 1 and not started_as_one_of_many():

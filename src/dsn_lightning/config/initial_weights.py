@@ -27,7 +27,7 @@ from dsn_lightning.errors import UsageError
 from dsn_lightning.training.seen_videos import hashes_of, joined
 from dsn_lightning.video.modality import CHANNELS
 
-_ARGUMENTS_WITHOUT_WEIGHTS = {"channels_last", "frozen_blocks", "dropout"}
+_ARGUMENTS_WITHOUT_WEIGHTS = {"channels_last", "checkpoint_activations", "frozen_blocks", "dropout"}
 """Arguments of networks with which the same weights fit."""
 
 

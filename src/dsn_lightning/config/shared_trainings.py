@@ -167,6 +167,7 @@ def classifier_content(settings: Settings) -> dict[str, Any]:
         content[group] = {key: value for key, value in content[group].items() if key not in keys}
     content["backbone"] = {k: v for k, v in content["backbone"].items() if v is not None or k not in _OPTIONAL}
     content["algorithm"]["module"].pop("recompute", None)
+    content["backbone"]["network"].pop("checkpoint_activations", None)
     content["head"] = settings.classifier.head
     if flow:
         content["backbone"]["flow_std"] = list(settings.backbone.flow_std)
