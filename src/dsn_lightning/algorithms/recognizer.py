@@ -185,8 +185,11 @@ class Recognizer(pl.LightningModule):
         sums = torch.stack([videos, self.steps.num_nonfinite(name)])
         count, num_nonfinite = self.trainer.strategy.reduce(sums, reduce_op="sum")
         self.videos_in_step[name] = 0
-        torch._foreach_div_([p.grad for p in parameters], count)
-        norm = nn.utils.clip_grad_norm_(parameters, float("inf") if self.gradient_clip is None else self.gradient_clip)
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        torch._foreach_div_(gradients, count)
+        norm = nn.utils.get_total_norm(gradients)
+        if self.gradient_clip is not None:
+            nn.utils.clip_grads_with_norm_(parameters, self.gradient_clip, norm)
         finite = torch.isfinite(norm)  # False after an fp16 overflow; such a step is skipped
         self.means.update(f"train/{name}_gradient_norm", torch.where(finite, norm, 0.0), finite.float())
         plugin = self.trainer.precision_plugin
