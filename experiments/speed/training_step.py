@@ -23,13 +23,13 @@ import pytorch_lightning as pl
 import torch
 from naive_step import NaiveStep, peaked_bias
 from numpy.typing import NDArray
+from timing import write_rows
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from dsn_lightning.algorithms import DSN
 from dsn_lightning.backbones import ResNet2D, ResNet3D
 from dsn_lightning.observations import ConcatObservation
-from dsn_lightning.runs.environment import environment
 from dsn_lightning.schedules import MultiStep
 from dsn_lightning.stateless_random import CLASSIFIER_ACTION
 from dsn_lightning.training.lightning_advice import hide_lightning_advice
@@ -208,18 +208,16 @@ def main() -> int:
     m, n = map(int, arguments.scheme.split(":"))
     hide_lightning_advice()
     pl.seed_everything(0, verbose=False)
-    rows = {}
+    rows = []
     for layout in arguments.layouts.split(","):
         for policy in arguments.policies.split(","):
             name = (
                 f"{'tiny' if arguments.tiny else 'r3d_18'}, {m}:{n}, batch {arguments.batch}, {layout}, {policy} policy"
             )
             how = {"policy": policy, "channels_last": layout == "channels_last", "tiny": arguments.tiny}
-            row = rows[name] = compare((m, n), arguments.batch, arguments.rounds, **how)
-            print(name, json.dumps(row, indent=1), flush=True)
-    if arguments.output:
-        content = {"steps": rows, "rounds": arguments.rounds, **environment()}
-        arguments.output.write_text(json.dumps(content, indent=2) + "\n")
+            rows.append({"step": name, **compare((m, n), arguments.batch, arguments.rounds, **how)})
+            print(json.dumps(rows[-1], indent=1), flush=True)
+    write_rows(arguments.output, rows, rounds=arguments.rounds)
     return 0
 
 
