@@ -1,5 +1,6 @@
 """From a video and clip positions to uint8 clips: the plan (which frames) apart from the decoding (their pixels)."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -126,15 +127,14 @@ class ClipReader:
         """
         needed, position = np.unique(self.plan(video, starts[kept]), return_inverse=True)
         frames = self.read(video, needed, self.crop.scaled_size(video.info.height, video.info.width))
-        of_clip = iter(_rows(frames, indices) for indices in position.reshape(-1, self.frames_per_clip))
+        of_clip = _rows(frames, position.reshape(-1, self.frames_per_clip))
         one = frames[:1]  # in place of a clip whose crop is only drawn
         crops = [(self.crop(next(of_clip) if is_kept else one, rng), is_kept) for is_kept in kept.flat]
         return torch.stack([clip for clip, is_kept in crops if is_kept])
 
 
-def _rows(frames: NDArray[Any], indices: IntArray) -> NDArray[Any]:
-    """Return ``frames[indices]``, without a copy if the indices follow each other."""
-    first = int(indices[0])
-    if np.array_equal(indices, np.arange(first, first + len(indices))):
-        return frames[first : first + len(indices)]
-    return np.asarray(frames[indices])
+def _rows(frames: NDArray[Any], clips: IntArray) -> Iterator[NDArray[Any]]:
+    """Yield ``frames[indices]`` for each row of indices, without a copy if they follow each other."""
+    in_a_row = (np.diff(clips, axis=1) == 1).all(1).tolist()
+    for first, indices, together in zip(clips[:, 0].tolist(), clips, in_a_row, strict=True):
+        yield frames[first : first + len(indices)] if together else frames[indices]
