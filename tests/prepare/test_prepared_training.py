@@ -61,7 +61,7 @@ def test_frames_give_the_clips_of_the_files(resize, class_folders, tmp_path):
 
 
 def test_copies_true_is_refused(class_folders):
-    with pytest.raises(UsageError, match="copies=true: must be small or frames"):
+    with pytest.raises(UsageError, match="copies=true: must be false, small or frames"):
         composed("dataset=folder", f"dataset.root={class_folders}", "dataset.reading.copies=true")
 
 

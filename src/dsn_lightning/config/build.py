@@ -63,7 +63,7 @@ def build_datamodule(settings: Settings) -> SectionClipDataModule:
             decoder=build_decoder(reading.decoder),
             fps=settings.dataset.fps,
             modality=settings.dataset.modality,
-            copies=reading.copies,
+            copies=reading.copies or None,
             cache_frames=reading.cache_frames,
         ),
         bad_videos=BadVideoPolicy(reading.on_bad_video, reading.max_bad, reading.max_missing, reading.on_damage),

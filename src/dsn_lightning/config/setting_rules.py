@@ -128,7 +128,7 @@ def whole_or_auto(at_least: int) -> Any:
 
 def one_of(*values: Any, remedy: str = "", optional: bool = False, default: Any = _MISSING) -> Any:
     """Return a field for one of some values."""
-    words = [str(value) for value in values]
+    words = [str(value).lower() if isinstance(value, bool) else str(value) for value in values]
     return setting(
         lambda value: any(value == other and type(value) is type(other) for other in values),
         remedy or f"must be {', '.join(words[:-1])} or {words[-1]}",

@@ -98,7 +98,7 @@ class ReadingSettings:
     max_bad: float = rules.fraction()
     max_missing: float = rules.fraction()
     prepared: str | None = rules.text(optional=True)
-    copies: Literal["small", "frames"] | None = rules.one_of("small", "frames", optional=True)
+    copies: Literal[False, "small", "frames"] = rules.one_of(False, "small", "frames")
 
 
 @dataclass(frozen=True, kw_only=True)
