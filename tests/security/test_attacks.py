@@ -153,6 +153,19 @@ def test_a_trusted_file_is_no_package_of_that_name(target, honest, place, monkey
     unharmed(place)
 
 
+@pytest.mark.parametrize("given", ["model.PT", "model.pt ", "trusted_package"])
+def test_what_is_given_to_trust_allows_no_other_module(given, honest, place, monkeypatch):
+    (place / "model").mkdir()
+    for module in ("model/PT.py", "model/pt .py", "t.py"):
+        (place / module).write_text("open('canary', 'w')\nclass Part: ...\n")
+    monkeypatch.syspath_prepend(place)  # as in a notebook
+    target = "t.Part" if given == "trusted_package" else f"{given}.Part"
+    torch.save(changed(honest, {"estimator": part(target)}), "run.ckpt")
+    with pytest.raises(UsageError, match=rf"estimator: would run {target}, which is not part"):
+        DSN.from_pretrained("run.ckpt", device="cpu", trust=given)
+    unharmed(place)
+
+
 TORCHVISION = {"model": "resnet18", "num_classes": None}
 RUN_INFO = part(
     "dsn_lightning.tracking.RunInfo",

@@ -144,7 +144,7 @@ def _known(target: str, allowed: Sequence[str]) -> Any:
 def _is_trusted(target: str, packages: Sequence[str]) -> bool:
     """Return whether a class or function is defined in one of the packages; what they have imported does not count."""
     module, _, name = target.rpartition(".")
-    packages = [name for name in packages if not name.endswith(SUFFIXES)]  # the others are files
+    packages = [name for name in packages if _is_package(name)]
     if not _lies_in(module, packages):
         return False
     try:
@@ -153,6 +153,15 @@ def _is_trusted(target: str, packages: Sequence[str]) -> bool:
         return False
     is_part = inspect.isclass(found) or inspect.isfunction(found)
     return is_part and _lies_in(str(getattr(found, "__module__", "")), packages)
+
+
+def _is_package(name: str) -> bool:
+    """Return whether a name in ``trust`` is that of a package or module, and not of a file.
+
+    >>> [_is_package(name) for name in ("my_package.parts", "model.pt", "model.PT", "model.pt ", "./model.onnx", "")]
+    [True, False, False, False, False, False]
+    """
+    return all(part.isidentifier() for part in name.split(".")) and not name.lower().endswith(SUFFIXES)
 
 
 def _lies_in(module: str, packages: Sequence[str]) -> bool:
