@@ -42,8 +42,9 @@ from dsn_lightning.cli.report import report
 from dsn_lightning.cli.trainer_recipe import configured_callbacks, make_trainer
 from dsn_lightning.config.arguments import begin_job, continue_run, sweep_to_resume
 from dsn_lightning.config.build_loggers import tracked
-from dsn_lightning.config.build_part import build_decoder
+from dsn_lightning.config.build_part import build_decoder, build_part
 from dsn_lightning.config.compose import config_folder, settings_of
+from dsn_lightning.config.initial_weights import take_weights
 from dsn_lightning.config.settings import Settings
 from dsn_lightning.config.shared_trainings import AUTO, shared_settings, train_once
 from dsn_lightning.config.stored_places import lies_here
@@ -164,6 +165,33 @@ def test_what_is_given_to_trust_allows_no_other_module(given, honest, place, mon
     with pytest.raises(UsageError, match=rf"estimator: would run {target}, which is not part"):
         DSN.from_pretrained("run.ckpt", device="cpu", trust=given)
     unharmed(place)
+
+
+def _weights_and_archive(file: Path, inside: object) -> None:
+    """Write weights as torch did before 1.6, and behind them an archive, which torch.hub unpacks and unpickles."""
+    torch.save({"a": torch.ones(2)}, file, _use_new_zipfile_serialization=False)
+    torch.save(inside, "inside.pth", _use_new_zipfile_serialization=False)
+    with zipfile.ZipFile(file, "a") as archive:
+        archive.write("inside.pth")
+
+
+@pytest.mark.parametrize("write", [lambda file, content: torch.save(content, file), _weights_and_archive])
+def test_the_cache_of_public_weights_gets_nothing_but_weights(write, place, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(place / "home"))
+    write(place / "public.pth", {"a": Runs()})
+    network = composed("backbone=r2d_tiny", "dataset.root=nowhere").backbone.network
+    published = {"named": (place / "public.pth").as_uri()}
+    with pytest.raises(UsageError, match=r"weights=named: file:.*public\.pth: .*not loaded"):
+        take_weights(build_part(network, "backbone", num_classes=2), "named", published, key="weights")
+    assert not [path for path in (place / "home").rglob("*") if path.is_file()]
+    unharmed(place)
+
+
+@pytest.mark.parametrize("address", [5, "file:///x\0.pth"])
+def test_an_address_of_weights_is_a_text(address, place):
+    network = composed("backbone=r2d_tiny", "dataset.root=nowhere").backbone.network
+    with pytest.raises(UsageError, match="weights=named: expected an address, got"):
+        take_weights(build_part(network, "backbone", num_classes=2), "named", {"named": address}, key="weights")
 
 
 TORCHVISION = {"model": "resnet18", "num_classes": None}

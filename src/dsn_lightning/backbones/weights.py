@@ -90,10 +90,13 @@ def _check_archive(path: Path) -> None:
     """Refuse a file of torch, a zip archive, whose checksums are wrong; torch's reader does not compare them.
 
     Raises:
-        WeightsError: a checksum is wrong, a record is there twice, or bytes follow the archive.
+        WeightsError: a checksum is wrong, a record is there twice, or bytes follow the archive or precede it: other
+            readers would take another part of the file for its weights.
     """
     with path.open("rb") as file:
-        if file.read(4) != _ZIP_BEGIN and not zipfile.is_zipfile(path):
+        if file.read(4) != _ZIP_BEGIN:
+            if zipfile.is_zipfile(path):
+                raise WeightsError("has an archive behind its weights, as one with code might; not loaded")
             return
         file.seek(-_ZIP_END_LENGTH, 2)
         ends_well = file.read(4) == _ZIP_END

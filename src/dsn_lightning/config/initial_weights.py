@@ -23,7 +23,8 @@ from dsn_lightning.config.huggingface_files import is_model_folder, model_classe
 from dsn_lightning.config.settings import Settings
 from dsn_lightning.config.trained import RECORD_KEY, Trained, check_classes, check_same_clips, load_trained
 from dsn_lightning.datasets.annotations import read_lines
-from dsn_lightning.errors import UsageError
+from dsn_lightning.errors import UsageError, printable
+from dsn_lightning.files import replaced
 from dsn_lightning.training.seen_videos import hashes_of, joined
 from dsn_lightning.video.modality import CHANNELS
 
@@ -360,20 +361,29 @@ def _hash_in(name: str) -> str | None:
     return match[1] if match else None
 
 
-def _download(address: str | None, where: str) -> Path:
-    """Return the file of public weights, which torch.hub keeps."""
+def _download(address: object, where: str) -> Path:
+    """Return the file of public weights, which torch.hub keeps.
+
+    A stored configuration names addresses, too, and other programs load what the cache holds as code. So a file is kept
+    there only once it has been read as weights.
+    """
     if address is None:
         raise UsageError(
             f"{where}: no such weights are public; train them on that data set with algorithm=baseline and give PATH, "
             "the run's checkpoints/last.ckpt"
         )
+    if not isinstance(address, str) or "\0" in address:
+        raise UsageError(f"{where}: expected an address, got {address!r}")
     folder = Path(torch.hub.get_dir()) / "checkpoints"
     file = folder / address.rpartition("/")[2]
     if not file.is_file():
         try:
-            print(f"downloading {address}", flush=True)
-            folder.mkdir(parents=True, exist_ok=True)
-            torch.hub.download_url_to_file(address, str(file), hash_prefix=_hash_in(file.stem))
+            print(f"downloading {printable(address)}", flush=True)
+            with replaced(file) as partial:
+                torch.hub.download_url_to_file(address, str(partial), hash_prefix=_hash_in(file.stem))
+                read_weights(partial)
+        except WeightsError as error:
+            raise UsageError(f"{where}: {printable(address)}: {error}") from error
         except (OSError, RuntimeError, HTTPException) as error:
             raise UsageError(
                 f"{where}: {file.name} could not be downloaded ({error}); fetch {address} elsewhere and put it into "
