@@ -76,6 +76,7 @@ def measure(load: Load, path: Path, info: VideoInfo, num_videos: int, found: Any
         batch_sampler=BatchShares(EpochOrder(num_videos, seed=0), load.batch),
         collate_fn=collate,
         num_workers=load.workers,
+        multiprocessing_context="fork" if load.workers else None,
         worker_init_fn=begin_worker,
     )
     count = sum(batch["num_videos"] for batch in loader)
