@@ -18,7 +18,7 @@ from dsn_lightning.backbones.torchvision_network import TorchvisionNetwork
 from dsn_lightning.backbones.weights import WeightsError, load_into, read_weights, tensors_of
 from dsn_lightning.config.build import build_classifier, build_observation, build_recognizer
 from dsn_lightning.config.compose import names_in_group, settings_of
-from dsn_lightning.config.initial_weights import start_from, take_weights
+from dsn_lightning.config.initial_weights import _PUBLISHERS, start_from, take_weights
 from dsn_lightning.config.shared_trainings import shared_settings
 from dsn_lightning.config.stored_settings import check_stored_parts
 from dsn_lightning.config.trained import RECORD_KEY, load_trained
@@ -180,7 +180,7 @@ def test_a_runs_classifier_initialises_another_runs_trunk(tmp_path):
 
 
 def test_unavailable_public_weights_get_a_remedy(tmp_path, monkeypatch):
-    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
+    monkeypatch.setenv("HOME", str(tmp_path))
     published = {"kinetics400": "http://127.0.0.1:9/net-0123abcd.pth", "imagenet": None}
     with pytest.raises(UsageError) as caught:
         take_weights(mobilenet(), "kinetics400", published, key="weights")
@@ -188,7 +188,7 @@ def test_unavailable_public_weights_get_a_remedy(tmp_path, monkeypatch):
         "weights=kinetics400",
         "net-0123abcd.pth",
         "http://127.0.0.1:9/net-0123abcd.pth",
-        str(tmp_path / "hub"),
+        str(tmp_path / ".cache" / "dsn_lightning" / "weights"),
     ):
         assert part in str(caught.value)
     with pytest.raises(UsageError, match="weights=imagenet: no such weights are public; train them"):
@@ -202,8 +202,25 @@ def test_public_weights_are_found_in_the_cache_folder(source, tmp_path, monkeypa
     (tmp_path / "checkpoints").mkdir()
     torch.save(source, tmp_path / "checkpoints" / "net.pth")
     network = mobilenet()
-    take_weights(network, "imagenet", {"imagenet": "http://127.0.0.1:9/net.pth"}, key="weights")
+    published = {"imagenet": "https://download.pytorch.org/models/net.pth", "other": "http://127.0.0.1:9/net.pth"}
+    take_weights(network, "imagenet", published, key="weights")
     assert same(network, source, "features.")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(UsageError, match="save it as") as caught:  # a file of that name from elsewhere is another one
+        take_weights(mobilenet(), "other", published, key="weights")
+    place = Path(str(caught.value).rpartition("save it as ")[2])
+    place.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(source, place)
+    network = mobilenet()
+    take_weights(network, "other", published, key="weights")
+    assert same(network, source, "features.")
+
+
+def test_the_addresses_of_the_package_are_those_whose_files_torch_hub_keeps():
+    files = sorted((Path(__file__).parents[2] / "conf" / "backbone").glob("*.yaml"))
+    addresses = [word for file in files for word in file.read_text().split() if "://" in word and word.endswith(".pth")]
+    assert len(addresses) >= 5
+    assert all(address.startswith(_PUBLISHERS) for address in addresses)
 
 
 def test_imagenet_features_of_one_video_are_alike(real_data):

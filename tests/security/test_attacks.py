@@ -50,6 +50,7 @@ from dsn_lightning.config.shared_trainings import AUTO, shared_settings, train_o
 from dsn_lightning.config.stored_places import lies_here
 from dsn_lightning.config.stored_settings import check_stored_parts, stored_settings
 from dsn_lightning.config.trained import RECORD_KEY, load_trained
+from dsn_lightning.config.trust import refuse_foreign_code
 from dsn_lightning.datasets import ActivityNet, Folder, Kinetics, Needle
 from dsn_lightning.errors import UsageError, printable
 from dsn_lightning.evaluation.array_archive import open_arrays
@@ -154,10 +155,10 @@ def test_a_trusted_file_is_no_package_of_that_name(target, honest, place, monkey
     unharmed(place)
 
 
-@pytest.mark.parametrize("given", ["model.PT", "model.pt ", "trusted_package"])
+@pytest.mark.parametrize("given", ["model.PT", "model.pt ", "model.pth", "model.safetensors", "trusted_package"])
 def test_what_is_given_to_trust_allows_no_other_module(given, honest, place, monkeypatch):
     (place / "model").mkdir()
-    for module in ("model/PT.py", "model/pt .py", "t.py"):
+    for module in ("model/PT.py", "model/pt .py", "model/pth.py", "model/safetensors.py", "t.py"):
         (place / module).write_text("open('canary', 'w')\nclass Part: ...\n")
     monkeypatch.syspath_prepend(place)  # as in a notebook
     target = "t.Part" if given == "trusted_package" else f"{given}.Part"
@@ -185,6 +186,30 @@ def test_the_cache_of_public_weights_gets_nothing_but_weights(write, place, monk
         take_weights(build_part(network, "backbone", num_classes=2), "named", published, key="weights")
     assert not [path for path in (place / "home").rglob("*") if path.is_file()]
     unharmed(place)
+
+
+def test_what_a_foreign_address_holds_stays_out_of_the_cache_of_torch_hub(place, monkeypatch):
+    """Other programs unpickle what is there, and may read other parts of a file than this package."""
+    monkeypatch.setenv("TORCH_HOME", str(place / "home"))
+    monkeypatch.setenv("HOME", str(place / "user"))
+    network = build_part(
+        composed("backbone=r2d_tiny", "dataset.root=nowhere").backbone.network, "backbone", num_classes=2
+    )
+    torch.save(network.state_dict(), "public.pth")
+    for folder in ("", "other/../"):
+        published = {"named": f"{place.as_uri()}/{folder}public.pth"}
+        (place / "other").mkdir(exist_ok=True)
+        take_weights(network, "named", published, key="weights")
+    assert not [path for path in (place / "home").rglob("*") if path.is_file()]
+    kept = [path.relative_to(place / "user/.cache") for path in (place / "user").rglob("*") if path.is_file()]
+    assert [(path.parts[:2], path.name) for path in kept] == [(("dsn_lightning", "weights"), "weights.pth")] * 2
+
+
+@pytest.mark.parametrize("file", ["network.pth", "network"])
+def test_no_trust_is_advised_for_a_file_that_is_no_exported_classifier(file):
+    node = part("dsn_lightning.backbones.ExportedNetwork", file=file, digest="0" * 64)
+    with pytest.raises(UsageError, match=r"its name does not end in \.onnx"):
+        refuse_foreign_code({"backbone": {"network": node}}, "run.ckpt")
 
 
 @pytest.mark.parametrize("address", [5, "file:///x\0.pth"])

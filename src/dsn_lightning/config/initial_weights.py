@@ -1,5 +1,6 @@
 """What a training starts from: other runs' networks, and weights that are public or in a file."""
 
+import hashlib
 import re
 import warnings
 from collections.abc import Mapping, Sequence
@@ -30,6 +31,9 @@ from dsn_lightning.video.modality import CHANNELS
 
 _ARGUMENTS_WITHOUT_WEIGHTS = {"channels_last", "checkpoint_activations", "frozen_blocks", "dropout"}
 """Arguments of networks with which the same weights fit."""
+_PUBLISHERS = ("https://download.pytorch.org/", "https://github.com/moabitcoin/ig65m-pytorch/releases/download/")
+"""Beginnings of the addresses in conf/backbone, whose files the cache of torch.hub keeps under their names."""
+_OWN_CACHE = Path("~/.cache/dsn_lightning/weights")
 
 
 class Origin(NamedTuple):
@@ -362,10 +366,10 @@ def _hash_in(name: str) -> str | None:
 
 
 def _download(address: object, where: str) -> Path:
-    """Return the file of public weights, which torch.hub keeps.
+    """Return the file of public weights; it is kept once it has been read as weights.
 
-    A stored configuration names addresses, too, and other programs load what the cache holds as code. So a file is kept
-    there only once it has been read as weights.
+    A stored configuration names addresses, too, and other programs load what the cache of torch.hub holds as code. So
+    only files of the package's own addresses are kept there. Others are in a folder of this package, by their address.
     """
     if address is None:
         raise UsageError(
@@ -374,19 +378,26 @@ def _download(address: object, where: str) -> Path:
         )
     if not isinstance(address, str) or "\0" in address:
         raise UsageError(f"{where}: expected an address, got {address!r}")
-    folder = Path(torch.hub.get_dir()) / "checkpoints"
-    file = folder / address.rpartition("/")[2]
+    name, file = address.rpartition("/")[2], _kept(address)
     if not file.is_file():
         try:
             print(f"downloading {printable(address)}", flush=True)
             with replaced(file) as partial:
-                torch.hub.download_url_to_file(address, str(partial), hash_prefix=_hash_in(file.stem))
+                torch.hub.download_url_to_file(address, str(partial), hash_prefix=_hash_in(name.rpartition(".")[0]))
                 read_weights(partial)
         except WeightsError as error:
             raise UsageError(f"{where}: {printable(address)}: {error}") from error
         except (OSError, RuntimeError, HTTPException) as error:
             raise UsageError(
-                f"{where}: {file.name} could not be downloaded ({error}); fetch {address} elsewhere and put it into "
-                f"{folder}"
+                f"{where}: {name} could not be downloaded ({error}); fetch {address} elsewhere and save it as {file}"
             ) from error
     return file
+
+
+def _kept(address: str) -> Path:
+    """Return where the file of an address is kept."""
+    name = address.rpartition("/")[2]
+    if address.startswith(_PUBLISHERS):
+        return Path(torch.hub.get_dir()) / "checkpoints" / name
+    digest = hashlib.blake2b(address.encode(), digest_size=16).hexdigest()
+    return _OWN_CACHE.expanduser() / digest / f"weights{Path(name).suffix}"

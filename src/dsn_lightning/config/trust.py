@@ -25,6 +25,22 @@ _NETWORKS = (
     "dsn_lightning.schedules.MultiStep",
     "torch.optim",
 )
+_OF_FILES = (
+    ".pth",
+    ".ckpt",
+    ".bin",
+    ".safetensors",
+    ".torchscript",
+    ".pkl",
+    ".pickle",
+    ".npz",
+    ".npy",
+    ".h5",
+    ".zip",
+    ".tar",
+)
+"""Ends of the names of other files with weights."""
+
 _CALLBACKS = (
     "pytorch_lightning.callbacks.EarlyStopping",
     "pytorch_lightning.callbacks.LearningRateMonitor",
@@ -98,10 +114,11 @@ def _check_node(node: Node, key: str, where: str, trusted: Sequence[str]) -> Non
     if unknown := [name for name in node if not _accepts(found, str(name))]:
         raise UsageError(f"{where}: {key}.{unknown[0]}: {target} has no such argument")
     if target == EXPORTED and trusted_file(node, trusted) is None:
-        raise UsageError(
-            f"{where}: {key}: would load the file {printable(str(node.get('file')))}, which can hold code; if you know "
-            "where it is from, allow it with trust=[FILE], on the command line"
-        )
+        name = str(node.get("file"))
+        remedy = "if you know where it is from, allow it with trust=[FILE], on the command line"
+        if not name.endswith(SUFFIXES):
+            remedy = f"its name does not end in {', '.join(SUFFIXES)}"
+        raise UsageError(f"{where}: {key}: would load the file {printable(name)}, which can hold code; {remedy}")
     if not isinstance(node.get("_partial_", False), bool):
         raise UsageError(f"{where}: {key}._partial_: must be true or false")
 
@@ -158,10 +175,11 @@ def _is_trusted(target: str, packages: Sequence[str]) -> bool:
 def _is_package(name: str) -> bool:
     """Return whether a name in ``trust`` is that of a package or module, and not of a file.
 
-    >>> [_is_package(name) for name in ("my_package.parts", "model.pt", "model.PT", "model.pt ", "./model.onnx", "")]
+    >>> [_is_package(name) for name in ("my_package.parts", "model.pt", "model.PT", "model.pth ", "./model.onnx", "")]
     [True, False, False, False, False, False]
     """
-    return all(part.isidentifier() for part in name.split(".")) and not name.lower().endswith(SUFFIXES)
+    names_a_file = name.lower().endswith((*SUFFIXES, *_OF_FILES)) or (Path(name).exists() and "." in name)
+    return all(part.isidentifier() for part in name.split(".")) and not names_a_file
 
 
 def _lies_in(module: str, packages: Sequence[str]) -> bool:
