@@ -4,7 +4,7 @@ import base64
 import zlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -139,8 +139,9 @@ def pack(numbers: Sequence[int]) -> str:
     return base64.b64encode(zlib.compress(steps.astype("<i8").tobytes(), 9)).decode()
 
 
+@lru_cache(maxsize=8)  # a video's time stamps and key frames are asked for several times while it is read
 def unpack(text: str) -> NDArray[np.int64]:
-    """Return the numbers that `pack` encoded.
+    """Return the numbers that `pack` encoded, read-only.
 
     Raises:
         ValueError: the text is damaged, or encodes more numbers than a video has frames.
@@ -152,4 +153,6 @@ def unpack(text: str) -> NDArray[np.int64]:
         raise ValueError(f"damaged numbers ({error})") from error
     if not unzip.eof:
         raise ValueError(f"damaged numbers, or more than {MAX_FRAMES}")
-    return np.asarray(np.cumsum(np.frombuffer(content, "<i8")), np.int64)
+    numbers = np.asarray(np.cumsum(np.frombuffer(content, "<i8")), np.int64)
+    numbers.setflags(write=False)
+    return numbers
