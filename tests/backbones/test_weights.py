@@ -18,7 +18,7 @@ from dsn_lightning.backbones.torchvision_network import TorchvisionNetwork
 from dsn_lightning.backbones.weights import WeightsError, load_into, read_weights, tensors_of
 from dsn_lightning.config.build import build_classifier, build_observation, build_recognizer
 from dsn_lightning.config.compose import names_in_group, settings_of
-from dsn_lightning.config.initial_weights import _PUBLISHERS, start_from, take_weights
+from dsn_lightning.config.initial_weights import _PUBLISHED, start_from, take_weights
 from dsn_lightning.config.shared_trainings import shared_settings
 from dsn_lightning.config.stored_settings import check_stored_parts
 from dsn_lightning.config.trained import RECORD_KEY, load_trained
@@ -220,7 +220,9 @@ def test_the_addresses_of_the_package_are_those_whose_files_torch_hub_keeps():
     files = sorted((Path(__file__).parents[2] / "conf" / "backbone").glob("*.yaml"))
     addresses = [word for file in files for word in file.read_text().split() if "://" in word and word.endswith(".pth")]
     assert len(addresses) >= 5
-    assert all(address.startswith(_PUBLISHERS) for address in addresses)
+    assert all(_PUBLISHED.fullmatch(address) for address in addresses)
+    for other in ("../../../../a/b/x.pth", "%2e%2e/x.pth", "x.pth?/y.pth", "x.pth#/y.pth", "a/x.pth", "x.pth\n"):
+        assert not any(_PUBLISHED.fullmatch(f"{address.rpartition('/')[0]}/{other}") for address in addresses)
 
 
 def test_imagenet_features_of_one_video_are_alike(real_data):

@@ -31,8 +31,10 @@ from dsn_lightning.video.modality import CHANNELS
 
 _ARGUMENTS_WITHOUT_WEIGHTS = {"channels_last", "checkpoint_activations", "frozen_blocks", "dropout"}
 """Arguments of networks with which the same weights fit."""
-_PUBLISHERS = ("https://download.pytorch.org/", "https://github.com/moabitcoin/ig65m-pytorch/releases/download/")
-"""Beginnings of the addresses in conf/backbone, whose files the cache of torch.hub keeps under their names."""
+_PUBLISHED = re.compile(
+    r"https://(download\.pytorch\.org/models|github\.com/moabitcoin/ig65m-pytorch/releases/download/v1\.0\.0)/[\w-]+\.pth"
+)
+"""The addresses in conf/backbone, whose files the cache of torch.hub keeps under their names."""
 _OWN_CACHE = Path("~/.cache/dsn_lightning/weights")
 
 
@@ -397,7 +399,7 @@ def _download(address: object, where: str) -> Path:
 def _kept(address: str) -> Path:
     """Return where the file of an address is kept."""
     name = address.rpartition("/")[2]
-    if address.startswith(_PUBLISHERS):
+    if _PUBLISHED.fullmatch(address):
         return Path(torch.hub.get_dir()) / "checkpoints" / name
     digest = hashlib.blake2b(address.encode(), digest_size=16).hexdigest()
     return _OWN_CACHE.expanduser() / digest / f"weights{Path(name).suffix}"
