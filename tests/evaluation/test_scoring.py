@@ -1,6 +1,7 @@
 """One pass of the networks over the test videos, up to the statistics of a selection method that is defined here."""
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from dsn_lightning.errors import UsageError
 from dsn_lightning.evaluation import comparison_table
 from dsn_lightning.evaluation.outcomes import evaluation_of
 from dsn_lightning.evaluation.results import FIELDS, evaluate_rows, results_table
+from dsn_lightning.evaluation.scores import ClipScores
 from dsn_lightning.evaluation.scoring import Networks, ScoringPlan, score_videos
 from dsn_lightning.evaluation.statistics_file import summary
 from dsn_lightning.evaluation.study import Study
@@ -76,6 +78,14 @@ def test_each_network_scores_the_clips_that_it_is_needed_for(plan, reader, netwo
         "critic sampler": 6 * 8,
     }
     assert [*scores.network_name] == ["baseline", "mine", "critic sampler"]
+
+
+def test_the_file_of_a_time_line_with_whole_frames_per_second_is_read_again(plan, reader, networks, tmp_path):
+    """``dataset.fps=10`` of the own-videos recipe is an integer."""
+    videos = [replace(video, fps=10) for video in plan.videos]
+    scores, _, _ = score_videos(replace(plan, videos=videos), reader, networks, device=torch.device("cpu"))
+    scores.save(tmp_path / "clip_scores.npz")
+    assert ClipScores.load(tmp_path / "clip_scores.npz").fps.tolist() == [10.0] * len(videos)
 
 
 @pytest.mark.parametrize(("part", "named"), [("classifier", "mine"), ("observation", "critic sampler")])

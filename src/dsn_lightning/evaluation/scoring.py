@@ -246,7 +246,7 @@ def _columns(scored: _Scored, plan: ScoringPlan, reader: ClipReader, networks: N
         frame_stride=reader.frame_stride,
         video_id=np.array([video.record.video_id for video in videos]),
         num_frames=np.array([video.num_frames for video in videos]),
-        fps=np.array([video.fps for video in videos]),
+        fps=np.array([video.fps for video in videos], np.float64),
         targets=np.stack([label_vector(video.record.labels, len(plan.classes)).numpy() for video in videos]),
         span_video=np.array([v for v, _ in spans], np.int64),
         span_seconds=np.array([span for _, span in spans], np.float64).reshape(-1, 2),
