@@ -239,7 +239,7 @@ def test_activations_and_pixels_give_the_same_evaluation(folder):
     torch.save(content, folder / "pixels.ckpt")
     call("dsn-evaluate", "checkpoint=pixels.ckpt", "test.random_draws=2", "run_dir=pixels", cwd=folder)
     cached, pixels = (ClipScores.load(folder / name / "clip_scores.npz") for name in ("run", "pixels"))
-    assert cached.clip_logits.std() > 0.02
+    assert cached.clip_logits.std() > 0.01
     for field in ("clip_logits", "section_logits"):
         np.testing.assert_allclose(getattr(cached, field), getattr(pixels, field), **NEARLY)
     call("dsn-evaluate", "checkpoint=run/checkpoints/last.ckpt", "test.random_draws=2", "run_dir=again", cwd=folder)
