@@ -40,11 +40,8 @@ _HEADER_BYTES = 2000  # approximate size of a file's header
 
 Videos = Sequence[tuple[Path, VideoInfo]]
 
-TITLES = {
-    "small": "small copies",
-    "jpeg": "frames",
-    "flow": "flow",
-}  # folder of a kind of copies -> its name in messages
+TITLES = {"small": "small copies", "jpeg": "frames", "flow": "flow"}
+"""Folder of a kind of copies -> its name in messages."""
 
 
 def make_copies(
