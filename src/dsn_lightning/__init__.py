@@ -5,11 +5,15 @@
 
 from typing import TYPE_CHECKING, Any
 
+from dsn_lightning.current_folder import load_cusparselt_elsewhere
+
 if TYPE_CHECKING:
     from dsn_lightning.pretrained import PretrainedDSN as DSN  # noqa: N814 (its public name)
 
 __version__ = "0.1.0"
 __all__ = ["DSN", "__version__"]
+
+load_cusparselt_elsewhere()  # here: before any module of this package imports PyTorch, in every process
 
 
 def __getattr__(name: str) -> Any:
