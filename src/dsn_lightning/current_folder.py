@@ -1,6 +1,6 @@
 """Keeps PyTorch from loading a library from the current folder, which may hold files of strangers.
 
-libcusparseLt, of PyTorch's CUDA builds, looks for libcuda.so.1 in the current folder when it is loaded, since its search
+libcusparseLt, of PyTorch's CUDA builds, looks for libcuda.so.1 in the current folder when it is loaded, as its search
 path (RUNPATH) ends in an empty entry. It finds a file there on machines without an NVIDIA driver.
 """
 

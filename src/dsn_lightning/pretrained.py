@@ -81,7 +81,7 @@ class PretrainedDSN(nn.Module):
         *,
         device: str = "auto",
         precision: str = "32-true",
-        trust: str | Sequence[str] = (),
+        trust: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = (),
     ) -> Self:
         """Load a trained DSN; nothing that the files say is executed.
 
@@ -89,14 +89,18 @@ class PretrainedDSN(nn.Module):
             path: a run's folder, its checkpoint, or a folder that `save_pretrained` wrote.
             device: ``cpu``, ``cuda``, ``cuda:1``; ``auto`` takes the GPU if there is one.
             precision: what the networks compute in: ``32-true``, ``bf16-mixed`` or ``16-mixed``.
-            trust: your own packages that the networks may be built from; a text is the name of one.
+            trust: your own packages that the networks may be built from, or files of exported classifiers; a text or
+                a path is one of them.
 
         Raises:
             UsageError: there is no such file, it is damaged or of a run without a sampler, or an argument is wrong.
         """
         if precision not in PRECISIONS:
             raise UsageError(f"precision={precision}: must be one of {', '.join(PRECISIONS)}")
-        trusted = (trust,) if isinstance(trust, str) else tuple(trust)
+        names = [trust] if isinstance(trust, str | os.PathLike) else list(trust)
+        if not all(isinstance(name, str | os.PathLike) for name in names):
+            raise UsageError(f"trust={trust!r}: must be the name of a package, or a list of names")
+        trusted = [str(name) for name in names]
         trained = load_sampler(Path(path), key="from_pretrained", trusted=trusted)
         return cls(trained, device=device_named(device), precision=precision)
 

@@ -95,6 +95,10 @@ def test_a_video_that_ends_its_process_again_and_again_is_a_line_with_an_error(t
     assert [path.suffix for path in tmp_path.iterdir()] == [".parquet"]
     with pytest.raises(ProcessEnds):
         shards.answer("bc", answer)
+    (log,) = tmp_path.glob(".*.begun")
+    log.write_bytes(b"\xff\xfe" + log.read_bytes())
+    with pytest.raises(ProcessEnds):
+        shards.answer("bc", answer)
     partial_file = tmp_path / ".0a.parquet.17.parquet"
     partial_file.write_bytes(b"PAR1")  # as if a process had been killed while it wrote
     assert len(shards.index()) == 3
@@ -121,9 +125,10 @@ def test_a_damaged_shard_is_named(tmp_path):
     ParquetShards(tmp_path).write([Prediction("a", error="none")])
     (path,) = tmp_path.iterdir()
     content = path.read_bytes()
-    path.write_bytes(content[:-20])
-    with pytest.raises(UsageError, match=f"{path.name}: not a shard of dsn-predict"):
-        ParquetShards(tmp_path).index()
+    for damaged in (content[:-20], content[:-8] + bytes(4) + b"PAR1"):  # the second one's footer has no bytes
+        path.write_bytes(damaged)
+        with pytest.raises(UsageError, match=f"{path.name}: not a shard of dsn-predict"):
+            ParquetShards(tmp_path).index()
     line = parquet.read_table(pa.BufferReader(content)).to_pylist()[0]["line"]
     for bad in ([line] * (MOST_ROWS + 1), ["[" * 100_000], ["{}"], [None]):
         parquet.write_table(pa.table({"line": pa.array(bad, pa.string())}), path)

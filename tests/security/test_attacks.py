@@ -163,9 +163,16 @@ def test_what_is_given_to_trust_allows_no_other_module(given, honest, place, mon
     monkeypatch.syspath_prepend(place)  # as in a notebook
     target = "t.Part" if given == "trusted_package" else f"{given}.Part"
     torch.save(changed(honest, {"estimator": part(target)}), "run.ckpt")
-    with pytest.raises(UsageError, match=rf"estimator: would run {target}, which is not part"):
-        DSN.from_pretrained("run.ckpt", device="cpu", trust=given)
+    for trust in (given, Path(given), [Path(given)]):
+        with pytest.raises(UsageError, match=rf"estimator: would run {target}, which is not part"):
+            DSN.from_pretrained("run.ckpt", device="cpu", trust=trust)
     unharmed(place)
+
+
+@pytest.mark.parametrize("given", [b"my_package", [b"my_package"]])
+def test_what_is_given_to_trust_is_text(given):
+    with pytest.raises(UsageError, match=r"trust=.*: must be the name of a package, or a list of names"):
+        DSN.from_pretrained("run.ckpt", device="cpu", trust=given)
 
 
 def _weights_and_archive(file: Path, inside: object) -> None:
@@ -212,10 +219,10 @@ def test_no_trust_is_advised_for_a_file_that_is_no_exported_classifier(file):
         refuse_foreign_code({"backbone": {"network": node}}, "run.ckpt")
 
 
-@pytest.mark.parametrize("address", [5, "file:///x\0.pth"])
+@pytest.mark.parametrize("address", [5, "file:///x\0.pth", "file:///x\ud800.pth", f"file:///{'p' * 5000}.pth"])
 def test_an_address_of_weights_is_a_text(address, place):
     network = composed("backbone=r2d_tiny", "dataset.root=nowhere").backbone.network
-    with pytest.raises(UsageError, match="weights=named: expected an address, got"):
+    with pytest.raises(UsageError, match="weights=named: expected an address of at most 1000 characters, got"):
         take_weights(build_part(network, "backbone", num_classes=2), "named", {"named": address}, key="weights")
 
 
@@ -461,7 +468,12 @@ def test_weights_whose_operations_are_code_are_refused(honest, place):
         mesh = torch.distributed.init_device_mesh("cpu", (1,))
         content["state_dict"]["classifier.conv1.weight"] = distributed.DTensor.from_local(weight, mesh)
         torch.save(content, "foreign.ckpt")
-    with pytest.raises(UsageError, match=r"^checkpoint=foreign\.ckpt: expected plain tensors, got a DTensor"):
+    with pytest.raises(UsageError, match=r"^checkpoint=foreign\.ckpt: expected plain tensors and values, got a DT"):
+        load_trained("foreign.ckpt", key="checkpoint")
+    with one_process(place):
+        mesh = torch.distributed.init_device_mesh("cpu", (1,))
+        torch.save({**honest, "more": [{mesh}]}, "foreign.ckpt")
+    with pytest.raises(UsageError, match=r"^checkpoint=foreign\.ckpt: expected plain tensors and values, got a De"):
         load_trained("foreign.ckpt", key="checkpoint")
 
 
@@ -787,6 +799,8 @@ FLAGS = [
     ("precision", "transformer-engine"),  # which is not installed
     ("profiler", ["x"]),
     ("strategy", {"x": 1}),
+    ("strategy", "ddp_spawn"),
+    ("strategy", "ddp_notebook"),
 ]
 
 

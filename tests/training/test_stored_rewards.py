@@ -162,6 +162,10 @@ def test_a_stopped_scoring_goes_on_and_damage_is_found(needle_root, tmp_path, cl
     store.file(video, starts).write_bytes(expected[:40])
     with pytest.raises(VideoError, match="its clip scores cannot be read"):
         store.read(video, starts)
+    with store.file(video, starts).open("wb") as file:
+        np.savez(file, np.load(io.BytesIO(expected)))
+    with pytest.raises(VideoError, match=r"its clip scores in .* are damaged"):
+        store.read(video, starts)
     store.file(video, starts).unlink()
     with pytest.raises(VideoError, match="no clip scores"):
         store.read(video, starts)

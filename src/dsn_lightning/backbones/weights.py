@@ -21,6 +21,10 @@ _HEADS = ("fc.", "classifier.", "head.", "heads.")
 # names in torchvision's DenseNet files; the layer itself is norm1, not norm.1
 _DENSENET = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12]\.)")
 _ZIP_BEGIN, _ZIP_END, _ZIP_END_LENGTH = b"PK\3\4", b"PK\5\6", 22  # bytes; an archive of torch has no comment
+_PLAIN = (
+    *(dict, list, tuple, set, frozenset, str, bytes, bytearray, bool, int, float, complex, type(None)),
+    *(torch.dtype, torch.device),
+)
 _OPTIONAL = "num_batches_tracked"  # which some files lack; only batch norms with a momentum of None use it
 
 
@@ -57,17 +61,18 @@ def read_weights(path: Path) -> dict[str, Any]:
         raise WeightsError(f"cannot be read as weights ({type(error).__name__}); is the file complete?") from error
     if not isinstance(content, dict):
         raise WeightsError(f"expected weights by name, got a {type(content).__name__}")
-    _remove_attributes(content)
+    _leave_plain_content(content)
     return content
 
 
-def _remove_attributes(content: dict[Any, Any]) -> None:
+def _leave_plain_content(content: dict[Any, Any]) -> None:
     """Remove the attributes of all dicts and tensors in a file, which would take the place of methods, such as ``get``.
 
     (`torch.nn.Module.state_dict` sets one, ``_metadata``, that loading here does not use.)
 
     Raises:
-        WeightsError: a tensor is of a class of its own, such as a distributed one, whose operations are Python code.
+        WeightsError: there is something besides plain tensors and values, such as a distributed tensor or its mesh,
+            whose operations are Python code.
     """
     waiting: list[Any] = [content]
     seen: set[int] = set()  # a pickle may contain itself
@@ -76,13 +81,13 @@ def _remove_attributes(content: dict[Any, Any]) -> None:
         if id(value) in seen:
             continue
         seen.add(id(value))
-        if isinstance(value, Tensor) and type(value) not in (Tensor, nn.Parameter):
-            raise WeightsError(f"expected plain tensors, got a {type(value).__name__}")
+        if type(value) not in (Tensor, nn.Parameter) and not isinstance(value, _PLAIN):
+            raise WeightsError(f"expected plain tensors and values, got a {type(value).__name__}")
         if isinstance(value, dict | Tensor):
             getattr(value, "__dict__", {}).clear()  # those of OrderedDict, Counter and Tensor have attributes
         if isinstance(value, dict):
-            waiting += value.values()
-        elif isinstance(value, list | tuple):
+            waiting += [*value, *value.values()]
+        elif isinstance(value, list | tuple | set | frozenset):
             waiting += value
 
 

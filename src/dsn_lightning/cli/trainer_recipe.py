@@ -107,12 +107,9 @@ def make_trainer(settings: Settings, recognizer: Recognizer, callbacks: list[Cal
         UsageError: Lightning refuses the value of a flag.
     """
     flags = dict(settings.trainer.flags)
-    if flags.get("strategy", "auto") in ("auto", "ddp"):
-        # with two optimisers a backward pass reaches only one network's parameters
-        unused = len(recognizer.optimizer_names) > 1
-        flags["strategy"] = (
-            DDPStrategy(find_unused_parameters=unused) if num_processes(settings.trainer) > 1 else "auto"
-        )
+    # with two optimisers a backward pass reaches only one network's parameters
+    unused = len(recognizer.optimizer_names) > 1
+    flags["strategy"] = DDPStrategy(find_unused_parameters=unused) if num_processes(settings.trainer) > 1 else "auto"
     # in a SLURM job Lightning would take SLURM's, in which our own processes do not exist
     cluster = [LightningEnvironment()] if PROCESS_VARIABLE in os.environ else []
     run = RunFolder(settings.folder)

@@ -32,9 +32,11 @@ from dsn_lightning.video.modality import CHANNELS
 _ARGUMENTS_WITHOUT_WEIGHTS = {"channels_last", "checkpoint_activations", "frozen_blocks", "dropout"}
 """Arguments of networks with which the same weights fit."""
 _PUBLISHED = re.compile(
-    r"https://(download\.pytorch\.org/models|github\.com/moabitcoin/ig65m-pytorch/releases/download/v1\.0\.0)/[\w-]+\.pth"
+    r"https://(download\.pytorch\.org/models|github\.com/moabitcoin/ig65m-pytorch/releases/download/v1\.0\.0)/[\w-]{1,200}\.pth",
+    re.ASCII,
 )
 """The addresses in conf/backbone, whose files the cache of torch.hub keeps under their names."""
+_ADDRESS = re.compile(r"[!-~]{1,1000}")
 _OWN_CACHE = Path("~/.cache/dsn_lightning/weights")
 
 
@@ -378,8 +380,8 @@ def _download(address: object, where: str) -> Path:
             f"{where}: no such weights are public; train them on that data set with algorithm=baseline and give PATH, "
             "the run's checkpoints/last.ckpt"
         )
-    if not isinstance(address, str) or "\0" in address:
-        raise UsageError(f"{where}: expected an address, got {address!r}")
+    if not isinstance(address, str) or not _ADDRESS.fullmatch(address):
+        raise UsageError(f"{where}: expected an address of at most 1000 characters, got {str(address)[:60]!r}")
     name, file = address.rpartition("/")[2], _kept(address)
     if not file.is_file():
         try:
@@ -402,4 +404,4 @@ def _kept(address: str) -> Path:
     if _PUBLISHED.fullmatch(address):
         return Path(torch.hub.get_dir()) / "checkpoints" / name
     digest = hashlib.blake2b(address.encode(), digest_size=16).hexdigest()
-    return _OWN_CACHE.expanduser() / digest / f"weights{Path(name).suffix}"
+    return _OWN_CACHE.expanduser() / digest / f"weights{Path(name).suffix[:16]}"

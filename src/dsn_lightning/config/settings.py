@@ -248,7 +248,7 @@ class TrainerSettings:
     accelerator: str = rules.text(default="auto")
     devices: Any = rules.anything(default="auto")
     num_nodes: int = rules.whole(1, default=1)
-    strategy: Any = rules.anything(default="auto")
+    strategy: str = rules.one_of("auto", "ddp", default="auto")
     precision: str = rules.text(default="32-true")
     sync_batchnorm: bool = rules.flag(default=False)
     max_time: Any = rules.anything(default=None)

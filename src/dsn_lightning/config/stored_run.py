@@ -4,6 +4,7 @@ Hydra never reads a file of the folder. It would follow a list of defaults, appl
 classes, log handlers and environment variables) and resolve references.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -58,8 +59,17 @@ def choose_stored(
     except (KeyError, TypeError) as error:
         raise UsageError(f"{where}: missing keys: expected {', '.join(values)}") from error
     ConfigStore.instance().store(_NAME, dict(settings.plain))
-    escaped = folder.replace("'", "\\'")
-    return ["--config-name", _NAME, f"hydra.run.dir='{escaped}'"]
+    return ["--config-name", _NAME, f"hydra.run.dir={_quoted(folder)}"]
+
+
+def _quoted(text: str) -> str:
+    """Return a text in Hydra's quotes: backslashes are doubled in front of a quote, and nowhere else.
+
+    >>> print(_quoted("it's"), _quoted("a\\\\b\\\\"))
+    'it\\'s' 'a\\b\\\\'
+    """
+    escaped = re.sub(r"(\\*)('|\Z)", lambda found: found[1] * 2 + ("\\'" if found[2] else ""), text)
+    return f"'{escaped}'"
 
 
 def _check_places(settings: Settings, folder: Path, *, where: str) -> None:

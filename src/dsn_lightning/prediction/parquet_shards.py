@@ -58,7 +58,7 @@ class ParquetShards:
         refuse_link(self.folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         log = self._log(videos)
-        begun = Counter(read_bounded(log).decode().splitlines()) if log.exists() else Counter()
+        begun = Counter(read_bounded(log).decode(errors="replace").splitlines()) if log.exists() else Counter()
         answers = []
         with open(log, "a") as file:
             for number, video in enumerate(videos):
@@ -138,8 +138,8 @@ def _lines(path: Path) -> list[str]:
     import pyarrow as pa
     from pyarrow import parquet
 
+    content = read_bounded(path)
     try:
-        content = read_bounded(path)
         _refuse_types(content)
         file = parquet.ParquetFile(pa.BufferReader(content))
         about = file.metadata
@@ -149,7 +149,7 @@ def _lines(path: Path) -> list[str]:
         lines: list[str] = file.read(columns=[_LINE]).column(_LINE).to_pylist()
         for line in lines:
             Prediction.from_json(parse_json(line))
-    except (pa.ArrowException, ValueError, KeyError, TypeError) as error:
+    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:  # OSError: of a damaged footer
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UsageError(f"{path}: not a shard of dsn-predict ({reason})") from None
     return lines

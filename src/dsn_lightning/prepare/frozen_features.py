@@ -58,6 +58,8 @@ class Activations:
             raise VideoError(video.record.path, "no activations: it could not be read when they were computed")
         try:
             stored = np.load(self.file(video), mmap_mode="r")
+            if not isinstance(stored, np.ndarray):
+                raise ValueError("the file is an archive")
             return np.asarray(stored[np.searchsorted(frames_on_time_line(video), indices)])
         except (OSError, ValueError, IndexError) as error:
             raise VideoError(video.record.path, f"its activations cannot be read ({error})") from error

@@ -48,9 +48,10 @@ class StoredScores:
         if not file.is_file():
             raise VideoError(video.record.path, "no clip scores: it could not be read when they were computed")
         try:
-            logits = np.load(file)
+            logits = np.load(file, mmap_mode="r")  # reads no more than the file holds
         except (OSError, ValueError, EOFError) as error:
             raise VideoError(video.record.path, f"its clip scores cannot be read ({error})") from error
-        if logits.shape != (len(distinct), self.num_classes) or logits.dtype != np.float32:
+        expected = (len(distinct), self.num_classes)
+        if not isinstance(logits, np.ndarray) or logits.shape != expected or logits.dtype != np.float32:
             raise VideoError(video.record.path, f"its clip scores in {file} are damaged; remove this file")
         return np.asarray(logits[np.searchsorted(distinct, starts)], np.float32)

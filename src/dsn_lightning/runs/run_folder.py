@@ -131,7 +131,7 @@ class RunFolder(LockedFolder):
 
     def was_saved(self) -> bool:
         """Whether a training was saved here, even if its checkpoints are gone: an epoch ends with one."""
-        found = self.last_checkpoint.is_file() or self.previous_checkpoint.is_file()
+        found = self.last_checkpoint.exists() or self.previous_checkpoint.exists()
         return found or self.num_epochs() > 1  # the first epoch is counted a moment before it is saved
 
     def num_epochs(self) -> int:
