@@ -100,7 +100,7 @@ class PretrainedDSN(nn.Module):
         names = [trust] if isinstance(trust, str | os.PathLike) else list(trust)
         if not all(isinstance(name, str | os.PathLike) for name in names):
             raise UsageError(f"trust={trust!r}: must be the name of a package, or a list of names")
-        trusted = [str(name) for name in names]
+        trusted = tuple(str(name) for name in names)
         trained = load_sampler(Path(path), key="from_pretrained", trusted=trusted)
         return cls(trained, device=device_named(device), precision=precision)
 
