@@ -9,6 +9,7 @@ import torch
 
 from dsn_lightning.errors import UsageError
 from dsn_lightning.evaluation import comparison_table
+from dsn_lightning.evaluation.clip_loading import Loading
 from dsn_lightning.evaluation.outcomes import evaluation_of
 from dsn_lightning.evaluation.results import FIELDS, evaluate_rows, results_table
 from dsn_lightning.evaluation.scores import ClipScores
@@ -16,6 +17,7 @@ from dsn_lightning.evaluation.scoring import Networks, ScoringPlan, score_videos
 from dsn_lightning.evaluation.statistics_file import summary
 from dsn_lightning.evaluation.study import Study
 from dsn_lightning.selections import Oracle, Random, Scheme, Uniform, check_selection
+from dsn_lightning.video.video_info import VideoError
 from helpers.synthetic import SyntheticData, composed
 from helpers.training import make_dsn
 
@@ -78,6 +80,43 @@ def test_each_network_scores_the_clips_that_it_is_needed_for(plan, reader, netwo
         "critic sampler": 6 * 8,
     }
     assert [*scores.network_name] == ["baseline", "mine", "critic sampler"]
+
+
+@pytest.mark.parametrize("together", [2, 30, 1000])
+@pytest.mark.parametrize("crops", [1, 3])
+def test_videos_that_are_scored_together_get_the_same_scores_in_the_same_order(together, crops, plan, reader, networks):
+    device, plan = torch.device("cpu"), replace(plan, crops=crops)
+    alone, _, _ = score_videos(plan, reader, networks, device=device)
+    calls: list[int] = []
+    handle = networks.classifiers["baseline"].classifier.register_forward_pre_hook(
+        lambda _, inputs: calls.append(len(inputs[0]))
+    )
+    scores, watch, _ = score_videos(plan, reader, networks, device=device, together=together)
+    handle.remove()
+    clips_of_a_video = {len(set(alone.clip_start[alone.clip_video == v])) for v in range(6)}
+    assert max(calls) > max(clips_of_a_video) or together == 2
+    assert watch.clips == {name: (scores.clip_network == name).sum() for name in ("baseline", "mine")} | {
+        "critic sampler": 6 * 8
+    }
+    for column in ("clip_video", "clip_start", "clip_network", "section_video", "section_scheme", "section_network"):
+        np.testing.assert_array_equal(getattr(scores, column), getattr(alone, column))
+    np.testing.assert_allclose(scores.clip_logits, alone.clip_logits, atol=1e-5)
+    np.testing.assert_allclose(scores.section_logits, alone.section_logits, atol=1e-5)
+
+
+def test_an_unreadable_video_leaves_those_beside_it_as_they_are(plan, reader, networks):
+    def read(video, indices, size):
+        if video.record.video_id == plan.videos[2].record.video_id:
+            raise VideoError(video.record.path, "is damaged")
+        return reader.read(video, indices, size)
+
+    damaged = replace(reader, read=read)
+    loading = Loading(skip_bad=True)
+    scores, _, failed = score_videos(
+        plan, damaged, networks, device=torch.device("cpu"), loading=loading, together=1000
+    )
+    assert list(failed) == [plan.videos[2].record.video_id]
+    assert len(scores.video_id) == 5
 
 
 def test_the_file_of_a_time_line_with_whole_frames_per_second_is_read_again(plan, reader, networks, tmp_path):

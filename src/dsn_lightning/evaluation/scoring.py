@@ -23,7 +23,8 @@ from dsn_lightning.video.sections import IntArray
 from dsn_lightning.video.time_line import Video
 from dsn_lightning.video.video_info import VideoError
 
-_CLIPS_AT_ONCE = 64
+_CLIPS_AT_ONCE = 64  # that a classifier sees
+_CLIPS_OF_A_GROUP = 256  # of the videos that a GPU scores together
 
 ClipRow = tuple[int, int, str, NDArray[np.float32]]  # video, first frame, classifier, logits (J,)
 SectionRow = tuple[int, tuple[int, int, int], str, NDArray[np.float32]]  # video, (M, N, section), sampler, logits (N,)
@@ -75,12 +76,13 @@ class _VideoClips:
 
     video: int  # index of the video
     starts: IntArray  # ascending first frames, (K,)
+    wanted: Mapping[str, IntArray]  # classifier -> first frames of the clips that it scores
     clips: Tensor  # (K, C, T, H, W), or (K, V, C, T, H, W) with several crops
     crops: int  # V
 
-    def index(self, starts: IntArray) -> Tensor:
+    def index(self, starts: int | IntArray) -> Tensor:
         """Return the indices of some of the clips, (...,), from their first frames (...,)."""
-        return torch.from_numpy(np.searchsorted(self.starts, starts))
+        return torch.as_tensor(np.searchsorted(self.starts, starts))
 
     def seen(self, crops: int) -> Tensor:
         """Return the clips as a network sees them: all crops, or the middle one."""
@@ -107,11 +109,13 @@ def score_videos(
     device: torch.device,
     loading: Loading | None = None,
     track: Callable[[Any], Iterable[Any]] = iter,
+    together: int | None = None,
 ) -> tuple[ClipScores, Stopwatch, dict[str, VideoError]]:
     """Run every network once over every clip that some selection method may need.
 
     Under torch.distributed, each process scores its share of the videos; all processes return the scores of all videos.
-    ``track`` wraps the loop over videos, for a progress bar.
+    ``track`` wraps the loop over videos, for a progress bar. Videos are scored together until they have ``together``
+    clips; None: 256 on a GPU, and one video after the other on the CPU, which gains nothing by larger batches.
 
     Returns:
         The scores of all readable videos, the networks' times, and the errors of the other videos by video id.
@@ -124,18 +128,21 @@ def score_videos(
     wanted = [_wanted_clips(plan, networks, video) for video in plan.videos]  # classifier -> first frames
     starts = [np.unique(np.concatenate([np.empty(0, np.int64), *by_name.values()])) for by_name in wanted]
     networks.prepare(device)
-    scored = _Scored()
+    scored, group = _Scored(), list[_VideoClips]()
+    enough = together or (1 if device.type == "cpu" else _CLIPS_OF_A_GROUP)
     for v, clips in track(clip_loader(plan.videos, starts, reader, crops=plan.crops, loading=loading)):
         if isinstance(clips, VideoError):
             if not loading.skip_bad:
                 raise clips
             scored.failed[v] = clips
             continue
-        loaded = _VideoClips(v, starts[v], clips, plan.crops)
-        _score_clips(loaded, wanted[v], plan, networks, device, scored)
-        _score_sections(loaded, plan, networks, device, scored)
+        group.append(_VideoClips(v, starts[v], wanted[v], clips, plan.crops))
+        if sum(len(loaded.starts) for loaded in group) >= enough:
+            _score_group(group, plan, networks, device, scored)
+            group = []
         if scored.nonfinite:
             break
+    _score_group(group, plan, networks, device, scored)
     scored = _gathered(scored)
     if scored.nonfinite:
         v, name = min(scored.nonfinite.items())
@@ -171,26 +178,36 @@ def _wanted_clips(plan: ScoringPlan, networks: Networks, video: Video) -> dict[s
     return {name: np.unique(np.concatenate(starts)) for name, starts in by_name.items()}
 
 
+def _score_group(
+    group: Sequence[_VideoClips], plan: ScoringPlan, networks: Networks, device: torch.device, scored: _Scored
+) -> None:
+    """Run all networks over the clips of some videos."""
+    for name in dict.fromkeys(name for loaded in group for name in loaded.wanted):
+        _score_clips(name, group, plan, networks, device, scored)
+    if group:
+        _score_sections(group, plan, networks, device, scored)
+
+
 def _score_clips(
-    loaded: _VideoClips,
-    wanted: Mapping[str, IntArray],
+    name: str,
+    group: Sequence[_VideoClips],
     plan: ScoringPlan,
     networks: Networks,
     device: torch.device,
     scored: _Scored,
 ) -> None:
-    """Classify the clips of one video with each classifier that needs them."""
-    for name, starts in wanted.items():
-        crops = crops_seen(name, plan.selections, plan.crops)
-        views, classify = loaded.seen(crops), partial(_classify, networks.classifiers[name], plan.consensus)
-        logits = [
-            scored.watch.time(name, len(part), classify, views[part].to(device))
-            for part in loaded.index(starts).split(_CLIPS_AT_ONCE // crops)
-        ]
-        if not all(np.isfinite(part).all() for part in logits):
-            scored.nonfinite[loaded.video] = name
-        rows = zip(starts, np.concatenate(logits), strict=True)
-        scored.clip_rows += [(loaded.video, int(start), name, row) for start, row in rows]
+    """Classify the clips of some videos with one classifier, those of all videos in the same batches."""
+    crops = crops_seen(name, plan.selections, plan.crops)
+    asked = [(loaded, int(start)) for loaded in group for start in loaded.wanted.get(name, ())]
+    classify, size = partial(_classify, networks.classifiers[name], plan.consensus), _CLIPS_AT_ONCE // crops
+    for first in range(0, len(asked), size):
+        part = asked[first : first + size]
+        clips = torch.stack([loaded.seen(crops)[loaded.index(start)] for loaded, start in part])
+        logits = scored.watch.time(name, len(part), classify, clips.to(device))
+        for (loaded, start), row in zip(part, logits, strict=True):
+            if not np.isfinite(row).all():
+                scored.nonfinite[loaded.video] = name
+            scored.clip_rows.append((loaded.video, start, name, row))
 
 
 def _classify(recognizer: Recognizer, consensus: Consensus, clips: Tensor) -> Tensor:
@@ -200,30 +217,31 @@ def _classify(recognizer: Recognizer, consensus: Consensus, clips: Tensor) -> Te
 
 
 def _score_sections(
-    loaded: _VideoClips, plan: ScoringPlan, networks: Networks, device: torch.device, scored: _Scored
+    group: Sequence[_VideoClips], plan: ScoringPlan, networks: Networks, device: torch.device, scored: _Scored
 ) -> None:
-    """Run each sampler over the sections of one video, at each M:N."""
+    """Run each sampler over the sections of some videos, at each M:N."""
     if not networks.samplers:
         return
     for scheme in plan.schemes:
-        grid = scheme.grid(plan.videos[loaded.video].num_frames)
-        m, n = grid.shape
-        sections = loaded.seen(1)[loaded.index(grid)]  # (M, N, C, T, H, W)
+        grids = [scheme.grid(plan.videos[loaded.video].num_frames) for loaded in group]  # (M, N) each
+        m, n = grids[0].shape
+        sections = [loaded.seen(1)[loaded.index(grid)] for loaded, grid in zip(group, grids, strict=True)]
+        batch = torch.stack(sections).to(device)  # (B, M, N, C, T, H, W)
         for name, sampler in networks.samplers.items():
-            batch = sections[None].to(device)
-            logits = scored.watch.time(sampler_network(name), grid.size, sampler.policy_logits, batch)[0]
-            if not np.isfinite(logits).all():
-                scored.nonfinite[loaded.video] = sampler_network(name)
-            scored.section_rows += [(loaded.video, (m, n, section), name, row) for section, row in enumerate(logits)]
+            network = sampler_network(name)
+            logits = scored.watch.time(network, batch.shape[:3].numel(), sampler.policy_logits, batch)  # (B, M, N)
+            for loaded, rows in zip(group, logits, strict=True):
+                if not np.isfinite(rows).all():
+                    scored.nonfinite[loaded.video] = network
+                scored.section_rows += [(loaded.video, (m, n, section), name, row) for section, row in enumerate(rows)]
 
 
 def _gathered(scored: _Scored) -> _Scored:
     """Return what all processes have produced, ordered by video."""
     _, processes = rank_and_processes()
-    if processes == 1:
-        return scored
-    parts: list[Any] = [None] * processes
-    torch.distributed.all_gather_object(parts, scored)
+    parts: list[_Scored] = [scored] * processes
+    if processes > 1:
+        torch.distributed.all_gather_object(parts, scored)
     return _Scored(
         sorted((row for part in parts for row in part.clip_rows), key=lambda row: row[0]),  # stable within a video
         sorted((row for part in parts for row in part.section_rows), key=lambda row: row[0]),
