@@ -11,7 +11,7 @@ import pytest
 from torch.utils.data import Dataset
 from torch.utils.data._utils import worker as worker_module
 
-from dsn_lightning.data.batches import ClipLoader, begin_worker
+from dsn_lightning.data.batches import ClipLoader
 
 
 class Slow(Dataset):
@@ -28,7 +28,7 @@ class Slow(Dataset):
 
 def test_a_dead_worker_is_noticed_before_the_loader_times_out():
     """Also where PyTorch's handler of SIGCHLD does not run, as in a thread."""
-    loader = ClipLoader(Slow(), batch_size=None, num_workers=1, timeout=500, worker_init_fn=begin_worker)
+    loader = ClipLoader(Slow(), batch_size=None, num_workers=1, timeout=500)
     batches = iter(loader)
     worker = int(next(batches))
     before = signal.signal(signal.SIGCHLD, lambda *_: None)
@@ -54,7 +54,7 @@ class Endless(Dataset):
 
 
 def read_until_killed(pipe: Connection) -> None:
-    for item in ClipLoader(Endless(), batch_size=None, num_workers=1, worker_init_fn=begin_worker):
+    for item in ClipLoader(Endless(), batch_size=None, num_workers=1):
         pipe.send(int(item))
 
 

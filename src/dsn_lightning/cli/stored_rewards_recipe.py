@@ -16,7 +16,7 @@ from dsn_lightning.algorithms.dsn import DSN
 from dsn_lightning.algorithms.recognizer import evaluating
 from dsn_lightning.config.loader_workers import loader_workers
 from dsn_lightning.config.settings import Settings
-from dsn_lightning.data.batches import ClipLoader, begin_worker
+from dsn_lightning.data.batches import ClipLoader
 from dsn_lightning.data.datamodule import SectionClipDataModule
 from dsn_lightning.data.section_clips import FixedClips
 from dsn_lightning.errors import UsageError
@@ -93,14 +93,12 @@ def _pairs(
 
 def _loader(settings: Settings, data: SectionClipDataModule, missing: Sequence[tuple[Video, IntArray]]) -> ClipLoader:
     videos, starts = zip(*missing, strict=True)
-    workers = loader_workers(settings)
     return ClipLoader(
         CandidateClips(videos, starts, data.network_reader),
         batch_size=None,
-        num_workers=workers,
-        timeout=data.loader_timeout() if workers else 0,
-        multiprocessing_context=settings.start_workers if workers else None,
-        worker_init_fn=begin_worker,
+        num_workers=loader_workers(settings),
+        start_workers=settings.start_workers,
+        timeout=data.loader_timeout(),
     )
 
 

@@ -8,7 +8,7 @@ from multiprocessing.util import Finalize
 from typing import Any, NamedTuple
 
 import numpy as np
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from dsn_lightning.child_process import end_with_parent
 from dsn_lightning.errors import UsageError
@@ -85,7 +85,28 @@ class BatchShares(Sampler[list[Draw]]):
 
 
 class ClipLoader(DataLoader[Any]):
-    """A loader whose workers end with this process, although they ignore SIGTERM, and return errors to raise here."""
+    """A loader whose workers end with this process, although they ignore SIGTERM, and return errors to raise here.
+
+    Args:
+        dataset: addressed by the items of its sampler.
+        num_workers: loader processes; 0 loads in this process.
+        start_workers: how they start, one of Python's start methods; None leaves it to PyTorch.
+        timeout: seconds after which workers that return nothing count as hung; 0: never.
+        options: others of `torch.utils.data.DataLoader`.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset[Any],
+        *,
+        num_workers: int = 0,
+        start_workers: str | None = None,
+        timeout: float = 0,
+        **options: Any,
+    ) -> None:
+        if num_workers:
+            options |= {"multiprocessing_context": start_workers, "timeout": timeout, "worker_init_fn": begin_worker}
+        super().__init__(dataset, num_workers=num_workers, **options)
 
     def __iter__(self) -> Any:
         # Workers must not receive Ctrl-C of the terminal, from their first moment on; this process receives it later.

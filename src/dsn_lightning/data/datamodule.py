@@ -12,7 +12,7 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader
 
-from dsn_lightning.data.batches import BatchShares, ClipLoader, EpochOrder, begin_worker
+from dsn_lightning.data.batches import BatchShares, ClipLoader, EpochOrder
 from dsn_lightning.data.inventory import BadVideoPolicy, Reading, SubsetInventory, take_inventory
 from dsn_lightning.data.section_clips import FixedClips, SectionClips, collate
 from dsn_lightning.datasets.records import SUBSETS, Subset, VideoRecord, VideoSource
@@ -282,11 +282,10 @@ class SectionClipDataModule(pl.LightningDataModule):
             batch_sampler=BatchShares(order, batch_size, rank=rank, num_processes=processes, skip=skip),
             collate_fn=collate,
             num_workers=num_workers,
-            multiprocessing_context=self.loading.start_workers if num_workers else None,
+            start_workers=self.loading.start_workers,
+            timeout=self.loader_timeout(share),
             persistent_workers=num_workers > 0,
             pin_memory=self.loading.pin_memory,
-            timeout=self.loader_timeout(share) if num_workers else 0,
-            worker_init_fn=begin_worker,
         )
 
     def loader_timeout(self, num_videos: int = 1) -> float:

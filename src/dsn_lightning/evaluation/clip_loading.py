@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, get_worker_info
 
-from dsn_lightning.data.batches import ClipLoader, begin_worker
+from dsn_lightning.data.batches import ClipLoader
 from dsn_lightning.video.clip_reader import ClipReader
 from dsn_lightning.video.crops import Crop
 from dsn_lightning.video.sections import IntArray
@@ -59,9 +59,8 @@ def clip_loader(
         batch_size=None,
         sampler=range(rank, len(videos), processes),
         num_workers=loading.num_workers,
-        timeout=loading.timeout if loading.num_workers else 0,
-        multiprocessing_context=loading.start_method if loading.num_workers else None,
-        worker_init_fn=begin_worker,
+        start_workers=loading.start_method,
+        timeout=loading.timeout,
     )
 
 
