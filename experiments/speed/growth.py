@@ -1,9 +1,10 @@
-"""How reading training batches grows: with the length of the video, M, N, T, the batch and the loader processes.
+"""How reading training batches grows: with the length of the video, M, N, T, the batch and the loaders.
 
     python experiments/speed/growth.py [--videos 12] [--output FILE]
 
-One thing is changed at a time from 17 s videos of 160x120 pixels, 6:3 clips of 8 frames, batches of 4, no loader
-process. Each row is a process of its own: milliseconds a video, and the largest resident memory of it and of a loader.
+One thing is changed at a time from 17 s videos of 160x120 pixels, 6:3 clips of 8 frames, batches of 4, read in the
+training process. Loaders are processes or threads. Each row is a process of its own: milliseconds a video, and the
+largest resident memory of it and of a loader.
 """
 
 import argparse
@@ -20,7 +21,7 @@ import torch
 from timing import print_rows, write_rows
 from videos import make, repeat
 
-from dsn_lightning.data.batches import BatchShares, ClipLoader, EpochOrder, begin_worker
+from dsn_lightning.data.batches import BatchShares, ClipLoader, EpochOrder
 from dsn_lightning.data.section_clips import SectionClips, collate
 from dsn_lightning.datasets.records import VideoRecord
 from dsn_lightning.video.clip_reader import ClipReader, DecodedFrames
@@ -40,9 +41,10 @@ class Load:
     frames: int = 8
     batch: int = 4
     workers: int = 0
+    start: str = "fork"
 
 
-CHANGES = {
+CHANGES: dict[str, tuple[Any, ...]] = {
     "seconds": (10, 60, 600, 7200),
     "sections": (1, 3, 10),
     "clips": (1, 6, 10),
@@ -53,7 +55,8 @@ CHANGES = {
 
 
 def loads() -> list[Load]:
-    return [Load(), *(replace(Load(), **{name: value}) for name, values in CHANGES.items() for value in values)]
+    changed = [replace(Load(), **{name: value}) for name, values in CHANGES.items() for value in values]
+    return [Load(), *changed, *(Load(workers=workers, start="thread") for workers in CHANGES["workers"])]
 
 
 def measure(load: Load, path: Path, info: VideoInfo, num_videos: int, found: Any) -> None:
@@ -76,15 +79,14 @@ def measure(load: Load, path: Path, info: VideoInfo, num_videos: int, found: Any
         batch_sampler=BatchShares(EpochOrder(num_videos, seed=0), load.batch),
         collate_fn=collate,
         num_workers=load.workers,
-        multiprocessing_context="fork" if load.workers else None,
-        worker_init_fn=begin_worker,
+        start_workers=load.start,
     )
     count = sum(batch["num_videos"] for batch in loader)
     milliseconds = 1000 * (time.perf_counter() - began) / count
     del loader
     whose = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
     own, workers = (resource.getrusage(who).ru_maxrss / 1024 for who in whose)
-    of_a_loader = round(workers) if load.workers else "-"
+    of_a_loader = round(workers) if load.workers and load.start == "fork" else "-"
     found.put({"ms_a_video": round(milliseconds, 1), "mb": round(own), "mb_of_a_loader": of_a_loader})
 
 

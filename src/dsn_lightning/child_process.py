@@ -1,9 +1,14 @@
-"""What a process that was started through `multiprocessing` does about the one that started it."""
+"""How workers are started, and what a process of `multiprocessing` does about the one that started it."""
 
 import multiprocessing
 import os
 from multiprocessing.connection import wait
 from threading import Thread
+
+THREAD = "thread"
+"""Stands among start methods for a thread in place of a process."""
+
+START_METHODS = (*multiprocessing.get_all_start_methods(), THREAD)
 
 
 def end_with_parent() -> None:

@@ -67,7 +67,7 @@ def test_every_experiment_has_valid_settings(experiment):
         ("schedule.rule.warmup_epochs=nan", "schedule.rule.warmup_epochs=nan: must be a finite number"),
         ("backbone.mean=[0.5,nan,0.5]", "backbone.mean=nan: must be a finite number"),
         ("dataset.reading.decoder.deadline=nan", "dataset.reading.decoder.deadline=nan: must be a finite number"),
-        ("start_workers=thread", "start_workers=thread: must be fork, spawn or forkserver"),
+        ("start_workers=threads", "start_workers=threads: must be fork, spawn, forkserver or thread"),
     ],
 )
 def test_what_makes_no_sense_is_refused_with_the_remedy(override, message):

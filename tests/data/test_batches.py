@@ -1,17 +1,20 @@
-"""Loader processes: a dead one is noticed long before the loader times out, and none outlives the training."""
+"""Loaders: a dead process is noticed long before the loader times out, no process outlives the training; threads."""
 
 import multiprocessing
 import os
 import signal
+import threading
 import time
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 import pytest
 from torch.utils.data import Dataset
 from torch.utils.data._utils import worker as worker_module
 
 from dsn_lightning.data.batches import ClipLoader
+from dsn_lightning.errors import UsageError
 
 
 class Slow(Dataset):
@@ -86,3 +89,69 @@ class Blind:
 
     def is_alive(self) -> bool:
         return True
+
+
+class Numbers(Dataset):
+    """Its items are their index; some take longer, one is an error, one never ends."""
+
+    def __init__(self, *, error: int = -1, stuck: int = -1) -> None:
+        self.error, self.stuck, self.threads = error, stuck, set[int]()
+
+    def __len__(self) -> int:
+        return 12
+
+    def __getitem__(self, index: int) -> int | UsageError:
+        self.threads.add(threading.get_ident())
+        if index == self.stuck:
+            time.sleep(3)
+        time.sleep(0.02 * (index % 3))
+        return UsageError("an item is missing") if index == self.error else index
+
+
+def batch_of(items: list[int | UsageError]) -> list[int] | UsageError:
+    return next((item for item in items if isinstance(item, UsageError)), items)
+
+
+def in_threads(numbers: Numbers, batch_size: int | None, **options: Any) -> ClipLoader:
+    joined = {} if batch_size is None else {"collate_fn": batch_of}
+    return ClipLoader(numbers, batch_size=batch_size, num_workers=3, start_workers="thread", **joined, **options)
+
+
+@pytest.mark.parametrize("batch_size", [None, 1, 5])
+def test_threads_give_the_batches_of_this_process_in_their_order(batch_size):
+    numbers = Numbers()
+    loader = in_threads(numbers, batch_size, persistent_workers=True)
+    expected = list(ClipLoader(Numbers(), batch_size=batch_size, **({"collate_fn": batch_of} if batch_size else {})))
+    assert list(loader) == expected
+    assert list(loader) == expected  # a second epoch
+    assert len(loader) == len(expected)
+    assert len(numbers.threads) >= 3
+    assert threading.get_ident() not in numbers.threads
+
+
+def test_an_error_in_a_thread_ends_the_loop():
+    batches = iter(in_threads(Numbers(error=4), 2))
+    assert [next(batches), next(batches)] == [[0, 1], [2, 3]]
+    with pytest.raises(UsageError, match="an item is missing"):
+        next(batches)
+
+
+def test_a_thread_that_hangs_is_reported_and_does_not_hold_the_program():
+    batches = iter(in_threads(Numbers(stuck=2), 2, timeout=0.5))
+    assert next(batches) == [0, 1]
+    began = time.monotonic()
+    with pytest.raises(RuntimeError, match=r"DataLoader timed out after 0\.5 seconds"):
+        next(batches)
+    assert time.monotonic() - began < 2
+
+
+def test_a_loop_that_is_left_reads_no_further():
+    numbers = Numbers()
+    batches = iter(in_threads(numbers, 1))
+    next(batches)
+    ours = [thread for thread in threading.enumerate() if thread.name.startswith("clip ")]
+    assert ours
+    batches.close()
+    for thread in ours:
+        thread.join(5)
+    assert not any(thread.is_alive() for thread in ours)

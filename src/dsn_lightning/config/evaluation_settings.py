@@ -1,11 +1,11 @@
 """The settings of dsn-evaluate, and how they complete those of the runs that it evaluates."""
 
-import multiprocessing
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dsn_lightning.child_process import START_METHODS
 from dsn_lightning.config import setting_rules as rules
 from dsn_lightning.config.settings import Settings, bootstrap_rule, crops_rule, subset_rule
 from dsn_lightning.datasets.records import Subset
@@ -50,7 +50,7 @@ class EvaluationSettings:
     trust: tuple[str, ...] = rules.setting(lambda _: True, "", convert=rules.as_tuple)
     seed: int = rules.whole(0)
     num_workers: int | str = rules.whole_or_auto(0)
-    start_workers: str | None = rules.one_of(*multiprocessing.get_all_start_methods(), optional=True)
+    start_workers: str | None = rules.one_of(*START_METHODS, optional=True)
     devices: int = rules.whole(1)
     test: EvaluationTestSettings = rules.section(EvaluationTestSettings)
     selection: rules.Node = rules.node()

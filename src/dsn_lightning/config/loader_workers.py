@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from dsn_lightning.child_process import THREAD
 from dsn_lightning.config.process_counts import ProcessKeys, num_local_processes
 from dsn_lightning.config.settings import Settings
 from dsn_lightning.launch.process_rank import started_as_one_of_many
@@ -22,7 +23,7 @@ def loader_workers(settings: Settings) -> int:
 
     ``auto`` is 0 where frames or activations are kept: each worker would keep its own. Otherwise a process on a GPU has
     as many as its share of the cores leaves, one on the CPU has one. Fewer are taken if the batches that they prepare
-    would not fit into half of the free shared memory.
+    would not fit into half of the free shared memory, which threads do not use.
     """
     if settings.num_workers != "auto":
         return int(settings.num_workers)
@@ -31,7 +32,8 @@ def loader_workers(settings: Settings) -> int:
     processes = num_local_processes(settings.trainer)
     share = available_threads() if started_as_one_of_many() else available_threads() // processes
     spare = max(0, share - 1)
-    fitting = _free_shared_memory() // (2 * _BATCHES_AHEAD * _batch_bytes(settings) * processes)
+    room = 2**62 if settings.start_workers == THREAD else _free_shared_memory()
+    fitting = room // (2 * _BATCHES_AHEAD * _batch_bytes(settings) * processes)
     return min(spare, fitting, _MOST if trains_on_gpu(settings.trainer) else 1)
 
 

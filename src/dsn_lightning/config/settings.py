@@ -5,7 +5,6 @@ of one; none of them sees a configuration. A value that two keys must agree on i
 """
 
 import copy
-import multiprocessing
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from dsn_lightning.child_process import START_METHODS
 from dsn_lightning.config import setting_rules as rules
 from dsn_lightning.config.plain_values import plain_copy
 from dsn_lightning.datasets.records import Subset
@@ -323,7 +323,7 @@ class Settings:
     gamma: float = rules.number(at_least=0, says="is a penalty and ")
     seed: int = rules.whole(0)
     num_workers: int | str = rules.whole_or_auto(0)
-    start_workers: str | None = rules.one_of(*multiprocessing.get_all_start_methods(), optional=True)
+    start_workers: str | None = rules.one_of(*START_METHODS, optional=True)
     weights: str | None = rules.text(optional=True)
     trust: tuple[str, ...] = rules.setting(
         lambda value: all(isinstance(name, str) for name in rules.as_tuple(value)),

@@ -1,16 +1,21 @@
-"""Batches: the order of the videos, each process's share, and loader processes that end with the training process."""
+"""Batches: the order of the videos, each process's share, and loaders, whose workers end with the training process."""
 
 import signal
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from itertools import islice
 from multiprocessing.process import BaseProcess
 from multiprocessing.util import Finalize
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data._utils.pin_memory import pin_memory
 
-from dsn_lightning.child_process import end_with_parent
+from dsn_lightning.child_process import THREAD, end_with_parent
 from dsn_lightning.errors import UsageError
 from dsn_lightning.stateless_random import stateless_rng
 
@@ -89,8 +94,9 @@ class ClipLoader(DataLoader[Any]):
 
     Args:
         dataset: addressed by the items of its sampler.
-        num_workers: loader processes; 0 loads in this process.
-        start_workers: how they start, one of Python's start methods; None leaves it to PyTorch.
+        num_workers: loader processes, or threads of this process; 0 loads without either.
+        start_workers: how processes start, one of Python's start methods; None leaves it to PyTorch; `THREAD`:
+            ``num_workers`` threads load the items of all batches, also those of one batch, and need no shared memory.
         timeout: seconds after which workers that return nothing count as hung; 0: never.
         options: others of `torch.utils.data.DataLoader`.
     """
@@ -102,13 +108,53 @@ class ClipLoader(DataLoader[Any]):
         num_workers: int = 0,
         start_workers: str | None = None,
         timeout: float = 0,
+        persistent_workers: bool = False,
         **options: Any,
     ) -> None:
-        if num_workers:
+        in_threads = start_workers == THREAD
+        if num_workers and not in_threads:
             options |= {"multiprocessing_context": start_workers, "timeout": timeout, "worker_init_fn": begin_worker}
-        super().__init__(dataset, num_workers=num_workers, **options)
+            options |= {"num_workers": num_workers, "persistent_workers": persistent_workers}
+        super().__init__(dataset, **options)
+        self.threads, self.patience = num_workers if in_threads else 0, timeout or None
 
     def __iter__(self) -> Any:
+        for batch in self._of_threads() if self.threads else self._of_processes():
+            if isinstance(batch, UsageError):
+                raise batch
+            yield batch
+
+    def _of_threads(self) -> Iterator[Any]:
+        """Yield batches in their order; two are ready, or in work, beside the one that is used."""
+        batches = self.batch_sampler
+        draws = iter([draw] for draw in self.sampler) if batches is None else iter(batches)
+        readers, joiner = ThreadPoolExecutor(self.threads, "clip loader"), ThreadPoolExecutor(1, "clip batches")
+        waiting: deque[Future[Any]] = deque()
+
+        def begin(count: int) -> None:
+            for draw in islice(draws, count):
+                items = [readers.submit(self.dataset.__getitem__, one) for one in draw]
+                waiting.append(joiner.submit(self._joined, items))
+
+        try:
+            begin(2 if batches is not None else 2 * self.threads)
+            while waiting:
+                batch = waiting.popleft().result()
+                begin(1)
+                yield batch
+        finally:
+            for pool in (readers, joiner):
+                pool.shutdown(wait=False, cancel_futures=True)
+
+    def _joined(self, items: Sequence[Future[Any]]) -> Any:
+        """Wait for the items of a batch, and return it."""
+        if wait(items, self.patience).not_done:
+            raise RuntimeError(f"DataLoader timed out after {self.patience:g} seconds")
+        results = [item.result() for item in items]
+        batch = self.collate_fn(results[0] if self.batch_sampler is None else results)
+        return pin_memory(batch) if self.pin_memory and torch.cuda.is_available() else batch
+
+    def _of_processes(self) -> Iterator[Any]:
         # Workers must not receive Ctrl-C of the terminal, from their first moment on; this process receives it later.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT] if self.num_workers else [])
         try:
@@ -120,10 +166,8 @@ class ClipLoader(DataLoader[Any]):
             _notice_dead_workers(iterator)
             Finalize(None, _kill, args=(workers,), exitpriority=10)  # when this process ends, for whatever reason
         for batch in iterator:
-            if isinstance(batch, UsageError):
-                if workers:
-                    iterator._shutdown_workers()  # type: ignore[attr-defined]
-                raise batch
+            if isinstance(batch, UsageError) and workers:
+                iterator._shutdown_workers()  # type: ignore[attr-defined]
             yield batch
 
 
@@ -131,12 +175,12 @@ def _notice_dead_workers(iterator: Any) -> None:
     """Let an iterator of PyTorch look for dead workers every few seconds, and not only when it times out."""
     if "_try_get_data" in vars(iterator):  # it is kept from epoch to epoch
         return
-    wait = iterator._try_get_data  # raises RuntimeError if a worker has died
+    get = iterator._try_get_data  # raises RuntimeError if a worker has died
 
     def wait_in_parts(timeout: float = _LOOK_EVERY) -> tuple[bool, Any]:
         until = time.monotonic() + timeout
         while True:
-            success, batch = wait(min(_LOOK_EVERY, max(0.0, until - time.monotonic())))
+            success, batch = get(min(_LOOK_EVERY, max(0.0, until - time.monotonic())))
             if success or time.monotonic() >= until:
                 return success, batch
 
