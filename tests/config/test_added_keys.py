@@ -1,4 +1,6 @@
-"""Keys that a command line adds with ``+``: they work, or are refused with the closest key."""
+"""Keys that nothing reads and misspelt names are refused with what is meant; those with ``+`` work."""
+
+import re
 
 import pytest
 
@@ -32,12 +34,41 @@ SMALL = [*NEEDLE, "schedule.batch_size=4", "M=2", "N=2", "trainer.accelerator=cp
 )
 def test_unknown_keys_are_refused_with_the_closest_key(settings, name, key, meant):
     with pytest.raises(UsageError, match=rf"\+{key}: there is no such key; did you mean {meant}\?"):
-        refuse_unknown_keys(settings, name)(["M=1", f"+{key}=1"])
+        refuse_unknown_keys(settings, name)([f"+{key}=1"])
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("gama=1", "gama: there is no such key; did you mean gamma?"),
+        ("schedule.lrr=1", "schedule.lrr: there is no such key; did you mean schedule.lr?"),
+        ("dataset.num_trai=3", "dataset.num_trai: there is no such key; did you mean dataset.num_train?"),
+        ("dataset.reading.decoder.deadlin=3", "did you mean dataset.reading.decoder.deadline?"),
+        ("logger.wandb.mod=offline", "logger.wandb.mod: there is no such key; did you mean logger.wandb.mode?"),
+        ("dataset=needel", "dataset=needel: there is no such configuration; did you mean needle?"),
+        ("backbone=r3d_18,r3d18", "backbone=r3d18: there is no such configuration; did you mean r3d_18?"),
+        ("selection=[dsn,unifrom]", "selection=unifrom: there is no such configuration; did you mean uniform?"),
+        ("experiment=demo/dns", "experiment=demo/dns: there is no such configuration; did you mean demo/dsn?"),
+        ("nothing=1", "nothing: there is no such key"),
+    ],
+)
+def test_what_is_misspelt_is_refused_with_what_is_meant(given, meant):
+    with pytest.raises(UsageError, match=re.escape(meant)):
+        refuse_unknown_keys(Settings, "train")(["-m", "M=1,3", given])
+
+
+def test_a_name_of_a_plug_in_is_known(tmp_path):
+    (tmp_path / "dataset").mkdir()
+    (tmp_path / "dataset" / "needles.yaml").write_text("name: needles\nnum_trains: 3\n")
+    given = ["--config-dir", str(tmp_path), "dataset=needles", "dataset.num_trains=5"]
+    assert refuse_unknown_keys(Settings, "train")(given) == given
 
 
 def test_keys_that_something_reads_are_accepted():
     given = ["+trainer.limit_train_batches=2", "++schedule.lr=0.1", "+experiment=demo/dsn", "+dataset.split=2",
-             "gama=1", "+selection.mine._target_=a.B", "+hydra.verbose=true", "+backbone@network=r3d_18"]  # fmt: skip
+             "trainer.devices=2", "~observation", "experiment=other/own", "dataset.reading.decoder.deadline=3",
+             "schedule.rule.warmup_epochs=2", "backbone.network.widths=[1]", "hydra.run.dir=x",
+             "+selection.mine._target_=a.B", "+hydra.verbose=true", "+backbone@network=r3d_18"]  # fmt: skip
     assert refuse_unknown_keys(Settings, "train")(given) == given
 
 

@@ -1,4 +1,4 @@
-"""Refuses keys that a command line adds with ``+`` and that nothing reads."""
+"""Refuses keys that nothing reads and misspelt names of configurations, and names those that are closest."""
 
 import dataclasses
 import difflib
@@ -16,16 +16,23 @@ from dsn_lightning.errors import UsageError
 def refuse_unknown_keys(settings: type[Any], name: str) -> Callable[[list[str]], list[str]]:
     """Return a step of `arguments.rewritten` that changes nothing.
 
-    It raises `UsageError` for ``+KEY=VALUE`` if neither ``settings`` nor ``conf/NAME.yaml`` has the key and no
-    constructor gets it. Hydra accepts any key after a ``+``.
+    It raises `UsageError` for ``KEY=VALUE`` and ``+KEY=VALUE`` if neither ``settings`` nor ``conf/NAME.yaml`` has the
+    key and no constructor gets it (Hydra accepts any key after a ``+``), and for ``GROUP=NAME`` if the group has no
+    such configuration but one with a similar name.
     """
 
     def check(arguments: list[str]) -> list[str]:
         written = yaml.safe_load(Path(config_folder(), f"{name}.yaml").read_text())
         for argument in arguments:
-            key = argument.lstrip("+").partition("=")[0]
-            if argument.startswith("+") and not _is_group(key, arguments):
+            key, is_assignment, value = argument.partition("=")
+            path = key.lstrip("+")
+            if not is_assignment or not path or path[0] in "-~" or {*"@:"} & {*path}:
+                continue
+            if _is_group(path, arguments):
+                _check_names(path, value, arguments)
+            elif "/" not in path:
                 _check(key, settings, written)
+                _check_in_group(key, arguments)
         return arguments
 
     return check
@@ -43,13 +50,30 @@ def closest(name: str, known: Iterable[str]) -> str:
 
 def _is_group(key: str, arguments: list[str]) -> bool:
     """Return whether a key names a group of configurations, of the package or of a plug-in."""
-    folders = (*config_folders(), *given_folders(arguments))
-    return bool({*"/@"} & {*key}) or any(Path(folder, key).is_dir() for folder in folders)
+    return any(Path(folder, key).is_dir() for folder in _folders(arguments))
 
 
-def _check(key: str, settings: type[Any], written: Any) -> None:
+def _folders(arguments: list[str]) -> tuple[str, ...]:
+    return (*config_folders(), *given_folders(arguments))
+
+
+def _check_names(group: str, value: str, arguments: list[str]) -> None:
+    """Refuse a name that no configuration of the group has, if one has a similar name.
+
+    Others may be in a folder that only Hydra knows, which reports them otherwise.
+    """
+    files = {
+        file: Path(folder, group) for folder in _folders(arguments) for file in Path(folder, group).rglob("*.yaml")
+    }
+    known = {file.relative_to(folder).with_suffix("").as_posix() for file, folder in files.items()}
+    for name in value.strip("[]").split(","):
+        if name.strip() not in known and (message := closest(name.strip(), known)):
+            raise UsageError(f"{group}={name}: there is no such configuration{message}")
+
+
+def _check(given: str, settings: type[Any], written: Any) -> None:
     cls: type[Any] | None = settings
-    place = ""
+    key, place = given.lstrip("+"), ""
     if key.startswith("hydra."):
         return
     for name in key.split("."):
@@ -60,8 +84,45 @@ def _check(key: str, settings: type[Any], written: Any) -> None:
             if passed_on:
                 return
             message = closest(name, {*fields, *node} - {"defaults", "hydra"}).replace("mean ", f"mean {place}")
-            raise UsageError(f"+{key}: there is no such key{message}")
+            raise UsageError(f"{given}: there is no such key{message}")
         if name in fields and "section" not in fields[name].metadata:
             return  # a value, or what a constructor gets
         cls = fields[name].metadata["section"] if name in fields else None
         written, place = node.get(name), f"{place}{name}."
+
+
+def _check_in_group(key: str, arguments: list[str]) -> None:
+    """Refuse a key that no configuration of its group has, if they have a similar one; Hydra reports others."""
+    group, *parts = key.split(".")
+    node: Any = _keys_of_group(group, arguments)
+    for number, name in enumerate(parts):
+        if not isinstance(node, Mapping):
+            return
+        if name not in node:
+            if message := closest(name, node):
+                place = ".".join([group, *parts[:number]])
+                raise UsageError(f"{key}: there is no such key{message.replace('mean ', f'mean {place}.')}")
+            return
+        node = node[name]
+
+
+def _keys_of_group(group: str, arguments: list[str]) -> dict[str, Any]:
+    """Return the keys of all configurations of a group in one mapping, those of groups inside it under their names."""
+    merged: dict[str, Any] = {}
+    for place in [Path(folder, group) for folder in _folders(arguments)]:
+        for file in place.glob("*.yaml"):
+            content = yaml.safe_load(file.read_text(encoding="utf-8"))
+            _merge(merged, content if isinstance(content, dict) else {})
+        for inside in place.iterdir() if place.is_dir() else ():
+            if inside.is_dir():
+                _merge(merged, {inside.name: _keys_of_group(f"{group}/{inside.name}", arguments)})
+    merged.pop("defaults", None)
+    return merged
+
+
+def _merge(into: dict[str, Any], more: Mapping[str, Any]) -> None:
+    for name, value in more.items():
+        if isinstance(value, Mapping) and isinstance(into.get(name), dict):
+            _merge(into[name], value)
+        elif not isinstance(into.get(name), dict):
+            into[name] = dict(value) if isinstance(value, Mapping) else value
