@@ -1,7 +1,8 @@
-"""Keeps PyTorch from loading a library from the current folder, which may hold files of strangers.
+"""Keeps libraries from being loaded from the current folder, which may hold files of strangers.
 
 libcusparseLt, of PyTorch's CUDA builds, looks for libcuda.so.1 in the current folder when it is loaded, as its search
-path (RUNPATH) ends in an empty entry. It finds a file there on machines without an NVIDIA driver.
+path (RUNPATH) ends in an empty entry. It finds a file there on machines without an NVIDIA driver. OpenCV adds an empty
+entry to LD_LIBRARY_PATH, with which the processes that are started later look there for every library.
 """
 
 import ctypes
@@ -31,3 +32,12 @@ def load_cusparselt_elsewhere() -> None:
             finally:
                 os.fchdir(before)
                 os.close(before)
+
+
+def search_no_library_here() -> None:
+    """Let the processes that are started from now on look for no library in the folder that is current there."""
+    entries = os.environ.get("LD_LIBRARY_PATH", "").split(":")
+    if absolute := [entry for entry in entries if os.path.isabs(entry)]:
+        os.environ["LD_LIBRARY_PATH"] = ":".join(absolute)
+    else:
+        os.environ.pop("LD_LIBRARY_PATH", None)

@@ -83,6 +83,8 @@ def _leave_plain_content(content: dict[Any, Any]) -> None:
         seen.add(id(value))
         if type(value) not in (Tensor, nn.Parameter) and not isinstance(value, _PLAIN):
             raise WeightsError(f"expected plain tensors and values, got a {type(value).__name__}")
+        if isinstance(value, Tensor):
+            value._backward_hooks = None
         if isinstance(value, dict | Tensor):
             getattr(value, "__dict__", {}).clear()  # those of OrderedDict, Counter and Tensor have attributes
         if isinstance(value, dict):

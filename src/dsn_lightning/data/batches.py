@@ -15,7 +15,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 from torch.utils.data._utils.pin_memory import pin_memory
 
-from dsn_lightning.child_process import THREAD, end_with_parent
+from dsn_lightning.child_process import THREAD, end_with_parent, worker_context
 from dsn_lightning.errors import UsageError
 from dsn_lightning.stateless_random import stateless_rng
 
@@ -113,7 +113,8 @@ class ClipLoader(DataLoader[Any]):
     ) -> None:
         in_threads = start_workers == THREAD
         if num_workers and not in_threads:
-            options |= {"multiprocessing_context": start_workers, "timeout": timeout, "worker_init_fn": begin_worker}
+            options |= {"multiprocessing_context": worker_context(start_workers)}
+            options |= {"timeout": timeout, "worker_init_fn": begin_worker}
             options |= {"num_workers": num_workers, "persistent_workers": persistent_workers}
         super().__init__(dataset, **options)
         self.threads, self.patience = num_workers if in_threads else 0, timeout or None

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from dsn_lightning.child_process import end_with_parent
+from dsn_lightning.current_folder import search_no_library_here
 from dsn_lightning.errors import printable
 from dsn_lightning.runs.run_folder import RunFolder
 
@@ -67,11 +68,12 @@ def run_processes(
 
 
 def import_nothing_from_working_folder() -> None:
-    """Let the Python processes that are started from now on import no module from the working folder.
+    """Let the processes that are started from now on import no module and load no library from the working folder.
 
     Python looks there first for ``python -c``, with which `multiprocessing` starts its server and spawned processes.
     """
     os.environ["PYTHONSAFEPATH"] = "1"  # also where it is empty, which Python takes for not set
+    search_no_library_here()
 
 
 class _SignalForwarder:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from dsn_lightning.current_folder import search_no_library_here
 from dsn_lightning.errors import UsageError
 
 BLUE = 128  # the constant value of the third channel
@@ -23,6 +24,7 @@ def check_opencv() -> None:
     except ImportError as error:
         remedy = "run pip install 'dsn-lightning[flow]'"
         raise UsageError(f"steps=[flow]: needs OpenCV (opencv-python-headless); {remedy}") from error
+    search_no_library_here()  # OpenCV has changed where they look
 
 
 def quantise(flow: NDArray[np.floating], *, bound: float) -> NDArray[np.uint8]:
