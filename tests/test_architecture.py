@@ -17,6 +17,7 @@ PACKAGE = SOURCE / "dsn_lightning"
 
 FOLDERS = {  # a folder, or a module of the top level -> what it may import of the package
     "child_process": set(),
+    "current_folder": set(),
     "errors": set(),
     "files": {"errors"},
     "paper": set(),
@@ -32,13 +33,13 @@ FOLDERS = {  # a folder, or a module of the top level -> what it may import of t
     "observations": {"errors", "backbones"},
     "selections": {"errors", "video", "stateless_random"},
     "cost": {"text_tables", "errors", "paper"},
-    "prepare": {"child_process", "text_tables", "errors", "files", "datasets", "video"},
+    "prepare": {"child_process", "current_folder", "text_tables", "errors", "files", "datasets", "video"},
     "data": {"child_process", "errors", "stateless_random", "datasets", "video", "prepare"},
     "algorithms": {
         *("backbones", "errors", "estimators", "metrics", "observations", "schedules", "stateless_random"),
     },
     "runs": {"errors", "files", "cost", "text_tables"},
-    "launch": {"child_process", "text_tables", "errors", "files", "runs", "evaluation"},
+    "launch": {"child_process", "current_folder", "text_tables", "errors", "files", "runs", "evaluation"},
     "training": {"text_tables", "errors", "files", "algorithms", "data", "runs"},
     "evaluation": {
         *("algorithms", "cost", "data", "datasets", "errors", "files", "metrics", "paper", "runs", "selections"),
