@@ -11,7 +11,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.singleton import Singleton
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from dsn_lightning.config import resolvers
 from dsn_lightning.config.settings import Settings
@@ -60,15 +60,37 @@ def compose_anew(name: str, *overrides: str) -> DictConfig:
     return deepcopy(_composed(config_folder(), _plug_in_folders, name, overrides))
 
 
+def compose_with_choices(name: str, *overrides: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the configuration of ``conf/NAME.yaml`` with overrides, unresolved, and the choice in each group.
+
+    In a group of which several configurations were chosen, the choice is their names.
+    """
+    cfg = _compose(config_folder(), _plug_in_folders, name, overrides, return_hydra_config=True)
+    chosen = {str(group): choice for group, choice in cfg.hydra.runtime.choices.items() if isinstance(choice, str)}
+    with open_dict(cfg):
+        del cfg["hydra"]
+    content = OmegaConf.to_container(cfg)
+    assert isinstance(content, dict)
+    several = {str(key): [*value] for key, value in content.items() if isinstance(value, dict) and key not in chosen}
+    return {str(key): value for key, value in content.items()}, several | chosen
+
+
 @lru_cache(maxsize=64)  # half a second and a third of a megabyte each; a table has about twenty
 def _composed(folder: str, plug_ins: tuple[str, ...], name: str, overrides: tuple[str, ...]) -> DictConfig:
+    return _compose(folder, plug_ins, name, overrides, return_hydra_config=False)
+
+
+def _compose(
+    folder: str, plug_ins: tuple[str, ...], name: str, overrides: tuple[str, ...], *, return_hydra_config: bool
+) -> DictConfig:
     application = Singleton.get_state()  # of its own folders and overrides
     GlobalHydra.instance().clear()
     is_given = any(o.startswith("hydra.searchpath=") for o in overrides)
     paths = "" if is_given else ",".join(f"'file://{p}'" for p in plug_ins)
     try:
         with initialize_config_dir(folder, version_base="1.3"):
-            return compose(name, [*overrides, *([f"hydra.searchpath=[{paths}]"] if paths else [])])
+            given = [*overrides, *([f"hydra.searchpath=[{paths}]"] if paths else [])]
+            return compose(name, given, return_hydra_config=return_hydra_config)
     finally:
         Singleton.set_state(application)
 
