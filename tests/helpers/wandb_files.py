@@ -43,7 +43,14 @@ class WandbFile:
     summary: dict[str, Any] = field(default_factory=dict)
     exit_code: int | None = None
     artifacts: list[Any] = field(default_factory=list)
+    metrics: dict[str, Any] = field(default_factory=dict)  # name, or pattern with a star -> its definition
     files: dict[str, Path] = field(default_factory=dict)
+
+    def definition(self, name: str) -> Any:
+        """Return what W&B was told of a figure: of its own name, or of the only pattern that it matches."""
+        patterns = [key for key in self.metrics if key.endswith("*") and name.startswith(key[:-1])]
+        (key,) = [name] if name in self.metrics else patterns
+        return self.metrics[key]
 
     def table(self, key: str) -> list[dict[str, Any]]:
         """Return the rows of a logged table."""
@@ -67,6 +74,8 @@ def read(folder: Path) -> WandbFile:
             found.history.append(_update({}, record.history.item))
         elif kind == "summary":
             _update(found.summary, record.summary.update)
+        elif kind == "metric":
+            found.metrics[record.metric.name or record.metric.glob_name] = record.metric
         elif kind == "artifact":
             found.artifacts.append(record.artifact)
             found.files |= {entry.path: Path(entry.local_path) for entry in record.artifact.manifest.contents}

@@ -36,6 +36,14 @@ class StoredRun:
         """The last value of each figure."""
         return json.loads((self.files[_SUMMARY] or ["{}"])[-1])
 
+    @property
+    def axes(self) -> dict[str, str | None]:
+        """The x axis of each figure and pattern that was defined; W&B keeps them in the configuration, by number."""
+        defined = json.loads(self.config)["_wandb"]["value"]["m"]
+        names = [metric.get("1") or metric.get("2") for metric in defined]
+        axes = [names[metric["5"] - 1] if "5" in metric else None for metric in defined]
+        return dict(zip(names, axes, strict=True))
+
 
 class StandInServer(ThreadingHTTPServer):
     """Listens on a free port of 127.0.0.1; ``runs`` are those that it has seen, by id."""

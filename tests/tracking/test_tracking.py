@@ -115,6 +115,29 @@ def test_history_is_what_metrics_csv_holds(trained, good):
         assert name in trained.summary
 
 
+def test_epochs_are_the_axis_of_what_is_logged_once_an_epoch_and_batches_that_of_tests(trained):
+    axes = {"epoch": "", "trainer/global_step": ""}
+    for row in trained.history:
+        logged = {name for name in row if not name.startswith("_")}
+        for name in logged:
+            expected = "trainer/global_step" if name.startswith("test/") else axes.get(name, "epoch")
+            assert trained.definition(name).step_metric == expected, name
+    hidden = {name for name in trained.summary if name.endswith("_best")}
+    assert hidden == {"val/top1_best", "val/map_best", "val/mean_class_best"}
+    assert {name for name, metric in trained.metrics.items() if metric.options.hidden} == hidden
+    patterns = [name[:-1] for name in trained.metrics if name.endswith("*")]
+    assert [(a, b) for a in patterns for b in patterns if a != b and a.startswith(b)] == []  # W&B takes either of two
+
+
+def test_the_summary_has_the_best_and_the_last_of_each_figure_of_held_out_videos(trained, good):
+    table = list(csv.DictReader((good / "run" / "metrics.csv").read_text().splitlines()))
+    assert trained.summary["epoch"] == 1
+    for name in ("val/top1", "val/map", "val/mean_class"):
+        values = [float(line[name]) for line in table]
+        assert trained.summary[name] == pytest.approx(values[-1])
+        assert trained.summary[f"{name}_best"] == pytest.approx(max(values))
+
+
 def test_test_rows_are_in_table_and_summary(trained, evaluated, good):
     for found, folder in ((trained, "run"), (evaluated, "evaluated")):
         rows = json.loads((good / folder / "results.json").read_text())
@@ -337,6 +360,13 @@ def test_a_run_that_stops_twice_has_all_epochs_in_every_logger(batch_size, needl
         assert row["val/top1"] == pytest.approx(float(line["val/top1"]))
         so_far = [float(earlier["val/top1"]) for earlier in table[: int(row["epoch"]) + 1]]
         assert row["val/top1_best"] == pytest.approx(max(so_far))
+    for axis in ("epoch", "trainer/global_step"):
+        values = [row[axis] for row in history if axis in row]
+        assert values == sorted(values)
+    assert len({part.run.run_id for part in parts}) == 1
+    assert all(part.metrics["val/*"].step_metric == "epoch" for part in parts)  # each file is uploaded on its own
+    assert parts[-1].summary["val/top1_best"] == pytest.approx(max(float(line["val/top1"]) for line in table))
+    assert parts[-1].summary["val/top1"] == pytest.approx(float(table[-1]["val/top1"]))
     per_epoch = -(-12 // batch_size)  # of 12 videos
     assert [row["trainer/global_step"] for row in epochs] == [per_epoch * (epoch + 1) for epoch in range(14)]
     tests = [row["trainer/global_step"] for row in history if "test/dsn/M2/top1" in row]

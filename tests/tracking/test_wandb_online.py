@@ -1,5 +1,6 @@
 """On-line W&B runs, against a stand-in for its server."""
 
+import csv
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,9 @@ TINY = [
     "schedule.max_epochs=14", "schedule.batch_size=4", "M=2", "N=2", "trainer.check_val_every_n_epoch=1",
     "algorithm.warmup_epochs=0", "trainer.accelerator=cpu", "test.random_draws=3", "test.figures=false", "logger=wandb",
 ]  # fmt: skip
+AXES = dict.fromkeys(("epoch", "trainer/global_step"))
+EPOCHS = dict.fromkeys(("train/*", "val/*", "time/*", "gradients/*", "parameters/*"), "epoch")
+TESTS = dict.fromkeys(("test/*", "held_out/*"), "trainer/global_step")
 
 
 @pytest.fixture
@@ -44,6 +48,17 @@ def test_a_run_that_stops_twice_is_one_run_with_all_its_epochs(server: StandInSe
     assert [row["trainer/global_step"] for row in tests] == [1, 2, 14 * 3]
     assert all({"test/top1", "test/dsn/M2/top1", "test/rows"} <= set(row) for row in tests)
     assert stored.summary["test/top1"] == tests[-1]["test/top1"]
+    for axis in ("epoch", "trainer/global_step"):
+        values = [row[axis] for row in stored.history if axis in row]
+        assert values == sorted(values)
+
+    table = list(csv.DictReader((run / "metrics.csv").read_text().splitlines()))
+    for name in ("val/top1", "val/map", "val/mean_class"):
+        values = [float(line[name]) for line in table]
+        assert stored.summary[name] == pytest.approx(values[-1])
+        assert stored.summary[f"{name}_best"] == pytest.approx(max(values))
+    best = dict.fromkeys((f"val/{name}_best" for name in ("top1", "map", "mean_class")), "epoch")
+    assert stored.axes == EPOCHS | TESTS | AXES | best
 
     logs = [path.read_text() for path in (run / "wandb").glob("run-*/logs/debug-internal.log")]
     assert len(logs) == 3

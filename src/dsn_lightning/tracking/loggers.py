@@ -23,6 +23,7 @@ from dsn_lightning.runs import RunFolder
 from dsn_lightning.runs.exit_codes import exit_code_of
 from dsn_lightning.runs.tolerant_files import read_text
 from dsn_lightning.tracking.wandb_account import choose_mode, setting
+from dsn_lightning.tracking.wandb_axes import EPOCH, STEP, ChartAxes
 from dsn_lightning.tracking.wandb_tables import (
     WATCHED,
     ParameterHistograms,
@@ -161,6 +162,7 @@ class WandbRun(WandbLogger):
             self._id = self._wandb_init["id"] = _stored_id(info.folder, None if info.one_of_many else new)
             with nullcontext() if self._id == given else _without_agent():
                 self._experiment = self._start(info, requested=mode)
+            self._axes = ChartAxes(self._experiment)
             self._row = self._experiment.starting_step - 1  # W&B's number of the current row
 
     def _start(self, info: RunInfo, *, requested: str) -> Any:
@@ -190,8 +192,6 @@ class WandbRun(WandbLogger):
             wandb.teardown(0)  # the run that could not start still holds the id
             os.environ["WANDB_ERROR_REPORTING"] = "false"
             run = wandb.init(**init, mode="offline", settings=settings)
-        run.define_metric("trainer/global_step")
-        run.define_metric("*", step_metric="trainer/global_step", step_sync=True)
         if run.settings.save_code:
             run.log_code(str(Path(__file__).parents[1]), name="source-dsn_lightning")
         if not run.offline and run.url:
@@ -202,14 +202,15 @@ class WandbRun(WandbLogger):
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
         """Log figures, and a histogram of the selected positions if their shares are among them.
 
-        ``step`` is the number of batches seen in training: the axis ``trainer/global_step``, and W&B's number of a row
+        ``step`` is the number of batches seen in training: ``trainer/global_step``, and W&B's number of a row
         unless the run already has such a row. W&B ignores rows whose numbers decrease, and merges those of one number.
         """
-        row = {**metrics, **position_histogram(metrics), **(self._histograms.of_epoch() if "epoch" in metrics else {})}
+        row = {**metrics, **position_histogram(metrics), **(self._histograms.of_epoch() if EPOCH in metrics else {})}
         if step is not None:
-            row["trainer/global_step"] = step
+            row[STEP] = step
             if step != self._step:
                 self._step, self._row = step, max(step, self._row + 1)
+        self._axes.hide_best(row)
         self.experiment.log(row, step=max(self._row, 0))
 
     @rank_zero_only
