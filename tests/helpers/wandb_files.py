@@ -45,6 +45,8 @@ class WandbFile:
     artifacts: list[Any] = field(default_factory=list)
     metrics: dict[str, Any] = field(default_factory=dict)  # name, or pattern with a star -> its definition
     files: dict[str, Path] = field(default_factory=dict)
+    saved: dict[str, str] = field(default_factory=dict)  # text of the run's own files by name
+    alerts: list[Any] = field(default_factory=list)
 
     def definition(self, name: str) -> Any:
         """Return what W&B was told of a figure: of its own name, or of the only pattern that it matches."""
@@ -79,6 +81,11 @@ def read(folder: Path) -> WandbFile:
         elif kind == "artifact":
             found.artifacts.append(record.artifact)
             found.files |= {entry.path: Path(entry.local_path) for entry in record.artifact.manifest.contents}
+        elif kind == "files":
+            names = [file.path for file in record.files.files]
+            found.saved |= {name: (folder / "files" / name).read_text() for name in names}
+        elif kind == "alert":
+            found.alerts.append(record.alert)
         elif kind == "exit":
             found.exit_code = record.exit.exit_code
     return found

@@ -1440,10 +1440,10 @@ def test_git_is_not_asked_about_the_folder_that_the_package_is_installed_in(plac
                     ["-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "a"],
                     ["config", "core.fsmonitor", f"touch {canary}; false"]):  # fmt: skip
         subprocess.run(["git", *command], cwd=place, check=True)
-    program = "import dsn_lightning.runs.environment as e; print(e.__file__, e.git_commit())"
+    program = "import dsn_lightning.runs.environment as e; print(e.__file__, e.git_commit(), e.git_diff())"
     environment = os.environ | {"PYTHONPATH": str(installed.parent)}
     done = subprocess.run([sys.executable, "-P", "-c", program], env=environment, capture_output=True, text=True)
-    assert done.stdout.split() == [str(installed / "runs" / "environment.py"), "None"], done.stderr
+    assert done.stdout.split() == [str(installed / "runs" / "environment.py"), "None", "None"], done.stderr
     assert not (place / "canary").exists()
 
 

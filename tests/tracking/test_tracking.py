@@ -88,6 +88,13 @@ def test_the_run_is_described(trained, good):
         "seed": 0,
     }
     assert trained.config["test"]["M"] == 2  # resolved
+    names = {key: trained.config[f"{key}_name"] for key in ("algorithm", "dataset", "backbone")}
+    assert names == {"algorithm": "dsn", "dataset": "needle", "backbone": "r3d_tiny"}
+    videos = json.loads((good / "run" / "videos.json").read_text())
+    assert trained.config["data_digest"] == {subset: part["digest"] for subset, part in videos.items()}
+    assert len({*trained.config["data_digest"].values()}) == 3
+    is_dirty = (environment["git_commit"] or "").endswith("-dirty")
+    assert ("diff.patch" in trained.saved) == is_dirty
     assert trained.config["git_commit"] == environment["git_commit"]
     assert trained.run.git.commit == (environment["git_commit"] or "").removesuffix("-dirty")
     assert trained.run.job_type == "train"
@@ -183,10 +190,11 @@ def test_selected_clips_are_the_most_probable_and_have_frames(trained, good):
             assert np.ptp(np.asarray(image)) > 0
 
 
-def test_evaluations_have_their_job_type(evaluated):
+def test_evaluations_have_their_job_type(evaluated, trained):
     assert evaluated.run.job_type == "evaluate"
     assert evaluated.run.display_name == "dsn needle 2:2 gamma=0.5 seed=0 test [1,2]:2"
     assert evaluated.config["N"] == 2
+    assert evaluated.config["data_digest"] == {"test": trained.config["data_digest"]["test"]}
     assert evaluated.exit_code == 0
 
 

@@ -104,6 +104,13 @@ def test_wandbs_variables_may_ask_for_code_and_add_a_folder(monkeypatch, tmp_pat
     assert any("tracking/loggers.py" in uploaded for uploaded in paths)
 
 
+@pytest.mark.parametrize("diff", ["--- a/x\n+++ b/x\n", "", None])
+def test_the_difference_from_the_commit_is_a_file_of_the_run(diff, tmp_path):
+    WandbRun(RunInfo(tmp_path, {}, "train", "name", [], "abc-dirty", diff), mode="offline").finish(0)
+    (found,) = read_all(tmp_path)
+    assert found.saved.get("diff.patch") == (diff or None)
+
+
 @pytest.mark.parametrize(("exit_code", "uploaded"), [(0, ["model"]), (143, [])])
 def test_a_run_that_is_stopped_uploads_no_checkpoint(exit_code, uploaded, tmp_path):
     (tmp_path / "checkpoints").mkdir()

@@ -4,6 +4,7 @@ import json
 import multiprocessing
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from PIL import Image
 
 from conftest import grey_ramp, write_video
 from dsn_lightning.data.datamodule import BatchLoading, ClipScheme, SectionClipDataModule
-from dsn_lightning.data.inventory import BadVideoPolicy, Reading
+from dsn_lightning.data.inventory import BadVideoPolicy, Reading, SubsetInventory
 from dsn_lightning.datasets.folder import Folder
 from dsn_lightning.datasets.records import Subset, VideoRecord
 from dsn_lightning.errors import UsageError
@@ -89,6 +90,8 @@ def test_missing_files_are_counted_by_subset_and_class(listed, tmp_path):
         (listed.root / f"{i:02}.mp4").unlink()
     data = data_of(listed, tmp_path)
     inventory = data.inventory()
+    digests = {subset: part.pop("digest") for subset, part in inventory.items()}
+    assert len({*digests.values()}) == 3
     rest = {"failed": {}, "shorter_than_a_clip": 0}
     assert inventory["train"] == {"listed": 12, "present": 9, "missing": {"rise": 2, "stay": 1}, **rest}
     assert inventory["test"] == {"listed": 5, "present": 4, "missing": {"rise": 1}, **rest}
@@ -96,6 +99,28 @@ def test_missing_files_are_counted_by_subset_and_class(listed, tmp_path):
     data_of(listed, tmp_path, max_missing=0.25)
     with pytest.raises(UsageError, match=r"3 of 12 train videos are missing, more than .*max_missing=0.2"):
         data_of(listed, tmp_path, max_missing=0.2)
+
+
+def test_the_digest_of_a_subset_is_that_of_its_ids_classes_segments_and_frames():
+    info = VideoInfo(5, 25.0, 32, 32, stamps=pack(np.arange(5)), time_base=(1, 25))
+
+    def digest(*records: VideoRecord, info: VideoInfo = info, classes: tuple[str, ...] = ("rise", "stay")) -> str:
+        videos = [place_on_time_line(record, info, None) for record in records]
+        return SubsetInventory(videos).summary(classes, clip_span=4)["digest"]
+
+    one, two = VideoRecord("a", Path("/x/a.mp4"), (0,)), VideoRecord("b", Path("/x/b.mp4"), (1, 0))
+    known = digest(one, two)
+    assert digest(two, one) == digest(replace(one, path=Path("/y/a.mp4")), replace(two, labels=(0, 1))) == known
+    assert digest(replace(one, labels=(1,)), replace(two, labels=(1, 0)), classes=("stay", "rise")) == known
+    others = [
+        digest(one),
+        digest(one, replace(two, video_id="c")),
+        digest(one, replace(two, labels=(1,))),
+        digest(one, replace(two, segment=(0.0, 0.1))),
+        digest(one, two, info=replace(info, num_frames=6, stamps=pack(np.arange(6)))),
+        digest(one, two, classes=("fall", "stay")),
+    ]
+    assert len({known, *others}) == 7
 
 
 def test_testing_needs_the_test_videos_alone(listed, tmp_path):

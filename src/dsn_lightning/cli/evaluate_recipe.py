@@ -33,6 +33,7 @@ from dsn_lightning.config.trained import (
 )
 from dsn_lightning.config.video_counts import check_has_videos, results_basis
 from dsn_lightning.data.datamodule import SectionClipDataModule
+from dsn_lightning.data.inventory import digests_of
 from dsn_lightning.datasets.annotations import LIST_ARGUMENTS
 from dsn_lightning.datasets.records import VideoSource
 from dsn_lightning.errors import UsageError
@@ -112,6 +113,7 @@ def _evaluate(given: EvaluationSettings) -> None:
         check_holds_out(data.source, settings)
         data.setup("validate" if settings.test.subset == "val" else "test")
         data.check_processes_agree()
+        tracker.add_to_config(data_digest=digests_of(data.inventory()))
         evaluate_trained(runs, settings, data, device=device, keys=given.networks, seed=settings.seed, tracker=tracker)
 
 

@@ -44,6 +44,7 @@ from dsn_lightning.config.trained import (
 )
 from dsn_lightning.config.video_counts import check_has_videos, video_counts
 from dsn_lightning.data.datamodule import SectionClipDataModule
+from dsn_lightning.data.inventory import digests_of
 from dsn_lightning.datasets.records import SUBSETS
 from dsn_lightning.errors import UsageError
 from dsn_lightning.files import remove_leftovers, write_atomically, write_json
@@ -270,7 +271,7 @@ def fit(settings: Settings, parts: TrainingParts, tracker: Tracker) -> pl.Traine
     if settings.algorithm.rewards == "stored":
         _use_stored_rewards(settings, parts, trainer)
     if process_rank() == 0:
-        _describe(settings, parts, trainer)
+        _describe(settings, parts, trainer, tracker)
     device = trainer.strategy.root_device
     with compiled(_networks_to_compile(settings, parts.recognizer)), using_tf32(settings.trainer.tf32, device=device):
         stopped = _fit(trainer, parts, saving, resume=run.last_checkpoint if settings.resume else None)
@@ -335,7 +336,7 @@ def _use_stored_rewards(settings: Settings, parts: TrainingParts, trainer: pl.Tr
     use_stored_rewards(settings, parts.data, parts.recognizer, trainer)
 
 
-def _describe(settings: Settings, parts: TrainingParts, trainer: pl.Trainer) -> None:
+def _describe(settings: Settings, parts: TrainingParts, trainer: pl.Trainer, tracker: Tracker) -> None:
     """Write what a figure depends on besides the configuration, and print what a step is made of."""
     run, data, schedule = RunFolder(settings.folder), parts.data, settings.schedule
     facts = environment(
@@ -348,7 +349,9 @@ def _describe(settings: Settings, parts: TrainingParts, trainer: pl.Trainer) -> 
         trained_on=dict(parts.basis),
     )
     write_json(run.environment_json, facts)
-    write_json(run.videos_json, data.inventory())
+    inventory = data.inventory()
+    write_json(run.videos_json, inventory)
+    tracker.add_to_config(data_digest=digests_of(inventory))
     if settings.progress:
         sampled = settings.algorithm.has_sampler
         step = Step(

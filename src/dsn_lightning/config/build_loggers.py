@@ -16,7 +16,7 @@ from dsn_lightning.config.trained import Trained
 from dsn_lightning.errors import UsageError
 from dsn_lightning.evaluation.details import prefix_of
 from dsn_lightning.launch.process_rank import process_rank
-from dsn_lightning.runs.environment import git_commit
+from dsn_lightning.runs.environment import git_commit, git_diff
 from dsn_lightning.runs.exit_codes import sigterm_as_exit
 from dsn_lightning.tracking.loggers import RunInfo, Tracker, finishing
 
@@ -60,13 +60,16 @@ def _run_info(settings: Settings, job_type: str, runs: Mapping[str, Trained]) ->
     of_training = (s.plain.get("sweep") or {}).get("group") if job_type == "train" else None
     in_sweep = (of_training or sweep_name()) is not None
     tested = "" if job_type == "train" else f" test {shown(s.plain['test']['M'])}:{s.test.N}"
+    names = {"algorithm_name": s.algorithm.name, "dataset_name": s.dataset.name, "backbone_name": s.backbone.name}
+    commit = git_commit()
     return RunInfo(
         folder=s.folder,
-        config={**s.plain, **({"checkpoints": read} if read else {})},
+        config={**s.plain, **names, **({"checkpoints": read} if read else {})},
         job_type=job_type,
         name=f"{s.algorithm.name} {s.dataset.name} {s.M}:{s.N} gamma={s.gamma} seed={s.seed}{tested}",
-        tags=list(dict.fromkeys([s.algorithm.name, s.dataset.name, s.backbone.name])),
-        commit=git_commit(),
+        tags=list(dict.fromkeys(names.values())),
+        commit=commit,
+        diff=git_diff() if commit is not None and commit.endswith("-dirty") else None,
         figures=judged_by(s, job_type),
         one_of_many=in_sweep or Path(s.shared.folder).absolute() in s.folder.absolute().parents,
     )

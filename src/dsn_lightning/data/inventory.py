@@ -1,8 +1,10 @@
 """The videos of a data set that exist and can be read, found and indexed before training or testing."""
 
+import hashlib
+import json
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -74,7 +76,8 @@ class SubsetInventory:
         """Return counts and reasons as plain values.
 
         These are ``listed, present``; ``missing`` by class; ``failed`` with the reasons; ``shorter_than_a_clip``, the
-        number of videos that repeat their last frame, as they have fewer than ``clip_span`` frames.
+        number of videos that repeat their last frame, as they have fewer than ``clip_span`` frames; and ``digest``,
+        equal for two subsets whose usable videos have the same ids, classes, segments and numbers of frames.
         """
         present = len(self.videos) + len(self.bad)
         missing = Counter(classes[label] for record in self.missing for label in record.labels)
@@ -84,7 +87,20 @@ class SubsetInventory:
             "missing": dict(sorted(missing.items())),
             "failed": {video_id: str(error) for video_id, error in self.bad.items()},
             "shorter_than_a_clip": sum(video.num_frames < clip_span for video in self.videos),
+            "digest": self._digest(classes),
         }
+
+    def _digest(self, classes: Sequence[str]) -> str:
+        lines = []
+        for video in self.videos:
+            record, names = video.record, sorted(classes[label] for label in video.record.labels)
+            lines.append(json.dumps([record.video_id, names, record.segment, video.info.num_frames]))
+        return hashlib.blake2b("\n".join(sorted(lines)).encode(), digest_size=8).hexdigest()
+
+
+def digests_of(summaries: Mapping[Subset, Mapping[str, Any]]) -> dict[str, str]:
+    """Return the ``digest`` of each subset that has usable videos."""
+    return {subset: summary["digest"] for subset, summary in summaries.items() if summary["listed"]}
 
 
 def take_inventory(

@@ -43,6 +43,7 @@ class RunInfo:
     name: str  # readable, composed of the settings that a sweep varies
     tags: Sequence[str]  # algorithm, data set and backbone
     commit: str | None  # checked-out commit, with -dirty appended if files differ; None outside a checkout
+    diff: str | None = None  # of the files that differ from the commit
     figures: Sequence[str] = ()  # names of those that the run is judged by
     one_of_many: bool = False  # a job of a sweep, or a training that several runs share: cannot have an id that is set
 
@@ -52,6 +53,13 @@ class Tracker:
 
     def __init__(self, loggers: Sequence[Logger] = ()) -> None:
         self.loggers = list(loggers)
+
+    @rank_zero_only
+    def add_to_config(self, **facts: Any) -> None:
+        """Add what is known only after the loggers have begun, as plain values, to the configuration in W&B."""
+        for logger in self.loggers:
+            if isinstance(logger, WandbRun):
+                logger.experiment.config.update(facts, allow_val_change=True)
 
     @rank_zero_only
     def log_evaluation(self, evaluation: EvaluationDetails) -> None:
@@ -194,6 +202,10 @@ class WandbRun(WandbLogger):
             run = wandb.init(**init, mode="offline", settings=settings)
         if run.settings.save_code:
             run.log_code(str(Path(__file__).parents[1]), name="source-dsn_lightning")
+        if info.diff:
+            patch = Path(run.dir, "diff.patch")  # the name that W&B's own programs look for
+            write_atomically(patch, info.diff)
+            run.save(str(patch), base_path=run.dir, policy="now")
         if not run.offline and run.url:
             print(f"W&B: {run.url}", file=sys.stderr)
         return run
