@@ -111,14 +111,21 @@ def test_the_difference_from_the_commit_is_a_file_of_the_run(diff, tmp_path):
     assert found.saved.get("diff.patch") == (diff or None)
 
 
-@pytest.mark.parametrize(("exit_code", "uploaded"), [(0, ["model"]), (143, [])])
-def test_a_run_that_is_stopped_uploads_no_checkpoint(exit_code, uploaded, tmp_path):
+@pytest.mark.parametrize(
+    ("exit_code", "uploaded"), [(0, [({"best", "latest"}, b"of an"), ({"latest"}, b"weigh")]), (143, [])]
+)
+def test_a_run_that_ends_well_uploads_its_checkpoints_also_the_best_one_of_an_earlier_part(
+    exit_code, uploaded, tmp_path
+):
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints" / "last.ckpt").write_bytes(b"weights")
+    (tmp_path / "checkpoints" / "best.ckpt").write_bytes(b"of an epoch before the run was resumed")
     run = WandbRun(RunInfo(tmp_path, {}, "train", "name", [], None), mode="offline", log_model=True)
     run.finish(exit_code)
     (found,) = read_all(tmp_path)
-    assert [artifact.type for artifact in found.artifacts] == uploaded
+    contents = [Path(artifact.manifest.contents[0].local_path).read_bytes()[:5] for artifact in found.artifacts]
+    aliases = [{*artifact.aliases} for artifact in found.artifacts]  # the last one takes "latest" from the first
+    assert list(zip(aliases, contents, strict=True)) == uploaded
 
 
 def test_an_agents_id_is_that_of_its_run_alone_and_is_kept_on_resume(monkeypatch, tmp_path):

@@ -160,7 +160,7 @@ class WandbRun(WandbLogger):
             save_code=save_code,
         )
         self._wandb_init.pop("anonymous", None)  # W&B warns about it
-        self._last_checkpoint = RunFolder(info.folder).last_checkpoint
+        self._run = RunFolder(info.folder)
         self._histograms = ParameterHistograms(watch)
         self._process = os.getpid()
         self._step: int | None = None  # of the current row
@@ -259,14 +259,19 @@ class WandbRun(WandbLogger):
             print(printable(f"W&B: offline run; upload it with: wandb sync {folder}"), file=sys.stderr)
 
     def _log_checkpoints(self) -> None:
-        """Log what Lightning has not: the last checkpoint, and the best one of a training that ``max_time`` ended."""
+        """Log what Lightning has not: the last checkpoint, and the best one of an earlier part of a resumed training.
+
+        (Lightning knows only those that were saved in this process. W&B keeps one version of equal ones.)
+        """
         import wandb
 
-        self.finalize("success")
-        if self._last_checkpoint.is_file():  # an evaluation has none
-            artifact = wandb.Artifact(f"model-{self.version}", type="model")
-            artifact.add_file(str(self._last_checkpoint), name="model.ckpt")
-            self.experiment.log_artifact(artifact, aliases=["latest"])
+        self.finalize("success")  # which Lightning leaves out where max_time has ended the training
+        logged = {Path(path).resolve() for path in self._logged_model_time}
+        for alias, file in (("best", self._run.best_checkpoint), ("latest", self._run.last_checkpoint)):
+            if file.is_file() and file.resolve() not in logged:  # an evaluation has none
+                artifact = wandb.Artifact(f"model-{self.version}", type="model")
+                artifact.add_file(str(file), name="model.ckpt")
+                self.experiment.log_artifact(artifact, aliases=[alias])
 
 
 class TensorBoardRun(TensorBoardLogger):
