@@ -3,16 +3,22 @@
 It keeps the lines that runs append to their history. Artifacts are acknowledged as if their content were there already.
 """
 
+import csv
 import gzip
 import json
+import os
+import subprocess
 import sys
 import threading
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
+
+import pytest
 
 _HISTORY, _SUMMARY = "wandb-history.jsonl", "wandb-summary.json"
 _FILES = {"history": _HISTORY, "events": "wandb-events.jsonl", "log": "output.log"}
@@ -37,6 +43,11 @@ class StoredRun:
         return json.loads((self.files[_SUMMARY] or ["{}"])[-1])
 
     @property
+    def settings(self) -> dict[str, Any]:
+        """The configuration, without what W&B keeps there for itself."""
+        return {key: entry["value"] for key, entry in json.loads(self.config).items() if key != "_wandb"}
+
+    @property
     def axes(self) -> dict[str, str | None]:
         """The x axis of each figure and pattern that was defined; W&B keeps them in the configuration, by number."""
         defined = json.loads(self.config)["_wandb"]["value"]["m"]
@@ -51,6 +62,7 @@ class StandInServer(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.runs: dict[str, StoredRun] = {}
+        self.alerts: list[dict[str, Any]] = []
 
     @property
     def environment(self) -> dict[str, str | None]:
@@ -58,6 +70,12 @@ class StandInServer(ThreadingHTTPServer):
         proxies = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"))
         here = f"http://127.0.0.1:{self.server_port}"
         return proxies | {"WANDB_BASE_URL": here, "WANDB_API_KEY": "k" * 40, "WANDB_ERROR_REPORTING": "false"}
+
+    def upload(self, folders: Iterable[Path]) -> None:
+        """Upload off-line runs with ``wandb sync``."""
+        env = {name: value for name, value in {**os.environ, **self.environment}.items() if value is not None}
+        command = [sys.executable, "-m", "wandb", "sync", *map(str, folders)]
+        subprocess.run(command, check=True, capture_output=True, env=env)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Report what went wrong, unless W&B has just ended with a connection open."""
@@ -76,6 +94,9 @@ class StandInServer(ThreadingHTTPServer):
             url = f"http://127.0.0.1:{self.server_port}/file"
             files = [{"name": name, "uploadUrl": url} for name in variables["files"]]
             return {"createRunFiles": {"runID": variables["run"], "uploadHeaders": [], "files": files}}
+        if operation == "NotifyScriptableRunAlert":
+            self.alerts.append(variables)
+            return {"notifyScriptableRunAlert": {"success": True}}
         if operation == "CreateArtifact":
             return {"createArtifact": {"artifact": {"id": "a", "state": "COMMITTED", "artifactSequence": {"id": "s"}}}}
         return dict.fromkeys(("project", "entity", "serverInfo"))
@@ -133,6 +154,50 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(answer)
 
     do_PUT = do_POST  # noqa: N815 - http.server's names
+
+
+_AXES = {
+    **dict.fromkeys(("epoch", "trainer/global_step")),
+    **dict.fromkeys(("train/*", "val/*", "time/*", "gradients/*", "parameters/*"), "epoch"),
+    **dict.fromkeys(("val/top1_best", "val/map_best", "val/mean_class_best"), "epoch"),
+    **dict.fromkeys(("test/*", "held_out/*"), "trainer/global_step"),
+}
+
+
+def assert_one_whole_run(server: StandInServer, run: Path, *, batches: int) -> StoredRun:
+    """Check the only run that the server has against the folder of a training, and return it.
+
+    Each epoch is there once, no axis steps back, the summary has the best and the last of each figure, and what a
+    person filters by is at the top of the configuration.
+
+    Args:
+        server: after a training of needle with M:N = 2:2, however often it was stopped.
+        run: its folder.
+        batches: of an epoch.
+    """
+    ((run_id, stored),) = server.runs.items()
+    assert run_id == (run / "wandb_id.txt").read_text().strip()
+    table = list(csv.DictReader((run / "metrics.csv").read_text().splitlines()))
+    epochs = [row for row in stored.history if "train/classifier_loss" in row]
+    assert [row["epoch"] for row in epochs] == list(range(len(table)))
+    assert [row["trainer/global_step"] for row in epochs] == [batches * (epoch + 1) for epoch in range(len(table))]
+    steps = [row["_step"] for row in stored.history]
+    assert steps == sorted(set(steps))
+    for axis in ("epoch", "trainer/global_step"):
+        values = [row[axis] for row in stored.history if axis in row]
+        assert values == sorted(values)
+    assert stored.axes == _AXES
+    for name in ("val/top1", "val/map", "val/mean_class"):
+        values = [float(line[name]) for line in table]
+        assert [row[name] for row in epochs] == pytest.approx(values)
+        assert stored.summary[name] == pytest.approx(values[-1])
+        assert stored.summary[f"{name}_best"] == pytest.approx(max(values))
+    settings, videos = stored.settings, json.loads((run / "videos.json").read_text())
+    top = ("M", "N", "gamma", "seed", "algorithm_name", "dataset_name", "backbone_name")
+    assert [settings[name] for name in top] == [2, 2, 0.5, 0, "dsn", "needle", "r3d_tiny"]
+    assert settings["schedule"]["batch_size"] == 12 // batches
+    assert settings["data_digest"] == {subset: part["digest"] for subset, part in videos.items()}
+    return stored
 
 
 @contextmanager
