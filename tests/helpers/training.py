@@ -61,6 +61,14 @@ def make_dsn(**changes: Any) -> DSN:
     return DSN(NormClassifier(3), ConcatObservation(Trunk(), clips_per_section=4), **{**arguments, **changes})
 
 
+def sure_of_clip_2() -> DSN:
+    """A DSN whose policy has collapsed."""
+    model = make_dsn()
+    torch.nn.init.constant_(model.observation.fc.bias, 0.0)
+    model.observation.fc.bias.data[2] = 50.0
+    return model
+
+
 def small_resnet(num_classes: int = 3) -> ResNet3D:
     torch.manual_seed(0)
     return ResNet3D(num_classes=num_classes, stem_width=4, widths=[4, 8], blocks=[1, 1])

@@ -54,6 +54,11 @@ def test_eighteen_jobs_one_failing_killed_once(needle_root, tmp_path):
     assert (failed.M, failed.N, failed.gamma, failed.exit_code) == (2, 2, 0.5, 1)
     assert len(read_results(sweep).query("selection == 'dsn'")) == 17
 
+    (ended,) = read_all(sweep)  # the killed process logged none
+    assert (ended.run.job_type, ended.run.run_group, ended.exit_code) == ("sweep", "sweep", 1)
+    assert (ended.summary["sweep/finished"], ended.summary["sweep/failed"]) == (17, 1)
+    assert [row["state"] for row in ended.table("sweep/jobs")] == states(sweep)
+
     for job in range(18):
         runs = read_all(sweep / str(job))
         config = runs[-1].config

@@ -9,6 +9,7 @@ from conftest import NEEDLE
 from dsn_lightning.cli.train_recipe import assemble
 from dsn_lightning.cli.trainer_recipe import make_callbacks
 from dsn_lightning.config.compose import settings_of
+from dsn_lightning.tracking.loggers import Tracker
 from helpers.dataset_files import fill, write_thumos14
 
 
@@ -24,5 +25,5 @@ def test_the_best_checkpoint_follows_the_metric_of_the_data_set(tmp_path: Path, 
     settings = settings_of(*given, *more, "algorithm=baseline")
     parts = assemble(settings)
     assert parts.data.videos("val")
-    (best,) = [one for one in make_callbacks(settings, parts.data, {}) if isinstance(one, ModelCheckpoint)]
+    (best,) = [one for one in make_callbacks(settings, parts.data, {}, Tracker()) if isinstance(one, ModelCheckpoint)]
     assert best.monitor == monitored

@@ -3,11 +3,10 @@
 import math
 
 import pytest
-import torch
 
 from dsn_lightning.training.callbacks import EpochLog
 from dsn_lightning.training.learning_warnings import LearningWarnings
-from helpers.training import fit, make_dsn
+from helpers.training import fit, make_dsn, sure_of_clip_2
 
 
 @pytest.fixture
@@ -19,13 +18,6 @@ def stored() -> list[list[dict]]:
 @pytest.fixture
 def callbacks(stored):
     return [EpochLog(), LearningWarnings(num_classes=3, store=lambda warnings: stored.append(list(warnings)))]
-
-
-def sure_of_clip_2():
-    model = make_dsn()
-    torch.nn.init.constant_(model.observation.fc.bias, 0.0)
-    model.observation.fc.bias.data[2] = 50.0
-    return model
 
 
 def test_a_collapse_is_warned_about_once_with_the_remedy(callbacks, stored, capsys):

@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 
 from dsn_lightning.cli import PRELOAD
 from dsn_lightning.cli.application import ctrl_c_as_exit, one_line_errors, run_hydra
+from dsn_lightning.cli.sweep_end import log_end, logged_end
 from dsn_lightning.config import arguments as rewrite
 from dsn_lightning.config.added_keys import refuse_unknown_keys
 from dsn_lightning.config.compose import add_plug_ins_of_application, config_folder, plain
@@ -55,7 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             choose_recipe,
             refuse_unknown_keys(Settings, "train"),
         )
-    run_hydra(COMMAND, application, given, stopped=_STOPPED)
+    with logged_end():
+        run_hydra(COMMAND, application, given, stopped=_STOPPED)
 
 
 def _resume_sweep(sweep: rewrite.StoredSweep) -> NoReturn:
@@ -66,6 +68,7 @@ def _resume_sweep(sweep: rewrite.StoredSweep) -> NoReturn:
         jobs = run_sweep(sweep.folder, resume, at_once=sweep.at_once, preload=PRELOAD)
     except KeyboardInterrupt:
         sys.exit(130)
+    log_end(sweep.folder)
     sys.exit(int(any(job.state != "done" for job in jobs)))
 
 

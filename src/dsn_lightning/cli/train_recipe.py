@@ -258,7 +258,10 @@ def fit(settings: Settings, parts: TrainingParts, tracker: Tracker) -> pl.Traine
         basis=parts.basis,
         run_id=run_id_of(run),
     )
-    callbacks = [*make_callbacks(settings, parts.data, record), saving]  # behind the others, whose state it holds
+    callbacks = [
+        *make_callbacks(settings, parts.data, record, tracker),
+        saving,
+    ]  # behind the others, whose state it holds
     trainer = make_trainer(settings, parts.recognizer, callbacks, tracker)
     if settings.backbone.cache_activations:
         _use_frozen_features(settings, parts, trainer)

@@ -32,13 +32,17 @@ from dsn_lightning.training.rate_test import RateTest
 from dsn_lightning.training.weight_average import AveragedWeights
 
 
-def make_callbacks(settings: Settings, data: SectionClipDataModule, record: dict[str, Any]) -> list[Callback]:
+def make_callbacks(
+    settings: Settings, data: SectionClipDataModule, record: dict[str, Any], tracker: Tracker
+) -> list[Callback]:
     """Return what follows the training: figures, warnings, bad videos, progress, averaged weights, best checkpoint."""
     run, max_bad = RunFolder(settings.folder), data.bad_video_policy.max_bad
     callbacks: list[Callback] = [
         CheckpointRecord(RECORD_KEY, record),
         EpochLog(),
-        LearningWarnings(num_classes=len(data.classes), store=partial(store_warnings, run)),
+        LearningWarnings(
+            num_classes=len(data.classes), store=partial(store_warnings, run), on_collapse=tracker.alert_collapse
+        ),
         Throughput(),
         EpochRows(run.metrics_csv),
         BadVideos(limit=max_bad, known=len(data.bad["train"]), num_videos=len(data.videos("train"))),

@@ -110,11 +110,15 @@ def show_results(sweep: SweepFolder, jobs: Sequence[Job], console: Console) -> N
 
 def _result(job: Job) -> list[str]:
     run = RunFolder(job.folder)
-    progress, rows = run.progress(), _rows(run) if job.state == "done" else []
-    own = [row for row in rows if row["selection"] == row["algorithm"]]
-    tested = next((row["map"] if row["top1"] is None else row["top1"] for row in own), None)
+    progress, tested = run.progress(), tested_value(run) if job.state == "done" else None
     epochs = f"{progress['epoch']}/{progress['max_epochs']}" if progress else "-"
     return [job.name, job.state, epochs, percent(run.best_value()), percent(tested)]
+
+
+def tested_value(run: RunFolder) -> float | None:
+    """Return the top-1 accuracy, or else the mAP, of a run's own selection method in its test, in [0, 1]."""
+    own = [row for row in _rows(run) if row["selection"] == row["algorithm"]]
+    return next((row["map"] if row["top1"] is None else row["top1"] for row in own), None)
 
 
 _NEEDED = {"algorithm", "classifier", "split", "seed", "M", "N", "top1", "map"}  # of a row, besides what is_row checks

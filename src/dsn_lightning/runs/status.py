@@ -46,7 +46,7 @@ def recorded_status(run: RunFolder) -> Iterator[dict[str, Any]]:
         yield added
     except BaseException as error:
         code = exit_code_of(error)
-        _write(run, started, state=_state_of(code), exit_code=code, error=_message_of(error), added=added)
+        _write(run, started, state=_state_of(code), exit_code=code, error=message_of(error), added=added)
         raise
     _write(run, started, state="finished", exit_code=0, added=added)
 
@@ -111,7 +111,7 @@ def _state_of(exit_code: int) -> str:
     return "stopped" if exit_code in (130, STOPPED_BY_SIGTERM) else "failed"
 
 
-def _message_of(error: BaseException) -> str | None:
+def message_of(error: BaseException) -> str | None:
     """Return the first line that describes an error; None where the process was asked to end."""
     if isinstance(error, SystemExit | KeyboardInterrupt):
         return None

@@ -20,7 +20,8 @@ from dsn_lightning.evaluation.details import EvaluationDetails
 from dsn_lightning.evaluation.results import FIELDS
 from dsn_lightning.files import write_atomically
 from dsn_lightning.runs import RunFolder
-from dsn_lightning.runs.exit_codes import exit_code_of
+from dsn_lightning.runs.exit_codes import STOPPED_BY_CTRL_C, STOPPED_BY_SIGTERM, exit_code_of
+from dsn_lightning.runs.status import message_of
 from dsn_lightning.runs.tolerant_files import read_text
 from dsn_lightning.tracking.wandb_account import choose_mode, setting
 from dsn_lightning.tracking.wandb_axes import EPOCH, STEP, ChartAxes
@@ -31,6 +32,12 @@ from dsn_lightning.tracking.wandb_tables import (
     confusion_plot,
     position_histogram,
 )
+
+ALERTS = ("collapse", "failure", "sweep")
+"""What W&B can notify the user of."""
+SWEEP_COLUMNS = ("job", "state", "exit_code", "overrides", "best_held_out", "test")
+"""Columns of the table ``sweep/jobs``: best value of the held-out videos and value of the test, each in [0, 1]."""
+_LONGEST_TITLE = 63  # characters of an alert's title
 
 
 @dataclass(frozen=True)
@@ -62,6 +69,13 @@ class Tracker:
                 logger.experiment.config.update(facts, allow_val_change=True)
 
     @rank_zero_only
+    def alert_collapse(self, text: str) -> None:
+        """Send the alert that the policy has collapsed, where ``logger.wandb.alerts`` asks for it."""
+        for logger in self.loggers:
+            if isinstance(logger, WandbRun):
+                logger.alert("collapse", "the policy has collapsed", text, level="WARN")
+
+    @rank_zero_only
     def log_evaluation(self, evaluation: EvaluationDetails) -> None:
         """Log the figures of a test to all loggers; tables, clips and the confusion matrix to W&B."""
         figures = evaluation.figures()
@@ -70,12 +84,12 @@ class Tracker:
             if isinstance(logger, WandbRun):
                 logger.log_evaluation(evaluation)
 
-    def finish(self, exit_code: int) -> None:
-        """Finish all loggers; a failing one must not hide why the run ended."""
+    def finish(self, exit_code: int, reason: str | None = None) -> None:
+        """Finish all loggers, with the error that ended the run; a failing one must not hide why the run ended."""
         for logger in self.loggers:
             try:
                 if isinstance(logger, WandbRun):
-                    logger.finish(exit_code)
+                    logger.finish(exit_code, reason)
                 else:
                     logger.finalize("success" if exit_code == 0 else "failed")
             except Exception as error:
@@ -85,18 +99,18 @@ class Tracker:
 @contextmanager
 def finishing(tracker: Tracker) -> Iterator[Tracker]:
     """Finish the loggers with the exit code that the process will have, however the block ends."""
-    code = 0
+    code, reason = 0, None
     try:
         yield tracker
     except BaseException as error:
-        code = exit_code_of(error)
+        code, reason = exit_code_of(error), message_of(error)
         raise
     finally:
         in_main_thread = threading.current_thread() is threading.main_thread()
         ignored = (signal.SIGTERM, signal.SIGUSR2) if in_main_thread else ()  # the process is ending already
         signals = {number: signal.signal(number, signal.SIG_IGN) for number in ignored}
         try:
-            tracker.finish(code)
+            tracker.finish(code, reason)
         finally:
             for number, handler in signals.items():
                 signal.signal(number, handler)
@@ -121,6 +135,8 @@ class WandbRun(WandbLogger):
             artifact ``model-ID`` when a training has ended well; ``all`` also each new best one during the training.
         save_code: upload this package's Python files as an artifact; None: as the user's W&B settings have it.
         watch: histograms in each epoch's row: ``gradients`` (of the epoch's first batch), ``parameters`` or ``all``.
+        alerts: what W&B notifies the user of: ``collapse`` of the policy, ``failure`` (the run ends with an error, or
+            after SIGTERM), ``sweep`` (the end of one).
         mode: ``online``, ``offline``, ``disabled``, or ``auto``: as the user's W&B settings have it, or else online
             where an account is set up and offline elsewhere.
 
@@ -142,11 +158,14 @@ class WandbRun(WandbLogger):
         log_model: bool | str = False,
         save_code: bool | None = None,
         watch: str | None = None,
+        alerts: Sequence[str] = (),
         mode: str = "auto",
     ) -> None:
         _check("log_model", log_model, (False, True, "all"))
         _check("save_code", save_code, (None, False, True))
         _check("watch", watch, (None, *WATCHED))
+        for one in [alerts] if isinstance(alerts, str) else alerts:
+            _check("alerts", one, ALERTS)
         super().__init__(
             project=project or setting("project") or "dsn_lightning",
             save_dir=info.folder,
@@ -161,6 +180,7 @@ class WandbRun(WandbLogger):
         )
         self._wandb_init.pop("anonymous", None)  # W&B warns about it
         self._run = RunFolder(info.folder)
+        self._alerts = [alerts] if isinstance(alerts, str) else list(alerts)
         self._histograms = ParameterHistograms(watch)
         self._process = os.getpid()
         self._step: int | None = None  # of the current row
@@ -241,11 +261,47 @@ class WandbRun(WandbLogger):
         self.log_metrics({**content, **confusion_plot(evaluation)}, evaluation.step)
 
     @rank_zero_only
-    def finish(self, exit_code: int) -> None:
-        """Finish the run with the exit code of the process."""
+    def log_sweep(self, jobs: Sequence[Sequence[Any]], counts: Mapping[str, int]) -> None:
+        """Log the end of a sweep: its jobs as the table ``sweep/jobs``, counts of their states, and an alert.
+
+        Args:
+            jobs: the values of `SWEEP_COLUMNS` of each.
+            counts: by what is counted, such as ``finished``.
+        """
+        import wandb
+
+        table = wandb.Table(columns=list(SWEEP_COLUMNS), data=[list(job) for job in jobs])
+        self.experiment.log({"sweep/jobs": table, **{f"sweep/{name}": count for name, count in counts.items()}})
+        counted = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
+        best = max(((job[4], job[0]) for job in jobs if job[4] is not None), default=None)
+        text = "" if best is None else f"; best of the held-out videos: {best[0]:.1%}, job {best[1]}"
+        level = "INFO" if counts["finished"] == len(jobs) else "WARN"
+        self.alert("sweep", "has ended", f"{len(jobs)} jobs: {counted}{text}", level=level)
+
+    @rank_zero_only
+    def alert(self, kind: str, title: str, text: str, *, level: str) -> None:
+        """Let W&B notify the user, if ``alerts`` has the kind; an offline run does so when it is uploaded.
+
+        Args:
+            kind: one of `ALERTS`.
+            title: the run's name is put in front of it.
+            text: what has happened, and the remedy.
+            level: ``INFO``, ``WARN`` or ``ERROR``.
+        """
+        if kind in self._alerts:
+            short = f"{self.experiment.name}: {title}"
+            self.experiment.alert(short[:_LONGEST_TITLE], f"{text}\n{self._run.path.absolute()}", level=level)
+
+    @rank_zero_only
+    def finish(self, exit_code: int, reason: str | None = None) -> None:
+        """Finish the run with the exit code of the process, and with the error that ended it, for an alert."""
         run = self._experiment
         if run is None or os.getpid() != self._process:
             return
+        if exit_code not in (0, STOPPED_BY_CTRL_C):
+            stopped = exit_code == STOPPED_BY_SIGTERM
+            what = "stopped by SIGTERM" if stopped else f"failed with exit code {exit_code}"
+            self.alert("failure", what, reason or what, level="WARN" if stopped else "ERROR")
         if exit_code == 0 and self._log_model:
             self._log_checkpoints()
         self._experiment = None

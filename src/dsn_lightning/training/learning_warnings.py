@@ -29,11 +29,15 @@ class LearningWarnings(pl.Callback):
     Args:
         num_classes: J, for the loss of guessing.
         store: gets all warnings so far, ``{"epoch": from 1, "text": ...}``, at the start and after each new one.
+        on_collapse: gets the text of the warning that the policy has collapsed.
     """
 
-    def __init__(self, *, num_classes: int, store: StoreWarnings) -> None:
+    def __init__(
+        self, *, num_classes: int, store: StoreWarnings, on_collapse: Callable[[str], None] = lambda text: None
+    ) -> None:
         self.num_classes = num_classes
         self.store = store
+        self.on_collapse = on_collapse
         self.warnings: list[dict[str, Any]] = []
         self.collapsed = False
 
@@ -57,6 +61,7 @@ class LearningWarnings(pl.Callback):
             return
         epoch, is_last = trainer.current_epoch + 1, trainer.current_epoch + 1 == trainer.max_epochs
         logged, texts = trainer.callback_metrics, []
+        had_collapsed = self.collapsed
         if "train/policy_entropy" in logged:  # not in the warm-up
             count = sum(name.startswith("train/position_share_") for name in logged)
             shares = stack([logged[f"train/position_share_{position}"] for position in range(count)])
@@ -69,6 +74,8 @@ class LearningWarnings(pl.Callback):
             self.warnings.append({"epoch": epoch, "text": text})
         if texts:
             self.store(self.warnings)
+        if self.collapsed and not had_collapsed:
+            self.on_collapse(texts[0])
 
     def _of_policy(self, statistics: dict[str, Tensor], epoch: int, is_last: bool) -> list[str]:
         shares, entropy = statistics["position_share"], float(statistics["entropy"])
