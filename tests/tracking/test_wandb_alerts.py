@@ -3,12 +3,14 @@
 import json
 import shutil
 import signal
+import sys
 from pathlib import Path
 
 import pytest
 import yaml
+from omegaconf import OmegaConf
 
-from dsn_lightning.cli.sweep_end import log_end
+from dsn_lightning.cli.sweep_end import SweepStart, log_end, logged_end
 from dsn_lightning.errors import UsageError
 from dsn_lightning.runs.run_folder import RunFolder
 from dsn_lightning.runs.sweep_folder import SweepFolder
@@ -161,6 +163,21 @@ def test_no_other_sweep_is_logged(why, logged_sweep, capsys):
     assert not (logged_sweep.path / "wandb").exists()
     lines = capsys.readouterr().err.splitlines()
     assert [line[:45] for line in lines] == ["W&B: the end of the sweep could not be logged"] * (why == "damaged")
+
+
+@pytest.mark.parametrize(("code", "is_logged"), [(130, False), (143, False), (1, True)])
+def test_a_sweep_that_was_stopped_has_not_ended(code, is_logged, logged_sweep, monkeypatch):
+    monkeypatch.setattr(SweepStart, "folder", None)
+    config = OmegaConf.create({"hydra": {"sweep": {"dir": str(logged_sweep.path)}}})
+
+    @logged_end()
+    def command() -> None:
+        SweepStart().on_multirun_start(config)
+        sys.exit(code)
+
+    with pytest.raises(SystemExit, match=str(code)):
+        command()
+    assert len(read_all(logged_sweep.path)) == is_logged
 
 
 def test_a_sweep_whose_jobs_fail_logs_its_end(tmp_path):
