@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dsn_lightning.cli.application import ctrl_c_as_exit, one_line_errors
+from dsn_lightning.cli.plain_arguments import parse_words
 from dsn_lightning.errors import UsageError, printable
 from dsn_lightning.files import links_stay_inside
 
@@ -17,12 +18,7 @@ _KEYS = ("output", "sheets", "statistics")
 
 def parse_arguments(words: Sequence[str]) -> argparse.Namespace:
     """Return ``folders``, ``output``, ``sheets`` and ``statistics``; ``key=value`` is short for ``--key value``."""
-    try:
-        arguments, unknown = _parser().parse_known_args([_as_option(word) for word in words])
-    except argparse.ArgumentError as error:
-        raise UsageError(f"{error}; see dsn-report --help") from error
-    if unknown:
-        raise UsageError(f"{unknown[0]}: no such option; see dsn-report --help")
+    arguments = parse_words(_parser(), words, keys=_KEYS)
     for key in ("sheets", "statistics"):
         value = getattr(arguments, key)
         if not value.isdecimal():
@@ -47,15 +43,6 @@ def _parser() -> argparse.ArgumentParser:
     plug_ins = "folder with the configurations of your plug-ins"
     parser.add_argument("--config-dir", action="append", default=[], metavar="DIR", help=plug_ins)
     return parser
-
-
-def _as_option(word: str) -> str:
-    key, is_assignment, _ = word.partition("=")
-    if is_assignment and key in _KEYS:
-        return f"--{word}"
-    if is_assignment and key.isidentifier() and not Path(word).is_dir():
-        raise UsageError(f"{key}: no such key; expected one of {', '.join(_KEYS)}")
-    return word
 
 
 def report(words: Sequence[str]) -> None:
