@@ -1,4 +1,4 @@
-"""Whether a W&B account is set up, and in which mode W&B runs."""
+"""Whether a W&B account is set up, in which mode W&B runs, and in which project."""
 
 import configparser
 import netrc
@@ -39,6 +39,11 @@ def has_account() -> bool:
         if entry and entry[2]:
             return True
     return False
+
+
+def project_name(given: str | None) -> str:
+    """Return the project that runs are logged to: the one given, else the user's setting, else ``dsn_lightning``."""
+    return given or setting("project") or "dsn_lightning"
 
 
 def setting(name: str) -> str | None:
