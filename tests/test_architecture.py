@@ -46,7 +46,7 @@ FOLDERS = {  # a folder, or a module of the top level -> what it may import of t
         *("stateless_random", "text_tables", "video"),
     },
     "prediction": {"algorithms", "datasets", "errors", "files", "observations", "video"},
-    "tracking": {"errors", "files", "evaluation", "runs", "video"},
+    "tracking": {"text_tables", "errors", "files", "evaluation", "runs", "video"},
     "report": {"text_tables", "errors", "files", "evaluation", "paper", "prediction", "runs", "selections"},
 }
 PAPER_IS_SHOWN_IN = {"report", "evaluation/headroom.py", "cost/paper_tables.py"}
@@ -56,6 +56,7 @@ NAMED_ELSEWHERE = {
     ("runs/reading.py", "folder"),
     ("runs/sweep_folder.py", "folder"),
     ("report/collect.py", "folder"),
+    ("tracking/logged_keys.py", "folder"),
 }
 """Strings that only look like the name of a method or data set: a statistic of the policy, and a column of a table."""
 PLUG_INS = ("dataset", "backbone", "observation", "estimator", "selection")

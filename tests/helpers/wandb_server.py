@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 import threading
+from base64 import b64encode
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -63,6 +64,8 @@ class StandInServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.runs: dict[str, StoredRun] = {}
         self.alerts: list[dict[str, Any]] = []
+        self.views: dict[str, dict[str, Any]] = {}  # workspaces and reports, by id, as they came
+        self.projects: list[str] = []
 
     @property
     def environment(self) -> dict[str, str | None]:
@@ -86,6 +89,14 @@ class StandInServer(ThreadingHTTPServer):
         """Return the data of a GraphQL operation; null where W&B can do without."""
         if operation == "Viewer":
             return {"viewer": {"id": "u", "entity": "me", "username": "me", "flags": "{}", "teams": {"edges": []}}}
+        if operation == "GetDefaultEntity":
+            return {"viewer": {"id": "u", "entity": "me"}}
+        if operation in ("GetProjects", "CreateProject"):
+            return self._projects(variables)
+        if operation in ("UpsertView2", "upsertView"):
+            return self._saved_view(variables)
+        if operation in ("View", "SpecificReport"):
+            return self._found_view(variables)
         if operation == "RunResumeStatus":
             return {"model": self._resumed(variables["name"])}
         if operation == "UpsertBucket":
@@ -100,6 +111,32 @@ class StandInServer(ThreadingHTTPServer):
         if operation == "CreateArtifact":
             return {"createArtifact": {"artifact": {"id": "a", "state": "COMMITTED", "artifactSequence": {"id": "s"}}}}
         return dict.fromkeys(("project", "entity", "serverInfo"))
+
+    def _projects(self, variables: dict[str, Any]) -> dict[str, Any]:
+        if "input" in variables:
+            self.projects.append(variables["input"]["name"])
+        common = {"entityName": "me", "createdAt": "2026-01-31T12:00:00Z", "isBenchmark": False, "user": None}
+        edges = [{"cursor": name, "node": {"id": name, "name": name, **common}} for name in self.projects]
+        return {"models": {"edges": edges, "pageInfo": {"endCursor": None, "hasNextPage": False}}}
+
+    def _saved_view(self, variables: dict[str, Any]) -> dict[str, Any]:
+        if variables["entityName"] == "others":
+            raise PermissionError("permission denied")
+        identifier = variables.get("id") or b64encode(f"View:{len(self.views)}".encode()).decode()
+        self.views[identifier] = variables
+        return {"upsertView": {"view": self._view(identifier), "inserted": not variables.get("id")}}
+
+    def _found_view(self, variables: dict[str, Any]) -> dict[str, Any]:
+        if "reportId" in variables:
+            return {"view": self._view(variables["reportId"])}
+        found = [i for i, view in self.views.items() if view["name"] == variables["viewName"]]
+        return {"project": {"allViews": {"edges": [{"node": self._view(identifier)} for identifier in found]}}}
+
+    def _view(self, identifier: str) -> dict[str, Any]:
+        kept = self.views[identifier]
+        view = {name: kept[name] for name in ("name", "displayName", "description", "type", "spec")}
+        project = {"id": "p", "name": kept["projectName"], "entityName": kept["entityName"]}
+        return {"id": identifier, **view, "project": project, "updatedAt": None, "createdAt": None}
 
     def _upserted(self, variables: dict[str, Any]) -> dict[str, Any]:
         run = self.runs.setdefault(variables["name"], StoredRun())
@@ -143,7 +180,10 @@ class _Handler(BaseHTTPRequestHandler):
         if self.path == "/graphql":
             query = json.loads(body)
             operation = query.get("operationName") or query["query"].split()[1].partition("(")[0]
-            found = {"data": self.server.answer(operation, query.get("variables") or {})}
+            try:
+                found = {"data": self.server.answer(operation, query.get("variables") or {})}
+            except PermissionError as error:
+                found = {"errors": [{"message": str(error)}]}
         elif self.path.endswith("/file_stream"):
             self.server.append(self.path.split("/")[-2], json.loads(body))
         answer = json.dumps(found).encode()

@@ -43,6 +43,7 @@ def _other_threads() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread is not threading.current_thread()]
 
 
-train, evaluate, predict, export, prepare, cost, report = (
-    partial(run_command, command) for command in ("train", "evaluate", "predict", "export", "prepare", "cost", "report")
+train, evaluate, predict, export, prepare, cost, report, dashboard = (
+    partial(run_command, command)
+    for command in ("train", "evaluate", "predict", "export", "prepare", "cost", "report", "dashboard")
 )
