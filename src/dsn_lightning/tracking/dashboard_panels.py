@@ -46,7 +46,7 @@ class LoggedPanels:
         return found
 
     def curves(self, title: str, *names: str, **options: Any) -> list[wr.LinePlot]:
-        """Return the curves of some figures over the batches of the training."""
+        """Return the curves of some figures over the epochs."""
         return [self._line(title, y=logged, **options)] if (logged := self.logged(*names)) else []
 
     def curves_like(self, title: str, pattern: str, **options: Any) -> list[wr.LinePlot]:
@@ -56,7 +56,7 @@ class LoggedPanels:
 
     def _line(self, title: str, **options: Any) -> wr.LinePlot:
         spread = {"groupby_aggfunc": "mean", "groupby_rangefunc": "stddev"}
-        return wr.LinePlot(title=title, x=AXIS, title_x="batches", layout=_layout(), **{**spread, **options})
+        return wr.LinePlot(title=title, x=AXIS, layout=_layout(), **{**spread, **options})
 
     def frontier(self, title: str, *, cost: str, accuracy: str) -> list[wr.ScatterPlot]:
         """Return accuracy against cost: W&B's line of the running maximum is the Pareto frontier."""

@@ -11,8 +11,8 @@ from dsn_lightning.evaluation.details import prefix_of
 from dsn_lightning.evaluation.splits import HEADINGS
 from dsn_lightning.runs import read_configs, read_histories, read_results
 
-AXIS = "trainer/global_step"
-"""The axis of everything that is logged: batches seen in training."""
+AXIS = "epoch"
+"""The axis of what is logged once an epoch."""
 
 _OF_TABLES = {"run", "state", "M", "N", "gamma", "seed"}  # columns of a history that are not logged in it
 _TABLES = ("rows", "selected_clips", "confusion_matrix_table")  # the last one not of videos with several labels
@@ -48,9 +48,7 @@ def logged_keys(*folders: str | PathLike[str]) -> LoggedKeys:
     """
     history = read_histories(*folders)
     names = {str(name) for name in history.columns[history.notna().any()]} - _OF_TABLES
-    metrics = set(names)
-    if names:
-        metrics |= {AXIS, *(f"{name}_best" for name in names if name.startswith("val/"))}
+    metrics = {*names, *(f"{name}_best" for name in names if name.startswith("val/"))}
     if any(name.startswith("train/position_share_") for name in names):
         metrics.add("train/selected_positions")
     configs, results = read_configs(*folders), read_results(*folders)
