@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 _HISTORY, _SUMMARY = "wandb-history.jsonl", "wandb-summary.json"
 _FILES = {"history": _HISTORY, "events": "wandb-events.jsonl", "log": "output.log"}
@@ -66,6 +67,8 @@ class StandInServer(ThreadingHTTPServer):
         self.alerts: list[dict[str, Any]] = []
         self.views: dict[str, dict[str, Any]] = {}  # workspaces and reports, by id, as they came
         self.projects: list[str] = []
+        self.sweep: dict[str, Any] = {}  # the search that agents work on, as it came
+        self.asked: list[str] = []  # ids of the runs that agents were asked for
 
     @property
     def environment(self) -> dict[str, str | None]:
@@ -97,6 +100,8 @@ class StandInServer(ThreadingHTTPServer):
             return self._saved_view(variables)
         if operation in ("View", "SpecificReport"):
             return self._found_view(variables)
+        if operation in ("UpsertSweep", "SweepWithRuns", "CreateAgent", "Heartbeat"):
+            return self._searched(operation, variables)
         if operation == "RunResumeStatus":
             return {"model": self._resumed(variables["name"])}
         if operation == "UpsertBucket":
@@ -131,6 +136,23 @@ class StandInServer(ThreadingHTTPServer):
             return {"view": self._view(variables["reportId"])}
         found = [i for i, view in self.views.items() if view["name"] == variables["viewName"]]
         return {"project": {"allViews": {"edges": [{"node": self._view(identifier)} for identifier in found]}}}
+
+    def _searched(self, operation: str, variables: dict[str, Any]) -> dict[str, Any]:
+        if operation == "UpsertSweep":
+            self.sweep = yaml.safe_load(variables["config"])
+            project = {"id": "p", "name": variables["projectName"], "entity": {"id": "e", "name": "me"}}
+            return {"upsertSweep": {"sweep": {"name": "search7", "project": project}, "configValidationWarnings": []}}
+        if operation == "SweepWithRuns":
+            return {"project": {"sweep": {"name": "search7", "config": yaml.dump(self.sweep), "runs": {"edges": []}}}}
+        if operation == "CreateAgent":
+            return {"createAgent": {"agent": {"id": "agent"}}}
+        commands = []
+        if not self.asked:  # the smallest values of all, and no second run
+            self.asked.append("run1")
+            parameters = self.sweep["parameters"].items()
+            args = {name: {"value": one["min"] if "min" in one else one["values"][0]} for name, one in parameters}
+            commands.append({"type": "run", "run_id": "run1", "program": self.sweep["program"], "args": args})
+        return {"agentHeartbeat": {"agent": {"id": "agent"}, "commands": json.dumps(commands)}}
 
     def _view(self, identifier: str) -> dict[str, Any]:
         kept = self.views[identifier]
