@@ -204,6 +204,30 @@ def test_the_report_has_means_and_spread_over_seeds(logged_sweep, command, tmp_p
         assert (shown["trained M:N"], shown["tested M:N"], shown["gamma"], shown["seeds"]) == ("2:2", "2:2", "0.5", "2")
 
 
+def test_rows_that_are_no_results_are_left_out_of_the_report(logged_sweep, command, tmp_path):
+    sweep = Path(shutil.copytree(logged_sweep, tmp_path / "copy"))
+    rows = json.loads((sweep / "0" / "results.json").read_text())
+    damaged = [rows[0] | {"M": [2]}, rows[0] | {"top1": "all"}, {"selection": "mine|<b>"}, {"top1": 0.5, "dataset": {}}]
+    for job in "01":
+        (sweep / job / "results.json").write_text(json.dumps(damaged))
+    command(str(sweep))
+    blocks = json.loads((tmp_path / "dashboard" / "report_M_2.json").read_text())["spec"]["blocks"]
+    (table,) = [block["content"].splitlines()[2:] for block in blocks if block["type"] == "markdown-block"]
+    (own, named) = sorted(table, key=lambda line: "mine" in line)
+    assert f"| {rows[0]['selection']} |" in own
+    assert "mine\\|&lt;b&gt;" in named
+
+
+def test_a_folder_without_trainings_has_no_curves(logged_sweep, command, tmp_path):
+    run = Path(shutil.copytree(logged_sweep / "0", tmp_path / "run"))
+    for name in ("metrics.csv", "config.json", "config.yaml"):
+        (run / name).unlink()
+    (run / ".hydra" / "config.yaml").write_text("{}\n")
+    (run / ".hydra" / "overrides.yaml").write_text("[]\n")
+    assert "gamma" in command(str(run))
+    assert list(sections(json.loads((tmp_path / "dashboard" / "workspace.json").read_text()))) == ["The sweep"]
+
+
 def test_without_folders_all_panels_are_made_and_without_a_sweep_no_report(logged_sweep, command, tmp_path):
     assert command("output=all") == "written: all/workspace.json\n"
     everything = json.loads((tmp_path / "all" / "workspace.json").read_text())

@@ -12,9 +12,9 @@ import wandb_workspaces.reports.v2 as wr
 import wandb_workspaces.workspaces as ws
 from wandb_workspaces import expr
 
-from dsn_lightning.runs import read_configs, read_results
+from dsn_lightning.runs import KEYS, read_configs, read_results
 from dsn_lightning.tracking.dashboard_panels import LoggedPanels, PanelSection, panel_sections
-from dsn_lightning.tracking.logged_keys import AXIS, logged_keys
+from dsn_lightning.tracking.logged_keys import logged_keys
 from dsn_lightning.tracking.stored_views import check_view
 from dsn_lightning.tracking.sweep_results import results_table, states_line
 
@@ -46,19 +46,20 @@ def build_dashboard(folders: Sequence[str | PathLike[str]], *, entity: str, proj
     keys, configs = (logged_keys(*folders), read_configs(*folders)) if folders else (None, pd.DataFrame())
     made = LoggedPanels(keys)
     sections = panel_sections(made)
-    grouping = [name for name in _ALSO if name in configs and configs[name].nunique() > 1] + list(_SETTINGS)
-    columns = [f"config:{name}.value" for name in ("M", "N", "gamma", "seed")]
+    grouping = [name for name in _ALSO if name in configs and configs[name].nunique() > 1]
+    grouping += made.logged(*_SETTINGS, kind="config")
+    columns = ["run:displayName", "run:state", *(f"config:{name}.value" for name in made.logged(*KEYS, kind="config"))]
     columns += [f"summary:{name}" for name in made.logged(*_COLUMNS)]
     workspace = ws.Workspace(
         entity=entity,
         project=project,
         name=_NAME,
         sections=[ws.Section(name=one.name, panels=list(one.panels), is_open=True) for one in sections],
-        settings=ws.WorkspaceSettings(x_axis=AXIS, max_runs=_MOST_LINES),
+        settings=ws.WorkspaceSettings(max_runs=_MOST_LINES),
         runset_settings=ws.RunsetSettings(
             filters=_TRAININGS,
             groupby=[expr.Config(name) for name in grouping],
-            pinned_columns=["run:displayName", "run:state", *columns],
+            pinned_columns=columns,
         ),
     )
     reports = {}
@@ -67,7 +68,7 @@ def build_dashboard(folders: Sequence[str | PathLike[str]], *, entity: str, proj
             name=group,
             filters=f'{_TRAININGS} and Metric("Group") == {_quoted(group)}',
             groupby=[f"config.{name}" for name in grouping],
-            pinned_columns=["run:displayName", "run:state", *columns],
+            pinned_columns=columns,
         )
         runset._id = "sweep"
         results = read_results(*folders)

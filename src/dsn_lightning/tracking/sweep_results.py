@@ -24,17 +24,21 @@ def results_table(results: pd.DataFrame) -> str:
     """Return a row for each setting and selection method, mean ± standard deviation over seeds in %; empty if none.
 
     Args:
-        results: of `read_results`.
+        results: of `read_results`; rows that are no results of ours are left out.
     """
+    figures = [*HEADINGS, "gmacs"]
+    results = results.reindex(columns=[*_SETTING, "run.seed", *figures])
+    results = results[results.drop(columns=figures).map(lambda value: isinstance(value, str | float | int)).all(axis=1)]
     if results.empty:
         return ""
-    rates = [name for name in HEADINGS if name in results and results[name].notna().any()]
+    results[figures] = results[figures].apply(pd.to_numeric, errors="coerce")
+    rates = [name for name in HEADINGS if results[name].notna().any()]
     rows = []
     for setting, group in results.groupby(_SETTING, dropna=False, sort=False):
         dataset, m, n, gamma, selection, classifier, test_m, test_n = map(_text, setting)
         names = [dataset, f"{m}:{n}", gamma, selection, classifier, f"{test_m}:{test_n}"]
-        figures = [*(_mean(group[rate]) for rate in rates), _text(group["gmacs"].mean())]
-        rows.append([*names, str(group["run.seed"].nunique()), *figures])
+        means = [*(_mean(group[rate]) for rate in rates), _text(group["gmacs"].mean())]
+        rows.append([*names, str(group["run.seed"].nunique()), *means])
     heads = ["data set", "trained M:N", "gamma", "selection", "classifier", "tested M:N"]
     header = [*heads, "seeds", *(f"{HEADINGS[rate]} (%)" for rate in rates), "GMACs"]
     return TextTable(header, rows, num_names=len(heads)).markdown()
