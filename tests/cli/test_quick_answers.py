@@ -75,6 +75,8 @@ def test_help_shows_what_is_given(tmp_path):
         ("evaluate", ["baseline=/no/run.ckpt"], 2),
         ("predict", ["checkpoint=/no/run.ckpt", "videos=[x.mp4]", "output=out"], 2),
         ("export", ["checkpoint=/no/run.ckpt", "output=out"], 2),
+        ("dashboard", ["--help"], 0),
+        ("dashboard", ["colour=red"], 2),
     ],
 )
 def test_help_and_refused_settings_do_not_load_pytorch(command, arguments, code, tmp_path):

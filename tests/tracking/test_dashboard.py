@@ -88,7 +88,7 @@ def grids(report: dict) -> list[dict]:
 
 def test_every_key_is_one_that_the_runs_have_logged(logged_sweep, command, tmp_path):
     out = command(str(logged_sweep), "project=clips", "output=made")
-    assert "2 runs, 2 of them with logger=wandb; 1 sweeps" in out
+    assert "runs: 2 (2 with logger=wandb), sweeps: 1\n" in out
     assert "left out" not in out
     workspace, report = (
         json.loads((tmp_path / "made" / name).read_text()) for name in ("workspace.json", "report_M_2.json")
@@ -208,10 +208,13 @@ def test_rows_that_are_no_results_are_left_out_of_the_report(logged_sweep, comma
     sweep = Path(shutil.copytree(logged_sweep, tmp_path / "copy"))
     rows = json.loads((sweep / "0" / "results.json").read_text())
     damaged = [rows[0] | {"M": [2]}, rows[0] | {"top1": "all"}, {"selection": "mine|<b>"}, {"top1": 0.5, "dataset": {}}]
-    for job in "01":
+    config = json.loads((sweep / "0" / "config.json").read_text())
+    for job, group in (("0", "\ud800"), ("1", {"of": "others"})):
         (sweep / job / "results.json").write_text(json.dumps(damaged))
+        config["logger"]["wandb"]["group"] = config["sweep"]["group"] = group
+        (sweep / job / "config.json").write_text(json.dumps(config))
     command(str(sweep))
-    blocks = json.loads((tmp_path / "dashboard" / "report_M_2.json").read_text())["spec"]["blocks"]
+    blocks = json.loads((tmp_path / "dashboard" / "report__ud800.json").read_text())["spec"]["blocks"]
     (table,) = [block["content"].splitlines()[2:] for block in blocks if block["type"] == "markdown-block"]
     (own, named) = sorted(table, key=lambda line: "mine" in line)
     assert f"| {rows[0]['selection']} |" in own
@@ -239,7 +242,7 @@ def test_without_folders_all_panels_are_made_and_without_a_sweep_no_report(logge
     config = json.loads((single / "config.json").read_text())
     config["logger"]["wandb"]["group"] = config["sweep"]["group"] = None
     (single / "config.json").write_text(json.dumps(config))
-    assert "1 runs, 1 of them with logger=wandb; 0 sweeps" in command(str(single), "output=one")
+    assert "runs: 1 (1 with logger=wandb), sweeps: 0\n" in command(str(single), "output=one")
     assert [path.name for path in (tmp_path / "one").iterdir()] == ["workspace.json"]
 
 

@@ -59,7 +59,7 @@ def _dashboard(arguments: argparse.Namespace) -> None:
     project = project_name(arguments.project)
     made = dashboards.build_dashboard(arguments.folders, entity=entity, project=project)
     if arguments.folders:
-        print(f"{made.num_runs} runs, {made.num_logged} of them with logger=wandb; {len(made.reports)} sweeps")
+        print(f"runs: {made.num_runs} ({made.num_logged} with logger=wandb), sweeps: {len(made.reports)}")
     if made.missing:
         print(f"left out, as no run logs it: {printable(', '.join(made.missing))}")
     output = Path(arguments.output).expanduser()

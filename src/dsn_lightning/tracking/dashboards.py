@@ -12,6 +12,7 @@ import wandb_workspaces.reports.v2 as wr
 import wandb_workspaces.workspaces as ws
 from wandb_workspaces import expr
 
+from dsn_lightning.errors import printable
 from dsn_lightning.runs import KEYS, read_configs, read_results
 from dsn_lightning.tracking.dashboard_panels import LoggedPanels, PanelSection, panel_sections
 from dsn_lightning.tracking.logged_keys import logged_keys
@@ -84,10 +85,12 @@ def build_dashboard(folders: Sequence[str | PathLike[str]], *, entity: str, proj
 def _sweeps(configs: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     """Return the jobs of each sweep, by the group that they have in W&B."""
     names = [name for name in ("logger.wandb.group", "sweep.group") if name in configs]
-    if not names:
-        return []
-    groups = configs[names].bfill(axis=1).iloc[:, 0]
-    return [(str(group), jobs) for group, jobs in configs.groupby(groups.astype(object), sort=False)]
+    members: dict[str, list[int]] = {}
+    for number, groups in enumerate(configs[names].itertuples(index=False)):
+        group = next((group for group in groups if isinstance(group, str) and group), None)
+        if group is not None:
+            members.setdefault(printable(group), []).append(number)
+    return [(group, configs.iloc[numbers]) for group, numbers in members.items()]
 
 
 def _quoted(text: str) -> str:

@@ -31,11 +31,12 @@ def results_table(results: pd.DataFrame) -> str:
     results = results[results.drop(columns=figures).map(lambda value: isinstance(value, str | float | int)).all(axis=1)]
     if results.empty:
         return ""
+    results[_SETTING] = results[_SETTING].map(_text)
     results[figures] = results[figures].apply(pd.to_numeric, errors="coerce")
     rates = [name for name in HEADINGS if results[name].notna().any()]
     rows = []
-    for setting, group in results.groupby(_SETTING, dropna=False, sort=False):
-        dataset, m, n, gamma, selection, classifier, test_m, test_n = map(_text, setting)
+    for setting, group in results.groupby(_SETTING, sort=False):
+        dataset, m, n, gamma, selection, classifier, test_m, test_n = map(str, setting)
         names = [dataset, f"{m}:{n}", gamma, selection, classifier, f"{test_m}:{test_n}"]
         means = [*(_mean(group[rate]) for rate in rates), _text(group["gmacs"].mean())]
         rows.append([*names, str(group["run.seed"].nunique()), *means])
