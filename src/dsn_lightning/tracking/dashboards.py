@@ -64,6 +64,7 @@ def build_dashboard(folders: Sequence[str | PathLike[str]], *, entity: str, proj
         ),
     )
     reports = {}
+    results = read_results(*folders) if folders else pd.DataFrame()
     for group, jobs in _sweeps(configs):
         runset = wr.Runset(
             name=group,
@@ -72,7 +73,6 @@ def build_dashboard(folders: Sequence[str | PathLike[str]], *, entity: str, proj
             pinned_columns=columns,
         )
         runset._id = "sweep"
-        results = read_results(*folders)
         blocks = _blocks(sections, runset, jobs, results[results["run"].isin(jobs["run"])])
         reports[group] = wr.Report(entity=entity, project=project, title=f"Sweep {group}"[:128], blocks=blocks)
     num_logged = int(configs["logger.wandb._target_"].notna().sum()) if "logger.wandb._target_" in configs else 0
