@@ -1,12 +1,9 @@
 """The look that all charts share, on a page as in pictures: colours, axes, tooltips."""
 
-import matplotlib as mpl
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
-
-mpl.use("Agg")
 
 PALETTE = ("#1f6fb4", "#c25e00", "#1f7a1f", "#c62828", "#7d4fb0", "#0b7f8a", "#a8437f", "#5f6a74")
 """Colours of lines and markers; the report's page has a lighter one of each for dark screens."""

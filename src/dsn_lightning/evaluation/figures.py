@@ -35,6 +35,11 @@ def _save(figure: Figure, path: Path, *, dpi: int) -> None:
 
 
 def cost_figure(rows: Sequence[Row], path: Path) -> None:
+    """Write `cost_chart` as a picture."""
+    _save(cost_chart(rows), path, dpi=150)
+
+
+def cost_chart(rows: Sequence[Row]) -> Figure:
     """Draw accuracy against GMACs a video, a point for each row, means and standard deviations over seeds.
 
     The accuracy is top-1, or mAP where no row has top-1. A filled marker answers with the baseline's classifier, a
@@ -65,7 +70,7 @@ def cost_figure(rows: Sequence[Row], path: Path) -> None:
     for text in legend.get_texts():
         text.set_parse_math(False)
     number_points(axes, points)
-    _save(figure, path, dpi=150)
+    return figure
 
 
 def _label(row: Row, rows: Sequence[Row]) -> str:
@@ -74,13 +79,22 @@ def _label(row: Row, rows: Sequence[Row]) -> str:
 
 
 def class_figure(statistics: Mapping[str, Any], path: Path) -> None:
+    """Write `class_chart` as a picture; no file if there is nothing to draw."""
+    figure = class_chart(statistics)
+    if figure is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _save(figure, path, dpi=130)
+
+
+def class_chart(statistics: Mapping[str, Any]) -> Figure | None:
     """Draw what each class gains in top-1 by the first method with a sampler, and the confusion matrix (row shares).
 
-    Classes without a video and without an answer are left out. If there is nothing to draw, no file is written.
+    ``statistics`` is the content of ``statistics.json``. Classes without a video and without an answer are left out.
+    None if there is nothing to draw.
     """
     gains, confusion = statistics["classes"][:1], statistics["confusion"]
     if not gains and confusion is None:
-        return
+        return None
     parts = len(gains) + (confusion is not None)
     bars = min(_MAX_BARS, len(gains[0]["gains"])) if gains else 0
     counts = np.array([] if confusion is None else confusion["counts"])
@@ -99,8 +113,7 @@ def class_figure(statistics: Mapping[str, Any], path: Path) -> None:
             names = [confusion["classes"][j] for j in seen]
             axes[-1].set_xticks(range(len(seen)), names, rotation=90, fontsize=7)
             axes[-1].set_yticks(range(len(seen)), names, fontsize=7)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _save(figure, path, dpi=130)
+    return figure
 
 
 def _draw_gains(axes: Axes, entry: Mapping[str, Any]) -> None:
@@ -125,13 +138,19 @@ def _title(method: Mapping[str, Any]) -> str:
     return f"{method['selection']}, {method['classifier']}'s classifier, {method['M']}:{method['N']}"
 
 
-def clips_figure(
-    curves: Mapping[str, Sequence[tuple[int, float, float | None]]], path: Path, *, metric: str, title: str
-) -> None:
+Curves = Mapping[str, Sequence[tuple[int, float, float | None]]]
+"""Method -> points: clips, mean over seeds in [0, 1], standard deviation (None with one seed)."""
+
+
+def clips_figure(curves: Curves, path: Path, *, metric: str, title: str) -> None:
+    """Write `clips_chart` as a picture."""
+    _save(clips_chart(curves, metric=metric, title=title), path, dpi=150)
+
+
+def clips_chart(curves: Curves, *, metric: str, title: str) -> Figure:
     """Draw accuracy against the number of clips, a line for each selection method (Fig. 4).
 
-    ``curves``: method -> points: clips, mean over seeds in [0, 1], standard deviation (None with one seed). ``metric``
-    is named as readers know it.
+    ``metric`` is named as readers know it.
     """
     figure, axes = new_chart(504, 324)
     label_axes(axes, "clips that are classified (M, N = 3)", f"{metric} (%)")
@@ -144,7 +163,7 @@ def clips_figure(
     axes.set_xticks(sorted({p[0] for points in curves.values() for p in points}))
     figure.suptitle(title)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=len(curves), frameon=False)
-    _save(figure, path, dpi=150)
+    return figure
 
 
 def most_and_least(policy: NDArray[np.floating]) -> dict[str, int]:
@@ -181,6 +200,18 @@ def contact_sheets(
     reader: ClipReader,
     path: Path,
 ) -> None:
+    """Write `contact_sheet` as a picture."""
+    _save(contact_sheet(scores, sampler, scheme, videos, chosen, reader), path, dpi=110)
+
+
+def contact_sheet(
+    scores: ClipScores,
+    sampler: str,
+    scheme: Scheme,
+    videos: Sequence[Video],
+    chosen: NDArray[np.int64],
+    reader: ClipReader,
+) -> Figure:
     """Draw, for each chosen video, the two most and the two least probable clips, three frames of each (Fig. 5).
 
     The probability and the time of a clip are printed above it, and whether it shows the action where spans are known.
@@ -216,4 +247,4 @@ def contact_sheets(
     all_ranks = "two most probable clips (left), two least probable (right)"
     heading = all_ranks if columns == [*RANKS] else f"{', '.join(columns)}, from left to right"
     figure.suptitle(f"{sampler}: {heading}{legend}", fontsize=10)
-    _save(figure, path, dpi=110)
+    return figure
