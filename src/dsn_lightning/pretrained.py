@@ -16,6 +16,7 @@ from typing import IO, Any, Self, TypeAlias
 
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -29,6 +30,8 @@ from dsn_lightning.prediction.answer import Prediction
 from dsn_lightning.prediction.frames import frames_as_video
 from dsn_lightning.prediction.predictor import PRECISIONS, Effort, Predictor
 from dsn_lightning.prediction.video_files import FilePredictor, Windows
+from dsn_lightning.prediction.video_strip import read_strip
+from dsn_lightning.report.answer_picture import STRIP_HEIGHT, STRIP_WIDTH, answer_figure
 from dsn_lightning.runs.run_folder import RunFolder
 from dsn_lightning.runs.tolerant_files import read_json
 from dsn_lightning.video.pyav_decoder import PyAV
@@ -191,6 +194,22 @@ class PretrainedDSN(nn.Module):
         clips = frames[position.reshape(len(chosen), -1)]
         times = placed.info.times[placed.source[chosen]]
         return ChosenClips(clips, chosen, np.asarray(times, np.float64), policy[sections, kept])
+
+    def figure(self, answer: Prediction) -> Figure:
+        """Draw an answer of `predict` for a file: a strip of the video, the policy over it, the selected clips.
+
+        Raises:
+            UsageError: the answer is not that of a file, or says that the video could not be read.
+            VideoError: the video cannot be read any more.
+        """
+        if answer.error is not None or not Path(answer.video).is_file():
+            raise UsageError(f"figure: expected the answer for a video file, got {answer.error or answer.video}")
+        video = FilePredictor(
+            self._predictor, PyAV(), self._effort(None, None), fps=self._trained.settings.dataset.fps
+        ).placed(answer.video)
+        span = self._predictor.reader.clip_span
+        size = {"width": STRIP_WIDTH, "height": STRIP_HEIGHT}
+        return answer_figure(answer, read_strip(video, PyAV(), answer.clips, clip_span=span, **size))
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> Path:
         """Write ``model.safetensors``, ``config.json`` and a model card (``README.md``), and return the folder.

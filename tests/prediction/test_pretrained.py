@@ -56,6 +56,18 @@ def test_a_path_gives_the_commands_answer(model, run, videos, tmp_path):
     assert answer.to_json() | {"seconds": 0, "decoding_seconds": 0} == line | {"seconds": 0, "decoding_seconds": 0}
 
 
+def test_the_answer_for_a_file_is_drawn_and_no_other(model, videos):
+    answer = model.predict(videos[0])
+    strip, policy = model.figure(answer).axes
+    assert len(strip.images) == 1
+    bars = [patch.get_height() for patch in policy.patches]
+    assert [100 * clip.probability for clip in answer.clips] == pytest.approx(bars[: len(answer.clips)])
+    with pytest.raises(UsageError, match="figure: expected the answer for a video file, got frames"):
+        model.figure(model.predict(frames_of(videos[0])))
+    with pytest.raises(UsageError, match="figure: expected the answer for a video file, got no"):
+        model.figure(Prediction(videos[0], error="no frames"))
+
+
 def test_files_frames_and_iterators_are_the_same_video(model, videos):
     expected = model.predict(videos[0])
     with open(videos[0], "rb") as file:
