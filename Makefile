@@ -10,7 +10,7 @@ AUDIT_VERSION := 2.10.1
 DECORD_VERSION := 0.6.0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all test-faults bench lint format type audit docs lock clean
+.PHONY: help setup demo notebooks test test-all test-faults bench lint format type audit docs lock clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -27,6 +27,9 @@ setup: .venv/.ready ## make .venv with the pinned dependencies; costs nothing wh
 
 demo: setup ## Table I on the embedded data set: SEEDS=0,1,2 for more seeds, DATASET=needle_everywhere for the control
 	$(BIN)/python experiments/demo.py --seeds $(SEEDS) --dataset $(DATASET) --output outputs/$(if $(filter needle,$(DATASET)),demo,demo_$(DATASET))
+
+notebooks: setup ## execute the notebooks on small runs that it trains once; outputs/notebooks
+	$(BIN)/python experiments/run_notebooks.py
 
 test: setup ## the test suite, without the longest tests
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m "not slow and not faults"

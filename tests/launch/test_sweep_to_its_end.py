@@ -18,7 +18,7 @@ from helpers.processes import call, start
 from helpers.trained_runs import assert_same_run, epochs_done, processes_in, states
 from helpers.wandb_files import read_all
 
-NOTEBOOK = Path(__file__).resolve().parents[2] / "notebooks" / "sweep_over_M_N_gamma.ipynb"
+NOTEBOOK = Path(__file__).resolve().parents[2] / "notebooks" / "03_sweep_over_M_N_gamma.ipynb"
 TINY = [
     "schedule.max_epochs=2", "schedule.batch_size=6", "trainer.check_val_every_n_epoch=1", "trainer.accelerator=cpu",
     "algorithm.warmup_epochs=1", "test.figures=false",

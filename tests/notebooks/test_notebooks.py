@@ -1,7 +1,8 @@
-"""The notebooks run from top to bottom and show what the folders hold."""
+"""The notebook of a sweep, and what all notebooks have in common."""
 
 import base64
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -11,21 +12,19 @@ import matplotlib.pyplot as plt
 import nbformat
 import numpy as np
 import pytest
-from nbclient import NotebookClient
 
 from dsn_lightning.runs import SweepFolder
 from dsn_lightning.runs.sweep_folder import SweepJob
 from helpers.trained_runs import metrics_of
+from run_notebooks import execute
 
 FOLDER = Path(__file__).resolve().parents[2] / "notebooks"
-SWEEP = FOLDER / "sweep_over_M_N_gamma.ipynb"
+SWEEP = FOLDER / "03_sweep_over_M_N_gamma.ipynb"
 
 
-def execute(path: Path) -> tuple[str, list[bytes]]:
-    """Run a notebook in a kernel; return the text and the pictures that it shows."""
-    notebook = nbformat.read(path, as_version=4)
-    NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(FOLDER)}}).execute()
-    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+def shown(path: Path) -> tuple[str, list[bytes]]:
+    """Return the text and the pictures of an executed notebook."""
+    outputs = [output for cell in nbformat.read(path, as_version=4).cells for output in cell.get("outputs", [])]
     assert [o.text for o in outputs if o.output_type == "stream" and o.name == "stderr"] == []
     text = "".join(o.text if o.output_type == "stream" else o.data.get("text/plain", "") for o in outputs)
     return text, [base64.b64decode(o.data["image/png"]) for o in outputs if "image/png" in o.get("data", {})]
@@ -73,9 +72,16 @@ def test_no_outputs_are_committed(path):
         assert cell.get("execution_count") is None
 
 
-def test_a_real_sweep_is_shown(small_sweep, monkeypatch):
-    monkeypatch.setenv("DSN_SWEEP", str(small_sweep))
-    text, pictures = execute(SWEEP)
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.ipynb")), ids=lambda path: path.stem)
+def test_it_opens_with_a_question_and_ends_with_what_to_do_next(path):
+    first, *_, last = nbformat.read(path, as_version=4).cells
+    assert re.search(r"^# .+\n\*\*[^*]+\?\*\*\n", first.source)
+    assert last.source.startswith("## What next\n- ")
+
+
+def test_a_real_sweep_is_shown(small_sweep, tmp_path):
+    execute(SWEEP, tmp_path / "executed.ipynb", inputs={"DSN_SWEEP": str(small_sweep)})
+    text, pictures = shown(tmp_path / "executed.ipynb")
     assert "2 finished, 2 failed" in text
     for seed in (0, 1):
         assert f"gamma=-1 seed={seed}  failed with exit code 2: gamma=-1: is a penalty" in text
@@ -197,3 +203,34 @@ def test_a_single_run_and_a_sweep_without_any_figures(sweep, run_cells):
     assert "No run has a metrics.csv." in text
     assert "No finished run has results." in text
     assert texts(1) == ["failed", "no result"]
+
+
+TRIALS = """trial,state,gamma,val/top1,gmacs,on_frontier,folder
+0,done,0.1,0.5,0.02,False,0
+1,pruned,0.2,,,False,1
+2,done,0.3,0.75,0.02,True,2
+3,done,0.4,0.8,0.03,True,3
+"""
+
+
+def test_the_trials_of_a_search_are_shown(sweep, run_cells):
+    text, _ = run_cells(sweep)
+    assert "No trials.csv: not an adaptive search." in text
+    (sweep / "trials.csv").write_text(TRIALS)
+    text, names = run_cells(sweep)
+    assert "3 done, 1 pruned" in text
+    assert names["values"] == ["val/top1", "gmacs"]
+    assert (axes := plt.figure(plt.get_fignums()[-1]).axes[0]).get_xlabel() == "gmacs"
+    assert [line.get_ydata().tolist() for line in axes.lines][1] == [0.75, 0.8]
+    assert re.findall(r"^\d +(\d) +done", text, re.MULTILINE) == ["2", "3"]
+
+
+def test_a_search_for_one_value_shows_the_best_so_far(sweep, run_cells):
+    rows = [line.split(",") for line in TRIALS.splitlines()]
+    rows[3][5] = "False"
+    (sweep / "trials.csv").write_text("".join(",".join(row[:4] + row[5:]) + "\n" for row in rows))
+    _, names = run_cells(sweep)
+    assert names["values"] == ["val/top1"]
+    lines = [line.get_ydata() for line in plt.figure(plt.get_fignums()[-1]).axes[0].lines]
+    assert lines[1].tolist() == [0.8]
+    np.testing.assert_equal(lines[2], [0.5, np.nan, 0.75, 0.8])

@@ -153,7 +153,7 @@ def clips_chart(curves: Curves, *, metric: str, title: str) -> Figure:
     ``metric`` is named as readers know it.
     """
     figure, axes = new_chart(504, 324)
-    label_axes(axes, "clips that are classified (M, N = 3)", f"{metric} (%)")
+    label_axes(axes, "clips that are classified (M)", f"{metric} (%)")
     for i, (name, points) in enumerate(curves.items()):
         aside = 0.08 * (i - (len(curves) - 1) / 2)  # so that bars do not hide each other
         clips, mean = [p[0] + aside for p in points], [100 * p[1] for p in points]
