@@ -1,21 +1,23 @@
-"""Sphinx: the pages of this folder, and one API page for each folder of the package."""
+"""Sphinx: the pages of this folder, the notebooks, and one API page for each folder of the package."""
 
 import sys
 from importlib.metadata import version as installed_version
 from pathlib import Path
 
 from sphinx.application import Sphinx
+from sphinx.util import logging
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
 from api_pages import write_api_pages  # noqa: E402 - beside this file
+from notebook_pages import write_notebook_pages  # noqa: E402
 
 project = "dsn_lightning"
 copyright = "the dsn_lightning authors, Apache-2.0"
 release = installed_version("dsn-lightning")
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 exclude_patterns = ["_build"]
 html_theme = "furo"
 html_title = "dsn_lightning"
@@ -23,6 +25,7 @@ html_static_path = ["_static"]
 html_css_files = ["layout.css"]
 html_copy_source = False
 
+nb_execution_mode = "off"  # `make notebooks` executes them
 myst_heading_anchors = 3  # the same anchors as on GitHub
 highlight_language = "text"  # blocks without a language are commands and their output
 add_module_names = False
@@ -43,7 +46,15 @@ def _is_alias_of_a_field(app: Sphinx, what: str, name: str, item: object, skip: 
     return True if str(getattr(item, "__doc__", "")).startswith("Alias for field number") else None
 
 
+def _write_pages(app: Sphinx) -> None:
+    """Write the pages that are made of other files."""
+    write_api_pages(HERE.parent / "src" / "dsn_lightning", HERE / "api")
+    bare = write_notebook_pages(HERE.parent / "notebooks", HERE.parent / "outputs" / "notebooks", HERE / "notebooks")
+    if bare:
+        logging.getLogger(__name__).info("without outputs, which `make notebooks` writes: %s", ", ".join(bare))
+
+
 def setup(app: Sphinx) -> None:
-    """Write the API pages before Sphinx looks for its sources."""
+    """Write these pages before Sphinx looks for its sources."""
     app.connect("autodoc-skip-member", _is_alias_of_a_field)
-    app.connect("builder-inited", lambda _: write_api_pages(HERE.parent / "src" / "dsn_lightning", HERE / "api"))
+    app.connect("builder-inited", _write_pages)
