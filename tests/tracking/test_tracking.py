@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -12,12 +13,14 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
 from conftest import NEEDLE
 from dsn_lightning.errors import UsageError
 from dsn_lightning.evaluation.scores import ClipScores
+from dsn_lightning.runs import KEYS, find_runs, read_configs, read_histories, read_results
 from dsn_lightning.selections import Uniform
 from dsn_lightning.tracking.wandb_account import choose_mode
 from helpers.processes import call, start
@@ -161,6 +164,23 @@ def test_test_rows_are_in_table_and_summary(trained, evaluated, good):
             "gmacs",
         ):  # at the M that was trained, not the first
             assert found.summary[f"test/{figure}"] == by["dsn", 2][figure]
+
+
+def test_offline_files_alone_give_the_tables_of_the_folder(good, tmp_path):
+    for name in ("run", "evaluated"):
+        shutil.copytree(good / name / "wandb", tmp_path / name)
+    configs, whole = read_configs(tmp_path / "run").iloc[0], read_configs(good / "run").iloc[0]
+    for name in ("state", "exit_code", *KEYS, "algorithm.name", "schedule.max_epochs", "dataset.num_train"):
+        assert configs[name] == whole[name], name
+    assert abs(pd.Timestamp(configs["started"]) - pd.Timestamp(whole["started"])) < pd.Timedelta(minutes=1)
+    histories, table = read_histories(tmp_path / "run"), read_histories(good / "run")
+    columns = [name for name in table if name != "run"]
+    pd.testing.assert_frame_equal(histories[columns], table[columns], check_dtype=False)
+    for name in ("run", "evaluated"):
+        results, rows = read_results(tmp_path / name), read_results(good / name)
+        columns = list(rows.columns[rows.columns.get_loc("selection") :])
+        pd.testing.assert_frame_equal(results[columns], rows[columns], check_dtype=False)
+    assert len(find_runs(good)) == 2  # what lies in the folder of a run is no other run
 
 
 def test_confusion_matrix_counts_the_videos(trained, good):
@@ -359,6 +379,9 @@ def test_a_run_that_stops_twice_has_all_epochs_in_every_logger(batch_size, needl
 
     parts = read_all(run)
     assert len(parts) == 3
+    joined = read_histories(shutil.copytree(run / "wandb", tmp_path / "copied"))
+    assert joined["epoch"].tolist() == list(range(14))
+    assert joined["val/top1"].tolist() == pytest.approx([float(line["val/top1"]) for line in table])
     history = [row for part in parts for row in part.history]
     steps = [row["_step"] for row in history]
     assert steps == sorted(steps)  # W&B ignores a row with a smaller step than that of the row before

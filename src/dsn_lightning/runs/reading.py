@@ -1,9 +1,12 @@
-"""Reads the folders of runs and sweeps into tidy tables: configurations, histories, results.
+"""Reads the folders of runs and sweeps, and runs that W&B has stored, into tidy tables.
 
 Runs may be in progress, or may have been killed at any moment: a missing or incomplete file gives no rows or NaN, and
 the run's state says why. A file that cannot be read for another reason does the same, and `noted_problems`
 names it. A run or a sweep of another format is left out, unless there is nothing else. States: those of `RunFolder`,
 and ``waiting`` and ``skipped`` for the jobs of a sweep that never started.
+
+A folder may also hold runs that W&B has logged offline (``offline-run-*``), such as those that were copied from another
+machine. They are read where no folder of a run of this package holds them. See `StoredWandbRun` for their states.
 """
 
 from __future__ import annotations
@@ -15,13 +18,14 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from dsn_lightning.errors import UsageError
 from dsn_lightning.runs.run_folder import RunFolder
 from dsn_lightning.runs.stored_configs import flat, number_of, resolve, with_overrides
 from dsn_lightning.runs.sweep_folder import SweepFolder, SweepJob
 from dsn_lightning.runs.tolerant_files import note_problem, read_json, read_text, read_yaml
+from dsn_lightning.runs.wandb_files import StoredWandbRun, offline_runs
 from dsn_lightning.text_tables import csv_records
 
 if TYPE_CHECKING:
@@ -37,23 +41,109 @@ _Json = dict[str, Any]
 _STATES_OF_JOBS = {name: name for name in ("waiting", "running", "failed", "stopped", "skipped")} | {"done": "finished"}
 
 
+class _ReadRun(Protocol):
+    """What the tables need of a run."""
+
+    @property
+    def name(self) -> str:
+        """Its path relative to the folder that was searched."""
+
+    @property
+    def place(self) -> Path:
+        """The folder in which it lies."""
+
+    def exists(self) -> bool:
+        """Whether it has begun."""
+
+    def status(self) -> _Json:
+        """Return ``state, exit_code, error, started, seconds``."""
+
+    def overrides(self) -> tuple[str, ...]:
+        """Return the overrides with which it was called."""
+
+    def configuration(self) -> _Json:
+        """Return the resolved configuration, flat; empty if it cannot be read."""
+
+    def history(self) -> list[_Json]:
+        """Return one row for each epoch."""
+
+    def results(self) -> list[_Json]:
+        """Return the rows of its results."""
+
+
 @dataclass(frozen=True)
 class _FoundRun:
     """A run, or a job of a sweep that has not begun; ``sweep`` and ``job`` are None outside of sweeps."""
 
-    name: str  # its path relative to the folder that was searched
+    name: str
     folder: RunFolder
     sweep: SweepFolder | None
     job: SweepJob | None
+
+    @property
+    def place(self) -> Path:
+        return self.folder.path
+
+    def exists(self) -> bool:
+        return self.folder.exists()
+
+    def status(self) -> _Json:
+        return _status(self)
+
+    def overrides(self) -> tuple[str, ...]:
+        return _overrides(self)
+
+    def configuration(self) -> _Json:
+        return _configuration(self)
+
+    def history(self) -> list[_Json]:
+        return _history(self.folder)
+
+    def results(self) -> list[_Json]:
+        content = read_json(self.folder.results_json)
+        return [row for row in content if isinstance(row, dict)] if isinstance(content, list) else []
+
+
+@dataclass(frozen=True)
+class _FoundWandbRun:
+    """A run that W&B has stored."""
+
+    name: str
+    run: StoredWandbRun
+
+    @property
+    def place(self) -> Path:
+        return self.run.folder
+
+    def exists(self) -> bool:
+        return True
+
+    def status(self) -> _Json:
+        recorded = {"exit_code": self.run.exit_code, "error": None, "started": self.run.started}
+        return {"state": self.run.state, **recorded, "seconds": self.run.seconds}
+
+    def overrides(self) -> tuple[str, ...]:
+        return ()
+
+    def configuration(self) -> _Json:
+        return _within_limits(self.run.folder, flat(self.run.config))
+
+    def history(self) -> list[_Json]:
+        return [row for row in self.run.epochs() if len(row) <= _MAX_KEYS]
+
+    def results(self) -> list[_Json]:
+        return self.run.tables
 
 
 def find_runs(*folders: _FolderPath) -> list[Path]:
     """Return the folders of all runs in ``folders`` and below them, each once, 2 before 10.
 
+    Those of this package come first, then those that W&B alone has stored.
+
     Raises:
-        UsageError: one of the folders does not exist, or holds neither a run nor a sweep of this format.
+        UsageError: one of the folders does not exist, or holds no run, no sweep of this format and no run of W&B.
     """
-    return [run.folder.path for run in _runs(folders) if run.folder.exists()]
+    return [run.place for run in _runs(folders) if run.exists()]
 
 
 def read_configs(*folders: _FolderPath) -> pd.DataFrame:
@@ -69,8 +159,8 @@ def read_configs(*folders: _FolderPath) -> pd.DataFrame:
     """
     rows = []
     for run in _runs(folders):
-        row = {"run": run.name, "folder": str(run.folder.path), **_status(run), "overrides": _overrides(run)}
-        rows.append(_configuration(run) | row)
+        row = {"run": run.name, "folder": str(run.place), **run.status(), "overrides": run.overrides()}
+        rows.append(run.configuration() | row)
     leading = ("run", "folder", "state", "exit_code", "error", "started", "seconds", "overrides", *KEYS)
     table = _table(rows, leading)
     table["exit_code"] = table["exit_code"].astype("Int64")
@@ -85,7 +175,7 @@ def read_histories(*folders: _FolderPath) -> pd.DataFrame:
     Raises:
         UsageError: see `find_runs`.
     """
-    rows = [_common(run) | epoch for run in _runs(folders) for epoch in _history(run.folder)]
+    rows = [_common(run) | epoch for run in _runs(folders) for epoch in run.history()]
     return _table(rows, ("run", "state", *KEYS, "epoch"))
 
 
@@ -100,15 +190,14 @@ def read_results(*folders: _FolderPath) -> pd.DataFrame:
     """
     rows = []
     for run in _runs(folders):
-        content, common = read_json(run.folder.results_json), _common(run, "run.")
-        found = [row for row in content if isinstance(row, dict)] if isinstance(content, list) else []
-        rows += [common | row for row in found if len(row) <= _MAX_KEYS]
+        common = _common(run, "run.")
+        rows += [common | row for row in run.results() if len(row) <= _MAX_KEYS]
     return _table(rows, ("run", "state", *(f"run.{key}" for key in KEYS), "selection", "classifier", "M", "N", "top1"))
 
 
-def _common(run: _FoundRun, prefix: str = "") -> _Json:
-    config = _configuration(run)
-    return {"run": run.name, "state": _status(run)["state"], **{prefix + key: config.get(key) for key in KEYS}}
+def _common(run: _ReadRun, prefix: str = "") -> _Json:
+    config = run.configuration()
+    return {"run": run.name, "state": run.status()["state"], **{prefix + key: config.get(key) for key in KEYS}}
 
 
 def _table(rows: Sequence[_Json], leading: Sequence[str]) -> pd.DataFrame:
@@ -138,33 +227,53 @@ def _are_utf8(values: Iterable[Any]) -> bool:
     return True
 
 
-def _runs(folders: Sequence[_FolderPath]) -> list[_FoundRun]:
+def _runs(folders: Sequence[_FolderPath]) -> list[_ReadRun]:
     if not folders:
         raise UsageError("no folder given: name at least one folder of a run or a sweep")
-    found: dict[Path, _FoundRun] = {}
+    found: dict[Path, _ReadRun] = {}
     for given in folders:
         top = Path(given).expanduser()
         if not top.is_dir():
             raise UsageError(f"{given}: no such folder")
         inside = list(_walk(top))
-        sweeps = [SweepFolder(path) for path in inside if SweepFolder(path).exists()]
         paths = [path for path in inside if RunFolder(path).exists()]
-        if not sweeps and not paths:
-            raise UsageError(f"{given}: holds neither a run (.hydra/config.yaml) nor a sweep (sweep.json)")
-        above = [SweepFolder(path) for path in top.absolute().parents if SweepFolder(path).exists()]
-        refused: list[UsageError] = []
-        inside_jobs, above_jobs = _jobs(sweeps, refused), _jobs(above, [])
-        jobs = {sweep.run(job).path.resolve(): (sweep, job) for sweep, job in [*above_jobs, *inside_jobs]}
-        paths = [path for path in paths if _is_read(RunFolder(path), refused)]
-        paths += [sweep.run(job).path for sweep, job in inside_jobs if _is_read(sweep.run(job), [])]
-        if not paths and refused:
-            raise refused[0]
-        for path in sorted(paths, key=_natural):
+        stored = {run.folder: run for run in offline_runs(path for path in inside if path.parent.parent not in paths)}
+        jobs = _own_runs(given, inside, paths, is_needed=not stored)
+        for path in [*sorted(jobs, key=_natural), *sorted(stored, key=_natural)]:
             relative = path.relative_to(top)
             name = str(Path(given) / relative) if len(folders) > 1 else str(relative)
             name = top.resolve().name if name == "." else name
-            found.setdefault(path.resolve(), _FoundRun(name, RunFolder(path), *jobs.get(path.resolve(), (None, None))))
+            run = (
+                _FoundWandbRun(name, stored[path]) if path in stored else _FoundRun(name, RunFolder(path), *jobs[path])
+            )
+            found.setdefault(path.resolve(), run)
     return list(found.values())
+
+
+def _own_runs(
+    given: _FolderPath, inside: Sequence[Path], paths: Sequence[Path], *, is_needed: bool
+) -> dict[Path, tuple[SweepFolder | None, SweepJob | None]]:
+    """Return the folders of runs in ``given``, with the sweep and the job that each is of.
+
+    Args:
+        given: the folder to read.
+        inside: it and all folders in it.
+        paths: those of them in which a run has begun.
+        is_needed: whether it is an error if there are none.
+    """
+    sweeps = [SweepFolder(path) for path in inside if SweepFolder(path).exists()]
+    if not sweeps and not paths and is_needed:
+        wanted = "a run (.hydra/config.yaml), nor a sweep (sweep.json), nor an offline run of W&B (offline-run-*)"
+        raise UsageError(f"{given}: holds neither {wanted}")
+    above = [SweepFolder(path) for path in inside[0].absolute().parents if SweepFolder(path).exists()]
+    refused: list[UsageError] = []
+    inside_jobs, above_jobs = _jobs(sweeps, refused), _jobs(above, [])
+    jobs = {sweep.run(job).path.resolve(): (sweep, job) for sweep, job in [*above_jobs, *inside_jobs]}
+    read = [path for path in paths if _is_read(RunFolder(path), refused)]
+    read += [sweep.run(job).path for sweep, job in inside_jobs if _is_read(sweep.run(job), [])]
+    if not read and refused:
+        raise refused[0]
+    return {path: jobs.get(path.resolve(), (None, None)) for path in read}
 
 
 def _jobs(sweeps: Sequence[SweepFolder], refused: list[UsageError]) -> list[tuple[SweepFolder, SweepJob]]:
