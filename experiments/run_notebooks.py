@@ -105,7 +105,8 @@ def execute(notebook: Path, copy: Path, *, inputs: Mapping[str, str]) -> None:
         nbclient.exceptions.CellExecutionError: a cell fails; nothing is written.
     """
     content = nbformat.read(notebook, as_version=4)
-    client = NotebookClient(content, timeout=600, resources={"metadata": {"path": str(notebook.parent)}})
+    place = {"metadata": {"path": str(notebook.parent)}}
+    client = NotebookClient(content, timeout=600, resources=place, extra_arguments=["--IPKernelApp.log_level=40"])
     quiet = {"PYTHONWARNINGS": "ignore:IProgress not found"}  # of tqdm, which Lightning imports
     client.execute(env={**os.environ, **quiet, **inputs})
     nbformat.write(content, copy)
