@@ -86,6 +86,13 @@ def grids(report: dict) -> list[dict]:
     return [block["metadata"] for block in report["spec"]["blocks"] if block["type"] == "panel-grid"]
 
 
+def end_of(sweep: Path) -> set[str]:
+    """Return what the sweep's own run has logged."""
+    (found,) = read_all(sweep)
+    assert found.run.job_type == "sweep"
+    return {name for row in found.history for name in row}
+
+
 def test_every_key_is_one_that_the_runs_have_logged(logged_sweep, command, tmp_path):
     out = command(str(logged_sweep), "project=clips", "output=made")
     assert "runs: 2 (2 with logger=wandb), sweeps: 1\n" in out
@@ -96,7 +103,7 @@ def test_every_key_is_one_that_the_runs_have_logged(logged_sweep, command, tmp_p
     assert (workspace["url"], workspace["project"], report["project"]["name"]) == (None, "clips", "clips")
     (first,), (second,) = (read_all(logged_sweep / job) for job in "01")
     history = [{name for row in found.history for name in row} for found in (first, second)]
-    logged = LoggedKeys(frozenset(history[0] & history[1]), frozenset(flat(first.config)))
+    logged = LoggedKeys(frozenset(history[0] & history[1] | end_of(logged_sweep)), frozenset(flat(first.config)))
     for content in (workspace, report):
         named = named_keys(content)
         assert len(named) > 25
@@ -111,7 +118,7 @@ def test_what_folders_tell_is_what_wandb_has(logged_sweep):
     (found,) = read_all(logged_sweep / "0")
     keys, history = logged_keys(logged_sweep), {name for row in found.history for name in row}
     others = {name for name in history - keys.metrics if not name.startswith(("_", "trainer/"))}
-    assert keys.metrics <= history
+    assert keys.metrics <= history | end_of(logged_sweep)
     assert all(name.count("/") == 3 for name in others), others  # test/dsn/M2/top1: of each method, shown as a table
 
 
@@ -120,12 +127,13 @@ def test_runs_are_grouped_by_setting_and_those_of_a_sweep_are_chosen(logged_swee
     (runs,) = json.loads((tmp_path / "dashboard" / "workspace.json").read_text())["spec"]["section"]["runSets"]
     groups = [{"section": "config", "name": f"{name}.value"} for name in ("M", "N", "gamma")]
     (job_type,) = [(f["key"]["name"], f["op"], f["value"]) for f in runs["filters"]["filters"]]
-    assert (runs["grouping"], job_type) == (groups, ("jobType", "=", "train"))
+    assert (runs["grouping"], job_type) == (groups, ("jobType", "IN", ["train", "sweep"]))
     (found,) = read_all(logged_sweep / "0")
     for grid in grids(json.loads((tmp_path / "dashboard" / "report_M_2.json").read_text())):
         (runs,) = grid["runSets"]
         chosen = {f["key"]["name"]: f["value"] for f in runs["filters"]["filters"]}
-        assert chosen == {"jobType": found.run.job_type, "group": found.run.run_group} == chosen | {"group": "M=2"}
+        assert chosen == {"jobType": ["train", "sweep"], "group": found.run.run_group} == chosen | {"group": "M=2"}
+        assert found.run.job_type in chosen["jobType"]
         assert runs["grouping"] == groups
 
 

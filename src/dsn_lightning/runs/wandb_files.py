@@ -23,8 +23,10 @@ _FOLDER = re.compile(r"(?:offline-)?run-\d{8}_\d{6}-([\w-]+)")
 _MAGIC, _HEADER, _BLOCK = b":W&B", 7, 2**15
 _FULL, _FIRST, _MIDDLE, _LAST = 1, 2, 3, 4  # parts of a record
 _MAX_BYTES = 2**28
-_ROWS = ("test/rows", "val/rows")
+_ROWS = ("test/rows", "held_out/rows")
 """Names of the table with the rows of ``results.json``."""
+
+_SWEEP = "sweep"  # job type of the run that a sweep logs at its end
 
 _Json = dict[str, Any]
 
@@ -36,6 +38,7 @@ class StoredWandbRun:
     Attributes:
         id: W&B's id of the run.
         folder: where it lies; of a resumed run, that of its last part.
+        job_type: ``train``, ``evaluate``, or ``sweep`` for the end of a sweep.
         config: the configuration, nested.
         history: rows as they were logged.
         tables: rows of results.
@@ -46,6 +49,7 @@ class StoredWandbRun:
 
     id: str
     folder: Path
+    job_type: str = ""
     config: _Json = field(default_factory=dict)
     history: list[_Json] = field(default_factory=list)
     tables: list[_Json] = field(default_factory=list)
@@ -85,13 +89,17 @@ def _is_number(value: object) -> bool:
 
 
 def offline_runs(folders: Iterable[Path]) -> list[StoredWandbRun]:
-    """Read the runs in those of ``folders`` that are W&B's; the parts of a resumed run become one run."""
+    """Read the runs in those of ``folders`` that are W&B's; the parts of a resumed run become one run.
+
+    The ends of sweeps, which are runs in W&B as well, are left out.
+    """
     parts: dict[tuple[Path, str], list[Path]] = {}
     for folder in folders:
         name = _FOLDER.fullmatch(folder.name)
         if name and any(folder.glob("run-*.wandb")):
             parts.setdefault((folder.parent, name[1]), []).append(folder)
-    return [_joined([_read(folder, run_id) for folder in sorted(found)]) for (_, run_id), found in parts.items()]
+    runs = [_joined([_read(folder, run_id) for folder in sorted(found)]) for (_, run_id), found in parts.items()]
+    return [run for run in runs if run.job_type != _SWEEP]
 
 
 def _joined(parts: Sequence[StoredWandbRun]) -> StoredWandbRun:
@@ -101,6 +109,7 @@ def _joined(parts: Sequence[StoredWandbRun]) -> StoredWandbRun:
     return StoredWandbRun(
         id=last.id,
         folder=last.folder,
+        job_type=last.job_type,
         config=next((part.config for part in reversed(parts) if part.config), {}),
         history=[row for part in parts for row in part.history],
         tables=next((part.tables for part in reversed(parts) if part.tables), []),
@@ -117,7 +126,7 @@ def _read(folder: Path, run_id: str) -> StoredWandbRun:
         for record in _records(file):
             kind = record.WhichOneof("record_type")
             if kind == "run":
-                run.started = _time(record.run.start_time.seconds)
+                run.started, run.job_type = _time(record.run.start_time.seconds), record.run.job_type
                 _update(run.config, record.run.config.update)
             elif kind == "config":
                 _update(run.config, record.config.update)

@@ -174,10 +174,11 @@ def _mistakes(made: LoggedPanels) -> PanelSection:
 def _sweep(made: LoggedPanels) -> PanelSection:
     panels = [
         wr.RunComparer(diff_only="split", layout=_layout(wide=True)),
+        *made.table("sweep/jobs"),
         *made.importance("val/top1_best"),
         *made.table("test/rows"),
     ]
-    about = "The states of the jobs are in the table of runs; the comparison shows the settings that differ."
+    about = "The comparison shows the settings that differ; the table of jobs is logged when a sweep ends."
     return PanelSection("The sweep", about, panels)
 
 

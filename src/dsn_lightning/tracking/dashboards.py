@@ -21,7 +21,7 @@ from dsn_lightning.tracking.sweep_results import results_table, states_line
 
 _NAME = "dsn_lightning"
 _SETTINGS = ("M", "N", "gamma")  # runs that agree in these, and differ in the seed, are one group
-_TRAININGS = 'Metric("JobType") == "train"'
+_SHOWN = 'Metric("JobType") in ["train", "sweep"]'  # trainings, and the ends of sweeps
 _ALSO = ("dataset.name", "algorithm.name", "backbone.name")  # and in these, where the runs differ in them
 _MOST_LINES = 50  # of a panel; W&B shows ten unless told otherwise
 _COLUMNS = ("val/top1_best", "test/top1", "test/map", "test/gmacs")  # of the table of runs, beside the settings
@@ -58,7 +58,7 @@ def build_dashboard(folders: Sequence[str | PathLike[str]], *, entity: str, proj
         sections=[ws.Section(name=one.name, panels=list(one.panels), is_open=True) for one in sections],
         settings=ws.WorkspaceSettings(max_runs=_MOST_LINES),
         runset_settings=ws.RunsetSettings(
-            filters=_TRAININGS,
+            filters=_SHOWN,
             groupby=[expr.Config(name) for name in grouping],
             pinned_columns=columns,
         ),
@@ -68,7 +68,7 @@ def build_dashboard(folders: Sequence[str | PathLike[str]], *, entity: str, proj
     for group, jobs in _sweeps(configs):
         runset = wr.Runset(
             name=group,
-            filters=f'{_TRAININGS} and Metric("Group") == {_quoted(group)}',
+            filters=f'{_SHOWN} and Metric("Group") == {_quoted(group)}',
             groupby=[f"config.{name}" for name in grouping],
             pinned_columns=columns,
         )

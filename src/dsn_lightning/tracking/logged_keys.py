@@ -9,7 +9,7 @@ from typing import Any
 
 from dsn_lightning.evaluation.details import prefix_of
 from dsn_lightning.evaluation.splits import HEADINGS
-from dsn_lightning.runs import read_configs, read_histories, read_results
+from dsn_lightning.runs import SweepFolder, read_configs, read_histories, read_results
 
 AXIS = "epoch"
 """The axis of what is logged once an epoch."""
@@ -41,7 +41,8 @@ def logged_keys(*folders: str | PathLike[str]) -> LoggedKeys:
     """Return what the trainings in and below ``folders`` log with ``logger=wandb``, at least one of them each.
 
     An epoch's row has the columns of ``metrics.csv``, the best value so far of each figure on the held-out videos, and
-    a histogram of the selected positions. A test has the figures of the run's own method, and three tables.
+    a histogram of the selected positions. A test has the figures of the run's own method, and three tables. A sweep
+    that has ended has a table of its jobs.
 
     Raises:
         UsageError: see `find_runs`.
@@ -58,7 +59,14 @@ def logged_keys(*folders: str | PathLike[str]) -> LoggedKeys:
         figures = [name for name in (*HEADINGS, "gmacs") if name in rows and rows[name].notna().any()]
         tables = _tables(Path(run["folder"]), prefix) if len(rows) else ()
         metrics |= {f"{prefix}/{name}" for name in (*figures, *tables)}
+    if any(_has_logged_its_end(Path(folder)) for folder in configs["folder"]):
+        metrics.add("sweep/jobs")
     return LoggedKeys(frozenset(metrics), frozenset(map(str, configs.columns[configs.notna().any()])))
+
+
+def _has_logged_its_end(job: Path) -> bool:
+    """Return whether the sweep that a run is a job of has a run of its own."""
+    return any(SweepFolder(folder).exists() and (folder / "wandb").is_dir() for folder in job.absolute().parents)
 
 
 def _tables(run: Path, prefix: str) -> set[str]:
