@@ -127,7 +127,8 @@ class RunProgress(pl.Callback):
 
     Args:
         bar: show the bar on a terminal, or a line every few epochs elsewhere.
-        file: gets ``{"epoch", "max_epochs", "seconds_per_epoch", "best_value", "metrics"}`` after each epoch.
+        file: gets ``{"epoch", "max_epochs", "seconds_per_epoch", "best_value", "best_of", "metrics"}`` after each
+            epoch; ``best_of`` names the figure whose best value that is.
     """
 
     def __init__(self, *, bar: bool, file: Path | None = None) -> None:
@@ -166,10 +167,13 @@ class RunProgress(pl.Callback):
         seconds = time.monotonic() - self.started
         rate = seconds / (epoch - self.first_epoch)
         if self.file is not None and trainer.is_global_zero:
-            scores = [c.best_model_score for c in trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint)]
-            best = next((float(score) for score in scores if score is not None), None)
-            content = {"epoch": epoch, "max_epochs": total, "seconds_per_epoch": rate, "best_value": best}
-            write_atomically(self.file, json.dumps(content | {"metrics": metrics}))
+            saved = [c for c in trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint)]
+            found = [(float(c.best_model_score), c.monitor) for c in saved if c.best_model_score is not None]
+            best, best_of = found[0] if found else (None, None)
+            content = {"epoch": epoch, "max_epochs": total, "seconds_per_epoch": rate}
+            write_atomically(
+                self.file, json.dumps(content | {"best_value": best, "best_of": best_of, "metrics": metrics})
+            )
         formats = {"train/classifier_loss": ".3f", "val/top1": ".1%"}
         shown = "  ".join(f"{name} {metrics[name]:{form}}" for name, form in formats.items() if name in metrics)
         if self.progress is not None:
