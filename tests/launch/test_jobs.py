@@ -2,7 +2,9 @@
 
 import io
 import json
+import signal
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -41,3 +43,26 @@ def test_the_table_of_jobs_shows_the_best_value_in_percent(tmp_path):
     console = Console(file=io.StringIO(), width=200)
     console.print(_table([Job(NAME, print, (), tmp_path, state="done")]))
     assert " 31.2% " in console.file.getvalue()
+
+
+def test_jobs_may_be_added_and_pruned_while_others_run(tmp_path):
+    """A pruned job gets SIGTERM, as with a stop, and is not run again."""
+    jobs = [Job("0", time.sleep, (60,), tmp_path / "0")]
+    recorded = []
+
+    def attend() -> None:
+        if jobs[0].state == "running":
+            jobs[0].is_pruned = True
+        if jobs[0].state == "pruned" and len(jobs) == 1:
+            jobs.append(Job("1", print, (), tmp_path / "1"))
+
+    console = Console(file=io.StringIO(), width=200)
+    started = time.monotonic()
+    run_jobs(
+        jobs, at_once=1, console=console, attend=attend, on_change=lambda: recorded.append([j.state for j in jobs])
+    )
+    assert time.monotonic() - started < 30
+    assert [(job.state, job.exit_code) for job in jobs] == [("pruned", -signal.SIGTERM), ("done", 0)]
+    assert recorded[0] == ["running"]
+    assert recorded[-1] == ["pruned", "done"]
+    assert "0: pruned after" in console.file.getvalue()

@@ -11,7 +11,7 @@ from pytorch_lightning.utilities.exceptions import SIGTERMException
 from dsn_lightning.errors import UsageError
 from dsn_lightning.runs import RunFolder, read_configs
 from dsn_lightning.runs.run_folder import RUN_FORMAT
-from dsn_lightning.runs.status import correct_exit_code, recorded_status, store_warnings
+from dsn_lightning.runs.status import correct_exit_code, record_pruned, recorded_status, store_warnings
 from helpers.processes import call
 
 
@@ -49,6 +49,20 @@ def test_the_exit_code_of_all_processes_replaces_that_of_the_first(tmp_path):
     assert run.status()["exit_code"] == 0
     correct_exit_code(run, 137, since=now - timedelta(minutes=1))
     assert (run.state(), run.status()["exit_code"]) == ("failed", 137)
+
+
+def test_a_pruned_run_says_so_until_it_goes_on(tmp_path):
+    run = RunFolder(tmp_path)
+    record_pruned(run)  # killed before it had a status
+    assert run.state() == "unknown"
+    with pytest.raises(SystemExit), recorded_status(run):
+        raise SystemExit(143)
+    record_pruned(run)
+    assert (run.state(), run.status()["exit_code"], run.is_used()) == ("pruned", 143, True)
+    assert read_configs(tmp_path)["state"].tolist() == ["pruned"]
+    with recorded_status(run):  # resume=
+        pass
+    assert run.state() == "finished"
 
 
 def test_warnings_stay_whatever_the_end_and_in_the_next_start(tmp_path):

@@ -29,13 +29,16 @@ from dsn_lightning.launch.processes import (
 from dsn_lightning.runs.run_folder import RunFolder
 from dsn_lightning.text_tables import TextTable
 
+_PATIENCE = 60
+"""Seconds that jobs have to save their state when they are asked to end."""
+
 
 @dataclass
 class Job:
     """A call of an importable function in its own process.
 
     Its state is ``waiting``, ``running``, ``done``, ``failed``, ``stopped`` (`is_whole`, or with the
-    others) or ``skipped`` (`after`).
+    others), ``pruned`` (`is_pruned`) or ``skipped`` (`after`).
     """
 
     name: str  # unique; shown in the table
@@ -45,12 +48,14 @@ class Job:
     after: Sequence[str] = ()  # names of jobs that must have ended well before
     is_whole: Callable[[], bool] | None = field(default=None, repr=False)
     """Called when the job has ended well; False: ``trainer.max_time`` stopped it."""
+    is_pruned: bool = False  # set while it runs: it is asked to end, as it has no prospects
     state: str = "waiting"
     exit_code: int | None = None
     slot: int = 0  # its place among the jobs that run at the same time
     process: BaseProcess | None = field(default=None, repr=False)
     started: float = 0.0  # on the clock of `time.monotonic`
     seconds: float = 0.0
+    kill_at: float | None = None  # a pruned job that has been asked to end; on the same clock
 
 
 def start_server(*, at_once: int, preload: Sequence[str] = ()) -> int:
@@ -69,33 +74,46 @@ def run_jobs(
     at_once: int,
     console: Console,
     on_change: Callable[[], None] = lambda: None,
+    attend: Callable[[], None] = lambda: None,
     preload: Sequence[str] = (),
 ) -> list[Job]:
     """Run the jobs in their order, ``at_once`` at a time, with a table, and return those that are not done.
 
     The cores and the GPUs are divided among them. A failed or stopped job stops only the jobs that come after it.
-    Ctrl-C ends all of them, and so does the end of this process, whatever its cause. A job whose state is ``done`` is
-    not run again. ``on_change`` is called whenever a state has changed; ``preload`` counts unless the server runs.
+    Ctrl-C ends all of them, and so does the end of this process, whatever its cause. Only jobs whose state is
+    ``waiting`` are run.
+
+    Args:
+        jobs: the jobs; ``attend`` may add to the list.
+        at_once: how many run at the same time.
+        console: where the table and a line for each job are printed.
+        on_change: is called whenever a state has changed.
+        attend: is called again and again while jobs run; it may add jobs and set `Job.is_pruned`.
+        preload: modules that every job needs; they count unless the server runs.
     """
     context = multiprocessing.get_context("forkserver")
     threads = start_server(at_once=at_once, preload=preload)
     with Live(_table(jobs), console=console, refresh_per_second=2, transient=not console.is_terminal) as live:
         try:
+            attend()
             while any(job.state in ("waiting", "running") for job in jobs):
                 states = [job.state for job in jobs]
                 _collect(jobs, console)
+                attend()
+                _end_pruned(jobs)
                 for job in _startable(jobs, at_once):
                     _start(job, context, threads, at_once)
-                if [job.state for job in jobs] != states:
+                if [job.state for job in jobs] != states:  # also where jobs were added
                     on_change()
                 live.update(_table(jobs))
                 time.sleep(0.2)
         finally:
-            end_processes([job.process for job in jobs if job.process is not None], within=60)
+            end_processes([job.process for job in jobs if job.process is not None], within=_PATIENCE)
             if interrupted := [job for job in jobs if job.state == "running" and job.process is not None]:
                 for job in interrupted:
                     job.exit_code = job.process.exitcode if job.process is not None else None
                     job.state = "stopped" if job.exit_code or (job.is_whole and not job.is_whole()) else "done"
+                    job.state = "pruned" if job.is_pruned else job.state
                 on_change()
     return [job for job in jobs if job.state != "done"]
 
@@ -146,13 +164,26 @@ def _work(
     run_and_exit(call, arguments, on_error=traceback.print_exc)
 
 
+def _end_pruned(jobs: Sequence[Job]) -> None:
+    """Ask pruned jobs to end, as a stop does; kill those that have not after a minute."""
+    for job in jobs:
+        if job.is_pruned and job.state == "running" and job.process is not None:
+            if job.kill_at is None:
+                job.kill_at = time.monotonic() + _PATIENCE
+                job.process.terminate()
+            elif time.monotonic() > job.kill_at:
+                job.process.kill()
+
+
 def _collect(jobs: Sequence[Job], console: Console) -> None:
     """Set the state of the jobs that have ended, and print a line for each."""
     for job in jobs:
         if job.state != "running" or job.process is None or job.process.is_alive():
             continue
         job.seconds, job.exit_code = time.monotonic() - job.started, job.process.exitcode
-        if job.exit_code != 0:
+        if job.is_pruned:
+            job.state, line = "pruned", f"pruned after {job.seconds:.0f} s"
+        elif job.exit_code != 0:
             job.state = "failed"
             line = f"failed with exit code {job.exit_code}; see {RunFolder(job.folder).log}"
         elif job.is_whole is not None and not job.is_whole():
@@ -170,7 +201,7 @@ def _table(jobs: Sequence[Job]) -> Table:
 
 
 def _row(job: Job) -> list[str]:
-    progress = RunFolder(job.folder).progress() if job.state in ("running", "done") else {}
+    progress = RunFolder(job.folder).progress() if job.state in ("running", "done", "pruned") else {}
     epoch, top1, remaining = "", None, ""
     if progress:
         epoch, top1 = f"{progress['epoch']}/{progress['max_epochs']}", progress.get("best_value")

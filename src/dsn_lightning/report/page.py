@@ -42,7 +42,7 @@ NUM_SHEETS = 20
 NUM_STATISTICS = 12
 """Groups of evaluations, one group for all seeds, whose statistics are computed by default."""
 
-_UNTROUBLED = ("finished", "running", "waiting")
+_UNTROUBLED = ("finished", "running", "waiting", "pruned")
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,8 @@ KEYS = ("M", "N", "gamma", "seed")
 
 _FolderPath = str | os.PathLike[str]
 _Json = dict[str, Any]
-_STATES_OF_JOBS = {name: name for name in ("waiting", "running", "failed", "stopped", "skipped")} | {"done": "finished"}
+_STATES_OF_JOBS = {name: name for name in ("waiting", "running", "failed", "stopped", "pruned", "skipped")}
+_STATES_OF_JOBS["done"] = "finished"
 
 
 class _ReadRun(Protocol):

@@ -2,8 +2,9 @@
 
 ``status.json`` holds the format of the folder, `RUN_FORMAT`. A folder of another format is neither read nor resumed.
 
-States: ``running``, ``finished``, ``failed`` and ``stopped`` (Ctrl-C, SIGTERM), as the run itself recorded; ``killed``
-(recorded as running, but no process holds the folder); ``unknown``. An evaluation records no status: it is finished
+States: ``running``, ``finished``, ``failed`` and ``stopped`` (Ctrl-C, SIGTERM), as the run itself recorded; ``pruned``
+(stopped by a search, which recorded it); ``killed`` (recorded as running, but no process holds the folder);
+``unknown``. An evaluation records no status: it is finished
 when its ``results.json`` exists, which is written at once, after all else is known.
 """
 
@@ -22,7 +23,7 @@ from dsn_lightning.runs.tolerant_files import read_end, read_json
 RUN_FORMAT = 1
 """Version of the files in a run's folder."""
 
-_RECORDED_STATES = ("running", "finished", "failed", "stopped")
+_RECORDED_STATES = ("running", "finished", "failed", "stopped", "pruned")
 
 
 class FileIn:
@@ -122,7 +123,7 @@ class RunFolder(LockedFolder):
         """Whether a training or an evaluation has left results here, or was interrupted, or is in progress."""
         left = (self.metrics_csv, self.progress_json, self.results_json, self.clip_scores, self.video_scores)
         has_results = any(file.is_file() for file in left) or any(self.checkpoints.glob("*.ckpt"))
-        return has_results or self.state() in ("running", "killed", "stopped")
+        return has_results or self.state() in ("running", "killed", "stopped", "pruned")
 
     def remove_results(self) -> None:
         """Remove what an earlier evaluation wrote, so that no old result stands beside new scores."""

@@ -35,9 +35,9 @@ def was_requeued(run: RunFolder) -> bool:
 def recorded_status(run: RunFolder) -> Iterator[dict[str, Any]]:
     """Record the state of what runs inside, whatever its end, and at its end what it has added to the dict it gets.
 
-    ``status.json`` holds ``format``, ``state`` (running, finished, failed, stopped), ``exit_code``, ``error``,
-    ``started``, ``ended`` (ISO times), ``seconds``, ``job`` (see `scheduler_job`) and ``warnings`` (see
-    `store_warnings`). A killed run stays ``running``, with nobody holding its folder.
+    ``status.json`` holds ``format``, ``state`` (running, finished, failed, stopped; pruned is that of `record_pruned`),
+    ``exit_code``, ``error``, ``started``, ``ended`` (ISO times), ``seconds``, ``job`` (see `scheduler_job`) and
+    ``warnings`` (see `store_warnings`). A killed run stays ``running``, with nobody holding its folder.
     """
     started = datetime.now(UTC)
     added: dict[str, Any] = {}
@@ -54,6 +54,12 @@ def recorded_status(run: RunFolder) -> Iterator[dict[str, Any]]:
 def store_warnings(run: RunFolder, warnings: Sequence[Mapping[str, Any]]) -> None:
     """Record all warnings of the training so far in ``status.json``: ``{"epoch": from 1, "text": ...}`` each."""
     write_json(run.status_json, run.status() | {"warnings": list(warnings)})
+
+
+def record_pruned(run: RunFolder) -> None:
+    """Record that a search has ended a run that had no prospects, which itself has recorded that it was stopped."""
+    if status := run.status():
+        write_json(run.status_json, status | {"state": "pruned"})
 
 
 def correct_exit_code(run: RunFolder, code: int, *, since: datetime) -> None:
