@@ -10,8 +10,9 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from hydra.core.utils import JobReturn, JobStatus, configure_log, filter_overrides, setup_globals
+from hydra.core.utils import JobReturn, JobStatus, configure_log, setup_globals
 from hydra.errors import CompactHydraException
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
@@ -19,7 +20,10 @@ from omegaconf import DictConfig, OmegaConf, flag_override, open_dict
 
 from dsn_lightning.errors import printable
 from dsn_lightning.runs.run_folder import RunFolder
-from dsn_lightning.runs.sweep_folder import SweepFolder, SweepJob
+from dsn_lightning.runs.sweep_folder import SweepFolder
+
+if TYPE_CHECKING:
+    from dsn_lightning.launch.objectives import Objective
 
 
 class JobFailed(CompactHydraException):
@@ -47,21 +51,24 @@ class ProcessLauncher(Launcher):
         from dsn_lightning.cli import PRELOAD, train  # here: Hydra imports this module at every start
         from dsn_lightning.cli.application import one_line_errors
         from dsn_lightning.cli.composed import write_composed
+        from dsn_lightning.config.composed_job import planned_job
         from dsn_lightning.config.values_from_videos import with_values_from_videos
+        from dsn_lightning.launch.objectives import missing_value, values_of
         from dsn_lightning.launch.sweep import plan_sweep, run_sweep
 
         assert self.config is not None
         setup_globals()
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
         sweep = SweepFolder(Path(str(self.config.hydra.sweep.dir)).absolute())
-        configs = [self._config(overrides, number) for number, overrides in enumerate(job_overrides, initial_job_idx)]
-        planned = [_planned(config, overrides) for config, overrides in zip(configs, job_overrides, strict=True)]
+        configs = [self.compose(overrides, number) for number, overrides in enumerate(job_overrides, initial_job_idx)]
+        planned = [planned_job(config, overrides) for config, overrides in zip(configs, job_overrides, strict=True)]
 
         def write_jobs() -> None:
             for job, config in zip(planned, configs, strict=True):
                 write_composed(with_values_from_videos(config), sweep.run(job).composed_yaml)
 
         with one_line_errors(train.COMMAND):
+            objectives = [_objectives(config) for config in configs]
             plan_sweep(sweep, planned, continued=initial_job_idx > 0, write_jobs=write_jobs)
             try:
                 jobs = run_sweep(sweep, train.run_job, at_once=self.jobs, first_job=initial_job_idx, preload=PRELOAD)
@@ -69,27 +76,32 @@ class ProcessLauncher(Launcher):
                 sys.exit(130)
         failures = [None if job.state == "done" else f"job {job.name}: {job.state}" for job in jobs]
         runs = [sweep.run(job) for job in planned]
-        returned = [_returned(config, run, why) for config, run, why in zip(configs, runs, failures, strict=True)]
+        values = [values_of(named, run) for named, run in zip(objectives, runs, strict=True)]
+        parts = zip(configs, runs, values, failures, strict=True)
+        returned = [_returned(config, run, value, why) for config, run, value, why in parts]
         if "BasicSweeper" not in str(self.config.hydra.sweeper.get("_target_")):  # Hydra's grid needs no values
-            _announce_missing_values(returned, runs)
+            for run, named, why in zip(runs, objectives, failures, strict=True):
+                if why is None and (missing := missing_value(named, run)):
+                    print(f"{printable(run.path)}: {missing}", file=sys.stderr)
         return returned
 
-    def _config(self, overrides: Sequence[str], number: int) -> DictConfig:
+    def compose(self, overrides: Sequence[str], number: int) -> DictConfig:
+        """Return the configuration of a job with these overrides, whose number it is."""
         config = self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides))
         with open_dict(config):
             config.hydra.job.id = config.hydra.job.num = number
         return config
 
 
-def _planned(config: DictConfig, overrides: Sequence[str]) -> SweepJob:
-    return SweepJob(
-        overrides=[o for o in filter_overrides(overrides) if not o.startswith(("sweep.", "overwrite="))],
-        folder=str(OmegaConf.select(config, "hydra.sweep.subdir")),
-    )
+def _objectives(config: DictConfig) -> "list[Objective]":
+    from dsn_lightning.launch.objectives import objectives_of
+
+    metric = OmegaConf.to_container(config.sweep, resolve=True)["metric"]  # type: ignore[index, call-overload]
+    return objectives_of(metric, subset=str(config.test.subset), tested=bool(config.test.enabled))
 
 
-def _returned(config: DictConfig, run: RunFolder, failure: str | None) -> JobReturn:
-    """Return what Hydra's own launchers return for a job; its value is the best one of the held-out videos."""
+def _returned(config: DictConfig, run: RunFolder, value: object, failure: str | None) -> JobReturn:
+    """Return what Hydra's own launchers return for a job, with its value."""
     task = config.copy()
     with flag_override(task, ["readonly", "struct"], [False, False]):
         del task["hydra"]
@@ -101,12 +113,5 @@ def _returned(config: DictConfig, run: RunFolder, failure: str | None) -> JobRet
         task_name=config.hydra.job.name,
         status=JobStatus.COMPLETED if failure is None else JobStatus.FAILED,
     )
-    returned.return_value = run.best_value() if failure is None else JobFailed(f"{failure}, see {run.log}")
+    returned.return_value = value if failure is None else JobFailed(f"{failure}, see {run.log}")
     return returned
-
-
-def _announce_missing_values(returned: Sequence[JobReturn], runs: Sequence[RunFolder]) -> None:
-    for job, run in zip(returned, runs, strict=True):
-        if job.status == JobStatus.COMPLETED and job.return_value is None:
-            missing = "has no value for the sweeper, as its data set has no held-out videos"
-            print(f"{printable(run.path)}: {missing}; see dataset.val_fraction", file=sys.stderr)

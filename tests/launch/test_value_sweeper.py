@@ -81,5 +81,5 @@ def test_a_job_without_held_out_videos_has_no_value_and_says_why(arguments, tmp_
     found = json.loads((tmp_path / "sweep" / "found.json").read_text())
     assert [job["state"] for job in found] == ["COMPLETED", "FAILED", "COMPLETED", "COMPLETED"]
     assert "NoneType" in found[0]["error"]
-    line = f"{tmp_path / 'sweep' / '0'}: has no value for the sweeper, as its data set has no held-out videos"
+    line = f"{tmp_path / 'sweep' / '0'}: no value of sweep.metric=best: its data set has no held-out videos"
     assert line in done.stderr

@@ -20,6 +20,7 @@ from dsn_lightning.config.quick_imports import quick_imports
 from dsn_lightning.config.recipes import choose_recipe
 from dsn_lightning.config.settings import Settings
 from dsn_lightning.config.values_from_videos import with_values_from_videos
+from dsn_lightning.launch.objectives import BEST, objectives_of, values_of
 from dsn_lightning.runs.run_folder import RunFolder
 
 COMMAND = "dsn-train"
@@ -28,17 +29,21 @@ _STOPPED = "resume=RUN_DIR goes on from its last checkpoint"
 
 
 @hydra.main(version_base="1.3", config_path=config_folder(), config_name="train")
-def application(cfg: DictConfig) -> float | None:
-    """Read and check the settings, then train; return the best value of the held-out videos, for Hydra's sweepers."""
+def application(cfg: DictConfig) -> float | list[float] | None:
+    """Read and check the settings, then train; return the figures of ``sweep.metric``, for Hydra's sweepers."""
     with one_line_errors(COMMAND):
         add_plug_ins_of_application()
-        settings = Settings.of(plain(with_values_from_videos(cfg)))
+        content = plain(with_values_from_videos(cfg))
+        settings = Settings.of(content)
+        sweep, test = content.get("sweep"), settings.test  # a stored configuration may lack it
+        metric = sweep.get("metric", BEST) if isinstance(sweep, dict) else BEST
+        objectives = objectives_of(metric, subset=test.subset, tested=test.enabled)
 
         with quick_imports():
             from dsn_lightning.cli.train_recipe import train  # takes seconds
 
         train(settings)
-    return RunFolder(settings.folder).best_value()
+    return values_of(objectives, RunFolder(settings.folder))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
