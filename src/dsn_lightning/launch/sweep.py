@@ -64,9 +64,8 @@ def run_sweep(
         first_job: number of the first job to run and return; not 0 where a sweeper launches its jobs in batches.
         preload: modules that every job needs.
     """
-    if isinstance(at_once, bool) or not isinstance(at_once, int) or at_once < 1:
-        raise UsageError(f"sweep.jobs={at_once}: must be a whole number of at least 1")
-    console = PrintableConsole(width=None if sys.stdout.isatty() else 110)
+    check_at_once(at_once)
+    console = sweep_console()
     with sigterm_as_exit(), sweep.hold():  # on the way out the jobs are ended, and save their state
         record = sweep.read()
         if not record.jobs:
@@ -86,11 +85,27 @@ def run_sweep(
             raise
         show_means_over_splits(sweep, console)
     show_results(sweep, jobs, console)
+    show_failures(failed, f"sweep.resume={sweep.path} runs them again", console)
+    return jobs
+
+
+def check_at_once(at_once: object) -> None:
+    """Raise `UsageError` unless this is a number of jobs that can run at the same time."""
+    if isinstance(at_once, bool) or not isinstance(at_once, int) or at_once < 1:
+        raise UsageError(f"sweep.jobs={at_once}: must be a whole number of at least 1")
+
+
+def sweep_console() -> PrintableConsole:
+    """Return the console for the tables of a sweep."""
+    return PrintableConsole(width=None if sys.stdout.isatty() else 110)
+
+
+def show_failures(failed: Sequence[Job], remedy: str, console: Console) -> None:
+    """Print the jobs that did not end well, if there are any, and where to read why."""
     if failed:
-        lines = [f"{len(failed)} of the jobs did not end well; sweep.resume={sweep.path} runs them again"]
+        lines = [f"{len(failed)} of the jobs did not end well; {remedy}"]
         lines += [f"  {job.name}: {job.state}, see {RunFolder(job.folder).log}" for job in failed]
         console.print("\n".join(lines), soft_wrap=True, markup=False)
-    return jobs
 
 
 def show_results(sweep: SweepFolder, jobs: Sequence[Job], console: Console) -> None:
