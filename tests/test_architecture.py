@@ -55,10 +55,12 @@ NAMED_ELSEWHERE = {
     ("training/callbacks.py", "baseline"),
     ("runs/reading.py", "folder"),
     ("runs/sweep_folder.py", "folder"),
+    ("launch/search.py", "folder"),
+    ("launch/trial_study.py", "random"),
     ("report/collect.py", "folder"),
     ("tracking/logged_keys.py", "folder"),
 }
-"""Strings that only look like the name of a method or data set: a statistic of the policy, and a column of a table."""
+"""Strings that only look like the name of a method or data set: a statistic of the policy, a column, a sampler."""
 PLUG_INS = ("dataset", "backbone", "observation", "estimator", "selection")
 
 

@@ -1,6 +1,6 @@
-"""Hydra's launcher for sweeps: each job in its own process, several at a time, with one live table.
+"""Hydra's launcher for sweeps, each job in its own process, several at a time, with one live table; and the sweeper.
 
-Hydra finds launchers in this namespace only. A job gets the configuration that the sweep composed for it, and runs as
+Hydra finds plug-ins in this namespace only. A job gets the configuration that the sweep composed for it, and runs as
 the command that a user would type for it alone: a training in several processes works as it does there, and no state
 passes from one job to the next. ``sweep.json`` in the sweep's folder records every job with its state; a stopped sweep
 is resumed from it.
@@ -10,20 +10,25 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.core.utils import JobReturn, JobStatus, configure_log, setup_globals
 from hydra.errors import CompactHydraException
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, flag_override, open_dict
 
-from dsn_lightning.errors import printable
+from dsn_lightning.errors import UsageError, printable
 from dsn_lightning.runs.run_folder import RunFolder
 from dsn_lightning.runs.sweep_folder import SweepFolder
 
 if TYPE_CHECKING:
     from dsn_lightning.launch.objectives import Objective
+
+_GRIDS = ("BasicSweeper", "TrialSweeper")
 
 
 class JobFailed(CompactHydraException):
@@ -79,7 +84,7 @@ class ProcessLauncher(Launcher):
         values = [values_of(named, run) for named, run in zip(objectives, runs, strict=True)]
         parts = zip(configs, runs, values, failures, strict=True)
         returned = [_returned(config, run, value, why) for config, run, value, why in parts]
-        if "BasicSweeper" not in str(self.config.hydra.sweeper.get("_target_")):  # Hydra's grid needs no values
+        if not str(self.config.hydra.sweeper.get("_target_")).endswith(_GRIDS):  # which need no values
             for run, named, why in zip(runs, objectives, failures, strict=True):
                 if why is None and (missing := missing_value(named, run)):
                     print(f"{printable(run.path)}: {missing}", file=sys.stderr)
@@ -91,6 +96,45 @@ class ProcessLauncher(Launcher):
         with open_dict(config):
             config.hydra.job.id = config.hydra.job.num = number
         return config
+
+
+class TrialSweeper(BasicSweeper):
+    """Hydra's own sweeper with ``sweep.sampler=grid``; with another sampler, `dsn_lightning.cli.search_recipe`."""
+
+    def sweep(self, arguments: list[str]) -> Any:
+        """Run the jobs.
+
+        Raises:
+            SystemExit: 2 if a setting is wrong, 1 if a trial failed, 130 after Ctrl-C, 143 after SIGTERM.
+        """
+        from dsn_lightning.cli.application import one_line_errors  # here: Hydra imports this module at every start
+
+        assert self.config is not None
+        assert self.hydra_context is not None
+        loader, launcher = self.hydra_context.config_loader, self.launcher
+        given = [*self._parse_config(), *arguments]
+        is_grid = self.config.sweep.sampler == "grid"
+        with one_line_errors(str(self.config.hydra.job.name)):
+            if is_grid:
+                _refuse_intervals(OverridesParser.create(config_loader=loader).parse_overrides(given))
+        if is_grid:
+            return super().sweep(arguments)
+        from dsn_lightning.cli.search_recipe import search
+
+        with one_line_errors(str(self.config.hydra.job.name)):
+            if not isinstance(launcher, ProcessLauncher):
+                raise UsageError(
+                    f"sweep.sampler={self.config.sweep.sampler}: a search starts its jobs itself, in processes of this "
+                    "machine; leave hydra/launcher out"
+                )
+            sys.exit(search(self.config, loader, given, compose=launcher.compose, at_once=launcher.jobs))
+
+
+def _refuse_intervals(overrides: Sequence[Override]) -> None:
+    for override in overrides:
+        if override.is_interval_sweep():
+            remedy = "list its values, or search with sweep.sampler=tpe"
+            raise UsageError(f"{override.input_line}: a grid needs separate values; {remedy}")
 
 
 def _objectives(config: DictConfig) -> "list[Objective]":

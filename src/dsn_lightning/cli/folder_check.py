@@ -37,9 +37,11 @@ class RefuseUsedFolder(Callback):
             run.wandb_id.unlink(missing_ok=True)  # of a run that failed before it had a result
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Check ``hydra.sweep.dir``."""
+        """Check ``hydra.sweep.dir``, unless a search goes on there."""
         with one_line_errors(str(config.hydra.job.name)):
             sweep = SweepFolder(Path(str(config.hydra.sweep.dir)))
+            if OmegaConf.select(config, "sweep.resume") == str(sweep.path):
+                return
             if not _moved(sweep, config):
                 sweep.refuse_existing()
             _check_writable(sweep.path, "hydra.sweep.dir")

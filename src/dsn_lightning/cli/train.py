@@ -19,6 +19,7 @@ from dsn_lightning.config.compose import add_plug_ins_of_application, config_fol
 from dsn_lightning.config.quick_imports import quick_imports
 from dsn_lightning.config.recipes import choose_recipe
 from dsn_lightning.config.settings import Settings
+from dsn_lightning.config.stored_search import search_to_resume
 from dsn_lightning.config.values_from_videos import with_values_from_videos
 from dsn_lightning.launch.objectives import BEST, objectives_of, values_of
 from dsn_lightning.runs.run_folder import RunFolder
@@ -51,10 +52,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = sys.argv[1:] if arguments is None else arguments
     with one_line_errors(COMMAND):
         sweep = rewrite.sweep_to_resume(given)
-        if sweep is not None:
+        search = None if sweep is None else search_to_resume(sweep)
+        if sweep is not None and search is None:
             _resume_sweep(sweep)
         given = rewrite.rewritten(
-            given,
+            search or given,
             rewrite.quote_pattern,
             rewrite.continue_run,
             rewrite.without_run_folder,

@@ -141,6 +141,7 @@ class StoredSweep:
     folder: SweepFolder
     at_once: int  # jobs that run at the same time
     given: list[str]  # what its jobs are given: flags that name plug-ins, and packages to trust
+    trials: list[str]  # sweep.trials=NUMBER for a search, if it is given
 
 
 def sweep_to_resume(arguments: Sequence[str]) -> StoredSweep | None:
@@ -169,13 +170,15 @@ def sweep_to_resume(arguments: Sequence[str]) -> StoredSweep | None:
     refuse_links(sweep.path, where=where)
     flags, rest = _plug_in_flags([a for a in arguments if a not in given])
     for_jobs = [*flags, *(a for a in rest if a.startswith(("trust=", "hydra.searchpath=")))]
-    others = [a for a in rest if a not in for_jobs and not a.startswith(("sweep.jobs=", "-m", "--multirun"))]
+    trials = [a for a in rest if a.startswith("sweep.trials=") and sweep.search_json.is_file()]
+    known = [*for_jobs, *trials]
+    others = [a for a in rest if a not in known and not a.startswith(("sweep.jobs=", "-m", "--multirun"))]
     if others:
         raise UsageError(f"{' '.join(others)}: a sweep keeps its configuration; give sweep.resume=DIR alone")
     at_once = [a.removeprefix("sweep.jobs=") for a in rest if a.startswith("sweep.jobs=")] or ["1"]
     if not (at_once[-1].isdecimal() and int(at_once[-1])):
         raise UsageError(f"sweep.jobs={at_once[-1]}: must be a whole number of at least 1")
-    return StoredSweep(sweep, int(at_once[-1]), for_jobs)
+    return StoredSweep(sweep, int(at_once[-1]), for_jobs, trials)
 
 
 def _plug_in_flags(arguments: list[str]) -> tuple[list[str], list[str]]:

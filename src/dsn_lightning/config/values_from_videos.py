@@ -5,7 +5,7 @@ Interpolations may refer to them, so they are set in the configuration while its
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig, OmegaConf
@@ -30,11 +30,12 @@ _PLACEHOLDERS = {"M": 1, "schedule.max_epochs": 10**6}
 """Stand-ins with which the videos can be found; what refers to them is not used yet."""
 
 
-def with_values_from_videos(cfg: DictConfig) -> DictConfig:
+def with_values_from_videos(cfg: DictConfig, *, check: Callable[[Settings], None] = lambda _: None) -> DictConfig:
     """Return the configuration of a training with a value in place of each ``auto`` that its videos decide.
 
     These are ``M`` and ``schedule.max_epochs``, from the training videos, which are indexed for it, and ``weights`` and
-    ``observation.weights``, from the networks. What was chosen is printed, with the reason.
+    ``observation.weights``, from the networks. What was chosen is printed, with the reason. ``check`` is called before
+    anything is built from the settings.
 
     Raises:
         UsageError: there are no training videos, or another setting is wrong.
@@ -45,7 +46,7 @@ def with_values_from_videos(cfg: DictConfig) -> DictConfig:
         OmegaConf.update(cfg, key, weights)
     keys = [key for key in _PLACEHOLDERS if OmegaConf.select(cfg, key) == _AUTO]
     if keys:
-        for key, value in _of_videos(cfg, keys).items():
+        for key, value in _of_videos(cfg, keys, check).items():
             OmegaConf.update(cfg, key, value)
     return cfg
 
@@ -66,11 +67,12 @@ def _first_public(weights_from: Mapping[str, str | None]) -> str | None:
     return next((name for name, address in weights_from.items() if address), None)
 
 
-def _of_videos(cfg: DictConfig, keys: Sequence[str]) -> dict[str, int]:
+def _of_videos(cfg: DictConfig, keys: Sequence[str], check: Callable[[Settings], None]) -> dict[str, int]:
     trial = cfg.copy()
     for key in keys:
         OmegaConf.update(trial, key, _PLACEHOLDERS[key])
     settings = Settings.of(plain(trial))
+    check(settings)
     with quick_imports():
         from dsn_lightning.config.build import build_datamodule  # takes seconds
 

@@ -51,6 +51,12 @@ class SweepFolder(LockedFolder):
     multirun_yaml = FileIn("multirun.yaml")
     """Hydra's copy of the configuration that all jobs share."""
     mean_over_splits_csv = FileIn("mean_over_splits.csv")
+    search_json = FileIn("search.json")
+    """What a search looks for; a grid has none."""
+    search_journal = FileIn("search.journal")
+    """Optuna's record of a search."""
+    trials_csv = FileIn("trials.csv")
+    """One row for each trial of a search."""
 
     def exists(self) -> bool:
         """Whether the folder holds a sweep."""

@@ -1,0 +1,98 @@
+"""A stored search goes on with the command that began it, of which a foreign file gives values only."""
+
+import json
+
+import pytest
+
+from dsn_lightning.config.arguments import sweep_to_resume
+from dsn_lightning.config.compose import settings_of
+from dsn_lightning.config.stored_search import check_of_stored, search_to_resume
+from dsn_lightning.errors import UsageError
+from dsn_lightning.runs.search_plan import SearchPlan
+from dsn_lightning.runs.sweep_folder import SweepFolder, SweepJob, SweepRecord
+
+PLAN = SearchPlan(["M=1,3", "test.M='${M}'"], "train", {"M": "{}"}, ["best"], "tpe", "none", 0, 10)
+
+
+@pytest.fixture
+def sweep(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = SweepFolder(tmp_path / "sweep")
+    folder.path.mkdir()
+    folder.write(SweepRecord([SweepJob(["M=1"], "0")]))
+    return folder
+
+
+def resumed(*arguments: str) -> list[str] | None:
+    stored = sweep_to_resume(arguments)
+    assert stored is not None
+    return search_to_resume(stored)
+
+
+def test_the_command_line_goes_on(sweep):
+    PLAN.write(sweep.search_json)
+    given = resumed("sweep.resume=sweep", "sweep.trials=20", "sweep.jobs=2", "trust=[mine]", "--config-dir=conf")
+    assert given == [
+        *("M=1,3", "test.M='${M}'", "sweep.trials=10", "sweep.trials=20", "sweep.jobs=2"),
+        *(f"sweep.resume='{sweep.path}'", f"hydra.sweep.dir='{sweep.path}'", "--config-dir=conf", "trust=[mine]"),
+        *("--multirun", "--config-name", "train"),
+    ]
+    with pytest.raises(UsageError, match=r"^M=9: a sweep keeps its configuration"):
+        resumed("sweep.resume=sweep", "M=9")
+
+
+def test_a_grid_has_no_trials(sweep):
+    assert resumed("sweep.resume=sweep") is None
+    with pytest.raises(UsageError, match=r"^sweep.trials=20: a sweep keeps its configuration"):
+        resumed("sweep.resume=sweep", "sweep.trials=20")
+
+
+@pytest.mark.parametrize(
+    "argument",
+    [
+        "hydra.callbacks.x._target_=os.system",
+        "+hydra.job.env_set.A=1",
+        "hydra/launcher=mine",
+        "hydra.searchpath=[file:///tmp]",
+        "trust=[os]",
+        "+trust=[os]",
+        "overwrite=true",
+        "sweep.resume=elsewhere",
+        "--config-dir=/tmp",
+        "-cd=/tmp",
+        "note=${oc.env:SECRET}",
+        "note=${M}${oc.env:SECRET}",
+        "note=${${M}}",
+        "schedule=../../elsewhere",
+        "schedule=tiny,../../elsewhere",
+        "schedule=/elsewhere",
+        "+schedule@x=tiny,/elsewhere",
+        "dataset/reading=../x",
+    ],
+)
+def test_a_stored_override_gives_values_only(argument, sweep):
+    SearchPlan(**vars(PLAN) | {"arguments": ["M=1,3", argument]}).write(sweep.search_json)
+    with pytest.raises(UsageError, match=r"search\.json: arguments: .* is not accepted from a file"):
+        resumed("sweep.resume=sweep")
+
+
+def test_a_stored_name_of_a_configuration_is_a_name(sweep):
+    SearchPlan(**vars(PLAN) | {"config_name": "../elsewhere"}).write(sweep.search_json)
+    with pytest.raises(UsageError, match=r"search\.json: config_name: expected a name"):
+        resumed("sweep.resume=sweep")
+
+
+def test_what_a_new_trial_would_build_is_checked_before(sweep):
+    check_of_stored(sweep, settings_of("run_dir=run", "dataset.root=data"), trusted=[])
+    foreign = settings_of("run_dir=run", "dataset._target_=os.system")
+    with pytest.raises(UsageError, match=r"^sweep\.resume=.*os\.system"):
+        check_of_stored(sweep, foreign, trusted=[])
+    elsewhere = settings_of("run_dir=run", "dataset.root=/elsewhere/data")
+    with pytest.raises(UsageError, match=r"^sweep\.resume=.*dataset\.root=/elsewhere/data"):
+        check_of_stored(sweep, elsewhere, trusted=[])
+
+
+def test_a_damaged_plan_is_named(sweep):
+    sweep.search_json.write_text(json.dumps({"format": 1}))
+    with pytest.raises(UsageError, match=r"search\.json: is damaged"):
+        resumed("sweep.resume=sweep")
