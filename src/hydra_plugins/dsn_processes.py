@@ -116,7 +116,9 @@ class TrialSweeper(BasicSweeper):
         is_grid = self.config.sweep.sampler == "grid"
         with one_line_errors(str(self.config.hydra.job.name)):
             if is_grid:
-                _refuse_intervals(OverridesParser.create(config_loader=loader).parse_overrides(given))
+                _check_grid(
+                    OverridesParser.create(config_loader=loader).parse_overrides(given), self.config.sweep.pruner
+                )
         if is_grid:
             return super().sweep(arguments)
         from dsn_lightning.cli.search_recipe import search
@@ -130,7 +132,10 @@ class TrialSweeper(BasicSweeper):
             sys.exit(search(self.config, loader, given, compose=launcher.compose, at_once=launcher.jobs))
 
 
-def _refuse_intervals(overrides: Sequence[Override]) -> None:
+def _check_grid(overrides: Sequence[Override], pruner: str) -> None:
+    """Refuse what only a search can do."""
+    if pruner != "none":
+        raise UsageError(f"sweep.pruner={pruner}: a grid trains each job to its end; search with sweep.sampler=tpe")
     for override in overrides:
         if override.is_interval_sweep():
             remedy = "list its values, or search with sweep.sampler=tpe"
