@@ -30,7 +30,7 @@ def refuse_unknown_keys(settings: type[Any], name: str) -> Callable[[list[str]],
                 continue
             if _is_group(path, arguments):
                 _check_names(path, value, arguments)
-            elif "/" not in path:
+            elif "/" not in path and not path.startswith("hydra."):  # Hydra checks its own keys
                 _check(key, settings, written)
                 _check_in_group(key, arguments)
         return arguments
@@ -66,7 +66,7 @@ def _check_names(group: str, value: str, arguments: list[str]) -> None:
         file: Path(folder, group) for folder in _folders(arguments) for file in Path(folder, group).rglob("*.yaml")
     }
     known = {file.relative_to(folder).with_suffix("").as_posix() for file, folder in files.items()}
-    for name in value.strip("[]").split(","):
+    for name in [] if "(" in value else value.strip("[]").split(","):  # choice(a,b): Hydra reads it
         if name.strip() not in known and (message := closest(name.strip(), known)):
             raise UsageError(f"{group}={name}: there is no such configuration{message}")
 
@@ -74,8 +74,6 @@ def _check_names(group: str, value: str, arguments: list[str]) -> None:
 def _check(given: str, settings: type[Any], written: Any) -> None:
     cls: type[Any] | None = settings
     key, place = given.lstrip("+"), ""
-    if key.startswith("hydra."):
-        return
     for name in key.split("."):
         fields = {f.name: f for f in dataclasses.fields(cls) if "all_keys" not in f.metadata} if cls else {}
         node = written if isinstance(written, Mapping) else {}
