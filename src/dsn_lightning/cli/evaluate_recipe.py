@@ -203,6 +203,8 @@ def evaluate_trained(
     first = process_rank() == 0
     console = wide_console(quiet=not first)
     evaluation = plan(runs, settings, data, seed=seed)
+    if keys is not None:
+        console.print(test_summary(evaluation.scoring, list(runs), settings.dataset.name), soft_wrap=True, markup=False)
     announce_missing_rows(evaluation, console, keys=keys)
     check_seen_videos(evaluation, console)
     scored = score(evaluation, data, device=device)
@@ -244,6 +246,13 @@ def plan(
         crops=test.crops,
     )
     return EvaluationPlan(runs, networks_of(runs), scoring, settings)
+
+
+def test_summary(scoring: ScoringPlan, runs: Sequence[str], dataset: str) -> str:
+    """Return a line that says what an evaluation compares on which videos."""
+    methods = ", ".join(selection.name for selection in scoring.selections)
+    schemes = ", ".join(f"{scheme.num_sections}:{scheme.clips_per_section}" for scheme in scoring.schemes)
+    return f"{dataset}: {len(scoring.videos)} videos, M:N {schemes}; runs: {', '.join(runs)}; methods: {methods}"
 
 
 def networks_of(runs: Mapping[str, Trained]) -> Networks:

@@ -56,7 +56,14 @@ from dsn_lightning.runs.run_folder import RunFolder
 from dsn_lightning.runs.status import correct_exit_code, recorded_status, was_requeued
 from dsn_lightning.selections import BASELINE_CLASSIFIER
 from dsn_lightning.tracking.loggers import Tracker
-from dsn_lightning.training.announcements import Step, missing_videos_messages, print_interruption, training_summary
+from dsn_lightning.training.announcements import (
+    Step,
+    Subject,
+    missing_videos_messages,
+    print_interruption,
+    step_summary,
+    subject_summary,
+)
 from dsn_lightning.training.checkpoints import LastCheckpoint, Stopped, is_restoring
 from dsn_lightning.training.compilation import check_compiler, compiled
 from dsn_lightning.training.lightning_advice import hide_lightning_advice
@@ -366,6 +373,19 @@ def _describe(settings: Settings, parts: TrainingParts, trainer: pl.Trainer, tra
             sampler_lr=schedule.sampler_lr if sampled else None,
             sampler_head_lr=schedule.sampler_head_lr if sampled else None,
         )
-        print(training_summary(step, num_videos=len(data.videos("train"))))
+        subject = Subject(
+            algorithm=settings.algorithm.name,
+            dataset=settings.dataset.name,
+            videos={subset: len(data.videos(subset)) for subset in SUBSETS},
+            num_classes=len(data.classes),
+            classifier=settings.backbone.name,
+            num_sections=settings.M,
+            sampler=settings.observation.name if sampled else None,
+            clips_per_section=settings.N,
+        )
+        print(subject_summary(subject), step_summary(step), sep="\n")
+        print(
+            f"{schedule.max_epochs} epochs on {trainer.strategy.root_device}, {trainer.precision}; folder: {run.path}"
+        )
         for line in missing_videos_messages(data):
             print(line)
