@@ -187,7 +187,7 @@ def two_processes(needle_root: Path, tmp_path_factory: pytest.TempPathFactory) -
     root = tmp_path_factory.mktemp("two")
     done = call("dsn-train", "trainer=ddp", "trainer.devices=2", f"dataset.root={needle_root}", *NEEDLE, *SMALL,
                 "hydra.run.dir=run", "logger=wandb", "logger.wandb.mode=offline", cwd=root)  # fmt: skip
-    assert "5 per step over 2 processes" in done.stdout
+    assert "5 videos per step over 2 processes" in done.stdout
     return root / "run"
 
 
