@@ -103,7 +103,7 @@ class PretrainedDSN(nn.Module):
         names = [trust] if isinstance(trust, str | os.PathLike) else list(trust)
         if not all(isinstance(name, str | os.PathLike) for name in names):
             raise UsageError(f"trust={trust!r}: must be the name of a package, or a list of names")
-        trusted = tuple(str(name) for name in names)
+        trusted = tuple(name if isinstance(name, str) else os.path.abspath(name) for name in names)  # a path is a file
         trained = load_sampler(Path(path), key="from_pretrained", trusted=trusted)
         return cls(trained, device=device_named(device), precision=precision)
 

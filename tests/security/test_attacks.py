@@ -163,9 +163,32 @@ def test_what_is_given_to_trust_allows_no_other_module(given, honest, place, mon
     monkeypatch.syspath_prepend(place)  # as in a notebook
     target = "t.Part" if given == "trusted_package" else f"{given}.Part"
     torch.save(changed(honest, {"estimator": part(target)}), "run.ckpt")
-    for trust in (given, Path(given), [Path(given)]):
+    for trust in (given, Path(given), [Path(given)], Path("t")):
         with pytest.raises(UsageError, match=rf"estimator: would run {target}, which is not part"):
             DSN.from_pretrained("run.ckpt", device="cpu", trust=trust)
+    unharmed(place)
+
+
+@pytest.mark.parametrize(
+    ("part_of", "target"),
+    [
+        ("schedule", "dsn_lightning.schedules.Cosine.x"),
+        ("estimator", "dsn_lightning.estimators.reinforce.x"),
+        ("logger", "dsn_lightning.tracking.WandbRun.x"),
+    ],
+)
+def test_what_lies_in_a_class_is_no_part(part_of, target):
+    with pytest.raises(UsageError, match=rf"would run {target}, which is not part"):
+        refuse_foreign_code({part_of: part(target)}, "run.ckpt")
+
+
+def test_a_python_that_would_ignore_where_modules_are_from_is_refused(place):
+    (place / "multiprocessing.py").write_text("open('canary', 'w')\n")
+    program = "import sys; sys.path.remove(''); from dsn_lightning.cli.train import main; main()"
+    done = subprocess.run([sys.executable, "-E", "-c", program, "gamma=1"], cwd=place, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "dsn-train: error: python -E: the processes that this command starts would import" in done.stderr
+    assert "add -P" in done.stderr
     unharmed(place)
 
 

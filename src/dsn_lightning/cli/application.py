@@ -96,7 +96,8 @@ def run_hydra(command: str, application: Callable[[], None], arguments: Sequence
         print(text)
         return
     sys.argv = [command, *arguments]
-    import_nothing_from_working_folder()
+    with one_line_errors(command):
+        import_nothing_from_working_folder()
     with ctrl_c_as_exit(command, stopped):
         application()
 

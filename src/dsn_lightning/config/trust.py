@@ -153,7 +153,10 @@ def _known(target: str, allowed: Sequence[str]) -> Any:
         return found if callable(found) else None
     if module not in allowed:
         return None
-    package = import_module(module)
+    try:
+        package = import_module(module)
+    except ModuleNotFoundError:  # it is the name of a class
+        return None
     found = getattr(package, name, None) if name in package.__all__ else None
     return found if inspect.isclass(found) and not getattr(found, "_is_protocol", False) else None
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from dsn_lightning.child_process import end_with_parent
 from dsn_lightning.current_folder import search_no_library_here
-from dsn_lightning.errors import printable
+from dsn_lightning.errors import UsageError, printable
 from dsn_lightning.runs.run_folder import RunFolder
 
 PROCESS_VARIABLE = "DSN_LIGHTNING_PROCESS"
@@ -71,7 +71,14 @@ def import_nothing_from_working_folder() -> None:
     """Let the processes that are started from now on import no module and load no library from the working folder.
 
     Python looks there first for ``python -c``, with which `multiprocessing` starts its server and spawned processes.
+
+    Raises:
+        UsageError: Python was started so that they would ignore it.
     """
+    if sys.flags.ignore_environment and not sys.flags.safe_path:
+        raise UsageError(
+            "python -E: the processes that this command starts would import modules from the current folder; add -P"
+        )
     os.environ["PYTHONSAFEPATH"] = "1"  # also where it is empty, which Python takes for not set
     search_no_library_here()
 
