@@ -460,8 +460,7 @@ def test_a_value_that_needs_quotes_gets_them_shown(tmp_path):
     "command", ["dsn-train", "dsn-evaluate", "dsn-prepare", "dsn-cost", "dsn-predict", "dsn-export"]
 )
 def test_help_names_the_command(command, tmp_path):
-    more = ["dataset=needle"] if command == "dsn-prepare" else []
-    assert call(command, "--help", *more, cwd=tmp_path).stdout.startswith(f"{command} is powered by Hydra")
+    assert call(command, "--help", cwd=tmp_path).stdout.startswith(f"{command}: ")
 
 
 def test_no_run_leaves_an_empty_log(runs, evaluated):

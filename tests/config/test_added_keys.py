@@ -67,6 +67,7 @@ def test_a_name_of_a_plug_in_is_known(tmp_path):
 def test_keys_that_something_reads_are_accepted():
     given = ["+trainer.limit_train_batches=2", "++schedule.lr=0.1", "+experiment=demo/dsn", "+dataset.split=2",
              "trainer.devices=2", "~observation", "experiment=other/own", "dataset.reading.decoder.deadline=3",
+             "backbone.model=resnet18",
              "schedule.rule.warmup_epochs=2", "backbone.network.widths=[1]", "hydra.run.dir=x",
              "hydra.sweep.dir=x", "backbone=choice(r3d_18,r2d_18)", "hydra/sweeper=basic",
              "+selection.mine._target_=a.B", "+hydra.verbose=true", "+backbone@network=r3d_18"]  # fmt: skip

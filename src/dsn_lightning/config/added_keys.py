@@ -31,8 +31,11 @@ def refuse_unknown_keys(settings: type[Any], name: str) -> Callable[[list[str]],
             if _is_group(path, arguments):
                 _check_names(path, value, arguments)
             elif "/" not in path and not path.startswith("hydra."):  # Hydra checks its own keys
-                _check(key, settings, written)
-                _check_in_group(key, arguments)
+                group = path.partition(".")[0]
+                of_group = (
+                    {group: _keys_of_group(group, arguments)} if key == path and _is_group(group, arguments) else {}
+                )
+                _check(key, settings, _merged(written, of_group))
         return arguments
 
     return check
@@ -72,36 +75,26 @@ def _check_names(group: str, value: str, arguments: list[str]) -> None:
 
 
 def _check(given: str, settings: type[Any], written: Any) -> None:
+    """Refuse a key that neither ``settings`` nor ``written`` has.
+
+    Keys that constructors get are refused only if they are misspelt: one without ``+`` whose like is written.
+    """
     cls: type[Any] | None = settings
-    key, place = given.lstrip("+"), ""
-    for name in key.split("."):
+    is_added, place, is_passed_on = given.startswith("+"), "", False
+    for name in given.lstrip("+").split("."):
         fields = {f.name: f for f in dataclasses.fields(cls) if "all_keys" not in f.metadata} if cls else {}
         node = written if isinstance(written, Mapping) else {}
         if name not in fields and name not in node:
-            passed_on = cls is not None and any("passed_on" in f.metadata for f in dataclasses.fields(cls))
-            if passed_on:
-                return
             message = closest(name, {*fields, *node} - {"defaults", "hydra"}).replace("mean ", f"mean {place}")
+            takes_others = cls is not None and any("passed_on" in f.metadata for f in dataclasses.fields(cls))
+            if (is_passed_on or takes_others) and (is_added or not message):
+                return
             raise UsageError(f"{given}: there is no such key{message}")
-        if name in fields and "section" not in fields[name].metadata:
-            return  # a value, or what a constructor gets
-        cls = fields[name].metadata["section"] if name in fields else None
+        cls = fields[name].metadata.get("section") if name in fields else None
+        is_passed_on |= name in fields and cls is None
+        if is_passed_on and (is_added or not isinstance(node.get(name), Mapping)):
+            return
         written, place = node.get(name), f"{place}{name}."
-
-
-def _check_in_group(key: str, arguments: list[str]) -> None:
-    """Refuse a key that no configuration of its group has, if they have a similar one; Hydra reports others."""
-    group, *parts = key.split(".")
-    node: Any = _keys_of_group(group, arguments)
-    for number, name in enumerate(parts):
-        if not isinstance(node, Mapping):
-            return
-        if name not in node:
-            if message := closest(name, node):
-                place = ".".join([group, *parts[:number]])
-                raise UsageError(f"{key}: there is no such key{message.replace('mean ', f'mean {place}.')}")
-            return
-        node = node[name]
 
 
 def _keys_of_group(group: str, arguments: list[str]) -> dict[str, Any]:
@@ -110,17 +103,21 @@ def _keys_of_group(group: str, arguments: list[str]) -> dict[str, Any]:
     for place in [Path(folder, group) for folder in _folders(arguments)]:
         for file in place.glob("*.yaml"):
             content = yaml.safe_load(file.read_text(encoding="utf-8"))
-            _merge(merged, content if isinstance(content, dict) else {})
+            merged = _merged(merged, content if isinstance(content, dict) else {})
         for inside in place.iterdir() if place.is_dir() else ():
             if inside.is_dir():
-                _merge(merged, {inside.name: _keys_of_group(f"{group}/{inside.name}", arguments)})
+                merged = _merged(merged, {inside.name: _keys_of_group(f"{group}/{inside.name}", arguments)})
     merged.pop("defaults", None)
     return merged
 
 
-def _merge(into: dict[str, Any], more: Mapping[str, Any]) -> None:
-    for name, value in more.items():
-        if isinstance(value, Mapping) and isinstance(into.get(name), dict):
-            _merge(into[name], value)
-        elif not isinstance(into.get(name), dict):
-            into[name] = dict(value) if isinstance(value, Mapping) else value
+def _merged(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the keys of both mappings, and of mappings inside them."""
+    merged = dict(first)
+    for name, value in second.items():
+        inside = merged.get(name)
+        if isinstance(value, Mapping) and (isinstance(inside, Mapping) or name not in merged):
+            merged[name] = _merged(inside or {}, value)
+        elif not isinstance(inside, Mapping):
+            merged[name] = value
+    return merged
