@@ -21,8 +21,8 @@ from conftest import NEEDLE
 from dsn_lightning.errors import UsageError
 from dsn_lightning.evaluation.scores import ClipScores
 from dsn_lightning.runs import KEYS, find_runs, read_configs, read_histories, read_results
+from dsn_lightning.runs.wandb_account import choose_mode
 from dsn_lightning.selections import Uniform
-from dsn_lightning.tracking.wandb_account import choose_mode
 from helpers.processes import call, start
 from helpers.wandb_files import WandbFile, read_all
 from helpers.wandb_server import assert_one_whole_run, stand_in_server

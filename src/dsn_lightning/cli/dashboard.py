@@ -45,7 +45,7 @@ def dashboard(words: Sequence[str]) -> None:
 def _dashboard(arguments: argparse.Namespace) -> None:
     os.environ.setdefault("WANDB_SILENT", "true")  # the addresses are printed below
     with quick_imports():
-        from dsn_lightning.tracking.wandb_account import choose_mode, project_name, setting  # takes seconds
+        from dsn_lightning.runs.wandb_account import choose_mode, project_name, setting  # takes seconds
 
         try:
             import wandb_workspaces  # noqa: F401

@@ -23,7 +23,7 @@ from dsn_lightning.runs import RunFolder
 from dsn_lightning.runs.exit_codes import STOPPED_BY_CTRL_C, STOPPED_BY_SIGTERM, exit_code_of
 from dsn_lightning.runs.status import message_of
 from dsn_lightning.runs.tolerant_files import read_text
-from dsn_lightning.tracking.wandb_account import choose_mode, project_name
+from dsn_lightning.runs.wandb_account import choose_mode, project_name
 from dsn_lightning.tracking.wandb_axes import EPOCH, STEP, ChartAxes
 from dsn_lightning.tracking.wandb_tables import (
     WATCHED,
