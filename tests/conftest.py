@@ -99,6 +99,20 @@ def small_sweep(needle_root: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 @pytest.fixture(scope="session")
+def logged_sweep(needle_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A sweep of two seeds that W&B has logged off-line."""
+
+    def make(root: Path) -> None:
+        call("dsn-train", "-m", f"dataset.root={needle_root}", *NEEDLE, "schedule.max_epochs=1",
+             "schedule.batch_size=4", "algorithm.warmup_epochs=0", "trainer.check_val_every_n_epoch=1",
+             "trainer.accelerator=cpu", "test.random_draws=2", "test.figures=false", "M=2", "N=2", "seed=0,1",
+             "logger=wandb", "logger.wandb.mode=offline", "sweep.jobs=2", "hydra.sweep.dir='M=2'",
+             cwd=root)  # fmt: skip
+
+    return made_once(tmp_path_factory, "logged_sweep", make) / "M=2"
+
+
+@pytest.fixture(scope="session")
 def class_folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two classes, four persons, one video each."""
     root = tmp_path_factory.mktemp("folders")

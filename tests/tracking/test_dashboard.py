@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from conftest import NEEDLE, made_once
 from dsn_lightning.cli import dashboard
 from dsn_lightning.runs.stored_configs import flat
 from dsn_lightning.tracking.dashboards import build_dashboard
@@ -23,36 +22,6 @@ from helpers.wandb_server import StandInServer, stand_in_server
 SECTIONS = [
     *("Accuracy and cost", "Training", "Held-out videos", "The sampler", "Selected clips", "Mistakes", "The sweep")
 ]
-
-
-@pytest.fixture(scope="session")
-def logged_sweep(needle_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A sweep of two seeds that W&B has logged off-line."""
-
-    def make(root: Path) -> None:
-        call(
-            "dsn-train",
-            "-m",
-            f"dataset.root={needle_root}",
-            *NEEDLE,
-            "schedule.max_epochs=1",
-            "schedule.batch_size=4",
-            "algorithm.warmup_epochs=0",
-            "trainer.check_val_every_n_epoch=1",
-            "trainer.accelerator=cpu",
-            "test.random_draws=2",
-            "test.figures=false",
-            "M=2",
-            "N=2",
-            "seed=0,1",
-            "logger=wandb",
-            "logger.wandb.mode=offline",
-            "sweep.jobs=2",
-            "hydra.sweep.dir='M=2'",
-            cwd=root,
-        )
-
-    return made_once(tmp_path_factory, "logged_sweep", make) / "M=2"
 
 
 @pytest.fixture
