@@ -1,12 +1,14 @@
 """A W&B server on the loopback interface: as much of its protocol as one run needs that is on-line, and resumed.
 
-It keeps the lines that runs append to their history. Artifacts are acknowledged as if their content were there already.
+It keeps the lines that runs append to their history, and their files, and gives them back to programs that read the
+project (`helpers.wandb_project`). Artifacts are acknowledged as if their content were there already.
 """
 
 import csv
 import gzip
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -15,13 +17,19 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 import yaml
 
+from helpers.wandb_project import PROJECT_QUERIES, project_answer
+
+_OPERATION = re.compile(r"(?:query|mutation)\s+(\w+)")
+_UPLOADS = "file"
 _HISTORY, _SUMMARY = "wandb-history.jsonl", "wandb-summary.json"
 _FILES = {"history": _HISTORY, "events": "wandb-events.jsonl", "log": "output.log"}
 
@@ -33,11 +41,26 @@ class StoredRun:
     config: str = "{}"
     files: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))  # lines by name
     exit_codes: list[int] = field(default_factory=list)
+    project: str = ""
+    group: str | None = None
+    job_type: str | None = None
+    created: str = field(default_factory=lambda: datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
+    uploads: dict[str, bytes] = field(default_factory=dict)  # other files by name
+
+    @property
+    def lines(self) -> list[str]:
+        """The rows as JSON, as they came."""
+        return self.files[_HISTORY]
+
+    @property
+    def state(self) -> str:
+        """W&B's name for how the run has ended."""
+        return "running" if not self.exit_codes else "failed" if self.exit_codes[-1] else "finished"
 
     @property
     def history(self) -> list[dict[str, Any]]:
         """The rows, as they came."""
-        return [json.loads(line) for line in self.files[_HISTORY]]
+        return [json.loads(line) for line in self.lines]
 
     @property
     def summary(self) -> dict[str, Any]:
@@ -102,13 +125,15 @@ class StandInServer(ThreadingHTTPServer):
             return self._found_view(variables)
         if operation in ("UpsertSweep", "SweepWithRuns", "CreateAgent", "Heartbeat"):
             return self._searched(operation, variables)
+        if operation in PROJECT_QUERIES:
+            return project_answer(self.runs, operation, variables, f"http://127.0.0.1:{self.server_port}/{_UPLOADS}")
         if operation == "RunResumeStatus":
             return {"model": self._resumed(variables["name"])}
         if operation == "UpsertBucket":
             return {"upsertBucket": self._upserted(variables)}
         if operation == "CreateRunFiles":
-            url = f"http://127.0.0.1:{self.server_port}/file"
-            files = [{"name": name, "uploadUrl": url} for name in variables["files"]]
+            url = f"http://127.0.0.1:{self.server_port}/{_UPLOADS}/{variables['run']}"
+            files = [{"name": name, "uploadUrl": f"{url}/{name}"} for name in variables["files"]]
             return {"createRunFiles": {"runID": variables["run"], "uploadHeaders": [], "files": files}}
         if operation == "NotifyScriptableRunAlert":
             self.alerts.append(variables)
@@ -163,6 +188,8 @@ class StandInServer(ThreadingHTTPServer):
     def _upserted(self, variables: dict[str, Any]) -> dict[str, Any]:
         run = self.runs.setdefault(variables["name"], StoredRun())
         run.config = variables["config"] or run.config
+        run.project = variables["project"]
+        run.group, run.job_type = variables["groupName"] or run.group, variables["jobType"] or run.job_type
         project = {"id": "p", "name": variables["project"], "entity": {"id": "e", "name": "me"}}
         kept = {"id": "r", "name": variables["name"], "displayName": variables["displayName"], "config": run.config}
         return {"bucket": {**kept, "historyLineCount": len(run.history), "project": project}, "inserted": True}
@@ -201,21 +228,34 @@ class _Handler(BaseHTTPRequestHandler):
         found: dict[str, Any] = {}
         if self.path == "/graphql":
             query = json.loads(body)
-            operation = query.get("operationName") or query["query"].split()[1].partition("(")[0]
+            operation = query.get("operationName") or _OPERATION.search(query["query"])[1]
             try:
                 found = {"data": self.server.answer(operation, query.get("variables") or {})}
             except PermissionError as error:
                 found = {"errors": [{"message": str(error)}]}
         elif self.path.endswith("/file_stream"):
             self.server.append(self.path.split("/")[-2], json.loads(body))
-        answer = json.dumps(found).encode()
+        self._send(json.dumps(found).encode())
+
+    def do_PUT(self) -> None:
+        run, name = self._file()
+        self.server.runs[run].uploads[name] = self.rfile.read(int(self.headers["Content-Length"] or 0))
+        self._send(b"{}")
+
+    def do_GET(self) -> None:
+        run, name = self._file()
+        self._send(self.server.runs[run].uploads[name])
+
+    def _file(self) -> tuple[str, str]:
+        _, run, name = unquote(self.path).lstrip("/").split("/", 2)
+        return run, name
+
+    def _send(self, answer: bytes) -> None:
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(answer)))
         self.end_headers()
         self.wfile.write(answer)
-
-    do_PUT = do_POST  # noqa: N815 - http.server's names
 
 
 _AXES = {
