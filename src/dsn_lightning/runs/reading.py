@@ -133,7 +133,7 @@ class _FoundWandbRun:
         return [row for row in self.run.epochs() if len(row) <= _MAX_KEYS]
 
     def results(self) -> list[_Json]:
-        return self.run.tables
+        return self.run.results()
 
 
 def find_runs(*folders: _FolderPath) -> list[Path]:

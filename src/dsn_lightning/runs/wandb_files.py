@@ -26,7 +26,8 @@ _MAX_BYTES = 2**28
 _ROWS = ("test/rows", "held_out/rows")
 """Names of the table with the rows of ``results.json``."""
 
-_SWEEP = "sweep"  # job type of the run that a sweep logs at its end
+SWEEP = "sweep"
+"""Job type of the run that a sweep logs at its end."""
 
 _Json = dict[str, Any]
 
@@ -73,19 +74,30 @@ class StoredWandbRun:
         found: dict[int, _Json] = {}
         for row in self.history:
             epoch: Any = row.get("epoch")
-            if not _is_number(epoch) or epoch != int(epoch) or not 0 <= epoch < 2**53:
+            if not is_number(epoch) or epoch != int(epoch) or not 0 <= epoch < 2**53:
                 continue
-            logged = {name: value for name, value in row.items() if _is_number(value) and _is_of_an_epoch(name)}
+            logged = {name: value for name, value in row.items() if is_number(value) and _is_of_an_epoch(name)}
             found.setdefault(int(epoch), {}).update(logged | {"epoch": int(epoch)})
         return [found[epoch] for epoch in sorted(found)]
+
+    def results(self) -> list[_Json]:
+        """Return the rows of results."""
+        return self.tables
 
 
 def _is_of_an_epoch(name: str) -> bool:
     return not name.startswith(("_", "test/", "trainer/"))
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300  # NaN and infinity not
+def is_number(value: object) -> bool:
+    """Return whether a value is a finite number that a table holds.
+
+    >>> [is_number(value) for value in (1, 0.5, True, float("nan"), 2**64, "1")]
+    [True, True, False, False, False, False]
+    """
+    if isinstance(value, int):
+        return not isinstance(value, bool) and -(2**63) <= value < 2**63
+    return isinstance(value, float) and abs(value) < 1e300
 
 
 def offline_runs(folders: Iterable[Path]) -> list[StoredWandbRun]:
@@ -99,7 +111,7 @@ def offline_runs(folders: Iterable[Path]) -> list[StoredWandbRun]:
         if name and any(folder.glob("run-*.wandb")):
             parts.setdefault((folder.parent, name[1]), []).append(folder)
     runs = [_joined([_read(folder, run_id) for folder in sorted(found)]) for (_, run_id), found in parts.items()]
-    return [run for run in runs if run.job_type != _SWEEP]
+    return [run for run in runs if run.job_type != SWEEP]
 
 
 def _joined(parts: Sequence[StoredWandbRun]) -> StoredWandbRun:
@@ -141,7 +153,8 @@ def _read(folder: Path, run_id: str) -> StoredWandbRun:
     except ValueError as error:  # the records before it are good
         note_problem(file, f"damaged ({error})")
     run.config.pop("_wandb", None)
-    run.tables = _table(folder, next((summary[name] for name in _ROWS if name in summary), None))
+    path = table_path(summary)
+    run.tables = [] if path is None else rows_of_table(read_json(folder / "files" / path))
     return run
 
 
@@ -202,12 +215,11 @@ def _update(content: _Json, items: Any) -> _Json:
     return content
 
 
-def _table(folder: Path, entry: Any) -> list[_Json]:
-    """Return the rows of a logged table; none if its file lies elsewhere, or cannot be read."""
+def table_path(summary: _Json) -> str | None:
+    """Return the path of the table of results in the run's files; None if there is none, or if it lies elsewhere."""
+    entry = next((summary[name] for name in _ROWS if name in summary), None)
     path = entry.get("path") if isinstance(entry, dict) else None
-    if not isinstance(path, str) or not is_inside(path):
-        return []
-    return rows_of_table(read_json(folder / "files" / path))
+    return path if isinstance(path, str) and is_inside(path) else None
 
 
 def rows_of_table(content: Any) -> list[_Json]:
