@@ -264,6 +264,8 @@ def test_with_an_account_both_are_published_and_can_be_read_back(server: StandIn
 
 def test_what_cannot_be_done_is_one_line(logged_sweep, command, monkeypatch, tmp_path):
     assert command("nowhere", expect=2) == "dsn-dashboard: error: nowhere: no such folder\n"
+    on_server = "wandb:me/clips: expected a folder of runs or sweeps"
+    assert command("wandb:me/clips", expect=2) == f"dsn-dashboard: error: {on_server}\n"
     assert command("colour=red", expect=2).startswith("dsn-dashboard: error: colour: no such key; expected one of")
     (tmp_path / "taken").write_text("")
     assert "output=taken: cannot be written to" in command("output=taken", expect=2)

@@ -7,6 +7,8 @@ and ``waiting`` and ``skipped`` for the jobs of a sweep that never started.
 
 A folder may also hold runs that W&B has logged offline (``offline-run-*``), such as those that were copied from another
 machine. They are read where no folder of a run of this package holds them. See `StoredWandbRun` for their states.
+
+``wandb:ENTITY/PROJECT`` in place of a folder reads the runs on W&B's server; see `server_runs`.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from dsn_lightning.runs.stored_configs import flat, number_of, resolve, with_ove
 from dsn_lightning.runs.sweep_folder import SweepFolder, SweepJob
 from dsn_lightning.runs.tolerant_files import note_problem, read_json, read_text, read_yaml
 from dsn_lightning.runs.wandb_files import StoredWandbRun, offline_runs
+from dsn_lightning.runs.wandb_project import is_on_server, server_runs
 from dsn_lightning.text_tables import csv_records
 
 if TYPE_CHECKING:
@@ -51,7 +54,10 @@ class _ReadRun(Protocol):
 
     @property
     def place(self) -> Path:
-        """The folder in which it lies."""
+        """The folder in which it lies; of a run on W&B's server, its address."""
+
+    def wandb_id(self) -> str | None:
+        """Return its id in W&B; None if it has none."""
 
     def exists(self) -> bool:
         """Whether it has begun."""
@@ -85,6 +91,9 @@ class _FoundRun:
     def place(self) -> Path:
         return self.folder.path
 
+    def wandb_id(self) -> str | None:
+        return read_text(self.folder.wandb_id).strip() or None
+
     def exists(self) -> bool:
         return self.folder.exists()
 
@@ -116,6 +125,9 @@ class _FoundWandbRun:
     def place(self) -> Path:
         return self.run.folder
 
+    def wandb_id(self) -> str | None:
+        return self.run.id
+
     def exists(self) -> bool:
         return True
 
@@ -142,8 +154,12 @@ def find_runs(*folders: _FolderPath) -> list[Path]:
     Those of this package come first, then those that W&B alone has stored.
 
     Raises:
-        UsageError: one of the folders does not exist, or holds no run, no sweep of this format and no run of W&B.
+        UsageError: one of the folders does not exist, or holds no run, no sweep of this format and no run of W&B; or
+            it is an address in W&B (``wandb:...``), whose runs have no folders.
     """
+    for given in folders:
+        if is_on_server(given):
+            raise UsageError(f"{given}: expected a folder; read_configs, read_histories and read_results read W&B")
     return [run.place for run in _runs(folders) if run.exists()]
 
 
@@ -153,10 +169,11 @@ def read_configs(*folders: _FolderPath) -> pd.DataFrame:
     Columns: ``run`` (its path relative to the folder given; with several folders, that folder first), ``folder``,
     ``state``, ``exit_code``, ``error``, ``started``, ``seconds``, ``overrides`` (a tuple), then the configuration with
     dotted names (``M``, ``algorithm.name``, ``schedule.max_epochs``); lists are tuples. A job without a folder gets the
-    sweep's configuration with the job's overrides.
+    sweep's configuration with the job's overrides. On W&B's server, ``run`` is the run's id, or its address if several
+    folders or addresses are given, and ``folder`` is the address.
 
     Raises:
-        UsageError: see `find_runs`.
+        UsageError: see `find_runs` and `server_runs`.
     """
     rows = []
     for run in _runs(folders):
@@ -174,7 +191,7 @@ def read_histories(*folders: _FolderPath) -> pd.DataFrame:
     Columns: ``run``, ``state``, the run's `KEYS`, ``epoch`` (from 0), then what was logged (``val/top1``, ...).
 
     Raises:
-        UsageError: see `find_runs`.
+        UsageError: see `find_runs` and `server_runs`.
     """
     rows = [_common(run) | epoch for run in _runs(folders) for epoch in run.history()]
     return _table(rows, ("run", "state", *KEYS, "epoch"))
@@ -187,7 +204,7 @@ def read_results(*folders: _FolderPath) -> pd.DataFrame:
     ``N`` are the test's, and its ``gamma`` is NaN where the selection method does not depend on it.
 
     Raises:
-        UsageError: see `find_runs`.
+        UsageError: see `find_runs` and `server_runs`.
     """
     rows = []
     for run in _runs(folders):
@@ -228,27 +245,42 @@ def _are_utf8(values: Iterable[Any]) -> bool:
     return True
 
 
-def _runs(folders: Sequence[_FolderPath]) -> list[_ReadRun]:
-    if not folders:
+def _runs(given: Sequence[_FolderPath]) -> list[_ReadRun]:
+    """Return the runs in folders and at addresses in W&B, each once; one that a folder holds is read from there."""
+    if not given:
         raise UsageError("no folder given: name at least one folder of a run or a sweep")
     found: dict[Path, _ReadRun] = {}
-    for given in folders:
-        top = Path(given).expanduser()
-        if not top.is_dir():
-            raise UsageError(f"{given}: no such folder")
-        inside = list(_walk(top))
-        paths = [path for path in inside if RunFolder(path).exists()]
-        stored = {run.folder: run for run in offline_runs(path for path in inside if path.parent.parent not in paths)}
-        jobs = _own_runs(given, inside, paths, is_needed=not stored)
-        for path in [*sorted(jobs, key=_natural), *sorted(stored, key=_natural)]:
-            relative = path.relative_to(top)
-            name = str(Path(given) / relative) if len(folders) > 1 else str(relative)
-            name = top.resolve().name if name == "." else name
-            run = (
-                _FoundWandbRun(name, stored[path]) if path in stored else _FoundRun(name, RunFolder(path), *jobs[path])
-            )
-            found.setdefault(path.resolve(), run)
-    return list(found.values())
+    for one in given:
+        runs = _server_runs(one, len(given) > 1) if is_on_server(one) else _runs_in(one, len(given) > 1)
+        for run in runs:
+            found.setdefault(run.place.resolve(), run)
+    if not any(map(is_on_server, given)):
+        return list(found.values())
+    in_folders = {run.wandb_id() for run in found.values() if not is_on_server(run.place)}
+    return [run for run in found.values() if not is_on_server(run.place) or run.wandb_id() not in in_folders]
+
+
+def _server_runs(given: _FolderPath, is_one_of_many: bool) -> Iterator[_ReadRun]:
+    for run in server_runs(given):
+        yield _FoundWandbRun(str(run.folder) if is_one_of_many else run.id, run)
+
+
+def _runs_in(given: _FolderPath, is_one_of_many: bool) -> Iterator[_ReadRun]:
+    top = Path(given).expanduser()
+    if not top.is_dir():
+        raise UsageError(f"{given}: no such folder")
+    inside = list(_walk(top))
+    paths = [path for path in inside if RunFolder(path).exists()]
+    stored = {run.folder: run for run in offline_runs(path for path in inside if path.parent.parent not in paths)}
+    jobs = _own_runs(given, inside, paths, is_needed=not stored)
+    for path in [*sorted(jobs, key=_natural), *sorted(stored, key=_natural)]:
+        relative = path.relative_to(top)
+        name = str(Path(given) / relative) if is_one_of_many else str(relative)
+        name = top.resolve().name if name == "." else name
+        if path in stored:
+            yield _FoundWandbRun(name, stored[path])
+        else:
+            yield _FoundRun(name, RunFolder(path), *jobs[path])
 
 
 def _own_runs(

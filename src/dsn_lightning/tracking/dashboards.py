@@ -12,8 +12,9 @@ import wandb_workspaces.reports.v2 as wr
 import wandb_workspaces.workspaces as ws
 from wandb_workspaces import expr
 
-from dsn_lightning.errors import printable
+from dsn_lightning.errors import UsageError, printable
 from dsn_lightning.runs import KEYS, read_configs, read_results
+from dsn_lightning.runs.wandb_project import is_on_server
 from dsn_lightning.tracking.dashboard_panels import LoggedPanels, PanelSection, panel_sections
 from dsn_lightning.tracking.logged_keys import logged_keys
 from dsn_lightning.tracking.stored_views import check_view
@@ -44,6 +45,8 @@ def build_dashboard(folders: Sequence[str | PathLike[str]], *, entity: str, proj
     Raises:
         UsageError: see `find_runs`.
     """
+    for folder in filter(is_on_server, folders):
+        raise UsageError(f"{folder}: expected a folder of runs or sweeps")
     keys, configs = (logged_keys(*folders), read_configs(*folders)) if folders else (None, pd.DataFrame())
     made = LoggedPanels(keys)
     sections = panel_sections(made)
