@@ -205,6 +205,17 @@ def test_a_single_run_and_a_sweep_without_any_figures(sweep, run_cells):
     assert texts(1) == ["failed", "no result"]
 
 
+def test_many_values_of_gamma_are_drawn_over_gamma(sweep, run_cells):
+    for number in range(6):
+        add_setting(sweep, f"s{number}_", gamma=number / 10, top1=(0.5, 0.5 + number / 20), videos=8)
+    run_cells(sweep)
+    (axes,) = plt.figure(1).axes
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("gamma", "top-1 of dsn (%)")
+    drawn = {round(x, 2): y for container in axes.containers for x, y in zip(*container[0].get_data(), strict=True)}
+    assert drawn[0.4] == pytest.approx(60)
+    assert len(drawn) >= 6
+
+
 TRIALS = """trial,state,gamma,val/top1,gmacs,on_frontier,folder
 0,done,0.1,0.5,0.02,False,0
 1,pruned,0.2,,,False,1
