@@ -55,6 +55,23 @@ def test_help_explains_each_key(command):
     assert unexplained == []
 
 
+@pytest.mark.parametrize("command", ["dsn-train", "dsn-predict"])
+def test_a_shell_completes_keys_and_names(command, tmp_path):
+    assert "COMP_LINE=$COMP_LINE" in call(command, "-sc", "install=bash", cwd=tmp_path).stdout
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("dsn-train dataset=need", "dataset=needle dataset=needle_everywhere"),
+        ("dsn-train schedule.max_", "schedule.max_epochs="),
+    ],
+)
+def test_what_is_typed_is_completed(typed, offered, tmp_path):
+    environment = {"COMP_LINE": typed, "COMP_POINT": str(len(typed)), "COMP_CWORD": "1"}
+    assert call("dsn-train", "-sc", "query=bash", cwd=tmp_path, env=environment).stdout.strip() == offered
+
+
 def test_help_of_prepare_needs_no_data_set(tmp_path):
     assert call("dsn-prepare", "--help", cwd=tmp_path).stdout.startswith("dsn-prepare: checks a data set")
 

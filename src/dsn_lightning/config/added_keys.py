@@ -12,6 +12,8 @@ from dsn_lightning.config.compose import config_folder, config_folders
 from dsn_lightning.config.recipes import given_folders
 from dsn_lightning.errors import UsageError
 
+_COMPLETION = ("--shell-completion", "-sc")
+
 
 def refuse_unknown_keys(settings: type[Any], name: str) -> Callable[[list[str]], list[str]]:
     """Return a step of `arguments.rewritten` that changes nothing.
@@ -22,6 +24,8 @@ def refuse_unknown_keys(settings: type[Any], name: str) -> Callable[[list[str]],
     """
 
     def check(arguments: list[str]) -> list[str]:
+        if {*_COMPLETION} & {*arguments}:  # install=bash is no key
+            return arguments
         written = yaml.safe_load(Path(config_folder(), f"{name}.yaml").read_text())
         for argument in arguments:
             key, is_assignment, value = argument.partition("=")
