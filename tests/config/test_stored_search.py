@@ -6,7 +6,7 @@ import pytest
 
 from dsn_lightning.config.arguments import sweep_to_resume
 from dsn_lightning.config.compose import settings_of
-from dsn_lightning.config.stored_search import check_of_stored, search_to_resume
+from dsn_lightning.config.stored_search import check_of_stored, checked, search_to_resume
 from dsn_lightning.errors import UsageError
 from dsn_lightning.runs.search_plan import SearchPlan
 from dsn_lightning.runs.sweep_folder import SweepFolder, SweepJob, SweepRecord
@@ -68,6 +68,17 @@ def test_a_grid_has_no_trials(sweep):
         "schedule=/elsewhere",
         "+schedule@x=tiny,/elsewhere",
         "dataset/reading=../x",
+        "+schedule/rule@hydra.callbacks.x=cosine",
+        "++schedule.max_epochs={_target_:pandas.read_pickle,filepath_or_buffer:x}",
+        "++callbacks.x._target_=os.system",
+        "callbacks.x=[{_target_:os.system}]",
+        "~resume",
+        "+callbacks@resume=none",
+        "note=$\\{oc.env:SECRET}",
+        "note=${hydra.runtime.cwd}",
+        "schedule=choice(tiny,elsewhere)",
+        "schedule=[tiny,/elsewhere]",
+        "nothing/here=tiny",
     ],
 )
 def test_a_stored_override_gives_values_only(argument, sweep):
@@ -76,9 +87,29 @@ def test_a_stored_override_gives_values_only(argument, sweep):
         resumed("sweep.resume=sweep")
 
 
-def test_a_stored_name_of_a_configuration_is_a_name(sweep):
-    SearchPlan(**vars(PLAN) | {"config_name": "../elsewhere"}).write(sweep.search_json)
-    with pytest.raises(UsageError, match=r"search\.json: config_name: expected a name"):
+@pytest.mark.parametrize(
+    "argument",
+    [
+        "schedule=tiny,finetune",
+        "schedule=choice(tiny, finetune)",
+        "logger=[wandb,tensorboard]",
+        "+experiment=demo/dsn",
+        "dataset/reading/decoder=pyav",
+        "gamma=interval(0,1)",
+        "schedule.lr=tag(log,interval(1e-4,1e-1))",
+        "test.M='${M}'",
+        "+trainer.limit_train_batches=2",
+        "dataset.root='/data/my videos'",
+    ],
+)
+def test_values_and_choices_are_accepted(argument):
+    assert checked([argument], where="search.json") == [argument]
+
+
+@pytest.mark.parametrize("name", ["evaluate", "cost", "../elsewhere"])
+def test_a_search_trains(name, sweep):
+    SearchPlan(**vars(PLAN) | {"config_name": name}).write(sweep.search_json)
+    with pytest.raises(UsageError, match=rf"search\.json: config_name: expected train, got '{name}'"):
         resumed("sweep.resume=sweep")
 
 

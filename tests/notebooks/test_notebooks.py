@@ -79,6 +79,15 @@ def test_it_opens_with_a_question_and_ends_with_what_to_do_next(path):
     assert last.source.startswith("## What next\n- ")
 
 
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.ipynb")), ids=lambda path: path.stem)
+def test_tables_escape_the_texts_of_files(path):
+    """Frames do; with their ``style`` only if they are told to."""
+    for cell in nbformat.read(path, as_version=4).cells:
+        for call in cell.source.split(".style")[1:]:
+            assert call.startswith(".format(")
+            assert 'escape="html"' in call.partition(".hide")[0]
+
+
 def test_a_real_sweep_is_shown(small_sweep, tmp_path):
     execute(SWEEP, tmp_path / "executed.ipynb", inputs={"DSN_SWEEP": str(small_sweep)})
     text, pictures = shown(tmp_path / "executed.ipynb")

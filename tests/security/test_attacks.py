@@ -47,6 +47,7 @@ from dsn_lightning.config.compose import config_folder, settings_of
 from dsn_lightning.config.initial_weights import take_weights
 from dsn_lightning.config.settings import Settings
 from dsn_lightning.config.shared_trainings import AUTO, shared_settings, train_once
+from dsn_lightning.config.stored_data import datamodule_of
 from dsn_lightning.config.stored_places import lies_here
 from dsn_lightning.config.stored_settings import check_stored_parts, stored_settings
 from dsn_lightning.config.trained import RECORD_KEY, load_trained
@@ -180,6 +181,19 @@ def test_what_is_given_to_trust_allows_no_other_module(given, honest, place, mon
 def test_what_lies_in_a_class_is_no_part(part_of, target):
     with pytest.raises(UsageError, match=rf"would run {target}, which is not part"):
         refuse_foreign_code({part_of: part(target)}, "run.ckpt")
+
+
+def test_the_data_of_a_foreign_run_are_known_parts(honest, place):
+    torch.save(changed(honest, {"dataset.num_train": part("os.system", command="touch canary")}), "run.ckpt")
+    with pytest.raises(UsageError, match=r"dataset\.num_train: would run os\.system"):
+        datamodule_of(load_trained("run.ckpt", key="RUN"))
+    unharmed(place)
+
+
+def test_a_foreign_run_has_its_data_below_the_working_folder(honest, place):
+    torch.save(changed(honest, {"dataset.root": str(place.parent / "elsewhere" / "data")}), "run.ckpt")
+    with pytest.raises(UsageError, match=r"dataset\.root=.* does not hold the data set"):
+        datamodule_of(load_trained("run.ckpt", key="RUN"))
 
 
 def test_a_python_that_would_ignore_where_modules_are_from_is_refused(place):

@@ -15,7 +15,7 @@ from dsn_lightning.cli.composed import write_composed
 from dsn_lightning.config.added_keys import closest
 from dsn_lightning.config.composed_job import planned_job
 from dsn_lightning.config.search_space import SearchSpace, search_space
-from dsn_lightning.config.stored_search import check_of_stored, is_kept
+from dsn_lightning.config.stored_search import check_of_stored, checked, is_kept
 from dsn_lightning.config.values_from_videos import with_values_from_videos
 from dsn_lightning.errors import UsageError
 from dsn_lightning.launch.objectives import objectives_of
@@ -69,7 +69,7 @@ def search(
     is_stored = settings["resume"] is not None
     _begin(sweep, config, plan, is_stored=is_stored)
     trusted = [str(name) for name in config.trust]
-    plan_trial = _TrialPlanner(sweep, space, compose, trusted if is_stored else None)
+    plan_trial = _TrialPlanner(sweep, space, compose, trusted if is_stored else None, _given(config))
     run_job = partial(train.resume_job, given=_given(config)) if is_stored else train.run_job
     try:
         jobs = run_search(sweep, plan, objectives, plan_trial, run_job, at_once=at_once, preload=PRELOAD)
@@ -116,9 +116,12 @@ class _TrialPlanner:
     space: SearchSpace
     compose: Compose
     trusted: list[str] | None  # packages; None where the command line gave all settings
+    given: Sequence[str]  # flags that name folders of configurations
 
     def __call__(self, number: int, parameters: Mapping[str, Any]) -> SweepJob:
         overrides = self.space.overrides(parameters)
+        if self.trusted is not None:
+            checked(overrides, where=f"{self.sweep.search_journal}: trial {number}", given=self.given)
         config = self.compose(overrides, number)
         job = planned_job(config, overrides)
         trusted = self.trusted

@@ -1,5 +1,6 @@
 """The recipe that a data set is trained with: a configuration of ``conf/recipe``, which its YAML names."""
 
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,6 +32,6 @@ def choose_recipe(arguments: list[str]) -> list[str]:
 
 def given_folders(arguments: list[str]) -> Iterator[str]:
     """Return the folders of configurations that a command line names: ``--config-dir DIR`` or ``--config-dir=DIR``."""
-    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+    for argument, following in itertools.zip_longest(arguments, arguments[1:], fillvalue=""):
         if argument.startswith(("--config-dir", "-cd")):
             yield argument.partition("=")[2] or following

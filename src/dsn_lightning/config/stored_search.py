@@ -1,30 +1,33 @@
 """Goes on with a stored search: the command line that began it, as far as a file of others may give one."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from dsn_lightning.config.arguments import StoredSweep
-from dsn_lightning.config.compose import config_folder
+from dsn_lightning.config.compose import config_folders
+from dsn_lightning.config.recipes import given_folders
 from dsn_lightning.config.settings import Settings
 from dsn_lightning.config.stored_places import refuse_places
 from dsn_lightning.config.stored_settings import check_stored_parts
 from dsn_lightning.errors import UsageError
-from dsn_lightning.runs.search_plan import SearchPlan, read_search_plan
+from dsn_lightning.runs.search_plan import read_search_plan
 from dsn_lightning.runs.sweep_folder import SweepFolder
 
 OF_ONE_COMMAND = ("hydra", "trust", "overwrite", "resume", "run_dir", "sweep.jobs", "sweep.resume", "sweep.trials")
 """Keys whose values are not kept for the command that goes on with a search."""
-_REFERENCE = re.compile(r"\$\{[\w.]+\}")
-_NAME = re.compile(r"[\w-]+(/[\w-]+)*")
-_ELSEWHERE = re.compile(r"\.\.|(?<![\w-])/")
+_REFERENCE = re.compile(r"\$\{(?!hydra\b)[A-Za-z]\w*(\.[A-Za-z]\w*)*\}")  # to another key; no resolver
+_KEY = re.compile(r"\+{0,2}[A-Za-z]\w*([./][A-Za-z]\w*)*")  # no part of a key begins with _, as _target_ does
+_NO_VALUE = re.compile(r"[{}$\\]")  # mappings, references and escapes
+_OF_LISTS = re.compile(r"[\s,\[\]()]+|\bchoice\b")
 
 
 def search_to_resume(stored: StoredSweep) -> list[str] | None:
     """Return the arguments with which Hydra goes on with a search; None if the sweep is a grid.
 
     Trials that have not begun are composed anew, from the package's configurations and those that this command names. A
-    stored override may give values and refer to other keys. It sets nothing of Hydra's, trusts no package, calls no
-    resolver and leads to no other folder of configurations.
+    stored override may give values, refer to other keys, and choose among the configurations of a group. It builds
+    nothing, sets nothing of Hydra's, trusts no package and calls no resolver.
 
     Raises:
         UsageError: ``search.json`` is damaged, or has such an override.
@@ -35,8 +38,11 @@ def search_to_resume(stored: StoredSweep) -> list[str] | None:
     folder = str(stored.folder.path)
     if "${" in folder or "'" in folder:
         raise UsageError(f"sweep.resume={folder}: the name of a folder must not contain ${{ or '")
+    known = {"train", *(file.stem for place in given_folders(stored.given) for file in Path(place).glob("*.yaml"))}
+    if plan.config_name not in known:
+        raise UsageError(f"{stored.folder.search_json}: config_name: expected train, got {plan.config_name[:80]!r}")
     return [
-        *_checked(stored.folder, plan),
+        *checked(plan.arguments, where=f"{stored.folder.search_json}: arguments", given=stored.given),
         f"sweep.trials={plan.trials}",
         *stored.trials,
         f"sweep.jobs={stored.at_once}",
@@ -59,20 +65,35 @@ def is_kept(argument: str) -> bool:
     return key not in OF_ONE_COMMAND and not key.startswith(("hydra.", "hydra/"))
 
 
-def _checked(sweep: SweepFolder, plan: SearchPlan) -> list[str]:
-    if not _NAME.fullmatch(plan.config_name):
-        raise UsageError(f"{sweep.search_json}: config_name: expected a name, got {plan.config_name[:80]!r}")
-    for argument in plan.arguments:
-        key, _, value = argument.lstrip("+~").partition("=")
-        is_group = Path(config_folder(), key.partition("@")[0]).is_dir()
+def checked(arguments: Sequence[str], *, where: str, given: Sequence[str] = ()) -> list[str]:
+    """Return stored overrides.
+
+    Args:
+        arguments: overrides.
+        where: names the file, for messages.
+        given: flags of the command that name folders of configurations.
+
+    Raises:
+        UsageError: one is not of the form that a file may give.
+    """
+    for argument in arguments:
+        key, is_assignment, value = argument.partition("=")
+        path = key.lstrip("+")
+        folders = [Path(folder, path) for folder in (*config_folders(), *given_folders(list(given)))]
+        groups = [folder for folder in folders if folder.is_dir()]
+        names = {
+            file.relative_to(folder).with_suffix("").as_posix() for folder in groups for file in folder.rglob("*.yaml")
+        }
         if (
-            not is_kept(argument)
-            or not re.match(r"(\+\+?|~)?\w", argument)
-            or "${" in _REFERENCE.sub("", argument)
-            or (is_group and _ELSEWHERE.search(value))
+            not is_assignment
+            or not _KEY.fullmatch(key)
+            or not is_kept(argument)
+            or _NO_VALUE.search(_REFERENCE.sub("", value))
+            or ("/" in path and not groups)
+            or (groups and not {*filter(None, _OF_LISTS.split(value))} <= {*names, "null"})
         ):
-            raise UsageError(f"{sweep.search_json}: arguments: {argument[:80]!r} is not accepted from a file")
-    return list(plan.arguments)
+            raise UsageError(f"{where}: {argument[:80]!r} is not accepted from a file")
+    return list(arguments)
 
 
 def check_of_stored(sweep: SweepFolder, settings: Settings, *, trusted: list[str]) -> None:

@@ -57,6 +57,7 @@ class TrialStudy:
 
     def __init__(self, journal: Path, plan: SearchPlan, objectives: Sequence[Objective], *, at_once: int) -> None:
         require_optuna(plan.sampler)
+        self.journal = journal
         self.plan = plan
         self.objectives = objectives
         self.at_once = at_once
@@ -88,7 +89,7 @@ class TrialStudy:
 
     def ask(self) -> dict[str, Any]:
         """Begin a trial and return its parameters."""
-        with _quiet():
+        with _quiet(), _readable(self.journal):
             self.study.sampler = self._sampler(len(self.trials()))
             return dict(self.study.ask(self.distributions).params)
 
