@@ -253,7 +253,7 @@ def test_a_killed_search_goes_on_with_its_trials(needle_root, tmp_path):
         config = json.loads((sweep / str(job) / "config.json").read_text())
         assert [config["gamma"], config["M"]] == [float(row["gamma"]), int(row["M"])]
         assert config["sweep"]["group"] == "sweep"
-    assert (sweep / "1" / "log.txt").read_text().count("12 training videos") == 2
+    assert (sweep / "1" / "log.txt").read_text().count("12 training, 6 held-out") == 2
     assert epochs < 3
     assert (sweep / "multirun.yaml").read_bytes() == multirun
     assert "best trial" in done.stdout
