@@ -1,8 +1,10 @@
 """A stored search goes on with the command that began it, of which a foreign file gives values only."""
 
 import json
+import shutil
 
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from dsn_lightning.config.arguments import sweep_to_resume
 from dsn_lightning.config.compose import settings_of
@@ -33,7 +35,7 @@ def test_the_command_line_goes_on(sweep):
     PLAN.write(sweep.search_json)
     given = resumed("sweep.resume=sweep", "sweep.trials=20", "sweep.jobs=2", "trust=[mine]", "--config-dir=conf")
     assert given == [
-        *("M=1,3", "test.M='${M}'", "sweep.trials=10", "sweep.trials=20", "sweep.jobs=2"),
+        *("M=1,3", "test.M='${M}'", "sweep.sampler=tpe", "sweep.trials=10", "sweep.trials=20", "sweep.jobs=2"),
         *(f"sweep.resume='{sweep.path}'", f"hydra.sweep.dir='{sweep.path}'", "--config-dir=conf", "trust=[mine]"),
         *("--multirun", "--config-name", "train"),
     ]
@@ -104,6 +106,21 @@ def test_a_stored_override_gives_values_only(argument, sweep):
 )
 def test_values_and_choices_are_accepted(argument):
     assert checked([argument], where="search.json") == [argument]
+
+
+def test_a_stored_search_is_no_grid(sweep):
+    SearchPlan(**vars(PLAN) | {"sampler": "grid"}).write(sweep.search_json)
+    with pytest.raises(UsageError, match=r"search\.json: sampler: expected random or tpe, got 'grid'"):
+        resumed("sweep.resume=sweep")
+
+
+@pytest.mark.parametrize("name", ["a\\", "a\\\\", "it's", "a\\'b"])
+def test_hydra_is_given_the_folder_that_was_checked(name, sweep, tmp_path):
+    PLAN.write(sweep.search_json)
+    shutil.copytree(sweep.path, tmp_path / name)
+    given = resumed(f"sweep.resume={name}")
+    read = {o.key_or_group: o.value() for o in OverridesParser.create().parse_overrides(given[:-3])}
+    assert read["sweep.resume"] == read["hydra.sweep.dir"] == str(tmp_path / name)
 
 
 @pytest.mark.parametrize("name", ["evaluate", "cost", "../elsewhere"])

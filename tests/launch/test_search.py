@@ -222,7 +222,7 @@ SMALL = [
 
 
 def test_a_killed_search_goes_on_with_its_trials(needle_root, tmp_path):
-    """dsn-train: kill -9 in the second of two trials, which goes on from its checkpoint."""
+    """dsn-train: kill -9 in the second of two trials, which goes on from its checkpoint; then a third one."""
     sweep = tmp_path / "sweep"
     process = start("dsn-train", "-m", f"dataset.root={needle_root}", *SMALL, "sweep.sampler=tpe", "sweep.trials=2",
                     "M=1,2", "gamma=interval(0,1)", "schedule.lr=tag(log,interval(1e-4,1e-1))",
@@ -239,8 +239,8 @@ def test_a_killed_search_goes_on_with_its_trials(needle_root, tmp_path):
     assert states(sweep) == ["done", "running"]
     before, multirun = trials(sweep), (sweep / "multirun.yaml").read_bytes()
     epochs = json.loads((sweep / "1" / "progress.json").read_text())["epoch"]
-    done = call("dsn-train", "sweep.resume=sweep", cwd=tmp_path)
-    assert states(sweep) == ["done", "done"]
+    done = call("dsn-train", "sweep.resume=sweep", "sweep.trials=3", cwd=tmp_path)
+    assert states(sweep) == ["done", "done", "done"]
     rows = trials(sweep)
     assert rows[0] | {"on_frontier": ""} == before[0] | {"on_frontier": ""}
     assert [rows[1][key] for key in ("M", "gamma", "schedule.lr")] == [

@@ -93,6 +93,8 @@ def _check(settings: Mapping[Any, Any]) -> None:
 def _begin(sweep: SweepFolder, config: DictConfig, plan: SearchPlan, *, is_stored: bool) -> None:
     """Record what is searched; a search that goes on keeps its rules."""
     old = read_search_plan(sweep.search_json) if is_stored else None
+    if is_stored and old is None:
+        raise UsageError(f"sweep.resume={sweep.path}: there is no search in this folder")
     if old is not None:
         kept = replace(plan, arguments=old.arguments, trials=old.trials)
         changed = [name for name in vars(old) if getattr(kept, name) != getattr(old, name)]
@@ -121,7 +123,9 @@ class _TrialPlanner:
     def __call__(self, number: int, parameters: Mapping[str, Any]) -> SweepJob:
         overrides = self.space.overrides(parameters)
         if self.trusted is not None:
-            checked(overrides, where=f"{self.sweep.search_journal}: trial {number}", given=self.given)
+            checked(
+                self.space.searched(parameters), where=f"{self.sweep.search_journal}: trial {number}", given=self.given
+            )
         config = self.compose(overrides, number)
         job = planned_job(config, overrides)
         trusted = self.trusted

@@ -25,6 +25,10 @@ class SearchSpace:
         """Return the overrides of a trial, in the order of the command line."""
         return [given or f"{key}={parameters[key]}" for key, given in self.fixed.items()]
 
+    def searched(self, parameters: Mapping[str, Any]) -> list[str]:
+        """Return those of the overrides that a trial's parameters give."""
+        return [f"{key}={parameters[key]}" for key, given in self.fixed.items() if not given]
+
 
 def search_space(arguments: Sequence[str], loader: ConfigLoader) -> SearchSpace:
     """Read overrides: ``choice(...)`` or a list of values, ``range``, ``interval``, ``tag(log, interval(...))``.

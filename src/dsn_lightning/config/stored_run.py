@@ -59,13 +59,13 @@ def choose_stored(
     except (KeyError, TypeError) as error:
         raise UsageError(f"{where}: missing keys: expected {', '.join(values)}") from error
     ConfigStore.instance().store(_NAME, dict(settings.plain))
-    return ["--config-name", _NAME, f"hydra.run.dir={_quoted(folder)}"]
+    return ["--config-name", _NAME, f"hydra.run.dir={quoted(folder)}"]
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
     """Return a text in Hydra's quotes: backslashes are doubled in front of a quote, and nowhere else.
 
-    >>> print(_quoted("it's"), _quoted("a\\\\b\\\\"))
+    >>> print(quoted("it's"), quoted("a\\\\b\\\\"))
     'it\\'s' 'a\\b\\\\'
     """
     escaped = re.sub(r"(\\*)('|\Z)", lambda found: found[1] * 2 + ("\\'" if found[2] else ""), text)

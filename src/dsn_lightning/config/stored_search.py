@@ -9,8 +9,10 @@ from dsn_lightning.config.compose import config_folders
 from dsn_lightning.config.recipes import given_folders
 from dsn_lightning.config.settings import Settings
 from dsn_lightning.config.stored_places import refuse_places
+from dsn_lightning.config.stored_run import quoted
 from dsn_lightning.config.stored_settings import check_stored_parts
 from dsn_lightning.errors import UsageError
+from dsn_lightning.launch.trial_study import SAMPLERS
 from dsn_lightning.runs.search_plan import read_search_plan
 from dsn_lightning.runs.sweep_folder import SweepFolder
 
@@ -36,18 +38,22 @@ def search_to_resume(stored: StoredSweep) -> list[str] | None:
     if plan is None:
         return None
     folder = str(stored.folder.path)
-    if "${" in folder or "'" in folder:
-        raise UsageError(f"sweep.resume={folder}: the name of a folder must not contain ${{ or '")
+    if "${" in folder:
+        raise UsageError(f"sweep.resume={folder}: the name of a folder must not contain ${{")
+    if plan.sampler not in SAMPLERS:  # a grid is not composed anew
+        expected = " or ".join(SAMPLERS)
+        raise UsageError(f"{stored.folder.search_json}: sampler: expected {expected}, got {plan.sampler[:80]!r}")
     known = {"train", *(file.stem for place in given_folders(stored.given) for file in Path(place).glob("*.yaml"))}
     if plan.config_name not in known:
         raise UsageError(f"{stored.folder.search_json}: config_name: expected train, got {plan.config_name[:80]!r}")
     return [
         *checked(plan.arguments, where=f"{stored.folder.search_json}: arguments", given=stored.given),
+        f"sweep.sampler={plan.sampler}",
         f"sweep.trials={plan.trials}",
         *stored.trials,
         f"sweep.jobs={stored.at_once}",
-        f"sweep.resume='{folder}'",
-        f"hydra.sweep.dir='{folder}'",
+        f"sweep.resume={quoted(folder)}",
+        f"hydra.sweep.dir={quoted(folder)}",
         *stored.given,
         "--multirun",
         "--config-name",
