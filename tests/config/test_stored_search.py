@@ -59,6 +59,8 @@ def test_a_grid_has_no_trials(sweep):
         "trust=[os]",
         "+trust=[os]",
         "overwrite=true",
+        "++trust.a=os",
+        "++overwrite.x=1",
         "sweep.resume=elsewhere",
         "--config-dir=/tmp",
         "-cd=/tmp",

@@ -6,7 +6,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from conftest import grey_ramp, write_video
-from dsn_lightning.config.compose import compose_anew, plain
+from dsn_lightning.config.compose import _compose, compose_anew, config_folder, plain
 from dsn_lightning.config.recipes import choose_recipe
 from dsn_lightning.config.settings import Settings
 from dsn_lightning.config.values_from_videos import num_epochs, num_sections, with_values_from_videos
@@ -43,6 +43,15 @@ def test_what_is_auto_comes_from_the_training_videos(videos, capsys):
     printed = capsys.readouterr().out.splitlines()
     assert printed[-2].startswith("M=4: the median training video has 3.6 s, a clip 0.8 s")
     assert printed[-1] == "schedule.max_epochs=60: 60 steps of 8 of the 6 training videos"
+
+
+def test_a_job_of_a_sweep_has_them_too(videos):
+    """Its configuration has Hydra's own part, and its folder is not known yet."""
+    arguments = ["dataset=folder", f"dataset.root={videos}", "dataset.seed=1", "dataset.test_fraction=0.25"]
+    arguments.append("schedule.max_epochs=auto")
+    cfg = _compose(config_folder(), (), "train", tuple(arguments), return_hydra_config=True)
+    assert "hydra" in cfg
+    assert with_values_from_videos(cfg).schedule.max_epochs == 60
 
 
 def test_candidates_that_coincide_are_said(videos, capsys):

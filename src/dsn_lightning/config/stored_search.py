@@ -68,7 +68,7 @@ def is_kept(argument: str) -> bool:
     [True, False, False, False, False]
     """
     key = re.split(r"[=@]", argument.lstrip("+~"))[0]
-    return key not in OF_ONE_COMMAND and not key.startswith(("hydra.", "hydra/"))
+    return key not in OF_ONE_COMMAND and re.split("[./]", key)[0] not in OF_ONE_COMMAND
 
 
 def checked(arguments: Sequence[str], *, where: str, given: Sequence[str] = ()) -> list[str]:

@@ -68,9 +68,11 @@ def _first_public(weights_from: Mapping[str, str | None]) -> str | None:
 
 
 def _of_videos(cfg: DictConfig, keys: Sequence[str], check: Callable[[Settings], None]) -> dict[str, int]:
-    trial = cfg.copy()
+    trial = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])  # a sweep composes it as well
+    OmegaConf.set_struct(trial, False)
     for key in keys:
         OmegaConf.update(trial, key, _PLACEHOLDERS[key])
+    OmegaConf.update(trial, "run_dir", "unused")  # a sweep that composes its jobs has none
     settings = Settings.of(plain(trial))
     check(settings)
     with quick_imports():

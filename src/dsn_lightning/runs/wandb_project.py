@@ -55,7 +55,7 @@ class ServerRun(StoredWandbRun):
     @property
     def state(self) -> str:
         """As W&B has it, by the names of `StoredWandbRun` and of folders; ``failed`` includes what was stopped."""
-        return _STATES.get(self.source.state, "unknown")
+        return _STATES.get(str(self.source.state), "unknown")
 
     def epochs(self) -> list[_Json]:
         """See `StoredWandbRun.epochs`.
