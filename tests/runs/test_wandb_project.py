@@ -165,22 +165,22 @@ def test_a_server_that_cannot_be_reached_is_one_line(server, monkeypatch):
 
 def test_a_server_that_stops_answering_ends_in_one_line(server, monkeypatch):
     monkeypatch.setattr(wandb_project, "_RETRIES", 1)
-    monkeypatch.setattr(wandb_project, "_SECONDS", 1)
+    monkeypatch.setattr(wandb_project, "_SECONDS", 3)
     answer, released = server.answer, threading.Event()
 
     def hang(asked: str, variables: dict) -> dict:
         if asked == "HistoryPage":  # for which W&B itself sets no limit of time
-            released.wait(60)
+            released.wait(120)
         return answer(asked, variables)
 
     monkeypatch.setattr(server, "answer", hang)
     before, start = wandb.setup().settings.x_graphql_timeout_seconds, time.monotonic()
     try:
-        with pytest.raises(UsageError, match=f"^{PROJECT}.*: W&B: .*(Timeout|timed out|canceled)"):
+        with pytest.raises(UsageError, match=f"^{PROJECT}.*: W&B: .*(Timeout|timed out|canceled|deadline exceeded)"):
             read_histories(PROJECT)
     finally:
         released.set()
-    assert time.monotonic() - start < 20
+    assert time.monotonic() - start < 90
     assert wandb.setup().settings.x_graphql_timeout_seconds == before  # those of the user's own runs
 
 
