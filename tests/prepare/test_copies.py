@@ -10,15 +10,9 @@ import numpy as np
 import pytest
 
 from conftest import write_video
-from dsn_lightning.prepare.copies import (
-    copy_info,
-    estimate,
-    is_current,
-    remove_partial_files,
-    replacing,
-    write_copy,
-)
+from dsn_lightning.prepare.copies import copy_info, estimate, is_current, write_copy
 from dsn_lightning.prepare.copy_kinds import FlowCopy, FrameCopy, SmallCopy
+from dsn_lightning.prepare.partial_files import remove_partial_files, replacing
 from dsn_lightning.video.motion_jpeg import MotionJpeg
 from dsn_lightning.video.pyav_decoder import PyAV
 from dsn_lightning.video.video_info import VideoError, VideoInfo

@@ -7,8 +7,7 @@ file beside its target, and renamed when it is complete and on disk.
 
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
@@ -25,16 +24,15 @@ from numpy.typing import NDArray
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from dsn_lightning.errors import UsageError
-from dsn_lightning.files import replace_durably
 from dsn_lightning.prepare.copy_encoders import CopyEncoder, FFmpegEncoder, JpegEncoder
 from dsn_lightning.prepare.copy_kinds import CopyKind, FrameCopy, content_hash, frame_rate
+from dsn_lightning.prepare.partial_files import remove_partial_files, replacing
 from dsn_lightning.prepare.worker_pool import run_each
 from dsn_lightning.text_tables import PrintableConsole
 from dsn_lightning.video.decoder import Decoder
 from dsn_lightning.video.pyav_decoder import ONLY_THIS_FILE
 from dsn_lightning.video.video_info import VideoError, VideoInfo, pack
 
-_PARTIAL = ".partial"
 _SAMPLE_FRAMES = 32
 _HEADER_BYTES = 2000  # approximate size of a file's header
 
@@ -142,25 +140,6 @@ def write_copy(path: Path, target: Path, info: VideoInfo, *, decoder: Decoder, k
         written = _encode(file, kind.pictures(decoder.frames(path, kind.frame_size(info))), kind, info)
         if written != info.num_frames:
             raise VideoError(path, f"expected {info.num_frames} frames, got {written}; has it changed?")
-
-
-@contextmanager
-def replacing(target: Path) -> Iterator[IO[bytes]]:
-    """Yield a file to write. It replaces ``target`` at the end, or is removed after an error."""
-    unfinished = target.with_name(f".{target.name}{_PARTIAL}")
-    try:
-        with open(unfinished, "wb") as file:
-            yield file
-        replace_durably(unfinished, target)
-    except BaseException:
-        unfinished.unlink(missing_ok=True)
-        raise
-
-
-def remove_partial_files(folder: Path) -> None:
-    """Remove the files that killed processes left below ``folder``; call it only while no process writes there."""
-    for file in folder.rglob(f".*{_PARTIAL}"):
-        file.unlink(missing_ok=True)
 
 
 def is_current(copy: Path, info: VideoInfo, kind: CopyKind) -> bool:

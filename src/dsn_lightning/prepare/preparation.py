@@ -13,10 +13,11 @@ from filelock import FileLock, Timeout
 from dsn_lightning.datasets.records import SUBSETS, VideoSource
 from dsn_lightning.errors import UsageError
 from dsn_lightning.files import refuse_link
-from dsn_lightning.prepare.copies import make_copies, remove_partial_files, replacing
+from dsn_lightning.prepare.copies import make_copies
 from dsn_lightning.prepare.copy_kinds import KINDS, CopyKind, FlowCopy
 from dsn_lightning.prepare.dataset_report import Records, dataset_report
 from dsn_lightning.prepare.optical_flow import check_opencv
+from dsn_lightning.prepare.partial_files import remove_partial_files, replacing
 from dsn_lightning.prepare.video_index import index_videos, prepared_folder, refuse_flagged, usable
 from dsn_lightning.prepare.worker_pool import DiskFullError, disk_is_full
 from dsn_lightning.video.decoder import Decoder, is_present
