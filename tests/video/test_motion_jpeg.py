@@ -1,6 +1,7 @@
 """Frames as JPEG images: any of them are those of another decoder, by their bytes alone; damage is named."""
 
 import io
+import os
 from pathlib import Path
 
 import av
@@ -56,7 +57,7 @@ def test_other_sizes_are_scaled(stored):
 def test_only_the_bytes_of_the_wanted_frames_are_read(stored, monkeypatch):
     path, info = stored
     read = []
-    real = MotionJpeg.read.__globals__["os"].pread
+    real = os.pread
 
     def pread(file, length, start):
         read.append((start, length))

@@ -3,7 +3,6 @@
 The container's index says where each image is, so any frames are read by their bytes alone, without those before them.
 """
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import numpy as np
 import simplejpeg
 
 from dsn_lightning.video.decoder import Frames, Indices
+from dsn_lightning.video.file_part import FilePart
 from dsn_lightning.video.pyav_decoder import PyAV
 from dsn_lightning.video.resize import rescaled
 from dsn_lightning.video.video_info import VideoError, VideoInfo, check_unchanged
@@ -35,16 +35,22 @@ class MotionJpeg(PyAV):
             entries = [(int(index), places[int(index)]) for index in indices]
             wanted = [(index, entry.pos, entry.size) for index, entry in entries]  # entries end with the container
         out = np.empty((len(wanted), *stored, 3), np.uint8)
-        with open(path, "rb") as file:
-            for room, (index, start, length) in zip(out, wanted, strict=True):
-                try:
-                    content = os.pread(file.fileno(), length, start)
-                    shape = simplejpeg.decode_jpeg(content, "RGB", buffer=room).shape
-                except OSError as error:
-                    raise VideoError(path, error.strerror or str(error), transient=True) from error
-                except ValueError as error:
-                    raise VideoError(path, f"frame {index} is damaged ({error})") from error
-                if shape != room.shape:
-                    sizes = f"expected {stored[1]}x{stored[0]} pixels, got {shape[1]}x{shape[0]}"
-                    raise VideoError(path, f"frame {index}: {sizes}")
+        try:
+            part = FilePart.whole(path) if info is None or info.part is None else info.part
+            with part.open() as images:
+                for room, (index, start, length) in zip(out, wanted, strict=True):
+                    _decode(path, index, images.bytes_at(start, length), room)
+        except OSError as error:
+            raise VideoError(path, error.strerror or str(error), transient=True) from error
         return rescaled(out, size)
+
+
+def _decode(path: Path, index: int, image: bytes, room: Frames) -> None:
+    """Decode the image of frame ``index`` into ``room``, uint8 (H, W, 3), or raise `VideoError`."""
+    try:
+        height, width, _ = simplejpeg.decode_jpeg(image, "RGB", buffer=room).shape
+    except ValueError as error:
+        raise VideoError(path, f"frame {index} is damaged ({error})") from error
+    if (height, width) != room.shape[:2]:
+        sizes = f"expected {room.shape[1]}x{room.shape[0]} pixels, got {width}x{height}"
+        raise VideoError(path, f"frame {index}: {sizes}")

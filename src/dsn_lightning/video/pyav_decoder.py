@@ -11,7 +11,7 @@ import math
 import time
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
@@ -28,8 +28,9 @@ from av.video.stream import VideoStream
 from dsn_lightning.errors import UsageError
 from dsn_lightning.video.decoder import Frames, Indices
 from dsn_lightning.video.display import FrameConverter, displayed_size, empty_frames
+from dsn_lightning.video.file_part import FilePart
 from dsn_lightning.video.probing import Probe, Report
-from dsn_lightning.video.video_info import VideoError, VideoInfo, check_unchanged, unpack
+from dsn_lightning.video.video_info import VideoError, VideoInfo, check_unchanged, file_of, unpack
 
 Opened = tuple[InputContainer, VideoStream]
 
@@ -181,11 +182,11 @@ class PyAV:
 
     @contextmanager
     def _open(self, path: Path, info: VideoInfo | None = None) -> Iterator[Opened]:
-        if not path.is_file():
-            raise VideoError(path, _not_a_file(path), transient=True)
+        if not (file := file_of(path, info)).is_file():
+            raise VideoError(path, _not_a_file(file), transient=True)
         try:
             timeout = None if math.isinf(self.deadline) else self.deadline
-            with _container(path, timeout) as container:
+            with _container(path, timeout, None if info is None else info.part) as container:
                 stream = _video_stream(path, container, info)
                 stream.codec_context.thread_count = 1  # loader workers are the parallelism
                 yield container, stream
@@ -194,6 +195,8 @@ class PyAV:
         except av.FFmpegError as error:
             from_system = isinstance(error, OSError | MemoryError)  # not caused by the content
             raise VideoError(path, f"cannot be decoded ({error.strerror})", transient=from_system) from error
+        except OSError as error:  # from reading a part of a file
+            raise VideoError(path, error.strerror or str(error), transient=True) from error
 
     def _packets(
         self, path: Path, opened: Opened, deadline: "Deadline", needed: Mapping[int | None, int] | None = None
@@ -239,13 +242,17 @@ class Deadline:
         return VideoError(path, reason, transient=True)
 
 
-def _container(path: Path, timeout: float | None) -> InputContainer:
-    """Open a file whose format is one that contains its video."""
-    try:
-        return av.open(path, timeout=timeout, metadata_errors="replace", options=ONLY_THIS_FILE)
-    except av.error.ArgumentError as error:
-        reason = "is no video file, but a playlist or of another format that is not read"
-        raise VideoError(path, reason) from error
+@contextmanager
+def _container(path: Path, timeout: float | None, part: FilePart | None) -> Iterator[InputContainer]:
+    """Open a file, or a part of one, whose format is one that contains its video."""
+    with ExitStack() as opened:
+        source: Any = path if part is None else opened.enter_context(part.open())
+        try:
+            container = av.open(source, timeout=timeout, metadata_errors="replace", options=ONLY_THIS_FILE)
+        except av.error.ArgumentError as error:
+            reason = "is no video file, but a playlist or of another format that is not read"
+            raise VideoError(path, reason) from error
+        yield opened.enter_context(container)
 
 
 def _video_stream(path: Path, container: InputContainer, info: VideoInfo | None) -> VideoStream:

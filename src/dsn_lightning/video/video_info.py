@@ -12,9 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsn_lightning.errors import UsageError
+from dsn_lightning.video.file_part import FilePart
 
 MAX_FRAMES = 2**25
 """Frames of a video at most: 15 days at 25 frames per second."""
+
+_NOT_STORED = frozenset({"seen", "part"})
 
 
 class VideoError(UsageError):
@@ -60,6 +63,7 @@ class VideoInfo:
         mirrored: whether the file says to mirror its frames.
         seen: size in bytes and modification time in nanoseconds of the file that an index knows; not stored with the
             rest. None: not compared when the file is read.
+        part: where the video lies, if it is a part of a file; not stored with the rest. Its path then only names it.
     """
 
     num_frames: int
@@ -80,6 +84,7 @@ class VideoInfo:
     stream: int = 0
     mirrored: bool = False
     seen: tuple[int, int] | None = None
+    part: FilePart | None = None
 
     @property
     def flags(self) -> tuple[str, ...]:
@@ -100,12 +105,14 @@ class VideoInfo:
         return np.asarray((stamps - stamps[0]) * (self.time_base[0] / self.time_base[1]), np.float64)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the fields as plain values, without ``seen``."""
-        return {name: value for name, value in asdict(self).items() if name != "seen"}
+        """Return the fields as plain values, without ``seen`` and ``part``."""
+        return {name: value for name, value in asdict(self).items() if name not in _NOT_STORED}
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> "VideoInfo":
-        """Return the object that `to_json` described."""
+        """Return the object that `to_json` described; ValueError if a field is among them that is not stored."""
+        if _NOT_STORED & content.keys():
+            raise ValueError("fields that are not stored")
         return cls(**{**content, **{name: tuple(content[name]) for name in ("damage", "remarks", "time_base")}})
 
 
@@ -115,12 +122,17 @@ def check_unflagged(path: Path, info: VideoInfo) -> None:
         raise VideoError(path, f"{info.flags[0]} (dataset.reading.on_damage=refuse)")
 
 
+def file_of(path: Path, info: VideoInfo | None) -> Path:
+    """Return the file that a video lies in: its path, or the file that it is a part of."""
+    return path if info is None or info.part is None else info.part.file
+
+
 def check_unchanged(path: Path, info: VideoInfo | None) -> None:
     """Raise `VideoError` if the file is not the one that was indexed: its size or modification time differs."""
     if info is None or info.seen is None:
         return
     try:
-        status = path.stat()
+        status = file_of(path, info).stat()
     except FileNotFoundError as error:
         raise VideoError(path, "no such video file", transient=True) from error
     except OSError as error:

@@ -1,0 +1,70 @@
+"""Parts of a file that are read like files of their own: the videos in a tar file."""
+
+import io
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class FilePart:
+    """Bytes of a file that are a file of their own.
+
+    Attributes:
+        file: the file that contains the part.
+        start: its first byte.
+        size: its number of bytes.
+    """
+
+    file: Path
+    start: int
+    size: int
+
+    @classmethod
+    def whole(cls, file: Path) -> "FilePart":
+        """Return all bytes that a file has now."""
+        return cls(file, 0, file.stat().st_size)
+
+    @contextmanager
+    def open(self) -> Iterator["PartStream"]:
+        """Open the part; OSError if that fails."""
+        with open(self.file, "rb", buffering=0) as file:
+            yield PartStream(file.fileno(), self)
+
+
+class PartStream(io.RawIOBase):
+    """Reads a part through a descriptor of its file; it never returns bytes beyond the part."""
+
+    def __init__(self, descriptor: int, part: FilePart) -> None:
+        self._descriptor, self._part, self._position = descriptor, part, 0
+
+    def bytes_at(self, start: int, length: int) -> bytes:
+        """Return up to ``length`` bytes from byte ``start`` of the part on, fewer where part or file end."""
+        start = min(max(start, 0), self._part.size)
+        return os.pread(self._descriptor, min(max(length, 0), self._part.size - start), self._part.start + start)
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def seekable(self) -> bool:
+        """Return True."""
+        return True
+
+    def tell(self) -> int:
+        """Return the position in the part."""
+        return self._position
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Go to a position in the part, or beyond its end, where nothing is read."""
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._part.size}[whence]
+        self._position = max(0, base + offset)
+        return self._position
+
+    def read(self, size: int = -1) -> bytes:
+        """Return the next ``size`` bytes of the part, fewer at its end; all that are left if negative."""
+        content = self.bytes_at(self._position, self._part.size if size < 0 else size)
+        self._position += len(content)
+        return content
