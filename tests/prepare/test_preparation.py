@@ -16,6 +16,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from PIL import Image
 
 from conftest import write_video
@@ -271,6 +272,7 @@ def test_copies_do_not_mix_with_videos_on_another_disk(monkeypatch):
         ("frames.size=128", "frames.size=128: must be [height, width]"),
         ("frames.resize=crop", "frames.resize=crop: must be squash, short_side or letterbox"),
         ("frames.quality=101", "frames.quality=101: must be a whole number from 1 to 100"),
+        ("frames.shard_size=0", "frames.shard_size=0: must be a whole number of at least 1"),
         ("flow.size=128", "must be [height, width]"),
         ("flow.bound=-1", "must be a number above 0"),
     ],
@@ -279,6 +281,20 @@ def test_wrong_values_are_refused_with_their_key(videos, prepare, key, message):
     prepare(*arguments(videos), key, expect=2)
     assert message in prepare.err
     assert len(prepare.err.splitlines()) == 1
+
+
+def test_a_call_beside_another_one_is_refused(videos, prepare):
+    output = videos.parent / "out"
+    call = arguments(videos, "steps=[check,frames]", "frames.size=[32,40]", "frames.shard_size=1")
+    prepare(*call)
+    assert "frames: 5 videos" in prepare.out
+    assert ", 1 shards" in prepare.out
+    before = tree(output)
+    write_video(videos / "walk" / "0.mkv", moving(17, seed=99))
+    with FileLock(output / ".prepare.lock"):
+        prepare(*call, expect=2)
+    assert "another dsn-prepare is working in this folder" in prepare.err
+    assert tree(output) == before
 
 
 def deceptive(num_frames: int) -> np.ndarray:

@@ -40,6 +40,7 @@ def prepare(settings: PreparationSettings) -> None:
         output=settings.folder,
         jobs=settings.jobs,
         refuse_damage=settings.dataset.reading.on_damage == "refuse",
+        shard_size=None if (megabytes := settings.frames.shard_size) is None else megabytes * 10**6,
     )
     console = PrintableConsole(width=max(Console().width, 100))
     print_summary(report, console)

@@ -38,6 +38,7 @@ class FrameSettings:
     quality: int = rules.setting(
         lambda value: rules.is_whole(value) and 1 <= value <= 100, "must be a whole number from 1 to 100"
     )
+    shard_size: int | None = rules.whole(1, optional=True)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -13,6 +13,7 @@ from dsn_lightning.datasets.records import Subset, VideoRecord, VideoSource
 from dsn_lightning.errors import UsageError
 from dsn_lightning.prepare.copies import TITLES, CopyProber
 from dsn_lightning.prepare.copy_kinds import KINDS
+from dsn_lightning.prepare.copy_shards import CopyShards
 from dsn_lightning.prepare.video_index import index_videos, refuse_flagged, usable
 from dsn_lightning.video.decoder import Decoder, is_present
 from dsn_lightning.video.modality import Modality
@@ -169,20 +170,29 @@ def _index_copies(source: VideoSource, found: Found, reading: Reading, prepared:
     step = _STEPS[wanted]
     kind, name = KINDS[step], TITLES[KINDS[step].folder]
     originals = usable(found)
-    copy_of = {path: kind.target(prepared, source.root, path) for path in originals}
-    present = sorted(copy for copy in copy_of.values() if copy.is_file())
+    folder = prepared / kind.folder
+    shards = CopyShards.read(folder)
+    copy_of, parts = {}, {}
+    for path in originals:
+        copy_of[path] = copy = kind.target(prepared, source.root, path)
+        if (part := shards.find(copy)) and not copy.is_file():
+            copy_of[path] = shards.path(copy)
+            parts[copy_of[path]] = part
+    present = sorted(copy for copy in copy_of.values() if copy in parts or copy.is_file())
     if not present:
         remedy = f"run dsn-prepare steps=[check,{step}], or set dataset.reading.prepared=DIR to their folder"
         raise UsageError(f"dataset={source.name}: no {name} in {prepared}; {remedy}")
-    folder = prepared / kind.folder
-    prober = CopyProber({copy_of[path]: info for path, info in originals.items()})
+    prober = CopyProber({copy_of[path]: info for path, info in originals.items()}, parts)
     infos = index_videos(present, folder, root=folder, decoder=prober, num_threads=os.cpu_count() or 1, show=False)
     settings = sorted({info.made_with for info in usable(infos).values()})
     if len(settings) > 1:
         remedy = f"run dsn-prepare steps=[check,{step}] again, to its end"
         raise UsageError(f"{folder}: copies with different settings ({'; '.join(settings)}); {remedy}")
     absent = f"no such file; run dsn-prepare steps=[check,{step}] again"
-    copies = {path: (copy, infos.get(copy, VideoError(copy, absent))) for path, copy in copy_of.items()}
+    copies: Copies = {}
+    for path, copy in copy_of.items():
+        info = infos.get(copy, VideoError(copy, absent))
+        copies[path] = (copy, replace(info, part=parts.get(copy)) if isinstance(info, VideoInfo) else info)
     return copies, settings[0] if settings else None
 
 

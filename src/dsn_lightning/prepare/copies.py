@@ -7,7 +7,8 @@ file beside its target, and renamed when it is complete and on disk.
 
 import shutil
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
@@ -26,10 +27,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from dsn_lightning.errors import UsageError
 from dsn_lightning.prepare.copy_encoders import CopyEncoder, FFmpegEncoder, JpegEncoder
 from dsn_lightning.prepare.copy_kinds import CopyKind, FrameCopy, content_hash, frame_rate
+from dsn_lightning.prepare.copy_shards import CopyShards
 from dsn_lightning.prepare.partial_files import remove_partial_files, replacing
 from dsn_lightning.prepare.worker_pool import run_each
 from dsn_lightning.text_tables import PrintableConsole
 from dsn_lightning.video.decoder import Decoder
+from dsn_lightning.video.file_part import FilePart
 from dsn_lightning.video.pyav_decoder import ONLY_THIS_FILE
 from dsn_lightning.video.video_info import VideoError, VideoInfo, pack
 
@@ -43,64 +46,100 @@ TITLES = {"small": "small copies", "jpeg": "frames", "flow": "flow"}
 
 
 def make_copies(
-    videos: Videos, root: Path, output: Path, *, decoder: Decoder, kind: CopyKind, jobs: int
+    videos: Videos,
+    root: Path,
+    output: Path,
+    *,
+    decoder: Decoder,
+    kind: CopyKind,
+    jobs: int,
+    shard_size: int | None = None,
 ) -> dict[str, Any]:
     """Make the copies below ``output`` that are missing or out of date, in ``jobs`` processes.
 
+    With ``shard_size`` the single files are packed into shards of at most so many bytes; copies in shards stay there.
+
     Returns:
-        ``settings``; ``copies`` and ``bytes`` that exist; ``failed`` (``video``, its path below the root; ``reason``).
+        ``settings``; ``copies``, ``bytes`` and ``shards`` that exist; ``failed`` (``video``, its path below the root;
+        ``reason``).
 
     Raises:
         UsageError: there is not enough disk space, found before the start or (`DiskFullError`) later.
     """
     targets = {path: kind.target(output, root, path) for path, _ in videos}
-    stale = [(path, info) for path, info in videos if not is_current(targets[path], info, kind)]
+    shards = CopyShards.recover(output / kind.folder)
+    parts = {path: shards.find(target) for path, target in targets.items()}
+    packed = {path for path, info in videos if parts[path] and is_current(targets[path], info, kind, parts[path])}
+    for path in packed:
+        targets[path].unlink(missing_ok=True)
+    single = [(path, info) for path, info in videos if path not in packed]
+    stale = [(path, info) for path, info in single if not is_current(targets[path], info, kind)]
     failed: dict[Path, str] = {}
     if stale:
-        _check_disk_space(stale, len(videos), output, decoder=decoder, kind=kind, jobs=jobs)
-        tasks = [(path, targets[path], info) for path, info in stale]
-        work = partial(write_copy, decoder=decoder, kind=kind)
+        _check_disk_space(stale, len(videos), output, decoder=decoder, kind=kind, jobs=jobs, shard_size=shard_size or 0)
         try:
-            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-            with Progress(*columns, TimeRemainingColumn(), console=PrintableConsole(stderr=True)) as progress:
-                bar = progress.add_task(f"Making {TITLES[kind.folder]}", total=sum(i.num_frames for _, i in stale))
-                videos_bar = progress.add_task("videos", total=len(stale))
-                for number, failure in run_each(work, tasks, jobs=jobs):
-                    path, info = stale[number]
-                    if failure is not None:
-                        failed[path] = failure
-                        targets[path].unlink(missing_ok=True)  # an older copy would not match
-                    progress.advance(bar, info.num_frames)
-                    progress.advance(videos_bar)
+            failed = _write_copies(stale, targets, decoder=decoder, kind=kind, jobs=jobs)
         finally:
             remove_partial_files(output / kind.folder)
-    copies = [target for path, target in targets.items() if path not in failed]
+    singles = [targets[path] for path, _ in single if path not in failed]
+    num_bytes = sum(part.size for path in packed if (part := parts[path])) + sum(f.stat().st_size for f in singles)
+    packing = shards.plan(singles, [targets[path] for path, _ in single], shard_size)
+    free = shutil.disk_usage(output).free
+    if packing.extra_bytes > free:
+        sizes = f"about {readable(packing.extra_bytes)} for a while, but {readable(free)} are free"
+        remedy = "free some space and run again, which goes on from here, or set frames.shard_size=null"
+        raise UsageError(f"output={output}: packing {TITLES[kind.folder]} needs {sizes}; {remedy}")
+    shards.pack(packing)
     return {
         "settings": kind.settings(),
-        "copies": len(copies),
-        "bytes": sum(copy.stat().st_size for copy in copies),
+        "copies": len(packed) + len(singles),
+        "bytes": num_bytes,
+        "shards": len(shards.shards),
         "failed": [
             {"video": path.relative_to(root).as_posix(), "reason": reason} for path, reason in sorted(failed.items())
         ],
     }
 
 
+def _write_copies(
+    stale: Videos, targets: Mapping[Path, Path], *, decoder: Decoder, kind: CopyKind, jobs: int
+) -> dict[Path, str]:
+    """Write the copies of videos, and return why those of some could not be written."""
+    failed: dict[Path, str] = {}
+    tasks = [(path, targets[path], info) for path, info in stale]
+    work = partial(write_copy, decoder=decoder, kind=kind)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, TimeRemainingColumn(), console=PrintableConsole(stderr=True)) as progress:
+        bar = progress.add_task(f"Making {TITLES[kind.folder]}", total=sum(i.num_frames for _, i in stale))
+        videos_bar = progress.add_task("videos", total=len(stale))
+        for number, failure in run_each(work, tasks, jobs=jobs):
+            path, info = stale[number]
+            if failure is not None:
+                failed[path] = failure
+                targets[path].unlink(missing_ok=True)  # an older copy would not match
+            progress.advance(bar, info.num_frames)
+            progress.advance(videos_bar)
+    return failed
+
+
 def _check_disk_space(
-    stale: Videos, num_videos: int, output: Path, *, decoder: Decoder, kind: CopyKind, jobs: int
+    stale: Videos, num_videos: int, output: Path, *, decoder: Decoder, kind: CopyKind, jobs: int, shard_size: int
 ) -> None:
     """Announce the estimated size of the copies and the time, and refuse a size that does not fit on the disk."""
     needs = estimate(stale, decoder=decoder, kind=kind)
     if needs is None:
         return
     free, title = shutil.disk_usage(output).free, TITLES[kind.folder]
+    packing = min(shard_size, needs.bytes)
     a_frame = readable(needs.bytes / sum(info.num_frames for _, info in stale))
+    for_a_while = f" and {readable(packing)} for a while to pack them" if packing else ""
     announcement = (
-        f"{title}: {len(stale)} of {num_videos} to make, about {readable(needs.bytes)} ({readable(free)} free), "
-        f"{a_frame} a frame; about {_time_text(needs.seconds / jobs)} in {jobs} processes"
+        f"{title}: {len(stale)} of {num_videos} to make, about {readable(needs.bytes)}{for_a_while} "
+        f"({readable(free)} free), {a_frame} a frame; about {_time_text(needs.seconds / jobs)} in {jobs} processes"
     )
     PrintableConsole(stderr=True).print(announcement, soft_wrap=True, highlight=False)
-    if needs.bytes > free:
-        sizes = f"about {readable(needs.bytes)}, but {readable(free)} are free"
+    if needs.bytes + packing > free:
+        sizes = f"about {readable(needs.bytes)}{for_a_while}, but {readable(free)} are free"
         raise UsageError(f"output={output}: {title} need {sizes}; free some space, or set output= to another disk")
 
 
@@ -142,15 +181,25 @@ def write_copy(path: Path, target: Path, info: VideoInfo, *, decoder: Decoder, k
             raise VideoError(path, f"expected {info.num_frames} frames, got {written}; has it changed?")
 
 
-def is_current(copy: Path, info: VideoInfo, kind: CopyKind) -> bool:
-    """Whether a copy exists that was made with these settings from a video with this content."""
-    if not copy.is_file():
+def is_current(copy: Path, info: VideoInfo, kind: CopyKind, part: FilePart | None = None) -> bool:
+    """Whether a copy exists that was made with these settings from a video with this content.
+
+    ``part`` is where it lies if it is packed; ``copy`` then only names it.
+    """
+    if not (copy if part is None else part.file).is_file():
         return False
     try:
-        with av.open(str(copy), options=ONLY_THIS_FILE) as container:
+        with _opened(copy, part) as container:
             return _label(container) == kind.label(info)
     except (av.FFmpegError, OSError):
         return False
+
+
+@contextmanager
+def _opened(copy: Path, part: FilePart | None) -> Iterator[InputContainer]:
+    with ExitStack() as opened:
+        source: Any = str(copy) if part is None else opened.enter_context(part.open())
+        yield opened.enter_context(av.open(source, options=ONLY_THIS_FILE))
 
 
 def _label(container: InputContainer) -> str:
@@ -162,25 +211,30 @@ class CopyProber:
     """Probes copies without decoding them, for an index of copies."""
 
     originals: Mapping[Path, VideoInfo]  # copy -> the result of indexing the video that it was made from
+    parts: Mapping[Path, FilePart]  # copy -> where it lies, if it is packed
 
     def fingerprint(self, path: Path) -> list[Any]:
-        """Return a hash of the original's content, and the copy's size and modification time."""
-        status = path.stat()
-        return ["copy", content_hash(self.originals[path]), status.st_size, status.st_mtime_ns]
+        """Return a hash of the original's content, and the size and modification time of the file that is read."""
+        part, content = self.parts.get(path), content_hash(self.originals[path])
+        status = (path if part is None else part.file).stat()
+        place = content if part is None else f"{content} {part.start} {part.size}"
+        return ["copy", place, status.st_size, status.st_mtime_ns]
 
     def probe(self, path: Path) -> VideoInfo:
         """Return what the copy contains; see `copy_info`."""
-        return copy_info(path, self.originals[path])
+        return copy_info(path, self.originals[path], self.parts.get(path))
 
 
-def copy_info(copy: Path, info: VideoInfo) -> VideoInfo:
+def copy_info(copy: Path, info: VideoInfo, part: FilePart | None = None) -> VideoInfo:
     """Return what `PyAV.probe` would find in a copy of a video, except the hash of its content, without decoding it.
+
+    ``part`` is where the copy lies if it is packed; ``copy`` then only names it.
 
     Raises:
         VideoError: the copy is missing or damaged, or the original has changed since it was made.
     """
     try:
-        with av.open(str(copy), options=ONLY_THIS_FILE) as container:
+        with _opened(copy, part) as container:
             stream = container.streams.video[0]
             packets = [packet for packet in container.demux(stream) if packet.size]
             stamps = [packet.pts for packet in packets if packet.pts is not None]
@@ -210,6 +264,7 @@ def copy_info(copy: Path, info: VideoInfo) -> VideoInfo:
         container=demuxer,
         stream=0,
         mirrored=False,
+        part=part,
         made_with=label.rpartition(" of ")[0],
     )
 

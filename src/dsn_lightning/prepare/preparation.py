@@ -14,7 +14,7 @@ from dsn_lightning.datasets.records import SUBSETS, VideoSource
 from dsn_lightning.errors import UsageError
 from dsn_lightning.files import refuse_link
 from dsn_lightning.prepare.copies import make_copies
-from dsn_lightning.prepare.copy_kinds import KINDS, CopyKind, FlowCopy
+from dsn_lightning.prepare.copy_kinds import KINDS, CopyKind, FlowCopy, FrameCopy
 from dsn_lightning.prepare.dataset_report import Records, dataset_report
 from dsn_lightning.prepare.optical_flow import check_opencv
 from dsn_lightning.prepare.partial_files import remove_partial_files, replacing
@@ -34,6 +34,7 @@ def prepare_dataset(
     output: Path | None = None,
     jobs: int | None = None,
     refuse_damage: bool = False,
+    shard_size: int | None = None,
 ) -> tuple[Path, dict[str, Any]]:
     """Index every video, make copies, and write ``prepare_report.json`` and ``index.json`` to the output folder.
 
@@ -44,6 +45,7 @@ def prepare_dataset(
         output: the folder to write to; None for the data set's default folder.
         jobs: videos processed at the same time; None: one per core.
         refuse_damage: whether files in which FFmpeg reported damage count as bad although no frame is missing.
+        shard_size: bytes of a shard that stored frames are packed into, at most; None: they stay single files.
 
     Returns:
         The file of the report, and the report.
@@ -69,7 +71,9 @@ def prepare_dataset(
         _write(output / REPORT, report)
         videos = list(usable(found).items())
         for kind in kinds:
-            report[kind.folder] = make_copies(videos, source.root, output, decoder=copy_decoder, kind=kind, jobs=jobs)
+            size = shard_size if isinstance(kind, FrameCopy) else None
+            options: dict[str, Any] = {"decoder": copy_decoder, "jobs": jobs, "shard_size": size}
+            report[kind.folder] = make_copies(videos, source.root, output, kind=kind, **options)
         if kinds:
             _write(output / REPORT, report)
     return output / REPORT, report
