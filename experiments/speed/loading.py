@@ -10,6 +10,7 @@ how far the frames are from those of the package's default reader (of 255, in th
 
 import argparse
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable
@@ -31,6 +32,7 @@ from dsn_lightning.datasets.records import VideoRecord
 from dsn_lightning.errors import UsageError
 from dsn_lightning.prepare.copies import copy_info, write_copy
 from dsn_lightning.prepare.copy_kinds import CopyKind, FrameCopy, SmallCopy
+from dsn_lightning.prepare.copy_shards import CopyShards
 from dsn_lightning.video.clip_reader import ClipReader, DecodedFrames
 from dsn_lightning.video.crops import Crop
 from dsn_lightning.video.decoder import Decoder, Frames
@@ -108,10 +110,21 @@ def ways_of(path: Path, folder: Path) -> tuple[dict[str, Callable[[], Frames]], 
         copy = folder / f"copy{kind.suffix}"
         write_copy(path, copy, info, decoder=PyAV(), kind=kind)
         add(name, decoder, copy, copy_info(copy, info))
+    add("stored frames in a shard", MotionJpeg(), *in_shard(copy, info, Path(tempfile.mkdtemp(dir=folder))))
     frames["the file, decoder=torchcodec"] = partial(TorchCodec().read, path, wanted, (HEIGHT, WIDTH), info)
     for name, other in OTHERS.items():
         frames[name] = partial(other, path, wanted)
     return frames, clips
+
+
+def in_shard(copy: Path, info: VideoInfo, folder: Path) -> tuple[Path, VideoInfo]:
+    """Pack a copy with others of its size into a shard; return the path that names it there, and what it contains."""
+    copies = [folder / f"{number}{copy.suffix}" for number in range(3)]
+    for other in copies:
+        shutil.copy(copy, other)
+    shards = CopyShards.recover(folder)
+    shards.pack(shards.plan(copies, [], 10**9))
+    return shards.path(copies[1]), copy_info(shards.path(copies[1]), info, shards.find(copies[1]))
 
 
 def rows_of(name: str, path: Path, folder: Path, rounds: int) -> list[dict[str, Any]]:

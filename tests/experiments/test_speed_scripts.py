@@ -41,6 +41,7 @@ def test_all_readers_of_the_bench_read_the_same_frames(tmp_path):
         assert row["cpu_ms"] > 0
         if not name.startswith("clips"):
             assert row["away"] < 10, name  # the next frame is 16 away
+    assert rows["stored frames in a shard"]["away"] == rows["stored frames"]["away"]
 
 
 def test_growth_reads_an_epoch(tmp_path):

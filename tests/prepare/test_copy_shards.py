@@ -265,6 +265,8 @@ def test_lost_shards_are_made_again(packed, singles):
         '{"format": 1, "copies": {"c%2Emp4.mov": ["0", "1"]}}',
         '{"format": 1, "copies": {"c%2Emp4.mov": [9223372036854775807, 9223372036854775807]}}',
         '{"format": 1, "copies": {"c%2Emp4.mov": [99999999999999999999999, 1]}}',
+        '{"format": 1, "copies": {"/etc/passwd": [0, 1]}}',
+        '{"format": 1, "copies": {"../../secret": [0, 1]}}',
         "[" * 100_000,
     ],
 )
@@ -289,7 +291,7 @@ def test_an_index_cannot_lead_elsewhere(start, packed):
     content = json.loads(index.read_text())
     name = member_name(Path("c.mp4.mov"))
     assert name in content["copies"]
-    content["copies"] |= {name: [start, 2**61], "/etc/passwd": [0, 9], "../../secret": [0, 9]}
+    content["copies"] |= {name: [start, 2**61]}
     index.write_text(json.dumps(content))
     shards = CopyShards.read(packed.folder)
     part = shards.find(packed.copy(path))

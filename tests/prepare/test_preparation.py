@@ -288,7 +288,7 @@ def test_a_call_beside_another_one_is_refused(videos, prepare):
     call = arguments(videos, "steps=[check,frames]", "frames.size=[32,40]", "frames.shard_size=1")
     prepare(*call)
     assert "frames: 5 videos" in prepare.out
-    assert ", 1 shards" in prepare.out
+    assert ", 1 shard\n" in prepare.out
     before = tree(output)
     write_video(videos / "walk" / "0.mkv", moving(17, seed=99))
     with FileLock(output / ".prepare.lock"):

@@ -72,7 +72,7 @@ def test_shards_train_and_test_as_the_single_files(class_folders, tmp_path):
     call("dsn-train", *read, *small, "num_workers=0", "hydra.run.dir=single", cwd=tmp_path)
     done = call(*prepare, "frames.size=[36,48]", "frames.shard_size=1", cwd=tmp_path)
     assert "frames: 8 videos" in done.stdout
-    assert ", 1 shards" in done.stdout
+    assert ", 1 shard\n" in done.stdout
     assert [file.name for file in (tmp_path / "prepared" / "jpeg").rglob("*.mov")] == []
     call("dsn-train", *read, *small, "num_workers=1", "start_workers=fork", "hydra.run.dir=sharded", cwd=tmp_path)
     assert_same_run(tmp_path / "sharded", tmp_path / "single")

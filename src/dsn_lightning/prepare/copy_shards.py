@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 from rich.progress import track
 
-from dsn_lightning.files import UnreadableFileError, parse_json, read_bounded
+from dsn_lightning.files import UnreadableFileError, is_inside, parse_json, read_bounded
 from dsn_lightning.prepare.partial_files import replacing
 from dsn_lightning.text_tables import PrintableConsole
 from dsn_lightning.video.file_part import FilePart
@@ -134,7 +134,7 @@ class CopyShards:
             OSError: a shard cannot be written; nothing is left of it, and its single files are kept.
         """
         console = PrintableConsole(stderr=True, quiet=not packing.groups)
-        for group in track(packing.groups, f"Writing {len(packing.groups)} shards", console=console):
+        for group in track(packing.groups, "Writing shards", console=console):
             number = max((int(file.stem.rpartition("-")[2]) for file in self.shards), default=-1) + 1
             tar = self.folder / f"shard-{number:06}.tar"
             self.shards[tar] = members = _write_shard(tar, group)
@@ -163,6 +163,8 @@ def _read_index(index: Path) -> Members:
         content = parse_json(read_bounded(index, _MAX_INDEX_BYTES))
         if content["format"] != _FORMAT:
             raise ValueError(f"expected format {_FORMAT}, got {content['format']}")
+        if outside := [name for name in content["copies"] if not is_inside(name)]:
+            raise ValueError(f"expected paths inside the folder, got {outside[0]:.40}")
         return {name: FilePart(tar, *_place(place)) for name, place in content["copies"].items()}
     except FileNotFoundError:  # removed just now
         return {}

@@ -210,8 +210,8 @@ def print_summary(report: dict[str, Any], console: Console) -> None:
     for kind, title in TITLES.items():
         if kind in report:
             copies = report[kind]
-            shards = f", {copies['shards']} shards" if copies["shards"] else ""
-            console.print(f"{title}: {copies['copies']} videos, {readable(copies['bytes'])}{shards}", highlight=False)
+            places = f", {copies['shards']} shard{'' if copies['shards'] == 1 else 's'}" if copies["shards"] else ""
+            console.print(f"{title}: {copies['copies']} videos, {readable(copies['bytes'])}{places}", highlight=False)
             _print_list(console, f"{title} that failed", [f"{v['video']}: {v['reason']}" for v in copies["failed"]])
 
 
