@@ -15,7 +15,6 @@ from dsn_lightning.errors import UsageError
 from dsn_lightning.prepare.copy_kinds import FrameCopy
 from dsn_lightning.prepare.preparation import prepare_dataset
 from dsn_lightning.video.pyav_decoder import PyAV
-from helpers.faults import assert_one_line
 from helpers.processes import call
 from helpers.synthetic import composed
 from helpers.trained_runs import assert_same_run
@@ -64,27 +63,29 @@ def test_frames_give_the_clips_of_the_files(resize, class_folders, tmp_path):
 
 def test_shards_train_and_test_as_the_single_files(class_folders, tmp_path):
     """The same bits in two processes (DDP), those with shards with a loader process each."""
-    where = ["dataset=folder", f"dataset.root={class_folders}"]
-    prepare = ["dsn-prepare", *where, "output=prepared", "steps=[check,frames]", "frames.resize=short_side", "jobs=2"]
-    read = [*where, "dataset.reading.copies=frames", "dataset.reading.prepared=prepared", *SHORT, "trainer.devices=2"]
-    call(*prepare, "frames.size=[36,48]", cwd=tmp_path)
-    small = ["backbone.frame_size=[36,48]", "backbone.crop_size=32"]
-    call("dsn-train", *read, *small, "num_workers=0", "hydra.run.dir=single", cwd=tmp_path)
-    done = call(*prepare, "frames.size=[36,48]", "frames.shard_size=1", cwd=tmp_path)
-    assert "frames: 8 videos" in done.stdout
-    assert ", 1 shard\n" in done.stdout
-    assert [file.name for file in (tmp_path / "prepared" / "jpeg").rglob("*.mov")] == []
-    call("dsn-train", *read, *small, "num_workers=1", "start_workers=fork", "hydra.run.dir=sharded", cwd=tmp_path)
+    prepared, size = tmp_path / "prepared", ["backbone.frame_size=[36,48]", "backbone.crop_size=32"]
+    read = ["dataset=folder", f"dataset.root={class_folders}", f"dataset.reading.prepared={prepared}", *size, "M=2"]
+    read += ["dataset.reading.copies=frames"]
+    runs = {"single": ["num_workers=0"], "sharded": ["num_workers=1", "start_workers=fork"]}
+    for name, workers in runs.items():
+        options = {"decoder": PyAV(), "copy_decoder": PyAV(), "output": prepared, "jobs": 1}
+        shard_size = 10**6 if name == "sharded" else None
+        prepare_dataset(
+            Folder(str(class_folders)), [FrameCopy((36, 48), "short_side")], **options, shard_size=shard_size
+        )
+        assert bool(list(prepared.rglob("*.mov"))) == (name == "single")
+        call("dsn-train", *read, *SHORT, *workers, "trainer.devices=2", f"hydra.run.dir={name}", cwd=tmp_path)
     assert_same_run(tmp_path / "sharded", tmp_path / "single")
     assert result_rows(tmp_path / "sharded") == result_rows(tmp_path / "single")
-    (tmp_path / "prepared" / "jpeg" / "shard-000000.json").write_text("{")
-    done = call("dsn-train", *read, *small, "hydra.run.dir=damaged", cwd=tmp_path, expect=2)
-    assert_one_line(
-        done.stderr, "dsn-train", "shard-000000.json: is a damaged index of a shard", "run dsn-prepare again"
-    )
-    (tmp_path / "prepared" / "jpeg" / "shard-000000.json").unlink()
-    done = call("dsn-train", *read, *small, "hydra.run.dir=gone", cwd=tmp_path, expect=2)
-    assert_one_line(done.stderr, "dsn-train", "no frames in", "run dsn-prepare steps=[check,frames]")
+    index = prepared / "jpeg" / "shard-000000.json"
+    index.write_text("{")
+    with pytest.raises(
+        UsageError, match=r"shard-000000\.json: is a damaged index of a shard .*; run dsn-prepare again"
+    ):
+        build_datamodule(composed(*read)).setup()
+    index.unlink()
+    with pytest.raises(UsageError, match=r"no frames in .*; run dsn-prepare steps=\[check,frames\]"):
+        build_datamodule(composed(*read)).setup()
 
 
 def result_rows(run: Path) -> list[dict]:
