@@ -83,7 +83,7 @@ def test_two_machines_train_as_two_processes_of_one(machines, needle_root, tmp_p
         assert torch.equal(apart[name], value), name
 
 
-def test_each_of_the_two_backward_passes_sends_all_gradients(machines, needle_root, tmp_path):
+def test_a_step_sends_the_gradient_of_each_network_once(machines, needle_root, tmp_path):
     """What docs/scaling.md counts. Of two processes each sends a sum's every number once, in 4 bytes."""
     sent = []
     for epochs in (1, 5):
@@ -97,4 +97,4 @@ def test_each_of_the_two_backward_passes_sends_all_gradients(machines, needle_ro
     gradients = sum(value.numel() * 4 for value in learned)
     steps = (5 - 1) * 2  # two batches of six videos an epoch
     a_step = (sent[1] - sent[0]) / steps
-    assert 2 * gradients <= a_step < 2.1 * gradients
+    assert gradients <= a_step < 1.1 * gradients

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.strategies import DDPStrategy
 from torch import nn
+from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
 
 from conftest import NEEDLE, MeanClassifier
 from dsn_lightning.algorithms.dsn import DSN
@@ -31,6 +31,7 @@ from dsn_lightning.launch.processes import _cause, run_processes
 from dsn_lightning.observations.concat import ConcatObservation
 from dsn_lightning.schedules import MultiStep
 from dsn_lightning.training.callbacks import EpochLog
+from dsn_lightning.training.network_gradients import NetworkDDPStrategy
 from dsn_lightning.video.crops import Crop
 from helpers.processes import call, start
 from helpers.wandb_files import read_all
@@ -53,11 +54,21 @@ class FrozenNormDSN(DSN):
 
 
 class Gradients(pl.Callback):
-    """Keeps what both optimisers are about to step along, and the figures of each epoch."""
+    """Keeps what both optimisers are about to step along, how many numbers DDP sums for it, and figures of epochs."""
 
     def __init__(self) -> None:
         self.steps: list[dict[str, torch.Tensor]] = []
         self.epochs: list[dict[str, float]] = []
+        self.summed: list[int] = []  # numbers, by step
+        self.sum = 0  # since the last step
+
+    def on_train_start(self, trainer, pl_module):
+        def counted(_, bucket):
+            self.sum += bucket.buffer().numel()
+            return allreduce_hook(None, bucket)
+
+        for wrapper in getattr(trainer.strategy, "wrappers", {}).values():
+            wrapper.register_comm_hook(None, counted)
 
     def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
         for optimizer, name in zip(pl_module.optimizer_list(), pl_module.optimizer_names, strict=True):
@@ -69,6 +80,8 @@ class Gradients(pl.Callback):
                 closure()  # the gradient is whole when it returns
                 module = getattr(pl_module, {"sampler": "observation"}.get(name, name))
                 self.steps.append({f"{name}/{k}": p.grad.clone() for k, p in module.named_parameters()})
+                self.summed.append(self.sum)
+                self.sum = 0
                 return original()
 
             optimizer.optimizer.step = step
@@ -101,7 +114,7 @@ def record_gradients(root: str, index: str, world: int, accumulate: int, out: st
     nn.init.normal_(model.observation.fc.weight, std=0.3)
     nn.init.normal_(classifier.fc.weight)  # clips' rewards differ
     watch = Gradients()
-    strategy = DDPStrategy(find_unused_parameters=True) if world > 1 else "auto"
+    strategy = NetworkDDPStrategy() if world > 1 else "auto"
     trainer = pl.Trainer(
         max_epochs=3, accelerator="cpu", devices=world, strategy=strategy, logger=False, enable_checkpointing=False,
         enable_progress_bar=False, enable_model_summary=False, use_distributed_sampler=False, num_sanity_val_steps=0,
@@ -110,7 +123,8 @@ def record_gradients(root: str, index: str, world: int, accumulate: int, out: st
     model.train()
     trainer.fit(model, datamodule=data)
     rank = int(os.environ.get("RANK", 0))
-    torch.save({"steps": watch.steps, "epochs": watch.epochs, "weights": model.state_dict()}, f"{out}.{rank}")
+    found = {"steps": watch.steps, "summed": watch.summed, "epochs": watch.epochs, "weights": model.state_dict()}
+    torch.save(found, f"{out}.{rank}")
 
 
 def in_processes(world: int, arguments: tuple[Any, ...], folder: str) -> None:
@@ -137,7 +151,10 @@ def trained(root: Path, folder: Path, world: int, accumulate: int) -> list[dict[
 
 @pytest.mark.parametrize("accumulate", [1, 2])
 def test_gradients_are_those_of_one_process(accumulate, needle_root, tmp_path):
-    """12 videos in batches of 5: the last has 2, so of three processes one has no video in it."""
+    """12 videos in batches of 5: the last has 2, so of three processes one has no video in it.
+
+    Each step sums the gradient of its network, once.
+    """
     (alone,) = trained(needle_root, tmp_path, 1, accumulate)
     steps = {1: 3, 2: 2}[accumulate]
     assert len(alone["steps"]) == steps + 2 * 2 * steps  # the classifier's in the warm-up, then both
@@ -145,6 +162,7 @@ def test_gradients_are_those_of_one_process(accumulate, needle_root, tmp_path):
         ranks = trained(needle_root, tmp_path, world, accumulate)
         for there in ranks:
             assert len(there["steps"]) == len(alone["steps"])
+            assert there["summed"] == [sum(g.numel() for g in step.values()) for step in alone["steps"]]
             for ours, theirs in zip(there["steps"], alone["steps"], strict=True):
                 assert ours.keys() == theirs.keys()
                 for name, gradient in theirs.items():

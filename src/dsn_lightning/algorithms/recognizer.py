@@ -89,6 +89,7 @@ class Recognizer(pl.LightningModule):
         self.num_videos = 0  # of this process in the current batch
         self.batches_seen = 0  # in training, over all epochs: the step of loggers, which `global_step` is not
         self.videos_in_step = {"classifier": 0, "sampler": 0}  # of this process since the optimiser's last step
+        self.completes: str | None = None  # optimiser whose gradient is whole after the current backward pass
 
     @abstractmethod
     def predict(self, batch: dict[str, Any]) -> Tensor:
@@ -150,17 +151,17 @@ class Recognizer(pl.LightningModule):
         self.means.update(f"train/{name}_loss", torch.where(finite, loss.detach(), 0.0), finite * self.num_videos)
         self.videos_in_step[name] += self.num_videos
         processes = self.trainer.world_size  # which DDP averages over
+        self.completes = name if self.ends_group(batch_idx) else None
         self.manual_backward(loss * (self.num_videos * processes))
         self._share_statistics(self.network(name))
-        if self.ends_group(batch_idx):
+        if self.completes:
             optimizer.step()
             optimizer.zero_grad()
 
     def _share_statistics(self, network: nn.Module) -> None:
         """Give all processes the mean of their running batch statistics, weighted by their videos in this batch.
 
-        DDP would broadcast those of the first process before each forward pass. In Lightning's manual optimisation it
-        does not, because it takes every pass for one without gradient synchronisation.
+        DDP would broadcast those of the first process before each forward pass; no forward pass runs through it.
         """
         norms = [part for part in network.modules() if isinstance(part, _NormBase) and part.training]
         buffers = [b for part in norms for b in (part.running_mean, part.running_var) if b is not None]

@@ -10,7 +10,6 @@ from lightning_fabric.plugins.environments import LightningEnvironment  # type: 
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.callbacks import Callback, LearningRateMonitor, ModelCheckpoint
 from pytorch_lightning.profilers import AdvancedProfiler, PyTorchProfiler, SimpleProfiler
-from pytorch_lightning.strategies import DDPStrategy
 
 from dsn_lightning.algorithms.recognizer import Recognizer
 from dsn_lightning.config.added_keys import closest
@@ -28,6 +27,7 @@ from dsn_lightning.tracking.loggers import Tracker
 from dsn_lightning.training.callbacks import BadVideos, EpochLog, EpochRows, RunProgress, Throughput
 from dsn_lightning.training.checkpoints import AtomicCheckpointIO, CheckpointRecord
 from dsn_lightning.training.learning_warnings import LearningWarnings
+from dsn_lightning.training.network_gradients import NetworkDDPStrategy
 from dsn_lightning.training.rate_test import RateTest
 from dsn_lightning.training.weight_average import AveragedWeights
 
@@ -111,9 +111,7 @@ def make_trainer(settings: Settings, recognizer: Recognizer, callbacks: list[Cal
         UsageError: Lightning refuses the value of a flag.
     """
     flags = dict(settings.trainer.flags)
-    # with two optimisers a backward pass reaches only one network's parameters
-    unused = len(recognizer.optimizer_names) > 1
-    flags["strategy"] = DDPStrategy(find_unused_parameters=unused) if num_processes(settings.trainer) > 1 else "auto"
+    flags["strategy"] = NetworkDDPStrategy() if num_processes(settings.trainer) > 1 else "auto"
     # in a SLURM job Lightning would take SLURM's, in which our own processes do not exist
     cluster = [LightningEnvironment()] if PROCESS_VARIABLE in os.environ else []
     run = RunFolder(settings.folder)
