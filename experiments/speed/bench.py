@@ -17,6 +17,7 @@ SCRIPTS: dict[str, list[str]] = {
     "growth": [],
     "evaluation": [],
     "training_step": ["--rounds", "3"],
+    "step_profile": [],
     "prediction": [],
 }
 

@@ -24,6 +24,20 @@ def test_gradients_are_those_of_the_naive_step(step, policy, channels_last):
     assert all(row["seconds"][name]["min"] > 0 for name in ("ours", "naive"))
 
 
+def test_profile_names_the_operators_of_both_steps(step):
+    """Each step runs one backward pass through the seventeen convolutions of the tiny networks."""
+    measure = importlib.import_module("step_profile").measure
+    found = measure((1, 2), 1, 1, policy="uniform", channels_last=False, tiny=True, precision="32-true")
+    operators = {row["operator"]: row for row in found["operators"]}
+    assert len(operators) == 10
+    shares = [row["package_share"] for row in found["operators"]]
+    assert shares == sorted(shares, reverse=True)
+    assert 0.5 < sum(shares) <= 1
+    backward = operators["convolution_backward"]
+    assert backward["package_calls"] == backward["naive_calls"] == 17
+    assert all(found["ms"][name] >= backward[f"{name}_ms"] > 0 for name in ("naive", "package"))
+
+
 @pytest.mark.parametrize("name", ["naive_step", "training_step"])
 def test_doctests_of_the_comparison(step, name):
     assert doctest.testmod(importlib.import_module(name)).failed == 0
