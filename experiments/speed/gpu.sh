@@ -4,7 +4,8 @@
 #   OUT=results experiments/speed/gpu.sh          (TINY=1: the tiny networks and few videos, to try the script on a CPU)
 #
 # Needs the commands of this package on PATH. Each part has its own time limit and leaves its results in $OUT at once:
-# speeds.csv (videos per second and the share of time without data, by training), loader.txt, evaluate.txt, machine.txt.
+# speeds.csv (videos per second and the share of time without data, by training), step_profile.json (the operators that
+# take most of a step), a log of each part, machine.txt.
 set -uo pipefail
 OUT=${OUT:-outputs/gpu}
 TINY=${TINY:-}
@@ -74,5 +75,8 @@ train r3d_frames 120 "${R3D[@]}" dataset.reading.copies=frames
 train r3d_frames_compiled 240 "${R3D[@]}" dataset.reading.copies=frames compile=true
 train r3d_files 120 "${R3D[@]}"
 train r2plus1d_34_frames 150 "${R34[@]}" dataset.reading.copies=frames
+PROFILE=(--scheme 6:3 --batch 16)
+if [ -n "$TINY" ]; then PROFILE=(--scheme 2:2 --batch 2 --tiny); fi
+part 90 step_profile python "$HERE/step_profile.py" "${PROFILE[@]}" --precision $PRECISION --output "$OUT/step_profile.json"
 part 120 evaluate dsn-evaluate checkpoint=r3d_frames/checkpoints/last.ckpt 'test.M=[1,3,6]' test.figures=false hydra.run.dir=evaluated
 cat "$OUT/speeds.csv"
