@@ -8,6 +8,7 @@ from pathlib import Path
 
 from dsn_lightning.cli.application import ctrl_c_as_exit, one_line_errors
 from dsn_lightning.cli.plain_arguments import parse_words
+from dsn_lightning.config.quick_imports import quick_imports
 from dsn_lightning.errors import UsageError, printable
 from dsn_lightning.files import links_stay_inside
 
@@ -65,8 +66,9 @@ def _report(arguments: argparse.Namespace) -> None:
         tempfile.TemporaryFile(dir=output).close()
     except OSError as error:
         raise UsageError(f"output={arguments.output}: cannot be written to ({error.strerror or error})") from error
-    from dsn_lightning.config.comparisons import compare_folders
-    from dsn_lightning.report.page import make_report, write_report
+    with quick_imports():
+        from dsn_lightning.config.comparisons import compare_folders  # takes seconds
+        from dsn_lightning.report.page import make_report, write_report
 
     made = make_report(
         found,
