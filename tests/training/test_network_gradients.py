@@ -20,7 +20,9 @@ def strategy(monkeypatch):
         torch.distributed.destroy_process_group()
 
 
-@pytest.mark.parametrize("changes", [{}, {"classifier_optimizer": None}], ids=["both", "a fixed classifier"])
+@pytest.mark.parametrize(
+    "changes", [{}, {"classifier_optimizer": None}, {"recompute": True, "accumulate": 2}, {"on_nonfinite": "skip"}]
+)
 def test_one_process_trains_as_without_wrappers(changes, strategy):
     models = [make_dsn(**changes) for _ in range(2)]
     fit(models[0], strategy=strategy, devices=1, use_distributed_sampler=False)
