@@ -15,7 +15,7 @@ from dsn_lightning.config.network_costs import clip_shape
 from dsn_lightning.config.settings import Settings
 from dsn_lightning.config.shared_trainings import shared_settings, training_fingerprint
 from dsn_lightning.errors import UsageError
-from dsn_lightning.observations.observation_network import check_observation_network
+from dsn_lightning.observations.observation_network import check_observation_network, may_skip
 from dsn_lightning.observations.shared import SharedObservation
 from helpers.synthetic import composed
 
@@ -35,7 +35,27 @@ def test_every_observation_network_satisfies_the_contract(observation, modality)
         network = built(settings).eval()
         assert network(torch.empty(1, 2, 3, *clip_shape(settings.backbone, modality=modality))).shape == (1, 2, 3)
     assert network.clips_per_section in (None, 3)
-    assert network.get_submodule(network.head).weight.requires_grad
+    assert all(parameter.requires_grad for parameter in network.get_submodule(network.head).parameters())
+
+
+@pytest.mark.parametrize("observation", OBSERVATIONS)
+def test_every_policy_may_have_an_arm_that_keeps_nothing(observation):
+    torch.manual_seed(0)
+    without, with_arm = (
+        built(composed(f"observation={observation}", "N=3", f"observation.network.may_skip={value}")).eval()
+        for value in ("false", "true")
+    )
+    assert (may_skip(without), may_skip(with_arm), may_skip(nn.Linear(1, 1))) == (False, True, False)
+    backbone = composed(f"observation={observation}").backbone
+    clips = torch.randn(1, 2, 3, *clip_shape(backbone, modality="rgb"))
+    before = with_arm(clips)
+    assert before.shape == (1, 2, 4)
+    skipped = before.softmax(-1)[..., 3]
+    assert ((skipped > 0.1) & (skipped < 0.5)).all()
+    optimizer = torch.optim.SGD(with_arm.parameters(), lr=0.1)
+    (-with_arm(clips).log_softmax(-1)[..., 3].sum()).backward()
+    optimizer.step()
+    assert (with_arm(clips).softmax(-1)[..., 3] > skipped).all()
 
 
 @pytest.mark.parametrize("observation", OBSERVATIONS)
@@ -79,7 +99,9 @@ def test_auto_trains_the_clip_classifier_that_a_backbone_names(dsn, by_hand):
 
 
 class Headless(nn.Module):
-    """Has a trunk that is no clip network, and no other attributes."""
+    """Has a trunk that is no clip network, and no other attributes but one of another type."""
+
+    may_skip = 1
 
     def __init__(self) -> None:
         super().__init__()
@@ -94,6 +116,7 @@ def test_one_error_lists_all_that_is_wrong_with_a_network():
     for part in (
         "missing clips_per_section (int or None: ",
         "missing head (str: ",
+        "may_skip: expected bool, got int",
         "trunk (Linear): missing in_channels (int: ",
         "trunk (Linear): missing num_features (int: ",
     ):

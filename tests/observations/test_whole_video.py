@@ -1,5 +1,7 @@
 """The observation network that compares clips with the whole video."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -37,6 +39,20 @@ def test_policy_depends_on_other_sections_not_on_other_videos():
     before, after = net(clips).log_softmax(-1), net(changed).log_softmax(-1)
     assert not torch.allclose(before[0, 0], after[0, 0], atol=1e-6)
     torch.testing.assert_close(before[1], after[1])
+
+
+def test_a_section_is_skipped_if_its_clips_agree_less_than_those_of_the_video():
+    torch.manual_seed(0)
+    trunk = ResNet2D(4, num_frames=2, stem_width=8, widths=(8,), blocks=(1,))
+    torch.nn.init.normal_(trunk.fc.weight)
+    net, other = (VideoObservation(trunk, may_skip=skip).eval() for skip in (False, True))
+    clips = torch.randn(2, 3, 5, 3, 2, 16, 16)
+    weights = net(clips).exp()  # of the clips in the policy, up to a factor of the video
+    for bias in (0.0, 1.5):
+        torch.nn.init.constant_(other.skip_bias, bias)
+        skip = math.exp(bias) * weights.mean((1, 2))[:, None].expand(2, 3)
+        expected = torch.cat([weights, skip[..., None]], -1)
+        torch.testing.assert_close(other(clips).softmax(-1), expected / expected.sum(-1, keepdim=True))
 
 
 class Pixels(torch.nn.Module):

@@ -20,22 +20,29 @@ class ObservationNetwork(nn.Module):
     Attributes:
         trunk: the clip network that looks at each clip; pretrained weights go there.
         clips_per_section: N that it is made for; None if it takes any N.
-        head: dotted name of the layer that may have a separate learning rate, such as ``fc``.
+        head: dotted name of the module that may have a separate learning rate, such as ``fc``.
+        may_skip: True if the policy has one more arm, the last, which keeps nothing of the section. A network without
+            this attribute counts as False. The probabilities of the clips given that one is kept do not depend on the
+            logit of this arm.
     """
 
     trunk: ClipNetwork
     clips_per_section: int | None
     head: str
+    may_skip: bool = False
 
     def forward(self, clips: Tensor) -> Tensor:
-        """Map normalised clips of whole videos (..., M, N, C, T, H, W) to policy logits (..., M, N)."""
+        """Map normalised clips of whole videos (..., M, N, C, T, H, W) to policy logits (..., M, N).
+
+        With ``may_skip``, to policy logits (..., M, N + 1).
+        """
         raise NotImplementedError
 
 
 _ATTRIBUTES: Attributes = {
     "trunk": (nn.Module, "the clip network that looks at each clip"),
     "clips_per_section": (int | None, "N that it is made for, None for any"),
-    "head": (str, "dotted name of the layer that may have a separate learning rate"),
+    "head": (str, "dotted name of the module that may have a separate learning rate"),
 }
 
 
@@ -48,10 +55,17 @@ def check_observation_network(network: nn.Module, *, key: str) -> None:
     problems = ["expected a torch.nn.Module"]
     if isinstance(network, nn.Module):
         problems = attribute_problems(network, _ATTRIBUTES)
+        if not isinstance(skips := getattr(network, "may_skip", False), bool):
+            problems.append(f"may_skip: expected bool, got {type(skips).__name__}")
         trunk = getattr(network, "trunk", None)
         if isinstance(trunk, nn.Module):
             problems += [f"trunk ({type(trunk).__name__}): {problem}" for problem in clip_network_problems(trunk)]
     raise_problems(network, problems, key=key, contract="observations.ObservationNetwork")
+
+
+def may_skip(network: ObservationNetwork) -> bool:
+    """Return whether the policy's last arm keeps nothing of a section; False for a network that does not say so."""
+    return getattr(network, "may_skip", False)
 
 
 def frames_looked_at(network: ObservationNetwork, frames_per_clip: int) -> int:
