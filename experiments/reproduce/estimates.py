@@ -191,7 +191,12 @@ def _count(settings: Settings, *, clip: ClipShape | None) -> tuple[float, float]
     arguments = _arguments(settings)
     classifier = count_classifier(settings.backbone, clip=clip, **arguments)
     observation = count_observation(
-        settings.observation, settings.backbone, clips_per_section=settings.N, clip=clip, **arguments
+        settings.observation,
+        settings.backbone,
+        num_sections=settings.M,
+        clips_per_section=settings.N,
+        clip=clip,
+        **arguments,
     )
     return classifier.macs, observation.macs
 

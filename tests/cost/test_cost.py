@@ -93,6 +93,32 @@ def test_rows_of_an_evaluation_have_the_same_counts(command, tmp_path):
             assert row[key] == theirs[row["selection"]][key], (row["selection"], key)
 
 
+def test_attention_among_all_clips_of_a_video_is_counted_for_each_m(command, tmp_path):
+    """A network trained at 2:3 and tested at 1:2 and 4:2."""
+    overrides = ("observation=r2d_tiny_transformer", "M=2", "N=3", f"run_dir={tmp_path}/run")
+    given = {"dsn": fresh(composed(*overrides), tmp_path / "dsn.ckpt")}
+    settings = composed(*overrides, "test.M=[1,4]", "test.N=2", "test.random_draws=2", "test.figures=false")
+    data = SyntheticData("rgb", settings, num_videos=2)
+    evaluate_trained(given, settings, data, device=torch.device("cpu"))
+    rows = json.loads((tmp_path / "run" / "results.json").read_text())
+    theirs = {row["M"]: row["gmacs_observation"] for row in rows if row["selection"] == "dsn"}
+    command.capsys.readouterr()
+    grid = ["M=[1,4]", "N=2", f"num_classes={len(CLASSES)}", "format=json"]
+    ours = {}
+    for observation in ("r2d_tiny_transformer", "r2d_tiny_shared"):
+        found = json.loads(command("backbone=r3d_tiny", f"observation={observation}", *grid)[0])
+        rows = [row for row in found["rows"] if row["selection"] == "dsn"]
+        ours[observation] = {row["M"]: row["gmacs_observation"] for row in rows}
+        assert found["networks"][1]["gmacs"] == ours[observation][4] / 8
+    assert theirs == ours["r2d_tiny_transformer"]
+    # 2 layers of attention between K clips, 2 products of W = 32; their other layers and the time, D = 32 features;
+    # the shared scorer has D multiply-adds
+    head = {k: k * (32 * 32 + 2 * (2 * k * 32 + 4 * 32 * 32 + 2 * 32 * 64) + 12 * 32 + 32 - 32) for k in (2, 8)}
+    for m, count in ((1, head[2]), (4, head[8])):
+        more = theirs[m] - ours["r2d_tiny_shared"][m]
+        assert more * 1e9 == pytest.approx(count, abs=0.1)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -48,18 +48,20 @@ def costs(settings: CostSettings) -> dict[str, Any]:
     """Return what the networks and videos cost, in plain values.
 
     Its keys: ``clip`` (channels, frames, height, width), ``num_classes``, ``crops``, ``networks`` (``role``, ``name``,
-    ``N``, ``parameters``, ``gmacs`` of a clip), ``rows`` of one video each (``selection``, ``M``, ``N``, ``clips``,
-    ``gmacs_classifier``, ``gmacs_observation``, ``gmacs`` as in ``results.json``, and ``share_of_dense``: of each of
-    ``dense_clips``), and ``measured``, None unless ``measure`` is set.
+    ``N``, ``parameters``, ``gmacs`` of a clip, for the largest M), ``rows`` of one video each (``selection``, ``M``,
+    ``N``, ``clips``, ``gmacs_classifier``, ``gmacs_observation``, ``gmacs`` as in ``results.json``, and
+    ``share_of_dense``: of each of ``dense_clips``), and ``measured``, None unless ``measure`` is set.
     """
     if settings.measure:
         _check_measuring(settings)
-    classifier, samplers, crops = _classifier(settings), _samplers(settings), settings.test.crops
+    classifier, crops = _classifier(settings), settings.test.crops
+    samplers_of = {m: _samplers(settings, num_sections=m) for m in settings.M}
+    samplers = samplers_of[max(settings.M)]
     dense = {k: _row(Dense.name, classifier, clips=k, crops=crops) for k in settings.dense_clips}
     rows = list(dense.values())
     for m in settings.M:
         rows.append(_row(Uniform.name, classifier, clips=m, crops=crops) | {"M": m})
-        for n, sampler in samplers.items():
+        for n, sampler in samplers_of[m].items():
             rows.append(_row(DSN_SAMPLER, classifier, clips=m, crops=crops, sampler=sampler, n=n) | {"M": m, "N": n})
     for row in rows:
         row["share_of_dense"] = {str(k): row["gmacs"] / other["gmacs"] for k, other in dense.items()}
@@ -84,10 +86,10 @@ def _classifier(settings: CostSettings) -> NetworkCost:
     return count_classifier(settings.backbone, num_classes=settings.num_classes, modality=settings.dataset.modality)
 
 
-def _samplers(settings: CostSettings) -> dict[int, NetworkCost]:
+def _samplers(settings: CostSettings, *, num_sections: int = 1) -> dict[int, NetworkCost]:
     data: dict[str, Any] = {"num_classes": settings.num_classes, "modality": settings.dataset.modality}
     return {
-        n: count_observation(observation, settings.backbone, clips_per_section=n, **data)
+        n: count_observation(observation, settings.backbone, num_sections=num_sections, clips_per_section=n, **data)
         for n, observation in settings.observations.items()
     }
 

@@ -59,13 +59,14 @@ def predictor_of(trained: Trained, *, clips_per_section: int, device: torch.devi
 
 
 def clip_costs(trained: Trained, *, clips_per_section: int) -> ClipCosts:
-    """Count the multiply-adds of a clip in both networks of a run."""
+    """Count the multiply-adds of a clip in both networks of a run, for the largest M that it was tested with."""
     settings, num_classes = trained.settings, len(trained.classes)
     modality = settings.dataset.modality
     classifier = count_classifier(settings.backbone, num_classes=num_classes, modality=modality)
     observation = count_observation(
         settings.observation,
         settings.backbone,
+        num_sections=max(settings.test.M),
         clips_per_section=clips_per_section,
         num_classes=num_classes,
         modality=modality,

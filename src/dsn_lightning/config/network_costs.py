@@ -76,16 +76,17 @@ def count_observation(
     observation: ObservationSettings,
     backbone: BackboneSettings,
     *,
+    num_sections: int = 1,
     clips_per_section: int,
     num_classes: int,
     modality: str,
     clip: ClipShape | None = None,
 ) -> NetworkCost:
-    """Count the observation network for sections of N clips, among which the cost of its head is divided."""
+    """Count the observation network for M sections of N clips, among which the cost of its head is divided."""
     shape = clip or clip_shape(backbone, modality=modality)
     try:
         network = _without_memory(lambda: build_observation(observation, num_classes=num_classes, modality=modality))
-        macs = macs_per_clip(network, shape, clips_per_section=clips_per_section)
+        macs = macs_per_clip(network, shape, num_sections=num_sections, clips_per_section=clips_per_section)
         return NetworkCost(observation.name, count_parameters(network), macs)
     except REFUSALS as error:
         raise refusal(f"observation={observation.name}", backbone, error) from error

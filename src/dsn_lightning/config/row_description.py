@@ -46,9 +46,12 @@ class RowDescription:
             name: macs_per_clip(recognizer.classifier, clip) * crops_seen(name, selections, crops)
             for name, recognizer in networks.classifiers.items()
         }
-        self.macs |= {
-            sampler_network(name): macs_per_clip(dsn.observation, clip, clips_per_section=settings.test.N)
+        self.sampler_macs = {  # of a candidate, by the network's name and M
+            (sampler_network(name), m): macs_per_clip(
+                dsn.observation, clip, num_sections=m, clips_per_section=settings.test.N
+            )
             for name, dsn in networks.samplers.items()
+            for m in settings.test.M
         }
 
     def __call__(self, selection: Selection, scheme: Scheme, classifier: str, num_clips: int) -> Row:
@@ -85,15 +88,18 @@ class RowDescription:
         """Return multiply-adds (10^9) and seconds of a video; None for a method that knows the label."""
         if selection.kind == "upper_bound":
             return dict.fromkeys(("gmacs_classifier", "gmacs_observation", "gmacs", "seconds_per_video"))
-        watcher = selection.sampler
+        watcher, observed = selection.sampler, 0.0
         if watcher is not None and watcher in self.networks.samplers:
             watcher = sampler_network(watcher)
+            observed = self.sampler_macs[watcher, scheme.num_sections]
+        elif watcher is not None:
+            observed = self.macs[watcher]
         candidates = scheme.num_sections * scheme.clips_per_section if watcher else 0
         cost = VideoCost.of(
             clips=num_clips,
             classifier=self.macs[classifier],
             candidates=candidates,
-            observation=self.macs[watcher] if watcher else 0.0,
+            observation=observed,
         )
         seconds = None
         if self.watch is not None:

@@ -43,14 +43,17 @@ def count_parameters(network: nn.Module) -> int:
     return sum(p.numel() for p in network.parameters())
 
 
-def macs_per_clip(network: nn.Module, clip: tuple[int, ...], *, clips_per_section: int | None = None) -> float:
+def macs_per_clip(
+    network: nn.Module, clip: tuple[int, ...], *, num_sections: int = 1, clips_per_section: int | None = None
+) -> float:
     """Return the multiply-adds of one clip (C, T, H, W).
 
-    That of a classifier, or a share of 1 / N of those of an observation network for sections of N clips (B, N, C, ...).
+    That of a classifier, or a share of 1 / (M * N) of those of an observation network for a video (M, N, C, ...). They
+    depend on M where the network's attention spans all sections.
     """
     if clips_per_section is None:
         return count_macs(network, 1, *clip)
-    return count_macs(network, 1, clips_per_section, *clip) / clips_per_section
+    return count_macs(network, num_sections, clips_per_section, *clip) / (num_sections * clips_per_section)
 
 
 @dataclass(frozen=True)
