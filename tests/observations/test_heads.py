@@ -214,8 +214,16 @@ def test_algorithm_1_trains_them_with_a_learning_rate_of_their_own(kind, precisi
     assert {name for name, _ in model.observation.named_parameters()} <= changed
 
 
-@pytest.mark.parametrize("form", [pytest.param("onnx", marks=pytest.mark.slow), "torch_export"])
-@pytest.mark.parametrize("kind", ALL)
+@pytest.mark.parametrize(
+    ("kind", "form"),
+    [
+        (RecurrentObservation, "torch_export"),
+        (TransformerObservation, "torch_export"),
+        pytest.param(RecurrentObservation, "onnx", marks=pytest.mark.slow),
+        pytest.param(TransformerObservation, "onnx", marks=pytest.mark.slow),
+        pytest.param(SetObservation, "onnx", marks=pytest.mark.slow),
+    ],
+)
 def test_export(kind, form, tmp_path):
     model = make_dsn(classifier_optimizer=None)
     model.observation = kind(Trunk(), width=16)
