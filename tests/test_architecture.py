@@ -28,7 +28,9 @@ FOLDERS = {  # a folder, or a module of the top level -> what it may import of t
     "text_tables": {"errors"},
     "datasets": {"errors", "files", "stateless_random"},
     "video": {"errors", "files", "datasets"},
+    "consensus": set(),
     "estimators": {"errors"},
+    "rewards": {"errors", "consensus"},
     "backbones": {"errors"},
     "observations": {"errors", "backbones"},
     "selections": {"errors", "video", "stateless_random"},
@@ -36,16 +38,17 @@ FOLDERS = {  # a folder, or a module of the top level -> what it may import of t
     "prepare": {"child_process", "current_folder", "text_tables", "errors", "files", "datasets", "video"},
     "data": {"child_process", "errors", "stateless_random", "datasets", "video", "prepare"},
     "algorithms": {
-        *("backbones", "errors", "estimators", "metrics", "observations", "schedules", "stateless_random"),
+        *("backbones", "consensus", "errors", "estimators", "metrics", "observations", "rewards", "schedules"),
+        "stateless_random",
     },
     "runs": {"errors", "files", "cost", "text_tables"},
     "launch": {"child_process", "current_folder", "text_tables", "errors", "files", "runs", "evaluation"},
-    "training": {"text_tables", "errors", "files", "algorithms", "data", "runs"},
+    "training": {"consensus", "text_tables", "errors", "files", "algorithms", "data", "runs"},
     "evaluation": {
-        *("algorithms", "cost", "data", "datasets", "errors", "files", "metrics", "paper", "runs", "selections"),
-        *("stateless_random", "text_tables", "video"),
+        *("algorithms", "consensus", "cost", "data", "datasets", "errors", "files", "metrics", "paper", "runs"),
+        *("selections", "stateless_random", "text_tables", "video"),
     },
-    "prediction": {"algorithms", "datasets", "errors", "files", "observations", "video"},
+    "prediction": {"algorithms", "consensus", "datasets", "errors", "files", "observations", "video"},
     "tracking": {"text_tables", "errors", "files", "evaluation", "runs", "video"},
     "report": {"text_tables", "errors", "files", "evaluation", "paper", "prediction", "runs", "selections"},
 }
@@ -61,7 +64,7 @@ NAMED_ELSEWHERE = {
     ("tracking/logged_keys.py", "folder"),
 }
 """Strings that only look like the name of a method or data set: a statistic of the policy, a column, a sampler."""
-PLUG_INS = ("dataset", "backbone", "observation", "estimator", "selection")
+PLUG_INS = ("dataset", "backbone", "observation", "estimator", "reward", "selection")
 
 
 @cache
@@ -134,7 +137,10 @@ def test_only_config_and_cli_know_hydra():
 
 
 def test_data_and_models_do_not_know_each_other():
-    models, data = {"algorithms", "backbones", "observations", "estimators"}, {"data", "datasets", "video", "prepare"}
+    models, data = (
+        {"algorithms", "backbones", "observations", "estimators", "rewards"},
+        {"data", "datasets", "video", "prepare"},
+    )
     for path, name in imports():
         if name.startswith("dsn_lightning."):
             home, target = folder_of(module_name(path)), folder_of(name)
@@ -213,7 +219,7 @@ def test_every_plug_in_targets_a_public_name_that_exists(group):
         if group == "selection":
             part = part[path.stem]
         target = part.get("_target_") or part["network"]["_target_"]
-        assert (get_method if group == "estimator" else get_class)(target)
+        assert (get_method if target.rpartition(".")[2].islower() else get_class)(target)  # a function or a class
         if path.stem != "custom":
             package, folder, _ = target.split(".")  # no file's name
             assert (package, (PACKAGE / folder).is_dir()) == ("dsn_lightning", True)

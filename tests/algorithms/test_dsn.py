@@ -10,7 +10,9 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import DataLoader
 
-from dsn_lightning.algorithms.dsn import clip_reward, consensus_log_probabilities, keep, video_cross_entropy
+from dsn_lightning.algorithms.dsn import keep, video_cross_entropy
+from dsn_lightning.consensus import consensus_log_probabilities
+from dsn_lightning.rewards.correct_class import clip_reward
 from dsn_lightning.stateless_random import CLASSIFIER_ACTION, stateless_uniforms
 from helpers.training import Trunk, batches, differs, fit, make_dsn, state
 
@@ -201,7 +203,7 @@ def test_rewards_do_not_change_the_classifier():
     model.train()
     before = state(model.classifier)
     batch = next(iter(batches()))
-    model.reward(batch["clips"], batch["targets"], torch.zeros(4, 2, dtype=torch.long))
+    model.batch_rewards(batch, num_arms=4)(torch.zeros(4, 2, dtype=torch.long))
     assert not differs(before, model.classifier)
     assert model.classifier.norm.training
     assert all(p.grad is None for p in model.classifier.parameters())
@@ -211,17 +213,28 @@ def test_the_rewards_of_several_actions_cost_one_pass_over_distinct_clips():
     model = make_dsn()
     batch = next(iter(batches()))
     actions = torch.tensor([[[0, 1], [2, 3], [1, 1], [3, 0]], [[0, 2], [1, 3], [1, 1], [2, 1]]])  # (2, B, M)
-    apart = [model.reward(batch["clips"], batch["targets"], action) for action in actions]
+    apart = [model.batch_rewards(batch, num_arms=4)(action) for action in actions]
+    seen = []
+    hook = model.classifier.register_forward_pre_hook(lambda _, clips: seen.append(len(clips[0])))
+    together = model.batch_rewards(batch, num_arms=4)(actions)
+    assert seen == [12]  # 16, of which 4 are of both actions
+    hook.remove()
+    torch.testing.assert_close(together, torch.stack(apart))
+    stored = {**batch, "clip_logits": model.eval().classify(batch["clips"]).detach()}
+    torch.testing.assert_close(model.batch_rewards(stored, num_arms=4)(actions), together)
+
+
+def test_all_candidates_are_classified_once_however_often_they_are_asked_for():
+    model = make_dsn()
+    batch = next(iter(batches()))
     seen = []
     model.classifier.register_forward_pre_hook(lambda _, clips: seen.append(len(clips[0])))
-    together = model.reward(batch["clips"], batch["targets"], actions)
-    assert seen == [12]  # 16, of which 4 are of both actions
-    torch.testing.assert_close(together, torch.stack(apart))
-    logits = model.classify(batch["clips"])
-    assert torch.equal(
-        model.stored_reward(logits, batch["targets"], actions)[1],
-        model.stored_reward(logits, batch["targets"], actions[1]),
-    )
+    rewards = model.batch_rewards(batch, num_arms=4)
+    action = torch.zeros(4, 2, dtype=torch.long)
+    of_all = rewards.of_all_arms(action)
+    assert torch.equal(rewards(action + 2), of_all[..., 2])
+    rewards.log_likelihood(torch.full((4, 2, 4), 0.25))
+    assert seen == [4 * 2 * 4]
 
 
 def test_sampler_step_draws_a_fresh_action():

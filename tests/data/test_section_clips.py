@@ -44,7 +44,7 @@ def test_several_labels_share_the_loss_and_each_is_rewarded(user_videos):
         rewards.append(reward(action))
         return Estimate(log_policy.sum() * 0, action, rewards[-1], rewards[-1])
 
-    model = make_dsn(estimator=estimator, classifier_optimizer=sgd(1e-12), gamma=0.5)
+    model = make_dsn(estimator=estimator, classifier_optimizer=sgd(1e-12))
     torch.nn.init.zeros_(model.classifier.fc.weight)
     scores = torch.tensor([0.1, 0.7, 0.2])  # of jump, run, walk, for every clip: the answer is run
     model.classifier.fc.bias.data = scores.log()

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from dsn_lightning.algorithms.dsn import consensus_log_probabilities
+from dsn_lightning.consensus import consensus_log_probabilities
 from dsn_lightning.evaluation.exact_oracle import ExactOracle, correct_choice
 from dsn_lightning.evaluation.results import select_and_classify
 from dsn_lightning.evaluation.scores import ClipScores

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from dsn_lightning.algorithms.dsn import consensus_log_probabilities
 from dsn_lightning.cli.evaluate_recipe import evaluate_trained
 from dsn_lightning.config.compose import plain
 from dsn_lightning.config.evaluation_settings import EvaluationSettings
 from dsn_lightning.config.settings import Settings
+from dsn_lightning.consensus import consensus_log_probabilities
 from dsn_lightning.errors import UsageError
 from dsn_lightning.evaluation.scores import ClipScores, join_crops
 from dsn_lightning.video.crops import Crop

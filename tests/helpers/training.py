@@ -13,6 +13,7 @@ from dsn_lightning.algorithms.dsn import DSN
 from dsn_lightning.backbones.resnet2d import ResNet2D
 from dsn_lightning.backbones.resnet3d import ResNet3D
 from dsn_lightning.observations.concat import ConcatObservation
+from dsn_lightning.rewards.correct_class import CorrectClass
 from dsn_lightning.schedules import MultiStep
 
 
@@ -53,7 +54,7 @@ def make_dsn(**changes: Any) -> DSN:
     arguments: dict[str, Any] = {
         "sampler_optimizer": sgd(),
         "classifier_optimizer": sgd(),
-        "gamma": 0.5,
+        "reward": CorrectClass(gamma=0.5),
         "schedule": MultiStep(2, milestones=(1,)),
         "mean": [0.5] * 3,
         "std": [0.25] * 3,
@@ -79,7 +80,7 @@ def make_residual_dsn(**changes: Any) -> DSN:
     arguments: dict[str, Any] = {
         "sampler_optimizer": sgd(),
         "classifier_optimizer": sgd(),
-        "gamma": 0.5,
+        "reward": CorrectClass(gamma=0.5),
         "mean": [0.5] * 3,
         "std": [0.25] * 3,
         "schedule": MultiStep(2, milestones=(1,)),

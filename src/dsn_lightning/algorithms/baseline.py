@@ -5,9 +5,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dsn_lightning.algorithms.dsn import Consensus, consensus_log_probabilities, video_cross_entropy
+from dsn_lightning.algorithms.dsn import video_cross_entropy
 from dsn_lightning.algorithms.recognizer import MakeOptimizer, Recognizer
 from dsn_lightning.backbones.clip_network import ClipNetwork
+from dsn_lightning.consensus import Consensus, consensus_log_probabilities
 
 
 class Baseline(Recognizer):
@@ -19,7 +20,7 @@ class Baseline(Recognizer):
     Args:
         classifier: normalised clips (B, C, T, H, W) -> logits (B, J).
         optimizer: makes an optimiser from the classifier's parameter groups.
-        consensus: see `dsn_lightning.algorithms.dsn.consensus_log_probabilities`.
+        consensus: see `dsn_lightning.consensus.consensus_log_probabilities`.
         **shared: arguments of `Recognizer`.
     """
 

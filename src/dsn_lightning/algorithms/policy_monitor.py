@@ -14,7 +14,8 @@ class PolicyMonitor(Metric):
 
     `compute` returns ``entropy`` (nats), ``reward``, ``right`` (share of sampled clips that are classified right, that
     is, with R > 0), ``baseline``, ``advantage_std``, ``agreement`` (share of sections with A = B, where Eq. 11 has no
-    gradient) and ``position_share`` (N,), the share of sections where each position is the most probable one.
+    gradient) and ``position_share``, the share of sections where each arm is the most probable one, (A,): each position
+    of a clip and, if the policy has it, keeping nothing.
     """
 
     full_state_update = False
@@ -29,12 +30,12 @@ class PolicyMonitor(Metric):
         self.add_state("positions", torch.zeros(0), dist_reduce_fx="sum")
 
     def update(self, log_policy: Tensor, estimate: Estimate, num_videos: int | None = None) -> None:
-        """Add one step: log P (B, M, N) and the estimate made from it; only the first ``num_videos`` videos count.
+        """Add one step: log P (B, M, A) and the estimate made from it; only the first ``num_videos`` videos count.
 
         A step with a value that is not finite is left out.
         """
         log_policy = log_policy[:num_videos]
-        estimate = Estimate(estimate.loss, *(part[:num_videos] for part in estimate[1:]))
+        estimate = Estimate(estimate.loss, *(part[:num_videos] for part in estimate[1:4]))
         greedy = log_policy.argmax(-1)
         advantage = estimate.reward - estimate.baseline
         entropy = -(log_policy.exp() * log_policy).sum(-1)

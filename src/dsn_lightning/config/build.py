@@ -17,6 +17,7 @@ from dsn_lightning.errors import UsageError
 from dsn_lightning.estimators.estimate import check_estimator
 from dsn_lightning.observations.observation_network import ObservationNetwork, check_observation_network
 from dsn_lightning.prepare.video_index import prepare_source
+from dsn_lightning.rewards.reward import check_reward
 from dsn_lightning.selections import Selection, check_selection
 from dsn_lightning.video.crops import Crop
 from dsn_lightning.video.modality import CHANNELS, FLOW_MEAN
@@ -104,6 +105,7 @@ def build_recognizer(settings: Settings, num_classes: int) -> Recognizer:
         networks["observation"] = build_observation(settings.observation, num_classes=num_classes, modality=modality)
         networks["estimator"] = build_part(settings.estimator, "estimator")
         check_estimator(networks["estimator"], key="estimator")
+        networks["reward"] = check_reward(build_part(settings.reward, "reward"), key="reward")
     flow = modality == "flow"
     recognizer: Recognizer = build_part(settings.algorithm.module, "algorithm.module")(
         **networks,

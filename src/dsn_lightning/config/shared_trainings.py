@@ -40,7 +40,7 @@ AUTO = {
 Train = Callable[[Settings], None]
 
 _PARTS = ("dataset", "backbone", "schedule", "algorithm", "trainer", "M", "seed", "weights")
-_SAMPLER_PARTS = ("N", "schedule", "gamma", "estimator", "observation")
+_SAMPLER_PARTS = ("N", "schedule", "gamma", "estimator", "reward", "observation")
 _UNRELATED = {
     "algorithm": ("recompute",),
     "schedule": ("sampler_lr", "sampler_rule", "sampler_head_lr"),
@@ -51,7 +51,7 @@ _UNRELATED = {
 _OPTIONAL = ("weights", "classes")
 """Keys of ``backbone`` that not every YAML has; null stands for their absence."""
 
-_SAMPLER_ARGUMENTS = ("gamma", "exploration", "sampler_optimizer", "sampler_schedule")
+_SAMPLER_ARGUMENTS = ("exploration", "prior_kl", "sampler_optimizer", "sampler_schedule")
 """Arguments of `dsn_lightning.algorithms.DSN` that matter to the observation network alone."""
 
 Known = Mapping[str, str]
@@ -186,12 +186,12 @@ def training_fingerprint(settings: Settings, known: Known | None = None) -> str:
         plain = json.loads(json.dumps({key: settings.plain[key] for key in _SAMPLER_PARTS}))
         content |= {"N": plain["N"], "schedule": plain["schedule"]}
         if algorithm.train_sampler:
-            content |= {part: plain[part] for part in ("gamma", "estimator", "observation")}
+            content |= {part: plain[part] for part in ("gamma", "estimator", "reward", "observation")}
             content["observation"].pop("clip_classifier", None)  # counts through the checkpoint alone
             content["observation"]["checkpoint"] = _start(settings, "observation.checkpoint", known or {})
         else:
             module = {k: v for k, v in content["algorithm"]["module"].items() if k not in _SAMPLER_ARGUMENTS}
-            content["algorithm"] = {**content["algorithm"], "module": module, "exploration": None}
+            content["algorithm"] = {**content["algorithm"], "module": module, "exploration": None, "prior_kl": None}
     if callbacks := settings.plain.get("callbacks"):  # they may stop it early
         content["callbacks"] = json.loads(json.dumps(callbacks))
     start = _start(settings, "classifier.checkpoint", known or {})

@@ -12,15 +12,18 @@ from dsn_lightning.config.setting_rules import Node
 from dsn_lightning.config.settings import EXPORTED
 from dsn_lightning.errors import UsageError, printable
 
-NETWORK_PARTS = ("backbone", "observation", "algorithm", "estimator", "schedule")
+NETWORK_PARTS = ("backbone", "observation", "algorithm", "estimator", "reward", "schedule")
 """Parts of a configuration that the networks of a run are built from."""
 
 _NETWORKS = (
     "dsn_lightning.algorithms",
     "dsn_lightning.backbones",
     "dsn_lightning.observations",
+    "dsn_lightning.estimators",
+    "dsn_lightning.estimators.exact",
     "dsn_lightning.estimators.reinforce",
     "dsn_lightning.estimators.reinforce_with_greedy_baseline",
+    "dsn_lightning.rewards",
     "dsn_lightning.schedules.Cosine",
     "dsn_lightning.schedules.MultiStep",
     "torch.optim",

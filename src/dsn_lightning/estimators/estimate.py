@@ -10,12 +10,26 @@ from dsn_lightning.errors import UsageError
 
 
 class RewardFunction(Protocol):
-    """R of Eq. 6 for one batch of section clips."""
+    """The rewards of one batch. The arms are A = N, one for each clip of a section, or A = N + 1: the last keeps none.
+
+    Each call costs one pass of the classifier over the clips that it needs, in which each clip is once.
+    """
 
     def __call__(self, actions: Tensor) -> Tensor:
-        """Return R of actions (..., B, M), of the same shape, without gradient.
+        """Return R of actions (..., B, M), of the same shape, without gradient. Only the kept clips are classified."""
 
-        Actions in one call cost one pass of the classifier, in which each clip is once.
+    def of_all_arms(self, actions: Tensor) -> Tensor:
+        """Return R of each arm of each section while the other sections keep their actions, without gradient.
+
+        All candidates are classified. Shape (B, M, A), from actions (B, M). Where the reward of a section does not
+        depend on the other sections, as in Eq. 6, nor do these.
+        """
+
+    def log_likelihood(self, weights: Tensor) -> Tensor:
+        """Return log H of the labels, (B,), under the consensus of all candidates with weights (B, M, A) (Eq. 4).
+
+        All candidates are classified. The gradient reaches the weights, not the classifier. The weight of keeping
+        nothing counts through those of the section's clips alone.
         """
 
 
@@ -23,22 +37,42 @@ class Estimate(NamedTuple):
     """What an estimator returns."""
 
     loss: Tensor  # scalar whose gradient is minus the estimated gradient of the expected reward
-    action: Tensor  # A, index of the clip drawn in each section, (B, M)
+    action: Tensor  # A, the arm drawn in each section, (B, M)
     reward: Tensor  # R(A), (B, M)
     baseline: Tensor  # what was subtracted from R(A), (B, M)
+    further: tuple[Callable[[Tensor], Tensor], ...] = ()  # further updates on this batch: log P as it is then -> loss
 
 
 class Estimator(Protocol):
-    """Estimates the gradient of the expected reward (Eq. 7): a function, one file each."""
+    """Estimates the gradient of the expected reward (Eq. 7): a function or an object, one file each.
+
+    An estimator that is a `torch.nn.Module` keeps what it remembers between batches in buffers, which checkpoints hold.
+
+    Attributes:
+        num_draws: K, optional: numbers that it draws actions from for each section, 0 for as many as there are arms; 1
+            if it has no such attribute.
+        num_updates: optional: optimiser steps that it makes on each batch; 1 if it has no such attribute.
+        ignores_reward: optional, True if it only reports the reward; a price of kept clips is then refused.
+    """
 
     def __call__(self, log_policy: Tensor, *, uniforms: Tensor, reward: RewardFunction) -> Estimate:
         """Return a loss with the estimated gradient.
 
         Args:
-            log_policy: log P of each section, (B, M, N), with gradient.
-            uniforms: numbers in [0, 1) that decide the actions, (B, M), float64.
+            log_policy: log P of each section, (B, M, A), with gradient.
+            uniforms: numbers in [0, 1) that decide the actions, float64, (B, M), or (K, B, M) for K above 1.
             reward: R of an action (Eq. 6).
         """
+
+
+def num_draws(estimator: Callable[..., Estimate], num_arms: int) -> int:
+    """Return how many numbers in [0, 1) an estimator needs for each section."""
+    return int(getattr(estimator, "num_draws", 1)) or num_arms
+
+
+def num_updates(estimator: Callable[..., Estimate]) -> int:
+    """Return how many optimiser steps an estimator makes on each batch."""
+    return int(getattr(estimator, "num_updates", 1))
 
 
 def check_estimator(estimator: Callable[..., Estimate], *, key: str) -> None:
@@ -62,17 +96,18 @@ def check_estimator(estimator: Callable[..., Estimate], *, key: str) -> None:
 
 
 def sample_actions(log_policy: Tensor, uniforms: Tensor) -> Tensor:
-    """Draw one clip per section, (B, M), from log P (B, M, N) by inverting its cumulative distribution.
+    """Draw one arm per section, (..., B, M), from log P (B, M, A) by inverting its cumulative distribution.
 
     >>> import torch
     >>> sample_actions(torch.tensor([[[0.2, 0.5, 0.3]]]).log(), torch.tensor([[0.6]]))
     tensor([[1]])
     """
-    edges = log_policy.detach().double().exp().cumsum(-1)  # (B, M, N)
+    edges = log_policy.detach().double().exp().cumsum(-1)  # (B, M, A)
     edges = edges / edges[..., -1:]
     return (uniforms.to(edges)[..., None] >= edges).sum(-1).clamp(max=edges.shape[-1] - 1)
 
 
 def log_probability(log_policy: Tensor, action: Tensor) -> Tensor:
-    """log pi(A) = sum_n a_n log p_n for A given as an index, (B, M)."""
+    """log pi(A) = sum_n a_n log p_n for actions (..., B, M) given as indices, of the same shape."""
+    log_policy = log_policy.expand(*action.shape, log_policy.shape[-1])
     return log_policy.gather(-1, action[..., None]).squeeze(-1)

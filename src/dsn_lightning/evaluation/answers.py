@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dsn_lightning.algorithms.dsn import Consensus, consensus_log_probabilities
+from dsn_lightning.consensus import Consensus, consensus_log_probabilities
 from dsn_lightning.evaluation.results import Row
 from dsn_lightning.evaluation.scores import ClipScores
 from dsn_lightning.evaluation.splits import HEADINGS

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dsn_lightning.algorithms.dsn import Consensus
+from dsn_lightning.consensus import Consensus
 from dsn_lightning.datasets.records import Subset
 from dsn_lightning.evaluation.answers import figures_of, row_figures
 from dsn_lightning.evaluation.results import Row

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dsn_lightning.algorithms.dsn import Consensus, consensus_log_probabilities
+from dsn_lightning.consensus import Consensus, consensus_log_probabilities
 from dsn_lightning.metrics import top_k_hits
 from dsn_lightning.selections import Oracle, Scheme, Uniform, VideoScores, softmax
 from dsn_lightning.video.sections import IntArray

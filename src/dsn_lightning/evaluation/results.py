@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dsn_lightning.algorithms.dsn import Consensus, consensus_log_probabilities
+from dsn_lightning.consensus import Consensus, consensus_log_probabilities
 from dsn_lightning.evaluation.scores import ClipScores
 from dsn_lightning.evaluation.splits import HEADINGS, group_rows
 from dsn_lightning.metrics import video_metrics

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from dsn_lightning.algorithms.dsn import Consensus, consensus_log_probabilities
+from dsn_lightning.consensus import Consensus, consensus_log_probabilities
 from dsn_lightning.evaluation.array_archive import open_arrays
 from dsn_lightning.files import UnreadableFileError, replaced
 from dsn_lightning.selections import Scheme, VideoScores

@@ -10,8 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from dsn_lightning.algorithms.dsn import DSN, Consensus
+from dsn_lightning.algorithms.dsn import DSN
 from dsn_lightning.algorithms.recognizer import Recognizer
+from dsn_lightning.consensus import Consensus
 from dsn_lightning.data.section_clips import label_vector
 from dsn_lightning.errors import UsageError
 from dsn_lightning.evaluation.clip_loading import Loading, clip_loader, rank_and_processes

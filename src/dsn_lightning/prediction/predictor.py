@@ -17,7 +17,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dsn_lightning.algorithms.dsn import DSN, consensus_log_probabilities
+from dsn_lightning.algorithms.dsn import DSN
+from dsn_lightning.consensus import consensus_log_probabilities
 from dsn_lightning.observations.observation_network import frames_looked_at
 from dsn_lightning.prediction.answer import Clip, Prediction, Scores, best
 from dsn_lightning.video.clip_reader import ClipReader, FrameReader

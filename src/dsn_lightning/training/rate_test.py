@@ -13,7 +13,8 @@ from pytorch_lightning.utilities.seed import isolate_rng
 from torch import nn
 
 from dsn_lightning.algorithms.baseline import Baseline
-from dsn_lightning.algorithms.dsn import DSN, consensus_log_probabilities, video_cross_entropy
+from dsn_lightning.algorithms.dsn import DSN, video_cross_entropy
+from dsn_lightning.consensus import consensus_log_probabilities
 from dsn_lightning.data.batches import Draw, EpochOrder
 from dsn_lightning.data.section_clips import SectionClips, collate
 from dsn_lightning.errors import UsageError
