@@ -1,0 +1,45 @@
+"""A reward relative to the section: what a clip adds to the log-likelihood of the label (not the paper's)."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from dsn_lightning.errors import UsageError
+from dsn_lightning.rewards.reward import check_price, with_nothing
+from dsn_lightning.rewards.true_class import label_probability
+
+
+@dataclass(frozen=True)
+class SectionGain:
+    """How much more likely a clip makes the label than the section's clips do on average, in nats. See `Reward`.
+
+    R of clip n is log p_n - log mean_k p_k, minus the price of a kept clip; p_n is the probability of the true class.
+    Sections in which all clips are equally good, or equally useless, teach the sampler nothing.
+
+    Attributes:
+        price: of a kept clip, >= 0, in nats.
+        floor: probabilities are raised to it, in (0, 1), so that no single clip outweighs all others.
+    """
+
+    price: float = 0.0
+    floor: float = 0.01
+    compares_clips = True
+
+    def __post_init__(self) -> None:
+        check_price(self.price)
+        check_floor(self.floor)
+
+    def __call__(self, logits: Tensor, targets: Tensor, actions: Tensor) -> Tensor:
+        """Return R of each arm, (B, M, N + 1)."""
+        probability = label_probability(logits, targets).clamp(min=self.floor)  # (B, M, N)
+        return with_nothing(probability.log() - probability.mean(-1, keepdim=True).log(), price=self.price)
+
+
+def check_floor(floor: float) -> None:
+    """Check the smallest probability that counts.
+
+    Raises:
+        UsageError: it is not in (0, 1).
+    """
+    if not 0 < floor < 1:
+        raise UsageError(f"reward.floor={floor}: must be above 0 and below 1")
