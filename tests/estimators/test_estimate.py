@@ -7,8 +7,17 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
+from dsn_lightning.algorithms.batch_rewards import BatchRewards
 from dsn_lightning.errors import UsageError
-from dsn_lightning.estimators.estimate import Estimate, check_estimator, log_probability, sample_actions
+from dsn_lightning.estimators.estimate import (
+    Estimate,
+    check_estimator,
+    log_probability,
+    num_draws,
+    num_updates,
+    sample_actions,
+)
+from dsn_lightning.rewards import TrueClass
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 
@@ -18,12 +27,15 @@ def test_every_estimator_satisfies_the_contract(file):
     estimator = instantiate(OmegaConf.load(file))
     check_estimator(estimator, key="estimator")
     log_policy = torch.randn(2, 3, 4).log_softmax(-1).requires_grad_()
-
-    def reward(actions):
-        return actions + 1.0
-
-    estimate = estimator(log_policy, uniforms=torch.rand(2, 3, dtype=torch.float64), reward=reward)
+    logits = torch.randn(2, 3, 4, 5)
+    reward = BatchRewards(
+        lambda chosen: logits, TrueClass(), torch.eye(5)[:2], num_arms=4, num_clips=4, consensus="probabilities"
+    )
+    draws = num_draws(estimator, 4)
+    uniforms = torch.rand((2, 3) if draws == 1 else (draws, 2, 3), dtype=torch.float64)
+    estimate = estimator(log_policy, uniforms=uniforms, reward=reward)
     assert isinstance(estimate, Estimate)
+    assert len(estimate.further) == num_updates(estimator) - 1
     assert estimate.action.shape == estimate.reward.shape == estimate.baseline.shape == (2, 3)
     estimate.loss.backward()
     assert log_policy.grad is not None
