@@ -35,12 +35,12 @@ class PolicyMonitor(Metric):
         A step with a value that is not finite is left out.
         """
         log_policy = log_policy[:num_videos]
-        estimate = Estimate(estimate.loss, *(part[:num_videos] for part in estimate[1:4]))
+        action, reward, baseline = (part[:num_videos] for part in (estimate.action, estimate.reward, estimate.baseline))
         greedy = log_policy.argmax(-1)
-        advantage = estimate.reward - estimate.baseline
+        advantage = reward - baseline
         entropy = -(log_policy.exp() * log_policy).sum(-1)
-        reward, same = estimate.reward, estimate.action == greedy
-        per_section = (entropy, reward, reward > 0, estimate.baseline, advantage, advantage**2, same)
+        same = action == greedy
+        per_section = (entropy, reward, reward > 0, baseline, advantage, advantage**2, same)
         positions = torch.arange(log_policy.shape[-1], device=greedy.device)
         counts = (greedy.flatten()[:, None] == positions).sum(0)  # bincount would wait for the device
         if not len(self.positions):

@@ -18,6 +18,7 @@ class MovingAverage(nn.Module):
     """
 
     average: Tensor
+    has_average: Tensor
 
     def __init__(self, *, momentum: float = 0.9) -> None:
         super().__init__()
