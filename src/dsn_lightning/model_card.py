@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from dsn_lightning.text_tables import escape_markdown
+from dsn_lightning.text_tables import count_text, escape_markdown
 
 _LISTED = 50
 """Classes that are listed; of more only the number is given."""
@@ -115,7 +115,11 @@ def _results(rows: Iterable[Mapping[str, Any]], statistics: Mapping[str, Any]) -
     for row in rows:
         selection, classifier, num_sections, num_clips = (str(row.get(key)) for key in keys)
         known = intervals.get((selection, classifier, num_sections, num_clips), {})
-        cells = [f"{selection} ({classifier}'s classifier)", f"{num_sections}:{num_clips}", str(row.get("clips"))]
+        cells = [
+            f"{selection} ({classifier}'s classifier)",
+            f"{num_sections}:{num_clips}",
+            count_text(row.get("clips")),
+        ]
         cells = [escape_markdown(text) for text in cells]
         cells += [_rate_cell(row.get(figure), known.get(figure)) for figure in ("top1", "map")]
         cells.append("-" if row.get("gmacs") is None else f"{row['gmacs']:.4g}")

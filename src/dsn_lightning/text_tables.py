@@ -113,6 +113,15 @@ def percent(mean: float | None, spread: float | None = None) -> str:
     return "-" if mean is None else f"{100 * mean:.1f}" + ("" if spread is None else f" ± {100 * spread:.1f}")
 
 
+def count_text(count: float | None) -> str:
+    """Return a count, or a mean of counts with one decimal place.
+
+    >>> count_text(6), count_text(4.25), count_text(None)
+    ('6', '4.2', '-')
+    """
+    return "-" if count is None else f"{count:.1f}" if isinstance(count, float) else str(count)
+
+
 def csv_text(records: Iterable[Mapping[str, Any]], columns: Sequence[str] | None = None) -> str:
     r"""Return records as CSV with a header, by default of all keys in the order of their first appearance.
 

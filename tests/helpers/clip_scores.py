@@ -33,7 +33,7 @@ def video(**changes) -> VideoScores:
 def columns(videos: list[VideoScores], spans=(), fps: float = 25.0, classes: Sequence[str] = ("a", "b")) -> ClipScores:
     clips = [(v, s, n, row) for v, x in enumerate(videos) for n, rows in x.logits.items() for s, row in rows.items()]
     sections = [
-        (v, (m, n, section), name, row)
+        (v, (m, n, section), name, row, x.nothing.get(name, {}).get((m, n), np.full(m, np.nan))[section])
         for v, x in enumerate(videos)
         for name, grids in x.policies.items()
         for (m, n), grid in grids.items()
@@ -59,6 +59,7 @@ def columns(videos: list[VideoScores], spans=(), fps: float = 25.0, classes: Seq
         section_scheme=np.array([s[1] for s in sections]).reshape(-1, 3),
         section_network=np.array([s[2] for s in sections]),
         section_logits=np.stack([s[3] for s in sections]),
+        section_nothing=np.array([s[4] for s in sections], np.float32),
         placement=SCHEME.placement,
     )
 

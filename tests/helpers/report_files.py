@@ -93,6 +93,7 @@ def row_of(**fields) -> dict:
         "backbone": "r3d_18",
         "observation": "r2d_18",
         "estimator": None,
+        "reward": None,
         "seed": 0,
         "gamma": 0.5,
         "train_M": 1,

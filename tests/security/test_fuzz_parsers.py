@@ -146,6 +146,7 @@ def write_scores(root: Path) -> None:
         section_scheme=np.array([[1, 1, 0]] * 2),
         section_network=np.array(["dsn sampler"] * 2),
         section_logits=np.zeros((2, 1), np.float32),
+        section_nothing=np.full(2, np.nan, np.float32),
     )
     scores.save(root / "clip_scores.npz")
     write_rows(root, row_of(selection="uniform", classifier="baseline", M=1, N=1, clips=1))
@@ -414,5 +415,14 @@ def test_no_changed_byte_of_an_archive_changes_a_score(tmp_path):
             found = ClipScores.load(file)
         except UsageError:
             continue
-        for column in ("clip_logits", "clip_video", "targets", "video_id", "section_logits", "fps", "clip_start"):
+        for column in (
+            "clip_logits",
+            "clip_video",
+            "targets",
+            "video_id",
+            "section_logits",
+            "section_nothing",
+            "fps",
+            "clip_start",
+        ):
             assert np.array_equal(getattr(found, column), getattr(expected, column)), (int(position), column)

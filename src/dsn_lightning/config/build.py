@@ -15,7 +15,7 @@ from dsn_lightning.data.inventory import BadVideoPolicy, Reading
 from dsn_lightning.datasets.records import VideoSource
 from dsn_lightning.errors import UsageError
 from dsn_lightning.estimators.estimate import check_estimator
-from dsn_lightning.observations.observation_network import ObservationNetwork, check_observation_network
+from dsn_lightning.observations.observation_network import ObservationNetwork, check_observation_network, may_skip
 from dsn_lightning.prepare.video_index import prepare_source
 from dsn_lightning.rewards.reward import check_reward
 from dsn_lightning.selections import Selection, check_selection
@@ -106,6 +106,7 @@ def build_recognizer(settings: Settings, num_classes: int) -> Recognizer:
         networks["estimator"] = build_part(settings.estimator, "estimator")
         check_estimator(networks["estimator"], key="estimator")
         networks["reward"] = check_reward(build_part(settings.reward, "reward"), key="reward")
+        _check_price(settings, networks["observation"], networks["estimator"])
     flow = modality == "flow"
     recognizer: Recognizer = build_part(settings.algorithm.module, "algorithm.module")(
         **networks,
@@ -119,6 +120,20 @@ def build_recognizer(settings: Settings, num_classes: int) -> Recognizer:
         on_nonfinite=settings.schedule.on_nonfinite,
     )
     return recognizer
+
+
+def _check_price(settings: Settings, observation: ObservationNetwork, estimator: object) -> None:
+    """Refuse a price of kept clips that would change nothing."""
+    price = settings.reward.get("price", 0)
+    if not isinstance(price, int | float) or price <= 0:
+        return
+    if not may_skip(observation):
+        raise UsageError(
+            f"reward.price={price}: this sampler keeps a clip of every section, whatever it costs; give it the choice "
+            "with observation.network.may_skip=true"
+        )
+    if getattr(estimator, "ignores_reward", False):
+        raise UsageError(f"reward.price={price}: the estimator does not optimise the reward; use another estimator")
 
 
 def finetuning_of(schedule: ScheduleSettings) -> FineTuning:

@@ -54,7 +54,7 @@ class RowDescription:
             for m in settings.test.M
         }
 
-    def __call__(self, selection: Selection, scheme: Scheme, classifier: str, num_clips: int) -> Row:
+    def __call__(self, selection: Selection, scheme: Scheme, classifier: str, num_clips: float) -> Row:
         """Return the fields of `results.FIELDS` that `results.measure` does not."""
         answering = self.runs.get(classifier) or self._keeper()
         trained = self.runs.get(selection.sampler or classifier) or answering
@@ -69,6 +69,7 @@ class RowDescription:
             "backbone": answering.settings.backbone.name,
             "observation": trained.settings.observation.name if learned else None,
             "estimator": trained.settings.estimator["_target_"].rsplit(".", 1)[-1] if learned else None,
+            "reward": trained.settings.reward["_target_"].rsplit(".", 1)[-1] if learned else None,
             "seed": trained.settings.seed,
             "gamma": trained.settings.gamma if learned else None,
             "train_M": trained.settings.M,
@@ -84,7 +85,7 @@ class RowDescription:
         """Return the run that keeps the baseline's classifier, where the baseline itself is not given."""
         return next(run for run in self.runs.values() if run.settings.algorithm.freezes_classifier)
 
-    def _cost(self, selection: Selection, scheme: Scheme, classifier: str, num_clips: int) -> dict[str, Any]:
+    def _cost(self, selection: Selection, scheme: Scheme, classifier: str, num_clips: float) -> dict[str, Any]:
         """Return multiply-adds (10^9) and seconds of a video; None for a method that knows the label."""
         if selection.kind == "upper_bound":
             return dict.fromkeys(("gmacs_classifier", "gmacs_observation", "gmacs", "seconds_per_video"))

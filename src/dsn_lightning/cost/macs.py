@@ -68,10 +68,11 @@ class VideoCost:
     observation: float
 
     @classmethod
-    def of(cls, *, clips: int, classifier: float, candidates: int = 0, observation: float = 0.0) -> "VideoCost":
+    def of(cls, *, clips: float, classifier: float, candidates: int = 0, observation: float = 0.0) -> "VideoCost":
         """Return ``clips * classifier + candidates * observation`` from the multiply-adds of a clip in each network.
 
-        M clips are classified where one per section is kept. Candidates are the M * N clips that a sampler looks at.
+        M clips are classified where one per section is kept, fewer on average where a section may keep nothing.
+        Candidates are the M * N clips that a sampler looks at.
         """
         return cls(clips * classifier / 1e9, candidates * observation / 1e9)
 

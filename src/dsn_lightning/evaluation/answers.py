@@ -4,11 +4,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from dsn_lightning.consensus import Consensus, consensus_log_probabilities
-from dsn_lightning.evaluation.results import Row
+from dsn_lightning.consensus import Consensus
+from dsn_lightning.evaluation.results import Row, answers_of
 from dsn_lightning.evaluation.scores import ClipScores
 from dsn_lightning.evaluation.splits import HEADINGS
 from dsn_lightning.selections import Scheme, Selection, VideoScores, softmax
@@ -37,8 +36,7 @@ def predicted_classes(
 ) -> NDArray[np.int64]:
     """Return the predicted class of each video, (V,); for a random method, that of its first draw."""
     kept = [video.logits_at(classifier, selection.select(video, scheme, classifier)[0]) for video in scores.videos()]
-    logits = torch.from_numpy(np.stack(kept))  # (V, K, J)
-    return np.asarray(consensus_log_probabilities(logits, consensus=consensus).argmax(-1).numpy(), np.int64)
+    return np.asarray(answers_of(kept, consensus=consensus).argmax(-1).numpy(), np.int64)
 
 
 def kept_clips(

@@ -18,6 +18,7 @@ from dsn_lightning.evaluation.scores import ClipScores
 from dsn_lightning.files import replaced
 from dsn_lightning.selections import BASELINE_CLASSIFIER
 from dsn_lightning.selections.scheme import Scheme, softmax
+from dsn_lightning.text_tables import count_text
 from dsn_lightning.video.clip_reader import ClipReader
 from dsn_lightning.video.modality import FLOW_LEGEND, as_pictures, is_flow
 from dsn_lightning.video.time_line import Video
@@ -75,7 +76,7 @@ def cost_chart(rows: Sequence[Row]) -> Figure:
 
 def _label(row: Row, rows: Sequence[Row]) -> str:
     name = method_name(row["selection"], row["classifier"], {other["classifier"] for other in rows})
-    return f"{name}, {row['clips']} clip{'s' * (row['clips'] != 1)}"
+    return f"{name}, {count_text(row['clips'])} clip{'s' * (row['clips'] != 1)}"
 
 
 def class_figure(statistics: Mapping[str, Any], path: Path) -> None:

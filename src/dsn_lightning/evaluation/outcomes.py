@@ -13,7 +13,7 @@ from dsn_lightning.errors import UsageError
 from dsn_lightning.evaluation.exact_oracle import ExactOracle
 from dsn_lightning.evaluation.results import FIELDS, Row, hit_counts, select_and_classify
 from dsn_lightning.evaluation.scores import ClipScores, sampler_network
-from dsn_lightning.evaluation.splits import COUNTS
+from dsn_lightning.evaluation.splits import COUNTS, varies
 from dsn_lightning.evaluation.splits import FIGURES as ROW_FIGURES
 from dsn_lightning.selections import Kind, MostConfident, Oracle, Scheme, Selection, Uniform, VideoScores
 
@@ -49,7 +49,8 @@ class Outcome:
     kind: Kind  #: kind of the selection method
     sampler: str | None  #: name of the network that chose the clips; None if no network did
     row: Row  #: fields of ``results.json``
-    #: (V, D, K), start times of the kept clips; None for fused streams, each of which keeps its own clips
+    #: (V, D, K), start times of the kept clips, NaN behind the last one of a video that keeps fewer than others; None
+    #: for fused streams, each of which keeps its own clips
     kept_seconds: NDArray[np.float64] | None = None
 
 
@@ -87,7 +88,10 @@ def outcome_of(
     starts, draws = select_and_classify(videos, selection, scheme, row["classifier"], consensus=scores.consensus)
     counts = hit_counts(scores, starts, scheme)  # (V, 2)
     hits, possible_hits = (None, None) if counts is None else (counts[:, 0], counts[:, 1])
-    probabilities, kept_seconds = torch.stack(draws).numpy(), np.stack(starts) / scores.fps[:, None, None]
+    kept_seconds = np.full((len(starts), len(draws), max(kept.shape[1] for kept in starts)), np.nan)
+    for seconds, kept, fps in zip(kept_seconds, starts, scores.fps, strict=True):
+        seconds[:, : kept.shape[1]] = kept / fps
+    probabilities = torch.stack(draws).numpy()
     return Outcome(probabilities, hits, possible_hits, selection.kind, selection.sampler, row, kept_seconds)
 
 
@@ -163,7 +167,7 @@ def align(evaluations: Sequence[StoredEvaluation]) -> list[StoredEvaluation]:
         raise UsageError(f"{names} have no method (selection, classifier, M and N) in common")
     for method, evaluation, field in itertools.product(common, aligned[1:], _EQUAL_IN_SEEDS):
         value, expected = evaluation.outcomes[method].row.get(field), aligned[0].outcomes[method].row.get(field)
-        if value != expected:
+        if value != expected and not varies(evaluation.outcomes[method].row, field):
             difference = f"{method} has {field}={value} and {field}={expected}"
             raise UsageError(f"{evaluation.name} and {first.name} differ in more than the seed: {difference}")
     for i, evaluation in enumerate(aligned):

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from dsn_lightning.evaluation.outcomes import WITHOUT_ROWS, Method, Outcome, StoredEvaluation
 from dsn_lightning.metrics import top_k_hits
@@ -24,6 +25,11 @@ def predictions_csv(evaluation: StoredEvaluation) -> str:
     return csv_text(lines, PREDICTION_FIELDS)
 
 
+def _in_order(seconds: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return start times in ascending order, without the NaN of clips that are not kept."""
+    return np.sort(seconds[~np.isnan(seconds)])
+
+
 def _lines(evaluation: StoredEvaluation, method: Method, outcome: Outcome) -> Iterator[dict[str, Any]]:
     names, targets = evaluation.classes, torch.from_numpy(evaluation.targets)
     labels = [";".join(names[j] for j in np.flatnonzero(video)) for video in evaluation.targets > 0]
@@ -33,7 +39,7 @@ def _lines(evaluation: StoredEvaluation, method: Method, outcome: Outcome) -> It
         scores, classes = (part.tolist() for part in probabilities.topk(min(5, len(names))))
         correct = top_k_hits(probabilities, targets, 1).tolist()
         for v, video_id in enumerate(evaluation.video_id):
-            starts = () if outcome.kept_seconds is None else np.sort(outcome.kept_seconds[v, draw])
+            starts = () if outcome.kept_seconds is None else _in_order(outcome.kept_seconds[v, draw])
             yield {
                 **scheme,
                 "seed": outcome.row.get("seed"),

@@ -10,16 +10,17 @@ from torch import Tensor
 
 from dsn_lightning.consensus import Consensus, consensus_log_probabilities
 from dsn_lightning.evaluation.scores import ClipScores
-from dsn_lightning.evaluation.splits import HEADINGS, group_rows
+from dsn_lightning.evaluation.splits import HEADINGS, group_rows, varies
 from dsn_lightning.metrics import video_metrics
 from dsn_lightning.selections import Scheme, Selection, VideoScores
-from dsn_lightning.text_tables import TextTable, percent
+from dsn_lightning.text_tables import TextTable, count_text, percent
 from dsn_lightning.video.sections import IntArray
 
 Row = dict[str, Any]
 
 FIELDS = (
     *("dataset", "split", "modality", "selection", "classifier", "algorithm", "backbone", "observation", "estimator"),
+    "reward",
     *("seed", "gamma", "train_M", "train_N", "M", "N", "clips", "crops"),
     *("top1", "top5", "mean_class", "map", "hit_rate", "gmacs_classifier", "gmacs_observation", "gmacs"),
     *("videos", "videos_missing", "videos_failed", "seconds_per_video"),
@@ -33,7 +34,7 @@ def evaluate_rows(
     schemes: Sequence[Scheme],
     *,
     can: Callable[[Selection, str], bool],
-    describe: Callable[[Selection, Scheme, str, int], Row],
+    describe: Callable[[Selection, Scheme, str, float], Row],
     consensus: Consensus,
 ) -> list[Row]:
     """Return a row for each scheme, selection method and classifier whose networks are available, as ``can`` says.
@@ -58,7 +59,7 @@ def measure(scores: ClipScores, selection: Selection, scheme: Scheme, classifier
     """
     starts, draws = select_and_classify(scores.videos(), selection, scheme, classifier, consensus=consensus)
     targets = torch.from_numpy(scores.targets)
-    return {"clips": starts[0].shape[1], **mean_metrics(draws, targets), "hit_rate": hit_rate(scores, starts, scheme)}
+    return {"clips": mean_clips(starts), **mean_metrics(draws, targets), "hit_rate": hit_rate(scores, starts, scheme)}
 
 
 def select_and_classify(
@@ -69,8 +70,24 @@ def select_and_classify(
     draws = []
     for d in range(len(starts[0])):
         logits = [video.logits_at(classifier, kept[d]) for video, kept in zip(videos, starts, strict=True)]  # (K, J)
-        draws.append(consensus_log_probabilities(torch.from_numpy(np.stack(logits)), consensus=consensus).exp())
+        draws.append(answers_of(logits, consensus=consensus).exp())
     return starts, draws
+
+
+def answers_of(logits: Sequence[NDArray[np.float32]], *, consensus: Consensus) -> Tensor:
+    """Return log H, (V, J), of videos from the logits of their kept clips, (K, J); K may differ (Eq. 4)."""
+    counts = torch.tensor([len(of_video) for of_video in logits])
+    if (counts == counts[0]).all():
+        return consensus_log_probabilities(torch.from_numpy(np.stack(logits)), consensus=consensus)
+    padded = torch.nn.utils.rnn.pad_sequence([torch.from_numpy(of_video) for of_video in logits], batch_first=True)
+    kept = torch.arange(padded.shape[1]) < counts[:, None]  # (V, K)
+    return consensus_log_probabilities(padded, consensus=consensus, kept=kept)
+
+
+def mean_clips(starts: Sequence[IntArray]) -> int | float:
+    """Return the number of kept clips (D, K) of a video: K, or the mean over videos if it differs."""
+    counts = {kept.shape[1] for kept in starts}
+    return counts.pop() if len(counts) == 1 else float(np.mean([kept.shape[1] for kept in starts]))
 
 
 def mean_metrics(draws: Sequence[Tensor], targets: Tensor) -> dict[str, float | None]:
@@ -119,9 +136,17 @@ def hit_counts(scores: ClipScores, starts: Sequence[IntArray], scheme: Scheme) -
 def mean_and_spread(rows: Iterable[Row]) -> list[tuple[Row, dict[str, NDArray[np.float64]]]]:
     """Group the rows that differ only in the seed and the figures: the first row, and each rate's values in all."""
     return [
-        (group[0], {name: np.array([row[name] for row in group], np.float64) for name in HEADINGS})
+        (_with_mean_clips(group), {name: np.array([row[name] for row in group], np.float64) for name in HEADINGS})
         for group in group_rows(rows, but=("seed",))
     ]
+
+
+def _with_mean_clips(group: Sequence[Row]) -> Row:
+    """Return the first row, with the mean number of clips, and costs, where it differs between seeds."""
+    if not varies(group[0], "clips"):
+        return group[0]
+    means = {name: float(np.mean([row[name] for row in group])) for name in ("clips", "gmacs_classifier", "gmacs")}
+    return {**group[0], **means}
 
 
 def results_table(rows: Sequence[Row], *, title: str = "") -> TextTable:
@@ -130,7 +155,7 @@ def results_table(rows: Sequence[Row], *, title: str = "") -> TextTable:
     lines = []
     for row, figures in mean_and_spread(rows):
         cost = "-" if row["gmacs"] is None else f"{row['gmacs']:.3g}"
-        names = [row["selection"], row["classifier"], f"{row['M']}:{row['N']}", str(row["clips"])]
+        names = [row["selection"], row["classifier"], f"{row['M']}:{row['N']}", count_text(row["clips"])]
         lines.append([*names, *(_percent(figures[name]) for name in columns), cost])
     header = ["selection", "classifier", "M:N", "clips", *columns.values(), "GMACs"]
     return TextTable(header, lines, num_names=4, title=title)

@@ -5,7 +5,7 @@ from typing import Any
 
 from dsn_lightning.evaluation.splits import COUNTS, FIGURES, HEADINGS
 
-_TEXTS = ("split", "modality", "classifier", "algorithm", "backbone", "observation", "estimator", "seed")
+_TEXTS = ("split", "modality", "classifier", "algorithm", "backbone", "observation", "estimator", "reward", "seed")
 _MAX_CANDIDATES = 10**6  # of a video
 
 

@@ -41,6 +41,7 @@ _COLUMNS = {  # name -> kinds of NumPy types, axes
     "section_scheme": ("i", "S3"),
     "section_network": ("U", "S"),
     "section_logits": ("f", "SN"),
+    "section_nothing": ("f", "S"),
 }
 _SCALARS = {"frames_per_clip": 10**6, "frame_stride": 10**6, "crops": 1000, "dense_clips": 10**5} | {
     "random_draws": 10**4,
@@ -70,7 +71,8 @@ class ClipScores:
     section_video: NDArray[np.int64]  #: (S,), index into the videos
     section_scheme: NDArray[np.int64]  #: (S, 3): M, N, section
     section_network: NDArray[np.str_]  #: (S,), name of the sampler
-    section_logits: NDArray[np.float32]  #: (S, N), padded with NaN where N differs
+    section_logits: NDArray[np.float32]  #: (S, N), of the clips, padded with NaN where N differs
+    section_nothing: NDArray[np.float32]  #: (S,), logit of keeping nothing of the section; NaN for a sampler that must
     crops: int = 1  #: number of windows of each clip that the classifiers saw
     consensus: Consensus = "probabilities"  #: how clips, and crops, are averaged (Eq. 4)
     dense_clips: int = 10  #: see `Scheme`
@@ -133,6 +135,8 @@ class ClipScores:
             return "a target is not in [0, 1]"
         if not self._has_all_sections():
             return "a section of a video is missing, or there twice"
+        if np.isinf(self.section_nothing).any() or not self._same_in_sections(np.isnan(self.section_nothing)):
+            return "whether a sampler may keep nothing of a section differs within a video, or is infinite"
         if not ((self.fps > 1e-3) & (self.fps < 1e9)).all():
             return "a frame rate is out of range"
         if network := self.network_not_finite():
@@ -146,6 +150,13 @@ class ClipScores:
         rows = np.stack([self.section_video, network, m, n, section], axis=1)
         grids, count = np.unique(np.unique(rows, axis=0)[:, :4], axis=0, return_counts=True)
         return int(count.sum()) == len(rows) and bool((count == grids[:, 2]).all())
+
+    def _same_in_sections(self, flags: NDArray[np.bool_]) -> bool:
+        """Return whether a flag (S,) of a sampler's rows is the same for all sections of a video, M and N."""
+        _, network = np.unique(self.section_network, return_inverse=True)
+        rows = np.column_stack([self.section_video, network, self.section_scheme[:, :2], flags])
+        found = np.unique(rows, axis=0)
+        return len(np.unique(found[:, :-1], axis=0)) == len(found)
 
     def network_not_finite(self) -> str | None:
         """Return the name of a network with a score that is not finite; None if all are."""
@@ -174,14 +185,17 @@ class ClipScores:
         for video, start, network, row in clips:
             logits[video][str(network)][int(start)] = row
         policies: list[dict] = [defaultdict(dict) for _ in self.video_id]
-        sections = zip(self.section_video, self.section_scheme, self.section_network, self.section_logits, strict=True)
-        for video, (m, n, section), network, row in sections:
-            grid = policies[video][str(network)].setdefault((int(m), int(n)), np.empty((m, n), np.float32))
-            grid[section] = row[:n]
-        return [
-            VideoScores(str(self.video_id[v]), int(self.num_frames[v]), self.targets[v], logits[v], policies[v])
-            for v in range(len(self.video_id))
-        ]
+        nothing: list[dict] = [defaultdict(dict) for _ in self.video_id]
+        sections = zip(self.section_video, self.section_scheme, self.section_network, strict=True)
+        for i, (video, (m, n, section), network) in enumerate(sections):
+            scheme, sampler = (int(m), int(n)), str(network)
+            policies[video][sampler].setdefault(scheme, np.empty(scheme, np.float32))[section] = self.section_logits[
+                i, : scheme[1]
+            ]
+            if not np.isnan(self.section_nothing[i]):
+                nothing[video][sampler].setdefault(scheme, np.empty(m, np.float32))[section] = self.section_nothing[i]
+        columns = zip(self.video_id, self.num_frames, self.targets, logits, policies, nothing, strict=True)
+        return [VideoScores(str(video), int(frames), *rest) for video, frames, *rest in columns]
 
     def shows_action(self, video: int, starts: NDArray[np.int64]) -> NDArray[np.bool_] | None:
         """Return whether at least half of each clip lies in a span of the action; None for a video without spans."""

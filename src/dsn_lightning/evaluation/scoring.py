@@ -28,7 +28,7 @@ _CLIPS_AT_ONCE = 64  # that a classifier sees
 _CLIPS_OF_A_GROUP = 256  # of the videos that a GPU scores together
 
 ClipRow = tuple[int, int, str, NDArray[np.float32]]  # video, first frame, classifier, logits (J,)
-SectionRow = tuple[int, tuple[int, int, int], str, NDArray[np.float32]]  # video, (M, N, section), sampler, logits (N,)
+SectionRow = tuple[int, tuple[int, int, int], str, NDArray[np.float32]]  # video, (M, N, section), sampler, logits (A,)
 
 
 @dataclass(frozen=True)
@@ -230,7 +230,7 @@ def _score_sections(
         batch = torch.stack(sections).to(device)  # (B, M, N, C, T, H, W)
         for name, sampler in networks.samplers.items():
             network = sampler_network(name)
-            logits = scored.watch.time(network, batch.shape[:3].numel(), sampler.policy_logits, batch)  # (B, M, N)
+            logits = scored.watch.time(network, batch.shape[:3].numel(), sampler.policy_logits, batch)  # (B, M, A)
             for loaded, rows in zip(group, logits, strict=True):
                 if not np.isfinite(rows).all():
                     scored.nonfinite[loaded.video] = network
@@ -278,7 +278,8 @@ def _columns(scored: _Scored, plan: ScoringPlan, reader: ClipReader, networks: N
         section_video=np.array([position[row[0]] for row in scored.section_rows], np.int64),
         section_scheme=np.array([row[1] for row in scored.section_rows], np.int64).reshape(-1, 3),
         section_network=np.array([row[2] for row in scored.section_rows], str),
-        section_logits=_padded([row[3] for row in scored.section_rows]),
+        section_logits=_padded([row[3][: row[1][1]] for row in scored.section_rows]),
+        section_nothing=np.array([(*row[3], np.nan)[row[1][1]] for row in scored.section_rows], np.float32),
         crops=plan.crops,
         consensus=plan.consensus,
         dense_clips=plan.schemes[0].dense_clips,

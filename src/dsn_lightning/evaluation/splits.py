@@ -43,9 +43,19 @@ def group_rows(rows: Iterable[Row], *, but: Sequence[str]) -> list[list[Any]]:
     ignored = {*FIGURES, *COUNTS, *but}
     groups: dict[tuple, list[Row]] = {}
     for row in rows:
-        key = tuple(sorted((name, str(value)) for name, value in row.items() if name not in ignored))
+        described = {name: value for name, value in row.items() if name not in ignored and not varies(row, name)}
+        key = tuple(sorted((name, str(value)) for name, value in described.items()))
         groups.setdefault(key, []).append(row)
     return list(groups.values())
+
+
+def varies(row: Row, name: str) -> bool:
+    """Return whether a field, though no figure, is a mean over videos: the number of clips, where it differs.
+
+    >>> varies({"clips": 4.25}, "clips"), varies({"clips": 6}, "clips")
+    (True, False)
+    """
+    return name == "clips" and isinstance(row.get(name), float)
 
 
 def mean_over_splits(rows: Iterable[Row], *, required: Iterable[Any] = ()) -> list[dict[str, Any]]:

@@ -15,7 +15,7 @@ from torch.export import Dim, ExportedProgram
 from dsn_lightning.algorithms.dsn import DSN
 from dsn_lightning.errors import UsageError
 from dsn_lightning.files import write_json
-from dsn_lightning.observations.observation_network import frames_looked_at
+from dsn_lightning.observations.observation_network import frames_looked_at, may_skip
 
 Format = Literal["onnx", "torch_export"]
 
@@ -136,6 +136,7 @@ def _check_packages(form: Format) -> None:
 
 def _parts(model: DSN, clip: tuple[int, int, int, int], clips_per_section: int) -> tuple[_Part, _Part]:
     channels, frames, *size = clip
+    arms = clips_per_section + may_skip(model.observation)
     observed = (clips_per_section, channels, frames_looked_at(model.observation, frames), *size)
     classes = model.classify(torch.zeros(1, *clip, dtype=torch.uint8)).shape[-1]
     mean, std = model.mean, model.std
@@ -146,7 +147,7 @@ def _parts(model: DSN, clip: tuple[int, int, int, int], clips_per_section: int) 
             model.policy_logits,
             ("videos", "sections"),
             observed,
-            ("videos", "sections", clips_per_section),
+            ("videos", "sections", arms),
         ),
         _Part(
             "classifier",

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dsn_lightning.algorithms.dsn import DSN
+from dsn_lightning.algorithms.dsn import DSN, keep_one
 from dsn_lightning.consensus import consensus_log_probabilities
 from dsn_lightning.observations.observation_network import frames_looked_at
 from dsn_lightning.prediction.answer import Clip, Prediction, Scores, best
@@ -73,8 +73,8 @@ class Chosen:
 
     Attributes:
         starts: first frames of the candidates, (M, N).
-        policy: their probabilities in their sections, (M, N).
-        kept: number of the clip that was chosen in each section, (M,).
+        policy: their probabilities in their sections, (M, N); they sum to less than 1 if the sampler may keep nothing.
+        kept: number of the most probable clip of each section, (M,).
         order: the sections that were classified, in this order, (K,).
         clip_scores: class probabilities of the classified clips, in the same order, (K, J).
         scores: averaged class probabilities (Eq. 4), (J,).
@@ -156,9 +156,9 @@ class Predictor:
     @torch.inference_mode()
     def choose(self, video: Video, effort: Effort, frames: "DecodedOnce", *, started: float) -> Chosen:
         """Choose a clip of each section, and classify the chosen clips as far as the effort goes."""
-        starts, policy = self._look(video, effort, frames)
+        starts, policy, sections = self._look(video, effort, frames)
         kept = policy.argmax(-1)
-        order = np.argsort(-policy.max(-1), kind="stable") if effort.may_stop_early else np.arange(len(kept))
+        order = sections[np.argsort(-policy.max(-1)[sections], kind="stable")] if effort.may_stop_early else sections
         logits: list[Tensor] = []
         whole = replace(self.reader, read=frames)
         for sections in order[:, None] if effort.may_stop_early else [order]:
@@ -176,10 +176,15 @@ class Predictor:
     def look(self, video: Video, effort: Effort) -> tuple[IntArray, Scores]:
         """Return the first frames of the candidates and the policy over them, both (M, N); nothing is classified."""
         with torch.inference_mode():
-            return self._look(video, effort, DecodedOnce(self.reader.read))
+            return self._look(video, effort, DecodedOnce(self.reader.read))[:2]
 
-    def _look(self, video: Video, effort: Effort, frames: "DecodedOnce") -> tuple[IntArray, Scores]:
-        """Decode what the observation network sees of the candidates, and return their starts and the policy."""
+    def _look(self, video: Video, effort: Effort, frames: "DecodedOnce") -> tuple[IntArray, Scores, IntArray]:
+        """Decode what the observation network sees of the candidates.
+
+        Returns:
+            The first frames of the candidates and the policy over them, both (M, N), and the sections of which a clip
+            is kept, ascending.
+        """
         starts = section_clip_starts(
             video.num_frames,
             num_sections=effort.num_sections,
@@ -192,8 +197,10 @@ class Predictor:
         look = replace(self.reader, read=frames, frames_per_clip=count)
         clips = look(video, starts + skipped)[None].to(self.model.device)
         with self._autocast():
-            logits = self.model.policy_logits(clips)[0]
-        return starts, _finite(_numpy(logits.double().softmax(-1)), video)
+            logits = self.model.policy_logits(clips).double()  # (1, M, A)
+        policy = _finite(_numpy(logits[0].softmax(-1)), video)
+        action = logits.argmax(-1) if logits.shape[-1] == starts.shape[1] else keep_one(logits, logits.argmax(-1))
+        return starts, policy[:, : starts.shape[1]], np.flatnonzero(_numpy(action[0]) < starts.shape[1])
 
     def _average(self, logits: Sequence[Tensor]) -> Scores:
         """Return the averaged class probabilities (J,) of clips from their logits (J,)."""

@@ -18,7 +18,7 @@ from dsn_lightning.evaluation.splits import HEADINGS
 from dsn_lightning.report.inline_svg import inline_svg
 from dsn_lightning.report.result_rows import Result
 from dsn_lightning.selections import BASELINE_CLASSIFIER
-from dsn_lightning.text_tables import percent
+from dsn_lightning.text_tables import count_text, percent
 
 _MAX_NUMBERED = 24  # points beyond these have a tooltip only
 _MAX_LEVELS = 2  # more dashed lines would hide the points
@@ -123,12 +123,27 @@ def _known(result: Result, figure: str) -> float:
 
 def _distinct_names(results: Sequence[Result]) -> list[str]:
     """Return each result's method with the fields in which the results differ."""
-    keys = ("modality", "backbone", "observation", "train_M", "train_N", "M", "N", "clips", "gamma", "crops")
+    keys = (
+        "modality",
+        "backbone",
+        "observation",
+        "estimator",
+        "reward",
+        "train_M",
+        "train_N",
+        "M",
+        "N",
+        "clips",
+        "gamma",
+        "crops",
+    )
     kinds = {key: {str(result.described.get(key)) for result in results} for key in keys}
     varied = [key for key in keys if len(kinds[key] - {"None"}) > 1]
     names = []
     for result in results:
         known = {key: result.described[key] for key in varied if result.described.get(key) is not None}
-        fields = [f"{v} clip{'s' * (v != 1)}" if key == "clips" else f"{key}={v}" for key, v in known.items()]
+        fields = [
+            f"{count_text(v)} clip{'s' * (v != 1)}" if key == "clips" else f"{key}={v}" for key, v in known.items()
+        ]
         names.append(", ".join([result.method, *fields, *filter(None, [result.setting])]))
     return names

@@ -47,6 +47,7 @@ def results_table(results: Sequence[Result]) -> PageTable:
         "backbone": (False, _field("backbone")),
         "observation": (False, _field("observation")),
         "estimator": (False, _field("estimator")),
+        "reward": (False, _field("reward")),
         "setting": (False, lambda result: _text(result.setting)),
         "clips": (True, _field("clips")),
         **{heading: (True, _rate(name)) for name, heading in HEADINGS.items()},

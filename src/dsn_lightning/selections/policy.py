@@ -1,10 +1,31 @@
 """The most probable clip of each section under a trained sampler: DSN and DSN-f (Table I)."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dsn_lightning.selections.scheme import Scheme, SectionGrid, VideoScores, take_best
 from dsn_lightning.selections.selection import Kind
 from dsn_lightning.video.sections import IntArray
+
+
+def keeps_something(logits: NDArray[np.floating], nothing: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """Return of which sections a policy keeps a clip, (M,): of those where one is the most probable arm.
+
+    At least one: if nothing is the most probable arm of all, the section with the highest probability of its clips.
+
+    Args:
+        logits: of the clips, (M, N).
+        nothing: logits of keeping nothing, (M,).
+
+    >>> clips = np.log([[0.2, 0.1], [0.1, 0.3]])
+    >>> keeps_something(clips, np.log([0.1, 0.6])).tolist(), keeps_something(clips, np.log([0.7, 0.6])).tolist()
+    ([True, False], [False, True])
+    """
+    keeps = logits.max(-1) >= nothing
+    if not keeps.any():
+        keeps[(np.logaddexp.reduce(logits, axis=-1) - nothing).argmax()] = True
+    return np.asarray(keeps)
+
 
 DSN_SAMPLER = "dsn"
 """The sampler of the paper's DSN, trained together with its classifier; the paper's tables report it as "DSN"."""
@@ -26,6 +47,9 @@ class Policy(SectionGrid):
         self.classifiers = tuple(classifiers)
 
     def select(self, scores: VideoScores, scheme: Scheme, classifier: str) -> IntArray:
-        """Return the most probable clips, (1, M)."""
-        logits = scores.policies[str(self.sampler)][scheme.num_sections, scheme.clips_per_section]
-        return take_best(scheme.grid(scores.num_frames), logits.astype(np.float64))
+        """Return the most probable clips, (1, M), or (1, K) of the K <= M sections of which something is kept."""
+        of_scheme = scheme.num_sections, scheme.clips_per_section
+        logits = scores.policies[str(self.sampler)][of_scheme].astype(np.float64)
+        kept = take_best(scheme.grid(scores.num_frames), logits)
+        nothing = scores.nothing.get(str(self.sampler), {}).get(of_scheme)
+        return kept if nothing is None else kept[:, keeps_something(logits, nothing)]

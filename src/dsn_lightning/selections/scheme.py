@@ -96,7 +96,8 @@ class VideoScores:
         num_frames: L, length of its time line.
         targets: (J,), positive for its labels, else 0.
         logits: classifier -> first frame -> class logits, float32 (J,).
-        policies: sampler -> (M, N) -> policy logits, float32 (M, N).
+        policies: sampler -> (M, N) -> policy logits of the clips, float32 (M, N).
+        nothing: sampler -> (M, N) -> its logits of keeping nothing of a section, float32 (M,); only samplers that may.
     """
 
     video_id: str
@@ -104,6 +105,7 @@ class VideoScores:
     targets: NDArray[np.float32]
     logits: Mapping[str, Mapping[int, NDArray[np.float32]]] = field(default_factory=dict)
     policies: Mapping[str, Mapping[tuple[int, int], NDArray[np.float32]]] = field(default_factory=dict)
+    nothing: Mapping[str, Mapping[tuple[int, int], NDArray[np.float32]]] = field(default_factory=dict)
 
     def logits_at(self, classifier: str, starts: IntArray) -> NDArray[np.float32]:
         """Return a classifier's stored logits, (..., J), for the clips at ``starts``, (...,)."""
