@@ -1,0 +1,116 @@
+"""The candidate clips of a data set as numbers: what the classifier says of them, and what the sampler's trunk sees."""
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rich.progress import track
+from torch import Tensor
+
+from dsn_lightning.files import replaced
+
+_AT_ONCE = 64  # clips
+
+
+@dataclass(frozen=True)
+class StoredClips:
+    """The M:N candidates of V videos, at the positions of a test.
+
+    Attributes:
+        video_id: (V,).
+        targets: labels, (V, J).
+        logits: of the classifier, (V, M, N, J).
+        uniform: of the classifier, for one clip in the middle of each section, (V, M, J).
+        dense: of the classifier, for the clips of dense sampling, (V, K, J).
+        features: what the clip network that the sampler starts from gives to its classification layer, (V, M, N, D).
+        responses: its class logits, (V, M, N, J).
+        shows: whether a clip shows the labelled action, (V, M, N); all False where that is not annotated.
+    """
+
+    video_id: NDArray[np.str_]
+    targets: NDArray[np.float32]
+    logits: NDArray[np.float32]
+    uniform: NDArray[np.float32]
+    dense: NDArray[np.float32]
+    features: NDArray[np.float32]
+    responses: NDArray[np.float32]
+    shows: NDArray[np.bool_]
+
+    def save(self, file: Path) -> None:
+        """Write the file; it appears whole or not at all."""
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with replaced(file) as partial:
+            np.savez(partial, **{field.name: getattr(self, field.name) for field in fields(self)})
+
+    @classmethod
+    def load(cls, file: Path) -> "StoredClips":
+        """Read a file of `save`."""
+        with np.load(file, allow_pickle=False) as content:
+            return cls(**{field.name: content[field.name] for field in fields(cls)})
+
+
+def stored_clips(baseline: Path, max_response: Path, subset: str, *, folder: Path) -> StoredClips:
+    """Return the clips of a subset of the data set that two runs of ``algorithm=baseline`` were trained on.
+
+    The classifier is that of ``baseline``. ``max_response`` has the clip network that the sampler starts from. M and N
+    are those of the data set's test in the baseline's run. They are computed once, and kept in ``folder``.
+    """
+    from dsn_lightning.config.trained import load_trained
+
+    classifier, trunk = (load_trained(run / "checkpoints/last.ckpt", key="run") for run in (baseline, max_response))
+    file = folder / f"{baseline.name}_{max_response.name}_{classifier.settings.seed}_{subset}.npz"
+    if not file.is_file():
+        _compute(classifier, trunk, subset).save(file)
+    return StoredClips.load(file)
+
+
+@torch.inference_mode()
+def _compute(classifier, trunk, subset) -> StoredClips:
+    from dsn_lightning.backbones.clip_network import classification_layer
+    from dsn_lightning.cli.frozen_features_recipe import share_frozen_blocks, use_frozen_features
+    from dsn_lightning.config.build import build_datamodule
+    from dsn_lightning.data.section_clips import label_vector
+    from dsn_lightning.evaluation.clip_loading import Loading, clip_loader
+    from dsn_lightning.selections import Scheme
+
+    settings, recognizers = classifier.settings, [classifier.recognizer, trunk.recognizer]
+    data = build_datamodule(settings)
+    data.prepare_data()
+    data.setup()
+    if share_frozen_blocks(recognizers):
+        use_frozen_features(settings, data, recognizers, device=torch.device("cpu"), subsets=[subset])
+    videos, reader = data.videos(subset), data.network_reader
+    dense = 10 if settings.M == 1 else 20
+    scheme = Scheme(settings.M, settings.N, reader.clip_span, dense, 1, placement=data.scheme.placement)
+    grids = [scheme.grid(video.num_frames) for video in videos]
+    others = [(scheme.uniform(v.num_frames, settings.M), scheme.uniform(v.num_frames, dense)) for v in videos]
+    starts = [np.unique(np.concatenate([grid.ravel(), *more])) for grid, more in zip(grids, others, strict=True)]
+    seen: list[Tensor] = []
+    layer = classification_layer(trunk.recognizer.classifier)
+    layer.register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0].flatten(1)))
+    columns: dict[str, list[np.ndarray]] = {field.name: [] for field in fields(StoredClips)}
+    for v, clips in track(clip_loader(videos, starts, reader, crops=1, loading=Loading()), subset, len(videos)):
+        parts = clips.split(_AT_ONCE)
+        logits = torch.cat([classifier.recognizer.classify(part) for part in parts]).numpy()
+        responses = torch.cat([trunk.recognizer.classify(part) for part in parts]).numpy()
+        index, uniform, all_dense = (np.searchsorted(starts[v], at) for at in (grids[v], *others[v]))
+        columns["video_id"].append(np.array(videos[v].record.video_id))
+        columns["targets"].append(label_vector(videos[v].record.labels, len(data.classes)).numpy())
+        columns["logits"].append(logits[index])
+        columns["uniform"].append(logits[uniform])
+        columns["dense"].append(logits[all_dense])
+        columns["features"].append(torch.cat(seen).numpy()[index])
+        columns["responses"].append(responses[index])
+        columns["shows"].append(_shows(grids[v], reader.clip_span, videos[v].spans(), videos[v].fps))
+        seen.clear()
+    return StoredClips(**{name: np.stack(column) for name, column in columns.items()})
+
+
+def _shows(starts: np.ndarray, span: int, spans, fps: float) -> np.ndarray:
+    """Return whether at least half of each clip lies in a span of the action."""
+    overlap = np.zeros(starts.shape)
+    for first, last in spans or ():
+        overlap += (np.minimum(starts + span, last * fps) - np.maximum(starts, first * fps)).clip(min=0)
+    return overlap >= span / 2 - 1e-6
