@@ -69,6 +69,19 @@ def test_weights_load_from_common_file_formats(source, tmp_path, wrap):
     assert same(network, source, "features.")
 
 
+def test_a_linear_layer_takes_the_kernel_of_a_convolution_of_size_1():
+    """Other sizes and widths are refused."""
+    weight = torch.randn(3, 1280)
+    for axes in ((1, 1), (1, 1, 1)):
+        network = mobilenet()
+        state = {**network.state_dict(), "fc.weight": weight.reshape(3, 1280, *axes)}
+        load_into(network, state, keep_head=False)
+        assert torch.equal(network.fc.weight, weight)
+    for shape in ((3, 1280, 2, 1), (3, 640, 1, 1), (3, 1280)[::-1]):
+        with pytest.raises(WeightsError, match=r"wrong shapes: fc\.weight"):
+            load_into(mobilenet(), {**network.state_dict(), "fc.weight": torch.ones(shape)}, keep_head=False)
+
+
 def without(name: str, state: dict) -> dict:
     return {n: v for n, v in state.items() if n != name}
 

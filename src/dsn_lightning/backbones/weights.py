@@ -131,7 +131,8 @@ def load_into(
     """Load weights into a clip network whose classification layer or first convolution may differ.
 
     The first convolution takes kernels for another number of channels, see `across_modalities`. A network that stacks
-    frames as channels takes the kernels of a network for single images, see `over_frames`.
+    frames as channels takes the kernels of a network for single images, see `over_frames`. A linear layer takes the
+    kernel of a convolution of size 1.
 
     Args:
         network: takes the weights.
@@ -153,7 +154,7 @@ def load_into(
         given = {name: value for name, value in given.items() if name in expected or not name.startswith(heads)}
     for name, value in given.items():
         if name in expected and expected[name] != value.shape:
-            given[name] = _fit_input(value, expected[name], network, source_channels)
+            given[name] = _fitted(value, expected[name], network, source_channels)
     _check_fit(given, expected)
     _check_kinds(given, before)
     network.load_state_dict({**before, **given})
@@ -209,8 +210,13 @@ def _check_kinds(given: Mapping[str, Tensor], expected: Mapping[str, Tensor]) ->
             raise WeightsError(f"{name}: expected numbers of type {kinds[0]}, got {kinds[1]}")
 
 
-def _fit_input(kernel: Tensor, expected: torch.Size, network: ClipNetwork, source_channels: int) -> Tensor:
-    """Adapt a first convolution's kernel to the network's frames and channels; return other tensors unchanged."""
+def _fitted(kernel: Tensor, expected: torch.Size, network: ClipNetwork, source_channels: int) -> Tensor:
+    """Adapt a first convolution's kernel to the network's frames and channels; return other tensors unchanged.
+
+    A kernel of size 1 in place of a linear layer's weight loses the axes of its size.
+    """
+    if kernel.dim() > 2 == len(expected) and kernel.shape[2:].numel() == 1:
+        return kernel.flatten(1)
     frames, channels = network.stacked_frames, network.in_channels
     same_otherwise = kernel.dim() >= 4 and (kernel.shape[0], *kernel.shape[2:]) == (expected[0], *expected[2:])
     if not same_otherwise or expected[1] != frames * channels:
