@@ -86,6 +86,9 @@ def test_every_clip_classifier_fits_the_trunk(observation):
         (["backbone=r3d_18"], ["weights=imagenet", "backbone=r2d_18"]),
         (["backbone=mobilenet_v2"], ["backbone=mobilenet_v2_middle"]),
         (["backbone=mobilenet_v2", "observation=mobilenet_v2_video"], ["backbone=mobilenet_v2_middle"]),
+        (["backbone=movinet_a0"], ["backbone=movinet_a0_middle"]),
+        (["backbone=movinet_a0_stream"], ["backbone=movinet_a0_stream_middle"]),
+        (["backbone=x3d_s"], ["backbone=x3d_s_middle"]),
         (
             ["backbone=torchvision", "backbone.model=resnet18", "observation.model=resnet18"],
             ["backbone=torchvision", "backbone.model=resnet18", "+backbone.network.num_frames=1"],

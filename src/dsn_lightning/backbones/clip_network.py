@@ -1,5 +1,6 @@
 """The contract of a clip network, its check at build time, and what clip networks share."""
 
+from collections import OrderedDict
 from collections.abc import Mapping
 from types import NoneType, UnionType
 from typing import Any, get_args
@@ -132,6 +133,22 @@ def replace_first_convolution(network: nn.Module, in_channels: int) -> None:
     """Give a network a first convolution with another number of input channels and fresh weights."""
     name, conv = next((n, m) for n, m in network.named_modules() if isinstance(m, Convolution))
     network.set_submodule(name, convolution_like(conv, in_channels, conv.out_channels))
+
+
+def named_layers(**layers: nn.Module) -> nn.Sequential:
+    """Return layers in sequence, which have these names in weights."""
+    return nn.Sequential(OrderedDict(layers))
+
+
+def draw_initial_weights(network: nn.Module) -> None:
+    """Initialise convolutions as He et al. (2015) do, by their outputs, and linear layers with small weights."""
+    for module in network.modules():
+        if isinstance(module, Convolution):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out")
+        elif isinstance(module, nn.Linear):
+            nn.init.normal_(module.weight, 0, 0.01)
+        if isinstance(module, Convolution | nn.Linear) and module.bias is not None:
+            nn.init.zeros_(module.bias)
 
 
 def convolution_like(conv: Convolution, in_channels: int, out_channels: int) -> Convolution:

@@ -32,7 +32,10 @@ from dsn_lightning.video.modality import CHANNELS
 _ARGUMENTS_WITHOUT_WEIGHTS = {"channels_last", "checkpoint_activations", "frozen_blocks", "dropout"}
 """Arguments of networks with which the same weights fit."""
 _PUBLISHED = re.compile(
-    r"https://(download\.pytorch\.org/models|github\.com/moabitcoin/ig65m-pytorch/releases/download/v1\.0\.0)/[\w-]{1,200}\.pth",
+    r"https://(download\.pytorch\.org/models"
+    r"|github\.com/moabitcoin/ig65m-pytorch/releases/download/v1\.0\.0"
+    r"|dl\.fbaipublicfiles\.com/pytorchvideo/model_zoo/kinetics"
+    r"|github\.com/Atze00/MoViNet-pytorch/raw/main/weights)/[\w-]{1,200}(\.pth|\.pyth)?",
     re.ASCII,
 )
 """The addresses in conf/backbone, whose files the cache of torch.hub keeps under their names."""
