@@ -5,10 +5,10 @@
 
 Such networks come from TensorFlow Lite. Layers of FOLDED: stem, head and dense, and in each block, blocks.0 to
 blocks.14, expand, depth, time, skip, reduce, gate and project, with weight and bias. blocks.I.alpha is what the output
-of project is divided by before it is added: in the file that this was written for, activations on real videos then have
-standard deviations of 1 to 2 in all blocks, and grow to thousands where they are multiplied by it. A layer of classes
-is left out. The batch norms of OUTPUT only add the bias. schedule.batch_norm=frozen, the default of schedule=finetune,
-leaves them so.
+of project is divided by before it is added. This is inferred: with the file that this was written for, activations on
+real videos then have standard deviations of 1 to 2 in all blocks, and grow to thousands where they are multiplied by
+it. A layer of classes is left out. The batch norms of OUTPUT only add the bias. schedule.batch_norm=frozen, the default
+of schedule=finetune, leaves them so.
 """
 
 import argparse

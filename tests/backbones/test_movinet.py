@@ -38,6 +38,7 @@ def test_the_public_weights_fit(causal, parameters):
         network = MoViNetA0(600, causal=causal)
     assert layout_of(network) == public_layout(FILES[causal])
     assert sum(p.numel() for p in network.parameters()) == parameters
+    assert isinstance(network.get_submodule(network.head), nn.Linear)  # so classifier.head=logistic_regression works
 
 
 @pytest.mark.parametrize("causal", [False, True])
