@@ -36,6 +36,17 @@ def test_no_cell_of_a_csv_file_is_a_formula(start):
     assert list(csv_records(csv_text([record]))) == [{name: str(record[name] or "") for name in record}]
 
 
+@pytest.mark.parametrize("separator", [";", "\t"])
+def test_no_part_of_a_cell_is_a_formula_where_a_spreadsheet_splits(separator):
+    """Some split at commas as well, others take quotes behind a comma for letters."""
+    text = f"a{separator}=cmd|'/c calc'!A1{separator}-b{separator}c"
+    written = csv_text([{"video": "v", "label": text}])
+    safe = f"a{separator}'=cmd|'/c calc'!A1{separator}'-b{separator}c"
+    assert written == f'video,label\nv,"{safe}"\n'
+    assert list(csv_records(written)) == [{"video": "v", "label": text}]
+    assert csv_text([{"label": f"a{separator}b"}]) == f'label\n"a{separator}b"\n'
+
+
 @given(st.lists(st.dictionaries(st.sampled_from("ab"), st.text(alphabet="'=+-@\t\r\n1,;\"a"), min_size=2), max_size=3))
 def test_what_is_read_is_what_was_written(records):
     assert list(csv_records(csv_text(records, "ab"))) == records

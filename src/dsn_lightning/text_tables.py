@@ -15,8 +15,10 @@ from rich.text import Text
 
 from dsn_lightning.errors import printable
 
-# apostrophes before the sign count as well, so that taking one off gives the text again
-_FORMULA = re.compile(r"'*[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
+# where a spreadsheet may see a cell begin: there are some that split at semicolons or tabs, inside quotes as well;
+# apostrophes before the sign count, so that taking one off gives the text again
+_FORMULA = re.compile(r"(?:^|(?<=[;\t]))(?='*[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20])")
+_ADDED_APOSTROPHE = re.compile(f"{_FORMULA.pattern}'")
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?|-inf")
 
 
@@ -125,8 +127,8 @@ def count_text(count: float | None) -> str:
 def csv_text(records: Iterable[Mapping[str, Any]], columns: Sequence[str] | None = None) -> str:
     r"""Return records as CSV with a header, by default of all keys in the order of their first appearance.
 
-    None becomes an empty cell. A text that a spreadsheet would take for a formula gets an apostrophe in front, which
-    `csv_records` takes off again; numbers stay as they are.
+    None becomes an empty cell. A text that a spreadsheet would take for a formula gets an apostrophe in front, also
+    behind a semicolon or a tab, at which some split; `csv_records` takes it off again. Numbers stay as they are.
 
     >>> csv_text([{"M": 3, "top1": 0.5}, {"M": 1, "top1": None}])
     'M,top1\n3,0.5\n1,\n'
@@ -136,13 +138,12 @@ def csv_text(records: Iterable[Mapping[str, Any]], columns: Sequence[str] | None
     lines = [{name: _without_formula(value) for name, value in line.items()} for line in records]
     names = list(columns) if columns is not None else list(dict.fromkeys(name for line in lines for name in line))
     out = io.StringIO()
-    writer = csv.DictWriter(
-        out, names, lineterminator="\r\n"
-    )  # only then are cells with a line end of either kind quoted
+    end = "\r\n;\t"  # cells with one of these characters are quoted
+    writer = csv.DictWriter(out, names, lineterminator=end)
     text = []
     for line in ({name: _without_formula(name) for name in names}, *lines):
         writer.writerow(line)
-        text.append(out.getvalue().removesuffix("\r\n") + "\n")
+        text.append(out.getvalue().removesuffix(end) + "\n")
         out.seek(0)
         out.truncate()
     return "".join(text)
@@ -164,10 +165,10 @@ def csv_records(text: str) -> Iterator[dict[str, str]]:
 
 def _without_formula(value: Any) -> Any:
     """Return a cell that no spreadsheet evaluates."""
-    if not isinstance(value, str) or not _FORMULA.match(value) or _NUMBER.fullmatch(value):
+    if not isinstance(value, str) or _NUMBER.fullmatch(value):
         return value
-    return f"'{value}"
+    return _FORMULA.sub("'", value)
 
 
 def _as_it_was(cell: str) -> str:
-    return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell
+    return _ADDED_APOSTROPHE.sub("", cell)
