@@ -249,8 +249,11 @@ def test_a_search_for_one_value_shows_the_best_so_far(sweep, run_cells):
     rows = [line.split(",") for line in TRIALS.splitlines()]
     rows[3][5] = "False"
     (sweep / "trials.csv").write_text("".join(",".join(row[:4] + row[5:]) + "\n" for row in rows))
+    foreign = (sweep / "trials.csv").read_bytes().replace(b"gamma", b"'+gamma").replace(b"False,0", b"False,\xff")
+    (sweep / "trials.csv").write_bytes(foreign)  # an added key as csv_text writes it, and a folder that is not UTF-8
     _, names = run_cells(sweep)
     assert names["values"] == ["val/top1"]
+    assert names["trials"]["folder"][0] == "\ufffd"
     lines = [line.get_ydata() for line in plt.figure(plt.get_fignums()[-1]).axes[0].lines]
     assert lines[1].tolist() == [0.8]
     np.testing.assert_equal(lines[2], [0.5, np.nan, 0.75, 0.8])
