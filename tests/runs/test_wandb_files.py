@@ -2,6 +2,7 @@
 
 import json
 import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ _BLOCK = 32768
 
 
 def written(records: list[Record]) -> bytes:
-    """The records as W&B writes them: in parts of blocks of 32 KiB; the reader does not look at checksums."""
+    """The records as W&B writes them: in parts of blocks of 32 KiB, each with its checksum."""
     content = bytearray(b":W&B" + bytes(3))
     for record in records:
         rest, is_first = record.SerializeToString(), True
@@ -27,7 +28,8 @@ def written(records: list[Record]) -> bytes:
                 continue
             part, rest = rest[: left - 7], rest[left - 7 :]
             kind = {(True, True): 1, (True, False): 2, (False, False): 3, (False, True): 4}[is_first, not rest]
-            content += struct.pack("<IHB", 0, len(part), kind) + part
+            checksum = zlib.crc32(bytes([kind]) + part)
+            content += struct.pack("<IHB", checksum, len(part), kind) + part
             is_first = False
     return bytes(content)
 
@@ -111,7 +113,7 @@ def test_a_run_that_was_killed_has_what_it_had_logged(tmp_path):
     [
         b"no file of W&B at all",
         b":W&B" + bytes(60),
-        b":W&B" + bytes(3) + struct.pack("<IHB", 0, 3, 1) + b"\xff\xff\xff",
+        b":W&B" + bytes(3) + struct.pack("<IHB", zlib.crc32(b"\1\xff\xff\xff"), 3, 1) + b"\xff\xff\xff",
     ],
 )
 def test_any_other_content_is_named(content, tmp_path):
@@ -121,6 +123,21 @@ def test_any_other_content_is_named(content, tmp_path):
         assert read_configs(tmp_path)["state"].tolist() == ["unknown"]
         assert len(read_results(tmp_path)) == 0
     assert [file.name for file in problems] == ["run-abc.wandb"]
+
+
+def test_no_changed_byte_is_read_as_a_value(tmp_path):
+    folder = write(tmp_path, [run_record(CONFIG), *map(history, ROWS), end(0)])
+    file = folder / "run-abc.wandb"
+    content, magic = file.read_bytes(), 4
+    for position in range(magic, len(content), 7):
+        damaged = bytearray(content)
+        damaged[position] ^= 1
+        file.write_bytes(damaged)
+        with noted_problems():
+            config = read_configs(tmp_path)
+            assert config["state"].item() == ("finished" if position < 7 else "unknown")
+            assert tuple(read_histories(tmp_path).get("val/top1", ())) in {(), (0.25,), (0.25, 0.5)}
+            assert config["gamma"].isna().all() or config["gamma"].item() == 0.5
 
 
 def test_only_finite_numbers_of_whole_epochs_are_read(tmp_path):

@@ -6,6 +6,7 @@ them a message of W&B's protocol. W&B may be writing it, or may have been killed
 
 import re
 import struct
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -181,12 +182,14 @@ def _records(file: Path) -> Iterator["Record"]:
         if left < _HEADER:  # the end of a block, too short for a part
             position += left
             continue
-        length, kind = struct.unpack_from("<HB", content, position + 4)  # behind the checksum
+        checksum, length, kind = struct.unpack_from("<IHB", content, position)
         end = position + _HEADER + length
         if kind not in (_FULL, _FIRST, _MIDDLE, _LAST) or length > left - _HEADER:
             raise ValueError(f"no part of a record at byte {position}")
         if end > len(content):
             return
+        if zlib.crc32(content[position + _HEADER - 1 : end]) != checksum:  # of the kind and the part
+            raise ValueError(f"the checksum at byte {position} is wrong")
         if kind in (_FULL, _FIRST):
             parts.clear()
         parts += content[position + _HEADER : end]
