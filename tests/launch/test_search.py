@@ -90,6 +90,23 @@ def test_the_rest_of_a_write_is_no_damage_but_other_content_is(tmp_path):
         study_in(tmp_path)
 
 
+def test_a_trial_that_was_not_proposed_to_its_end_is_proposed_again(tmp_path):
+    """What is on disk when the search is killed between two lines of Optuna's journal."""
+    study, journal = study_in(tmp_path), tmp_path / "search.journal"
+    study.ask()
+    study.finish(0, [0.5])
+    before = len(journal.read_bytes().splitlines())
+    parameters = study.ask()
+    lines = journal.read_bytes().splitlines(keepends=True)
+    assert len(lines) == before + 3  # it begins, M, gamma
+    for count in range(before, before + 3):
+        journal.write_bytes(b"".join(lines[:count]))
+        study = study_in(tmp_path)
+        assert study.states() == ["done"]
+        assert study.ask() == parameters
+        assert study_in(tmp_path).states() == ["done", "running"]
+
+
 def test_a_search_without_optuna_names_the_extra(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "optuna", None)
     with pytest.raises(UsageError, match=r"^sweep.sampler=tpe: needs the package optuna: pip install 'dsn-light"):

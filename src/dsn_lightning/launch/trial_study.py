@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dsn_lightning.errors import UsageError
+from dsn_lightning.files import parse_json
 from dsn_lightning.launch.objectives import Objective
 from dsn_lightning.runs.search_plan import SearchPlan
 
@@ -26,6 +27,8 @@ SAMPLERS = ("random", "tpe")
 PRUNERS = ("none", "median")
 _STARTUP = 5
 """Trials before tpe learns from them, and before the median pruner compares with them."""
+_BEGINNING, _PARAMETER = 4, 5
+"""Steps in Optuna's journal: a trial begins, and gets one of its parameters."""
 _STATES = {"COMPLETE": "done", "FAIL": "failed", "PRUNED": "pruned", "RUNNING": "running", "WAITING": "waiting"}
 
 
@@ -68,7 +71,7 @@ class TrialStudy:
             self.distributions = {
                 name: optuna.distributions.json_to_distribution(text) for name, text in plan.space.items()
             }
-            _remove_rest_of_a_killed_search(journal)
+            _remove_rest_of_a_killed_search(journal, num_parameters=len(plan.space))
             pruner = optuna.pruners.MedianPruner(n_startup_trials=_STARTUP)
             self.study: Study = optuna.create_study(
                 storage=JournalStorage(JournalFileBackend(str(journal), JournalFileOpenLock(str(journal)))),
@@ -152,13 +155,30 @@ class TrialStudy:
         return rows
 
 
-def _remove_rest_of_a_killed_search(journal: Path) -> None:
-    """Remove a lock and the start of a line, which a kill may leave; the sweep's own lock keeps others out."""
+def _remove_rest_of_a_killed_search(journal: Path, *, num_parameters: int) -> None:
+    """Remove what a kill may leave: a lock, the start of a line, and a last trial without all of its parameters.
+
+    The sweep's own lock keeps others out. Such a trial has no job yet, and is proposed again.
+    """
     Path(f"{journal}.lock").unlink(missing_ok=True)
-    if journal.is_file():
-        content = journal.read_bytes()
-        with journal.open("r+b") as file:
-            file.truncate(content.rfind(b"\n") + 1)
+    if not journal.is_file():
+        return
+    *lines, _ = journal.read_bytes().split(b"\n")
+    steps = [_step(line) for line in lines[-1 - num_parameters :]]
+    given = next((count for count, step in enumerate(reversed(steps)) if step != _PARAMETER), 0)
+    if given < num_parameters and steps[-1 - given :][:1] == [_BEGINNING]:
+        del lines[-1 - given :]
+    with journal.open("r+b") as file:
+        file.truncate(sum(len(line) + 1 for line in lines))
+
+
+def _step(line: bytes) -> object:
+    """Return the kind of a step in the journal; None if the line is no step."""
+    try:
+        content = parse_json(line)
+    except ValueError:
+        return None
+    return content.get("op_code") if isinstance(content, dict) else None
 
 
 @contextmanager
