@@ -90,6 +90,32 @@ def test_the_rest_of_a_write_is_no_damage_but_other_content_is(tmp_path):
         study_in(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("written", "damaged"),
+    [
+        ('"directions":[2]', '"directions":[1]'),
+        ("[0.5]", "[NaN]"),
+        ("[0.5]", '["0.5"]'),
+        ("[0.5]", "[0.5,2.0]"),
+        ('"intermediate_value":0.25', '"intermediate_value":Infinity'),
+        ('"step":0', '"step":"0"'),
+        ("[1, 3]", "[1, 4]"),
+        ('"param_name":"gamma"', '"param_name":"M"'),
+        ('"op_code":6', '"op_code":66'),
+    ],
+)
+def test_what_no_trial_of_the_search_can_have_is_damage(written, damaged, tmp_path):
+    study, journal = study_in(tmp_path), tmp_path / "search.journal"
+    study.ask()
+    study.report(0, {0: 0.25})
+    study.finish(0, [0.5])
+    content = journal.read_text()
+    assert written in content
+    journal.write_text(content.replace(written, damaged))
+    with pytest.raises(UsageError, match=r"search\.journal: is damaged \(.+\); begin a new search$"):
+        study_in(tmp_path)
+
+
 def test_a_trial_that_was_not_proposed_to_its_end_is_proposed_again(tmp_path):
     """What is on disk when the search is killed between two lines of Optuna's journal."""
     study, journal = study_in(tmp_path), tmp_path / "search.journal"

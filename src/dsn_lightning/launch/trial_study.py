@@ -4,6 +4,7 @@ Optuna's journal is a file to which each step is appended. It needs no database,
 by optuna-dashboard, and holds the finished trials whenever the search is killed.
 """
 
+import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -80,7 +81,21 @@ class TrialStudy:
                 pruner=pruner if plan.pruner == "median" else optuna.pruners.NopPruner(),
                 load_if_exists=True,
             )
-            self.trials()
+            self._check()
+
+    def _check(self) -> None:
+        """Raise ValueError if the journal holds what no trial of this search can have."""
+        expected = [objective.is_maximized for objective in self.objectives]
+        if [direction.name == "MAXIMIZE" for direction in self.study.directions] != expected:
+            raise ValueError("its figures are others than those of the search")
+        for trial in self.trials():
+            values, judged = trial.values or (), trial.intermediate_values
+            if trial.distributions != self.distributions:
+                raise ValueError(f"the parameters of trial {trial.number} are others than those of the search")
+            if not all(map(_is_figure, [*values, *judged.values()])) or not all(type(epoch) is int for epoch in judged):
+                raise ValueError(f"trial {trial.number} has a value that is no finite number")
+            if trial.state.name == "COMPLETE" and len(values) != len(expected):
+                raise ValueError(f"trial {trial.number} has {len(values)} values, expected {len(expected)}")
 
     def trials(self) -> list["FrozenTrial"]:
         """Return all trials, in the order of their numbers."""
@@ -172,6 +187,10 @@ def _remove_rest_of_a_killed_search(journal: Path, *, num_parameters: int) -> No
         file.truncate(sum(len(line) + 1 for line in lines))
 
 
+def _is_figure(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
 def _step(line: bytes) -> object:
     """Return the kind of a step in the journal; None if the line is no step."""
     try:
@@ -196,5 +215,8 @@ def _quiet() -> Iterator[None]:
 def _readable(journal: Path) -> Iterator[None]:
     try:
         yield
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise UsageError(f"{journal}: is damaged ({type(error).__name__}: {error}); begin a new search") from error
+    except (UsageError, OSError):
+        raise
+    except Exception as error:  # Optuna raises anything on a damaged journal
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise UsageError(f"{journal}: is damaged ({reason}); begin a new search") from error
