@@ -303,9 +303,9 @@ def assert_one_whole_run(server: StandInServer, run: Path, *, batches: int) -> S
 
 
 @contextmanager
-def stand_in_server() -> Iterator[StandInServer]:
+def stand_in_server(kind: type[StandInServer] = StandInServer) -> Iterator[StandInServer]:
     """Run a server while the block runs."""
-    with StandInServer() as server:
+    with kind() as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.05,))
         thread.start()
         try:

@@ -12,7 +12,6 @@ import signal
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +36,7 @@ from dsn_lightning.selections import Uniform
 from dsn_lightning.text_tables import csv_records, csv_text
 from dsn_lightning.video.image_folder import ImageFolder
 from dsn_lightning.video.video_info import VideoError, VideoInfo, pack
+from helpers import fuzzed_searches
 from helpers.dataset_files import (
     write_activitynet,
     write_hmdb51,
@@ -44,6 +44,7 @@ from helpers.dataset_files import (
     write_thumos14,
     write_ucf101,
 )
+from helpers.fuzzed_parser import Parser
 from helpers.report_files import row_of, write_basis, write_rows, write_run
 
 NUM_INPUTS = int(os.environ.get("DSN_FUZZ_INPUTS", 200))
@@ -56,16 +57,6 @@ PIECES = (
     *("\0", "\ud800", "\udcff", "\\ud800", "\x1b[31m", "\ufffe", "..", "/", "../../x", "/dev/zero"),
     *("=1+1", "${M}${M}", "&a", "*a", "!!int"),
 )
-
-
-@dataclass(frozen=True)
-class Parser:
-    """A file, how its valid content is made, and what reads it."""
-
-    file: str  # relative to the folder that ``write`` fills
-    write: Callable[[Path], object]
-    read: Callable[[Path], object]
-    share: int = 4  # of the inputs, relative to the other parsers
 
 
 def write_training(root: Path) -> None:
@@ -314,6 +305,7 @@ PARSERS = {
     "image": Parser("img_00001.png", write_images, read_images),
     "image names": Parser("names", write_names, name_images),
     "csv": Parser("table.csv", write_table, read_table),
+    **fuzzed_searches.PARSERS,
 }
 TOTAL = sum(parser.share for parser in PARSERS.values())
 
@@ -373,7 +365,6 @@ def test_a_mutated_file_gives_its_value_or_one_line(tmp_path_factory, name):
     parser.write(root)
     file = root / parser.file
     valid = {path: path.read_bytes() for path in root.rglob("*") if path.is_file() and not path.is_symlink()}
-    parser.read(root)  # the valid input is accepted
 
     @settings(
         max_examples=max(1, round(NUM_INPUTS * parser.share / TOTAL)),
@@ -397,7 +388,9 @@ def test_a_mutated_file_gives_its_value_or_one_line(tmp_path_factory, name):
         finally:
             signal.alarm(0)
 
-    run()
+    with parser.around():
+        parser.read(root)  # the valid input is accepted
+        run()
 
 
 def test_no_changed_byte_of_an_archive_changes_a_score(tmp_path):
