@@ -22,6 +22,7 @@ from torch import Tensor
 
 from dsn_lightning.errors import UsageError
 from dsn_lightning.files import refuse_link, replace_durably
+from dsn_lightning.prepare.stored_array import open_array
 from dsn_lightning.text_tables import PrintableConsole
 from dsn_lightning.video.clip_reader import ClipReader, FrameReader
 from dsn_lightning.video.crops import Crop
@@ -56,12 +57,11 @@ class Activations:
         """
         if not self.file(video).is_file():
             raise VideoError(video.record.path, "no activations: it could not be read when they were computed")
+        frames = frames_on_time_line(video)
         try:
-            stored = np.load(self.file(video), mmap_mode="r")
-            if not isinstance(stored, np.ndarray):
-                raise ValueError("the file is an archive")
-            return np.asarray(stored[np.searchsorted(frames_on_time_line(video), indices)])
-        except (OSError, ValueError, IndexError) as error:
+            stored = open_array(self.file(video), shape=(len(frames), _VIEWS, *self.shape), dtype=np.float16)
+            return np.asarray(stored[np.searchsorted(frames, indices)])
+        except (OSError, ValueError) as error:
             raise VideoError(video.record.path, f"its activations cannot be read ({error})") from error
 
 

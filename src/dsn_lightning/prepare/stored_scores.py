@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsn_lightning.files import replaced
+from dsn_lightning.prepare.stored_array import open_array
 from dsn_lightning.video.sections import IntArray
 from dsn_lightning.video.time_line import Video
 from dsn_lightning.video.video_info import VideoError
@@ -48,10 +49,8 @@ class StoredScores:
         if not file.is_file():
             raise VideoError(video.record.path, "no clip scores: it could not be read when they were computed")
         try:
-            logits = np.load(file, mmap_mode="r")  # reads no more than the file holds
-        except (OSError, ValueError, EOFError) as error:
-            raise VideoError(video.record.path, f"its clip scores cannot be read ({error})") from error
-        expected = (len(distinct), self.num_classes)
-        if not isinstance(logits, np.ndarray) or logits.shape != expected or logits.dtype != np.float32:
-            raise VideoError(video.record.path, f"its clip scores in {file} are damaged; remove this file")
-        return np.asarray(logits[np.searchsorted(distinct, starts)], np.float32)
+            logits = open_array(file, shape=(len(distinct), self.num_classes), dtype=np.float32)
+        except (OSError, ValueError) as error:
+            reason = f"its clip scores in {file} cannot be read ({error}); remove this file"
+            raise VideoError(video.record.path, reason) from error
+        return np.asarray(logits[np.searchsorted(distinct, starts)])
