@@ -10,6 +10,7 @@ from dsn_lightning.config.compose import settings_of
 from dsn_lightning.config.cost_settings import CostSettings
 from dsn_lightning.config.evaluation_settings import EvaluationSettings
 from dsn_lightning.config.prepare_settings import PreparationSettings
+from dsn_lightning.config.recipes import choose_recipe
 from dsn_lightning.config.settings import Settings
 from dsn_lightning.errors import UsageError
 from helpers.processes import call
@@ -62,6 +63,26 @@ def test_a_name_of_a_plug_in_is_known(tmp_path):
     (tmp_path / "dataset" / "needles.yaml").write_text("name: needles\nnum_trains: 3\n")
     given = ["--config-dir", str(tmp_path), "dataset=needles", "dataset.num_trains=5"]
     assert refuse_unknown_keys(Settings, "train")(given) == given
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"a: [1\nb: }", "is no YAML \\(while parsing a flow sequence in line 1, column 4"),
+        (b"a: \xff", "is no YAML \\('utf-8' codec can't decode byte 0xff"),
+        (b"a: !!int x", "is no YAML \\(invalid literal for int"),
+        (b"a: &b {c: *b}", "is no YAML \\(nested deeper than 64"),
+        (b"[" * 900, "is nested too deeply"),
+    ],
+)
+@pytest.mark.parametrize("given", ["dataset=mine", "schedule=mine", "schedule=tiny,mine"])
+def test_a_plug_in_that_is_no_yaml_is_named(content, reason, given, tmp_path):
+    for group in ("dataset", "schedule"):
+        (tmp_path / group).mkdir()
+        (tmp_path / group / "mine.yaml").write_bytes(content)
+    with pytest.raises(UsageError, match=rf"/{given.partition('=')[0]}/mine\.yaml: {reason}") as caught:
+        refuse_unknown_keys(Settings, "train")(choose_recipe([f"--config-dir={tmp_path}", given]))
+    assert "\n" not in str(caught.value)
 
 
 def test_keys_that_something_reads_are_accepted():

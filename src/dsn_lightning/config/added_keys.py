@@ -6,10 +6,8 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from dsn_lightning.config.compose import config_folder, config_folders
-from dsn_lightning.config.recipes import given_folders
+from dsn_lightning.config.recipes import given_folders, written_keys
 from dsn_lightning.errors import UsageError
 
 _COMPLETION = ("--shell-completion", "-sc")
@@ -26,7 +24,7 @@ def refuse_unknown_keys(settings: type[Any], name: str) -> Callable[[list[str]],
     def check(arguments: list[str]) -> list[str]:
         if {*_COMPLETION} & {*arguments}:  # install=bash is no key
             return arguments
-        written = yaml.safe_load(Path(config_folder(), f"{name}.yaml").read_text())
+        written = written_keys(Path(config_folder(), f"{name}.yaml"))
         for argument in arguments:
             key, is_assignment, value = argument.partition("=")
             path = key.lstrip("+")
@@ -65,7 +63,7 @@ def _folders(arguments: list[str]) -> tuple[str, ...]:
 
 
 def _check_names(group: str, value: str, arguments: list[str]) -> None:
-    """Refuse a name that no configuration of the group has, if one has a similar name.
+    """Refuse a name that no configuration of the group has, if one has a similar name, and a file that is no YAML.
 
     Others may be in a folder that only Hydra knows, which reports them otherwise.
     """
@@ -76,6 +74,9 @@ def _check_names(group: str, value: str, arguments: list[str]) -> None:
     for name in [] if "(" in value else value.strip("[]").split(","):  # choice(a,b): Hydra reads it
         if name.strip() not in known and (message := closest(name.strip(), known)):
             raise UsageError(f"{group}={name}: there is no such configuration{message}")
+        for folder in given_folders(arguments):
+            if (file := Path(folder, group, f"{name.strip()}.yaml")).is_file():
+                written_keys(file)
 
 
 def _check(given: str, settings: type[Any], written: Any) -> None:
@@ -106,8 +107,7 @@ def _keys_of_group(group: str, arguments: list[str]) -> dict[str, Any]:
     merged: dict[str, Any] = {}
     for place in [Path(folder, group) for folder in _folders(arguments)]:
         for file in place.glob("*.yaml"):
-            content = yaml.safe_load(file.read_text(encoding="utf-8"))
-            merged = _merged(merged, content if isinstance(content, dict) else {})
+            merged = _merged(merged, written_keys(file))
         for inside in place.iterdir() if place.is_dir() else ():
             if inside.is_dir():
                 merged = _merged(merged, {inside.name: _keys_of_group(f"{group}/{inside.name}", arguments)})

@@ -3,10 +3,13 @@
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from dsn_lightning.config.compose import config_folders
+from dsn_lightning.errors import UsageError
+from dsn_lightning.files import check_nesting
 
 _CHOOSES_SETTINGS = ("recipe=", "experiment=")
 
@@ -23,8 +26,7 @@ def choose_recipe(arguments: list[str]) -> list[str]:
         file = Path(folder, "dataset", f"{arguments[places[-1]].removeprefix('dataset=')}.yaml")
         if not file.is_file():
             continue
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-        recipe = content.get("recipe") if isinstance(content, dict) else None
+        recipe = written_keys(file).get("recipe")
         behind = places[-1] + 1  # argparse takes no overrides behind a later flag
         return [*arguments[:behind], f"recipe={recipe}", *arguments[behind:]] if recipe else arguments
     return arguments
@@ -35,3 +37,20 @@ def given_folders(arguments: list[str]) -> Iterator[str]:
     for argument, following in itertools.zip_longest(arguments, arguments[1:], fillvalue=""):
         if argument.startswith(("--config-dir", "-cd")):
             yield argument.partition("=")[2] or following
+
+
+def written_keys(file: Path) -> dict[str, Any]:
+    """Return the keys of a configuration as it is written, before Hydra composes it; empty if it is no mapping.
+
+    Raises:
+        UsageError: it is no YAML.
+    """
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        check_nesting(content)
+    except RecursionError as error:
+        raise UsageError(f"{file}: is nested too deeply") from error
+    except (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError) as error:  # of tags such as !!int ""
+        reason = " ".join(str(error).replace('in "<unicode string>", ', "in ").split())
+        raise UsageError(f"{file}: is no YAML ({reason})") from error
+    return content if isinstance(content, dict) else {}
