@@ -124,6 +124,15 @@ def test_a_saved_folder_runs_nothing(model, tmp_path):
         DSN.from_pretrained(folder)
 
 
+def test_a_changed_byte_of_saved_weights_is_refused(model, tmp_path):
+    folder = model.save_pretrained(tmp_path / "model")
+    weights = bytearray((folder / "model.safetensors").read_bytes())
+    weights[-5] ^= 1
+    (folder / "model.safetensors").write_bytes(weights)
+    with pytest.raises(UsageError, match=r"model\.safetensors: is damaged: .*weights_sha256"):
+        DSN.from_pretrained(folder)
+
+
 def test_errors_say_what_to_do(model, run, videos, tmp_path):
     with pytest.raises(VideoError, match=r"gone\.mp4"):
         model.predict("gone.mp4")

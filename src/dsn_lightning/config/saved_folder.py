@@ -11,12 +11,15 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from dsn_lightning.backbones.weights import read_weights
+from dsn_lightning.config.exported_files import file_digest
 from dsn_lightning.errors import UsageError
 from dsn_lightning.files import UnreadableFileError, parse_json, read_bounded, replaced, write_atomically, write_json
 
 WEIGHTS = "model.safetensors"
 RECORD = "config.json"
 CARD = "README.md"
+WEIGHTS_DIGEST = "weights_sha256"
+"""Key of the record: SHA-256 of the file of weights."""
 
 
 def write_folder(folder: Path, record: Mapping[str, Any], state: Mapping[str, Tensor], *, card: str) -> None:
@@ -32,7 +35,8 @@ def write_folder(folder: Path, record: Mapping[str, Any], state: Mapping[str, Te
     tensors = {name: value.detach().cpu().contiguous().clone() for name, value in state.items()}
     with replaced(folder / WEIGHTS) as partial:
         save_file(tensors, partial, metadata={"format": "pt"})
-    write_json(folder / RECORD, {"library_name": "dsn_lightning", **record})
+    digest = file_digest(folder / WEIGHTS)
+    write_json(folder / RECORD, {"library_name": "dsn_lightning", **record, WEIGHTS_DIGEST: digest})
     write_atomically(folder / CARD, card)
 
 
@@ -52,4 +56,10 @@ def read_folder(folder: Path) -> tuple[Any, dict[str, Any]]:
         record = parse_json(content)
     except ValueError as error:
         raise UnreadableFileError(folder / RECORD, f"is no JSON ({error})") from error
-    return record, read_weights(folder / WEIGHTS)
+    state = read_weights(folder / WEIGHTS)
+    known = record.get(WEIGHTS_DIGEST) if isinstance(record, dict) else None
+    if known != file_digest(folder / WEIGHTS):  # safetensors have no checksums
+        raise UnreadableFileError(
+            folder / WEIGHTS, f"is damaged: is not the file whose digest {RECORD} has ({WEIGHTS_DIGEST}); save it again"
+        )
+    return record, state
