@@ -96,3 +96,10 @@ def test_a_file_that_ends_early_is_named(stored):
     path.write_bytes(path.read_bytes()[:-2000])
     with pytest.raises(VideoError, match=r"a\.mov: "):
         MotionJpeg().read(path, [2], (48, 63))
+
+
+def test_a_copy_in_an_unknown_codec_is_named(stored):
+    path, _ = stored
+    path.write_bytes(path.read_bytes().replace(b"jpeg\0", b"xxxx\0"))
+    with pytest.raises(VideoError, match=r"a\.mov: is not a readable copy; run dsn-prepare again"):
+        copy_info(path, PyAV().probe(path.with_suffix(".mkv")))

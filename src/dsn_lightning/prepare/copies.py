@@ -242,7 +242,7 @@ def copy_info(copy: Path, info: VideoInfo, part: FilePart | None = None) -> Vide
             height, width, codec = stream.height, stream.width, stream.codec_context.name
             base = stream.time_base or Fraction(1)
             label, demuxer = _label(container), container.format.name
-    except (av.FFmpegError, OSError, IndexError) as error:
+    except (av.FFmpegError, OSError, IndexError, AttributeError) as error:  # AttributeError: a codec without a decoder
         raise VideoError(copy, "is not a readable copy; run dsn-prepare again") from error
     if not label.endswith(f" of {content_hash(info)}"):
         raise VideoError(copy, "was made before its original changed; run dsn-prepare again")
