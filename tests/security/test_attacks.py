@@ -1411,6 +1411,8 @@ ANSWERS: dict[str, Any] = {
     "a label that is an object": ANSWER | {"label": {"a": 1}},
     "a score that is a text": ANSWER | {"score": "x"},
     "a score that is NaN": ANSWER | {"score": float("nan")},
+    "a score of a million": ANSWER | {"score": 1e6},
+    "a negative probability": ANSWER | {"clips": [ANSWER["clips"][0] | {"probability": -0.5}]},
     "no score": ANSWER | {"score": None},
     "a class that is a list": ANSWER | {"top5": [{"label": ["x"], "score": 0.5}] * 3},
     "an infinite probability": ANSWER | {"top5": [{"label": "x", "score": float("inf")}]},

@@ -16,6 +16,7 @@ _Object = TypeVar("_Object")
 
 
 _FIGURES = ("duration_seconds", "gmacs", "seconds", "decoding_seconds")
+_SHARES, _ROUNDING = ("score", "probability"), 1e-6
 
 
 @dataclass(frozen=True)
@@ -146,11 +147,12 @@ class _Class:
 
 
 def _checked(found: _Object) -> _Object:
-    """Return an object; TypeError if a value has another type than its field, or a number is not finite."""
+    """Return an object; TypeError if a value has another type than its field, is not finite or no share."""
     for one in fields(found):  # type: ignore[arg-type]
         value = getattr(found, one.name)
         kinds = get_args(one.type) if isinstance(one.type, UnionType) else (get_origin(one.type) or one.type,)
-        if not any(_is_a(value, kind) for kind in kinds):
+        is_right = any(_is_a(value, kind) for kind in kinds)
+        if not is_right or (one.name in _SHARES and value is not None and not 0 <= value <= 1 + _ROUNDING):
             raise TypeError(f"{one.name}={str(value)[:40]}")
     return found
 
