@@ -200,11 +200,8 @@ def read_answers(root: Path) -> None:
 PARSERS = {
     "search plan": Parser("search.json", write_search, read_search),
     "search journal": Parser("search.journal", write_search, read_search),
-    "wandb file": Parser("offline-run-20260131_120000-abc/run-abc.wandb", write_offline_run, read_whole_run),
+    "wandb file": Parser(f"{OFFLINE}/run-abc.wandb", write_offline_run, read_whole_run),
     "wandb items": Parser("items", write_offline_run, read_items),
-    "wandb table": Parser(
-        f"offline-run-20260131_120000-abc/files/{TABLE_FILE}", write_offline_run, read_offline_run, 2
-    ),
-    "wandb server": Parser("answers", write_answers, read_answers, 2, answering_server),
-    "wandb server's table": Parser("table.json", write_answers, read_answers, 1, answering_server),
+    "wandb table": Parser(f"{OFFLINE}/files/{TABLE_FILE}", write_offline_run, read_offline_run, 2),
+    "wandb server": Parser("answers", write_answers, read_answers, 1, answering_server),
 }

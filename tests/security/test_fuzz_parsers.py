@@ -36,7 +36,7 @@ from dsn_lightning.selections import Uniform
 from dsn_lightning.text_tables import csv_records, csv_text
 from dsn_lightning.video.image_folder import ImageFolder
 from dsn_lightning.video.video_info import VideoError, VideoInfo, pack
-from helpers import fuzzed_searches
+from helpers import fuzzed_answers, fuzzed_models, fuzzed_searches
 from helpers.dataset_files import (
     write_activitynet,
     write_hmdb51,
@@ -306,6 +306,8 @@ PARSERS = {
     "image names": Parser("names", write_names, name_images),
     "csv": Parser("table.csv", write_table, read_table),
     **fuzzed_searches.PARSERS,
+    **fuzzed_models.PARSERS,
+    **fuzzed_answers.PARSERS,
 }
 TOTAL = sum(parser.share for parser in PARSERS.values())
 
@@ -377,6 +379,7 @@ def test_a_mutated_file_gives_its_value_or_one_line(tmp_path_factory, name):
     @given(mutations())
     def run(changes):
         for path, content in valid.items():
+            path.parent.mkdir(parents=True, exist_ok=True)  # some readers remove what they have read
             path.write_bytes(mutated(content, changes) if path == file else content)
         signal.alarm(SECONDS)
         try:

@@ -164,9 +164,7 @@ def test_a_stopped_scoring_goes_on_and_damage_is_found(needle_root, tmp_path, cl
         store.read(video, starts)
     with store.file(video, starts).open("wb") as file:
         np.savez(file, np.load(io.BytesIO(expected)))
-    with pytest.raises(
-        VideoError, match=r"clip scores in .* cannot be read \(the file is an archive\); remove this"
-    ):
+    with pytest.raises(VideoError, match=r"clip scores in .* cannot be read \(the file is an archive\); remove this"):
         store.read(video, starts)
     store.file(video, starts).unlink()
     with pytest.raises(VideoError, match="no clip scores"):
