@@ -148,3 +148,8 @@ def test_a_header_with_an_open_quote_is_refused_in_one_short_line(tmp_path):
         read_list(tmp_path / "list.csv")
     assert len(str(caught.value)) < 250 + len(str(tmp_path))
     assert "\n" not in str(caught.value)
+
+
+def test_the_root_of_the_file_system_is_no_video(user_videos):
+    with pytest.raises(UsageError, match=r"'/' is outside of dataset\.root="):
+        folder_of_lists(user_videos, "a.mp4 run\n/ walk\n", "d.avi run\n")

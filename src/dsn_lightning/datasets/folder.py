@@ -204,7 +204,7 @@ class Folder(ListedVideos):
             raise UsageError(f"{key}={name}: no such file")
         entries = read_list(file)
         paths = [self.root / entry.path for entry in entries]
-        folders = [path.with_suffix("") for path in paths]  # of their frames
+        folders = [path.parent / path.stem for path in paths]  # of their frames; / has no suffix to take off
         if not any(map(os.path.exists, paths)) and not any(map(os.path.isdir, folders)):
             raise UsageError(
                 f"{key}={name}: none of its {len(entries)} files is below {self.root}, for example {entries[0].path!r}"
