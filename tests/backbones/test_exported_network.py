@@ -1,5 +1,6 @@
 """Classifiers in files: the answers of the network that was exported, its cost, and who may load them."""
 
+import json
 import shutil
 
 import pytest
@@ -8,7 +9,7 @@ import torch
 from dsn_lightning.algorithms.recognizer import Recognizer
 from dsn_lightning.backbones.exported_network import ExportedNetwork
 from dsn_lightning.config.build import build_recognizer
-from dsn_lightning.config.exported_files import file_digest
+from dsn_lightning.config.exported_files import exported_preset, file_digest
 from dsn_lightning.config.initial_weights import start_from
 from dsn_lightning.config.settings import Settings
 from dsn_lightning.config.trained import check_clips, load_trained
@@ -165,3 +166,16 @@ def test_a_checkpoint_loads_a_file_only_if_it_is_named(kind, tmp_path, monkeypat
     moved.write_bytes(moved.read_bytes() + b"x")
     with pytest.raises(UsageError, match="would load the file"):
         load_trained(path, key="checkpoint", trusted=[str(moved)])
+
+
+@pytest.mark.parametrize("given", [{}, {"input": {}}, {"input": "uint8"}, {"input": {"type": 8}}])
+def test_a_record_that_does_not_say_the_input_is_refused_in_one_line(given, tmp_path):
+    file = tmp_path / "classifier.onnx"
+    file.touch()
+    record = {"networks": {"classifier": {"file": file.name, **given}}}
+    (tmp_path / "export.json").write_text(json.dumps(record))
+    with pytest.raises(UsageError, match=r"export\.json: cannot be read \((KeyError|TypeError): "):
+        exported_preset(str(file), "pixels")
+    record["networks"]["classifier"]["file"] = "another.onnx"
+    (tmp_path / "export.json").write_text(json.dumps(record))
+    assert exported_preset(str(file), "pixels") is False

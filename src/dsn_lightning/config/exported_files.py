@@ -70,6 +70,11 @@ def _record_of(file: Path) -> dict[str, Any]:
         return {}
     try:
         content = parse_json(read_bounded(record))
-        return content if content["networks"]["classifier"]["file"] == file.name else {}
+        classifier = content["networks"]["classifier"]
+        if classifier["file"] != file.name:
+            return {}
+        if not isinstance(classifier["input"]["type"], str):
+            raise TypeError("the type of the input is no text")
+        return dict(content)
     except (UnreadableFileError, ValueError, KeyError, TypeError) as error:
         raise UsageError(f"{record}: cannot be read ({type(error).__name__}: {error})") from error
