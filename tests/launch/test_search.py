@@ -95,6 +95,7 @@ def test_the_rest_of_a_write_is_no_damage_but_other_content_is(tmp_path):
     [
         ('"directions":[2]', '"directions":[1]'),
         ("[0.5]", "[NaN]"),
+        ("[0.5]", "[1000000000000000000000]"),
         ("[0.5]", '["0.5"]'),
         ("[0.5]", "[0.5,2.0]"),
         ('"intermediate_value":0.25', '"intermediate_value":Infinity'),

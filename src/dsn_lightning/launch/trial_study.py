@@ -4,7 +4,6 @@ Optuna's journal is a file to which each step is appended. It needs no database,
 by optuna-dashboard, and holds the finished trials whenever the search is killed.
 """
 
-import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from dsn_lightning.errors import UsageError
 from dsn_lightning.files import parse_json
 from dsn_lightning.launch.objectives import Objective
 from dsn_lightning.runs.search_plan import SearchPlan
+from dsn_lightning.runs.wandb_files import is_number
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -92,7 +92,7 @@ class TrialStudy:
             values, judged = trial.values or (), trial.intermediate_values
             if trial.distributions != self.distributions:
                 raise ValueError(f"the parameters of trial {trial.number} are others than those of the search")
-            if not all(map(_is_figure, [*values, *judged.values()])) or not all(type(epoch) is int for epoch in judged):
+            if not all(map(is_number, [*values, *judged.values()])) or not all(type(epoch) is int for epoch in judged):
                 raise ValueError(f"trial {trial.number} has a value that is no finite number")
             if trial.state.name == "COMPLETE" and len(values) != len(expected):
                 raise ValueError(f"trial {trial.number} has {len(values)} values, expected {len(expected)}")
@@ -185,10 +185,6 @@ def _remove_rest_of_a_killed_search(journal: Path, *, num_parameters: int) -> No
         del lines[-1 - given :]
     with journal.open("r+b") as file:
         file.truncate(sum(len(line) + 1 for line in lines))
-
-
-def _is_figure(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _step(line: bytes) -> object:
