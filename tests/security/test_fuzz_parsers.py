@@ -421,4 +421,4 @@ def test_no_changed_byte_of_an_archive_changes_a_score(tmp_path):
             "fps",
             "clip_start",
         ):
-            assert np.array_equal(getattr(found, column), getattr(expected, column)), (int(position), column)
+            np.testing.assert_array_equal(getattr(found, column), getattr(expected, column), f"{position} {column}")
