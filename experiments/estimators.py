@@ -123,7 +123,7 @@ def main() -> int:
     parser.add_argument("--output", type=Path, default=Path("outputs/estimators"))
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="trainings at the same time")
     parser.add_argument("--found", default="", help="comma-separated pairs of runs, BASELINE:MAX_RESPONSE, one a seed")
-    parser.add_argument("--epochs", type=int, default=20, help="of each sampler (default: 20)")
+    parser.add_argument("--epochs", type=int, default=10, help="of each sampler (default: 10)")
     parser.add_argument("overrides", nargs="*", metavar="OVERRIDE", help="of the two trainings")
     arguments = parser.parse_args()
     if unknown := {*arguments.studies.split(",")} - {*STUDIES}:

@@ -79,8 +79,8 @@ class Variant:
     estimator: Callable[[], Any]
     reward: Any
     exploration: float = 0.02
-    lr: float = 0.02
-    epochs: int = 20
+    lr: float = 0.01
+    epochs: int = 10
 
 
 @dataclass(frozen=True)
