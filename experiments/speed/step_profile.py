@@ -19,7 +19,7 @@ from naive_step import NaiveStep, peaked_bias
 from timing import print_rows, write_rows
 from torch import nn
 from torch.profiler import ProfilerActivity, profile
-from training_step import POLICIES, batches, make, sgd
+from training_step import GAMMA, POLICIES, batches, make, sgd
 
 from dsn_lightning.stateless_random import CLASSIFIER_ACTION
 from dsn_lightning.training.lightning_advice import hide_lightning_advice
@@ -97,9 +97,7 @@ def measure(
     theirs.to(device)
     classifier_sgd, observation_sgd = sgd(theirs.classifier.parameters()), sgd(theirs.observation.parameters())
     steps = ProfiledSteps(
-        NaiveStep(
-            theirs.classifier, theirs.observation, classifier_sgd, observation_sgd, theirs.normalize, theirs.gamma
-        )
+        NaiveStep(theirs.classifier, theirs.observation, classifier_sgd, observation_sgd, theirs.normalize, GAMMA)
     )
     trainer = pl.Trainer(
         max_epochs=1,

@@ -30,6 +30,7 @@ from torch.utils.data import DataLoader
 from dsn_lightning.algorithms import DSN
 from dsn_lightning.backbones import ResNet2D, ResNet3D
 from dsn_lightning.observations import ConcatObservation
+from dsn_lightning.rewards.correct_class import CorrectClass
 from dsn_lightning.schedules import MultiStep
 from dsn_lightning.stateless_random import CLASSIFIER_ACTION
 from dsn_lightning.training.lightning_advice import hide_lightning_advice
@@ -37,6 +38,7 @@ from dsn_lightning.training.lightning_advice import hide_lightning_advice
 CLASSES = 51
 POLICIES = {"uniform": 0.0, "peaked": 0.9}  # probability of the preferred clip
 TINY: dict[str, Any] = {"stem_width": 8, "widths": [8, 16, 32, 64], "blocks": [0, 1, 1, 1]}
+GAMMA = 0.5
 TINY_TRUNK: dict[str, Any] = {"stem_width": 8, "widths": [8, 16, 32], "blocks": [0, 1, 1]}
 
 
@@ -49,7 +51,7 @@ def make(num_clips: int, *, channels_last: bool, tiny: bool, **changes: Any) -> 
         ConcatObservation(trunk, clips_per_section=num_clips),
         sampler_optimizer=sgd,
         classifier_optimizer=sgd,
-        gamma=0.5,
+        reward=CorrectClass(gamma=GAMMA),
         schedule=MultiStep(2, milestones=(1,)),
         mean=[0.43] * 3,
         std=[0.22] * 3,
@@ -150,9 +152,7 @@ def compare(
         assert isinstance(head, nn.Linear)
         nn.init.constant_(head.bias[:1], peaked_bias(scheme[1], POLICIES[policy]))
     classifier_sgd, observation_sgd = sgd(theirs.classifier.parameters()), sgd(theirs.observation.parameters())
-    naive = NaiveStep(
-        theirs.classifier, theirs.observation, classifier_sgd, observation_sgd, theirs.normalize, theirs.gamma
-    )
+    naive = NaiveStep(theirs.classifier, theirs.observation, classifier_sgd, observation_sgd, theirs.normalize, GAMMA)
     in_turn = InTurn(naive)
     trainer = pl.Trainer(
         max_epochs=1,

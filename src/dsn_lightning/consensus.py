@@ -19,6 +19,7 @@ def consensus_log_probabilities(
         kept: which of the M clips count, bool (..., M), at least one in each video; None: all. The logits of the others
             may be any finite numbers.
 
+    >>> import torch
     >>> clips = torch.tensor([[[0.8, 0.2], [0.4, 0.6]]]).log()
     >>> consensus_log_probabilities(clips).exp()
     tensor([[0.6000, 0.4000]])

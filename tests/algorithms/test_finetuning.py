@@ -15,6 +15,7 @@ from dsn_lightning.algorithms.finetuning import FineTuning
 from dsn_lightning.algorithms.recognizer import evaluating
 from dsn_lightning.config.build import check_schedule
 from dsn_lightning.errors import UsageError
+from dsn_lightning.rewards.correct_class import CorrectClass
 from dsn_lightning.schedules import MultiStep
 from helpers.synthetic import composed
 from helpers.trained_runs import assert_same
@@ -187,7 +188,7 @@ def test_layers_frozen_by_the_network_stay_frozen():
         model.observation,
         sampler_optimizer=sgd(),
         classifier_optimizer=sgd(),
-        gamma=0.5,
+        reward=CorrectClass(gamma=0.5),
         schedule=MultiStep(2, milestones=()),
         mean=[0.5] * 3,
         std=[0.25] * 3,

@@ -29,6 +29,7 @@ from dsn_lightning.datasets.needle import Needle
 from dsn_lightning.evaluation.scores import ClipScores
 from dsn_lightning.launch.processes import _cause, run_processes
 from dsn_lightning.observations.concat import ConcatObservation
+from dsn_lightning.rewards.correct_class import CorrectClass
 from dsn_lightning.schedules import MultiStep
 from dsn_lightning.training.callbacks import EpochLog
 from dsn_lightning.training.network_gradients import NetworkDDPStrategy
@@ -108,7 +109,7 @@ def record_gradients(root: str, index: str, world: int, accumulate: int, out: st
         classifier, ConcatObservation(trunk, clips_per_section=2),
         classifier_optimizer=lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9),
         sampler_optimizer=lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9),
-        gamma=0.5, exploration=0.1, warmup_epochs=1, schedule=MultiStep(3, milestones=(2,)),
+        reward=CorrectClass(gamma=0.5), exploration=0.1, warmup_epochs=1, schedule=MultiStep(3, milestones=(2,)),
         mean=[0.5] * 3, std=[0.25] * 3, accumulate=accumulate, gradient_clip=1.0,
     )  # fmt: skip
     nn.init.normal_(model.observation.fc.weight, std=0.3)

@@ -19,6 +19,7 @@ from dsn_lightning.errors import UsageError
 from dsn_lightning.observations import ObservationNetwork, SharedObservation, VideoObservation
 from dsn_lightning.prediction import exported
 from dsn_lightning.prediction.exported import export_model
+from dsn_lightning.rewards.correct_class import CorrectClass
 from helpers.processes import call
 from helpers.small_videos import moving
 
@@ -39,8 +40,16 @@ def folder(dsn_run: Path, tmp_path_factory) -> Path:
 
 def networks(classifier: nn.Module, observation: ObservationNetwork) -> dsn.DSN:
     """A DSN of these networks whose policies and answers differ from clip to clip."""
-    model = dsn.DSN(classifier, observation, sampler_optimizer=None, classifier_optimizer=None, gamma=0.5,
-                    schedule=None, mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.1))  # fmt: skip
+    model = dsn.DSN(
+        classifier,
+        observation,
+        sampler_optimizer=None,
+        classifier_optimizer=None,
+        reward=CorrectClass(gamma=0.5),
+        schedule=None,
+        mean=(0.4, 0.5, 0.6),
+        std=(0.2, 0.3, 0.1),
+    )
     torch.manual_seed(0)
     for module in model.modules():
         if isinstance(module, nn.Linear):
