@@ -18,6 +18,7 @@ gradient at one point. Intervals are 95% paired bootstrap intervals over the vid
 import argparse
 import os
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,6 +35,7 @@ from reproduce.configurations import PRELOAD
 from reproduce.table1_jobs import table1_jobs
 
 if TYPE_CHECKING:
+    from dsn_lightning.datasets import Subset
     from reproduce.sampler_study import Outcome, Variant
     from reproduce.stored_clips import StoredClips
 
@@ -63,7 +65,7 @@ def variants(study: str) -> "list[Variant]":
         return e.reinforce_with_greedy_baseline
 
     eq6 = r.CorrectClass(gamma=0.5)
-    made = {
+    made: dict[str, Callable[[], Any]] = {
         "greedy_baseline": greedy,
         "reinforce": lambda: e.reinforce,
         "moving_average": e.MovingAverage,
@@ -108,9 +110,8 @@ def classifier_of(clips: "StoredClips") -> Any:
     responses = clips.responses.reshape(len(features), -1).astype(np.float64)
     solution, *_ = np.linalg.lstsq(np.column_stack([features, np.ones(len(features))]), responses, rcond=None)
     network = StoredFeatures(features.shape[1], responses.shape[1])
-    with torch.no_grad():
-        network.fc.weight.copy_(torch.from_numpy(solution[:-1].T))
-        network.fc.bias.copy_(torch.from_numpy(solution[-1]))
+    layer = {"weight": torch.from_numpy(solution[:-1].T), "bias": torch.from_numpy(solution[-1])}
+    network.fc.load_state_dict({name: value.float() for name, value in layer.items()})
     return network
 
 
@@ -130,7 +131,8 @@ def main() -> int:
         parser.error(f"--studies: unknown {', '.join(sorted(unknown))}; choose from {', '.join(STUDIES)}")
     console = Console(width=None if sys.stdout.isatty() else 150)
     seeds, output = [int(seed) for seed in arguments.seeds.split(",")], arguments.output.absolute()
-    pairs = [tuple(map(Path, pair.split(":"))) for pair in arguments.found.split(",") if pair]
+    split = [pair.partition(":") for pair in arguments.found.split(",") if pair]
+    pairs = [(Path(baseline), Path(max_response)) for baseline, _, max_response in split]
     if not pairs:
         pairs = [(output / f"seed{seed}/baseline", output / f"seed{seed}/max_response") for seed in seeds]
         if not _train(seeds, arguments, output, console):
@@ -162,7 +164,7 @@ def _train(seeds: list[int], arguments: argparse.Namespace, output: Path, consol
 
 
 def _studies(
-    pairs: list[tuple[Path, ...]], seeds: list[int], arguments: argparse.Namespace, folder: Path
+    pairs: list[tuple[Path, Path]], seeds: list[int], arguments: argparse.Namespace, folder: Path
 ) -> dict[str, Any]:
     import logging
     import warnings
@@ -181,7 +183,8 @@ def _studies(
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     disable_possible_user_warnings()
     warnings.filterwarnings("ignore", category=UserWarning, module="pytorch_lightning")
-    clips = [[stored_clips(*pair, subset, folder=folder) for pair in pairs] for subset in ("train", arguments.subset)]
+    subsets: tuple[Subset, ...] = ("train", arguments.subset)
+    clips = [[stored_clips(b, r, subset, folder=folder) for b, r in pairs] for subset in subsets]
     first = load_trained(pairs[0][0] / "checkpoints/last.ckpt", key="run")
     macs = macs_per_clip(first.recognizer.classifier, clip_shape(first.settings.backbone, modality="rgb"))
     ends = [references(evaluated) for evaluated in clips[1]]

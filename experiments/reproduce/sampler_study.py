@@ -7,7 +7,7 @@ positions of the test.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytorch_lightning as pl
@@ -19,6 +19,7 @@ from dsn_lightning.algorithms.batch_rewards import BatchRewards
 from dsn_lightning.algorithms.dsn import DSN, keep_one
 from dsn_lightning.backbones.clip_network import ClipNetwork
 from dsn_lightning.consensus import consensus_log_probabilities
+from dsn_lightning.observations.observation_network import ObservationNetwork
 from dsn_lightning.schedules import Cosine
 from reproduce.stored_clips import StoredClips
 
@@ -75,7 +76,7 @@ class Variant:
     """A way to train a sampler."""
 
     name: str
-    observation: Callable[[StoredClips], nn.Module]
+    observation: Callable[[StoredClips], ObservationNetwork]
     estimator: Callable[[], Any]
     reward: Any
     exploration: float = 0.02
@@ -149,7 +150,7 @@ def train(
         enable_model_summary=False,
         callbacks=[Evaluate()],
     )
-    trainer.fit(model, DataLoader(items, batch_size=16, shuffle=True, generator=generator, drop_last=True))
+    trainer.fit(model, DataLoader(cast(Any, items), batch_size=16, shuffle=True, generator=generator, drop_last=True))
     return outcomes
 
 

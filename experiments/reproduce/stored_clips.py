@@ -1,7 +1,9 @@
 """The candidate clips of a data set as numbers: what the classifier says of them, and what the sampler's trunk sees."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -10,6 +12,10 @@ from rich.progress import track
 from torch import Tensor
 
 from dsn_lightning.files import replaced
+
+if TYPE_CHECKING:
+    from dsn_lightning.config.trained import Trained
+    from dsn_lightning.datasets import Subset
 
 _AT_ONCE = 64  # clips
 
@@ -51,7 +57,7 @@ class StoredClips:
             return cls(**{field.name: content[field.name] for field in fields(cls)})
 
 
-def stored_clips(baseline: Path, max_response: Path, subset: str, *, folder: Path) -> StoredClips:
+def stored_clips(baseline: Path, max_response: Path, subset: "Subset", *, folder: Path) -> StoredClips:
     """Return the clips of a subset of the data set that two runs of ``algorithm=baseline`` were trained on.
 
     The classifier is that of ``baseline``. ``max_response`` has the clip network that the sampler starts from. M and N
@@ -67,7 +73,7 @@ def stored_clips(baseline: Path, max_response: Path, subset: str, *, folder: Pat
 
 
 @torch.inference_mode()
-def _compute(classifier, trunk, subset) -> StoredClips:
+def _compute(classifier: "Trained", trunk: "Trained", subset: "Subset") -> StoredClips:
     from dsn_lightning.backbones.clip_network import classification_layer
     from dsn_lightning.cli.frozen_features_recipe import share_frozen_blocks, use_frozen_features
     from dsn_lightning.config.build import build_datamodule
@@ -108,9 +114,9 @@ def _compute(classifier, trunk, subset) -> StoredClips:
     return StoredClips(**{name: np.stack(column) for name, column in columns.items()})
 
 
-def _shows(starts: np.ndarray, span: int, spans, fps: float) -> np.ndarray:
+def _shows(starts: NDArray[np.int64], span: int, spans: Iterable[tuple[float, float]], fps: float) -> NDArray[np.bool_]:
     """Return whether at least half of each clip lies in a span of the action."""
     overlap = np.zeros(starts.shape)
-    for first, last in spans or ():
+    for first, last in spans:
         overlap += (np.minimum(starts + span, last * fps) - np.maximum(starts, first * fps)).clip(min=0)
-    return overlap >= span / 2 - 1e-6
+    return np.asarray(overlap >= span / 2 - 1e-6)

@@ -124,7 +124,7 @@ def time_parts(model: DSN, found: dict[str, list[float]]) -> None:
     timed("policy_logits", lambda *_: "policy")
     timed("classify_video", lambda *_: "classifier")
     timed("update", lambda *_, name: name)
-    timed("reward", lambda *_, **__: "rewards")
+    timed("clip_logits", lambda *_, **__: "rewards")
 
 
 def batches(scheme: tuple[int, int], batch: int, count: int, *, tiny: bool) -> DataLoader[Any]:

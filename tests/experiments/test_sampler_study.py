@@ -1,0 +1,83 @@
+"""Samplers on stored clips: references, training, and the gradients of the estimators, on clips made here."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from estimators import STUDIES, classifier_of, variants
+from reproduce.sampler_study import gradients, references, train
+from reproduce.stored_clips import StoredClips
+
+
+def clips_of(num_videos: int, seed: int) -> StoredClips:
+    """Videos of four classes and 2:3 clips, of which one a section shows the class, which the features say."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(4, size=num_videos)
+    shows = np.eye(3, dtype=bool)[rng.integers(3, size=(num_videos, 2))]
+    others = (labels[:, None, None] + rng.integers(1, 4, size=shows.shape)) % 4
+    logits = 4 * np.eye(4)[np.where(shows, labels[:, None, None], others)]
+    features = np.concatenate([logits, shows[..., None], rng.normal(size=(*shows.shape, 2))], -1)
+    layer = rng.normal(size=(features.shape[-1], 4))
+    return StoredClips(
+        video_id=np.array([f"video {v}" for v in range(num_videos)]),
+        targets=np.eye(4, dtype=np.float32)[labels],
+        logits=logits.astype(np.float32),
+        uniform=logits[:, :, 1].astype(np.float32),
+        dense=logits.reshape(num_videos, -1, 4).astype(np.float32),
+        features=features.astype(np.float32),
+        responses=(features @ layer + 0.5).astype(np.float32),
+        shows=shows,
+    )
+
+
+def test_the_references_are_the_methods_of_their_names(tmp_path):
+    clips = clips_of(40, 0)
+    clips.save(tmp_path / "clips.npz")
+    found = references(StoredClips.load(tmp_path / "clips.npz"))
+    assert found["oracle"].correct.all()
+    assert found["oracle"].hit_rate == 1
+    right = [label in (a, b) for label, (a, b) in zip(clips.targets.argmax(1), clips.uniform.argmax(-1), strict=True)]
+    assert found["uniform"].correct.sum() <= sum(right)
+    assert (found["uniform"].clips, found["dense"].clips) == (2, 6)
+
+
+@pytest.mark.parametrize("study", STUDIES)
+def test_every_variant_of_a_study_trains(study):
+    for variant in variants(study):
+        run = train(replace(variant, epochs=1), clips_of(32, 0), clips_of(16, 1), seed=0)
+        assert len(run) == 1
+        assert run[0].classified >= (32 if study == "prices" else 2 * 32)
+        assert np.isfinite(run[0].probabilities).all()
+
+
+def test_a_sampler_learns_where_the_class_shows():
+    variant = replace(variants("estimators")[0], epochs=15, lr=0.1)
+    clips, others = clips_of(64, 0), clips_of(64, 1)
+    last = train(variant, clips, others, seed=0)[-1]
+    assert last.correct.mean() > references(others)["uniform"].correct.mean() + 0.2
+    assert last.hit_rate > 0.9
+
+
+def test_a_dear_clip_is_left_out():
+    cheap, *_, dear = variants("prices")[1:]
+    kept = [train(replace(v, epochs=10, lr=0.1), clips_of(64, 0), clips_of(32, 1), seed=0)[-1] for v in (cheap, dear)]
+    assert kept[0].clips >= kept[1].clips >= 1
+
+
+def test_the_exact_gradient_has_neither_bias_nor_variance_and_a_biased_one_has_bias():
+    by_name = {variant.name: variant for variant in variants("estimators")}
+    clips = clips_of(16, 0)
+    assert gradients(by_name["exact"], clips, seed=0, draws=5) == (0, 0)
+    bias, variance = gradients(by_name["greedy_baseline"], clips, seed=0, draws=400)
+    assert variance > 0
+    assert bias < 4 * np.sqrt(variance / 400)
+    assert gradients(by_name["distill"], clips, seed=0, draws=5)[0] > 0.1
+
+
+def test_the_layer_of_the_max_response_network_is_found_again():
+    clips = clips_of(40, 0)
+    network = classifier_of(clips)
+    features = clips.features.reshape(-1, clips.features.shape[-1])
+    found = features @ network.fc.weight.detach().numpy().T + network.fc.bias.detach().numpy()
+    np.testing.assert_allclose(found, clips.responses.reshape(len(found), -1), atol=1e-4)
