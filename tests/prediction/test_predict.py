@@ -18,6 +18,7 @@ from dsn_lightning.config.predict_settings import PredictSettings
 from dsn_lightning.datasets.annotations import VIDEO_EXTENSIONS
 from dsn_lightning.evaluation.scores import ClipScores
 from dsn_lightning.prepare.video_index import refuse_flagged
+from dsn_lightning.selections import Policy
 from dsn_lightning.selections.scheme import softmax
 from dsn_lightning.video.pyav_decoder import PyAV
 from dsn_lightning.video.video_info import VideoError, VideoInfo
@@ -73,6 +74,26 @@ def test_answers_are_those_of_the_evaluation(run, videos, tmp_path):
         assert [entry["label"] for entry in answer["top5"]] == [str(scores.classes[i]) for i in np.argsort(-mean)[:5]]
         assert answer["gmacs"] == pytest.approx(row["gmacs"])
         assert answer["error"] is None
+
+
+def test_a_sampler_that_keeps_nothing_of_a_section_saves_its_clip(needle_root, dsn_videos, tmp_path):
+    """From the training to the answer of a file: both paths keep the same clips, and count them."""
+    call("dsn-train", f"dataset.root={needle_root}", *NEEDLE, "schedule.max_epochs=2", "schedule.batch_size=4",
+         "algorithm.warmup_epochs=0", "trainer.accelerator=cpu", "test.random_draws=2", "test.figures=false",
+         "M=3", "N=2", "observation=r2d_tiny_shared", "observation.network.may_skip=true", "estimator=ppo",
+         "reward=consensus_gain", "reward.price=0.02", "hydra.run.dir=run", cwd=tmp_path)  # fmt: skip
+    run = tmp_path / "run"
+    scores = ClipScores.load(run / "clip_scores.npz")
+    row = next(r for r in json.loads((run / "results.json").read_text()) if r["selection"] == "dsn")
+    assert (row["estimator"], row["reward"]) == ("PPO", "ConsensusGain")
+    answers = [predictor(run)(video) for video in dsn_videos]
+    kept = [[clip for clip in answer.clips if clip.selected] for answer in answers]
+    selection = Policy("dsn", ("dsn",))
+    for video, clips in zip(scores.videos(), kept, strict=True):
+        chosen = selection.select(video, scores.scheme(3, 2), "dsn")[0]
+        assert [clip.start_frame for clip in clips] == chosen.tolist()
+    assert row["clips"] == pytest.approx(np.mean([len(clips) for clips in kept]))
+    assert row["gmacs"] == pytest.approx(np.mean([answer.gmacs for answer in answers]))
 
 
 def test_only_frames_that_a_network_sees_are_decoded(run, videos, monkeypatch):
