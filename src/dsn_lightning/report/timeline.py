@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from dsn_lightning.evaluation.answers import sheet_videos
 from dsn_lightning.evaluation.scores import ClipScores
+from dsn_lightning.selections.policy import keeps_something
 from dsn_lightning.selections.scheme import softmax
 
 _HEIGHT, _FOOT, _WIDTH = 46, 18, 420  # units of the drawing; the foot holds the seconds
@@ -37,20 +38,23 @@ def timelines_of(scores: ClipScores, num_sections: object, clips_per_section: ob
         of_scheme = of_sampler & (scores.section_scheme[:, :2] == (m, n)).all(1)
         for v in sheet_videos(len(scores.video_id)):
             rows = of_scheme & (scores.section_video == v)
-            policy = np.zeros((m, n))
-            policy[scores.section_scheme[rows][:, 2]] = softmax(scores.section_logits[rows][:, :n])
-            found.setdefault(sampler, []).append(_timeline(scores, int(v), policy))
+            sections, logits = scores.section_scheme[rows][:, 2], scores.section_logits[rows][:, :n]
+            nothing = scores.section_nothing[rows][:, None]
+            arms = np.column_stack([logits, np.where(np.isnan(nothing), -np.inf, nothing)])
+            policy, kept = np.zeros((m, n)), np.full(m, -1)
+            policy[sections] = softmax(arms)[:, :n]
+            kept[sections] = np.where(keeps_something(logits, arms[:, n]), logits.argmax(1), -1)
+            found.setdefault(sampler, []).append(_timeline(scores, int(v), policy, kept))
     return found
 
 
-def _timeline(scores: ClipScores, v: int, policy: NDArray[np.float64]) -> Timeline:
-    """Draw a video's policy (M, N) over its seconds."""
+def _timeline(scores: ClipScores, v: int, policy: NDArray[np.float64], kept: NDArray[np.int64]) -> Timeline:
+    """Draw a video's policy (M, N) over its seconds; ``kept`` has the clip of each section, (M,), -1 for none."""
     fps = float(scores.fps[v])
     duration = float(scores.num_frames[v]) / fps
     seconds = scores.scheme(*policy.shape).grid(int(scores.num_frames[v])) / fps  # (M, N), each clip's first frame
     spans = [(float(a), min(float(b), duration)) for a, b in scores.span_seconds[scores.span_video == v]]
-    kept = policy.argmax(1)
-    clips = ", ".join(f"{seconds[m, n]:.1f} s ({policy[m, n]:.1%})" for m, n in enumerate(kept))
+    clips = ", ".join(f"{seconds[m, n]:.1f} s ({policy[m, n]:.1%})" for m, n in enumerate(kept) if n >= 0)
     action = ", ".join(f"{a:.1f} to {b:.1f} s" for a, b in spans)
     text = f"kept: {clips}" + (f"; action: {action}" if action else "")
     video = str(scores.video_id[v])
