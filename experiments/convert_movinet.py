@@ -3,12 +3,12 @@
     python experiments/convert_movinet.py FOLDED.safetensors OUTPUT.safetensors
     dsn-train backbone=movinet_a0_stream weights=OUTPUT.safetensors ...
 
-Such networks come from TensorFlow Lite. Layers of FOLDED: stem, head and dense, and in each block, blocks.0 to
-blocks.14, expand, depth, time, skip, reduce, gate and project, with weight and bias. blocks.I.alpha is what the output
-of project is divided by before it is added. This is inferred: with the file that this was written for, activations on
-real videos then have standard deviations of 1 to 2 in all blocks, and grow to thousands where they are multiplied by
-it. A layer of classes is left out. The batch norms of OUTPUT only add the bias. schedule.batch_norm=frozen, the default
-of schedule=finetune, leaves them so.
+Such networks come from TensorFlow Lite. The layers of FOLDED are stem, head and dense and, in each of blocks.0 to
+blocks.14, expand, depth, time, skip, reduce, gate and project. Each has weight and bias. The output of project is
+divided by blocks.I.alpha before it is added. This is inferred from the file for which the script was written: dividing
+gives activations with standard deviations of 1 to 2 in all blocks on real videos, whereas multiplying makes them grow
+to thousands. The classification layer is left out. The batch norms of OUTPUT only add the bias.
+schedule.batch_norm=frozen, the default of schedule=finetune, keeps it that way.
 """
 
 import argparse

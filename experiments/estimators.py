@@ -1,14 +1,14 @@
-"""Estimators, observation networks and rewards of a sampler, compared on one and the same classifier.
+"""Compares estimators, observation networks and rewards of a sampler on the same classifier.
 
     python experiments/estimators.py [--rows demo|mobilenet_v2] [--seeds 0,1,2,3,4] [--subset test|val]
         [--studies estimators,rewards,observations,prices] [--output DIR] [--jobs 2] [--found BASELINE:MAX_RESPONSE,...]
         [OVERRIDE ...]
 
 For each seed: trains a baseline and a max-response network with the configurations of ``conf/experiment/ROWS``, unless
-they are given by --found, one pair of runs a seed; stores the classifier's scores and the max-response network's
-features of all candidates; and trains samplers on them with the package's DSN, the classifier and the sampler's trunk
-fixed. All samplers of a seed have the same classifier, features, number of epochs, batches and learning rate. Settings
-are to be chosen with --subset val, or on a data set made for that (join_videos.py --from training).
+they are given by --found, one pair of runs per seed; stores the classifier's scores and the max-response network's
+features of all candidates; and trains samplers on them with the package's DSN, with a fixed classifier and a fixed
+sampler trunk. All samplers of a seed have the same classifier, features, number of epochs, batches and learning rate. Choose
+settings with --subset val, or on a data set made for that purpose (join_videos.py --from training).
 
 Writes estimators.json, estimators.md and curves.png: reward, top-1, hit rate and share of the uniform-to-oracle gap
 after each epoch, the multiply-adds that the classifier spent on rewards, and the bias and variance of each estimator's

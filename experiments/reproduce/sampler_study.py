@@ -1,7 +1,7 @@
 """Trainings of a sampler on stored clips: the package's DSN with a fixed classifier, in seconds each.
 
-The sampler's trunk is fixed, too: its input is what a trained clip network sees of each clip. So a training differs
-from `algorithm=dsn_fixed algorithm.rewards=stored` only in that the trunk learns nothing and the clips are at the
+The sampler's trunk is fixed as well: its features are those of a trained clip network. So a training differs from
+`algorithm=dsn_fixed algorithm.rewards=stored` only in two points: the trunk is not trained, and the clips are at the
 positions of the test.
 """
 

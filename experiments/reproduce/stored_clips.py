@@ -1,4 +1,4 @@
-"""The candidate clips of a data set as numbers: what the classifier says of them, and what the sampler's trunk sees."""
+"""The candidate clips of a data set as numbers: the classifier's logits and the features of the sampler's trunk."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
@@ -30,8 +30,8 @@ class StoredClips:
         logits: of the classifier, (V, M, N, J).
         uniform: of the classifier, for one clip in the middle of each section, (V, M, J).
         dense: of the classifier, for the clips of dense sampling, (V, K, J).
-        features: what the clip network that the sampler starts from gives to its classification layer, (V, M, N, D).
-        responses: its class logits, (V, M, N, J).
+        features: input of the classification layer of the clip network that the sampler starts from, (V, M, N, D).
+        responses: class logits of that network, (V, M, N, J).
         shows: whether a clip shows the labelled action, (V, M, N); all False where that is not annotated.
     """
 

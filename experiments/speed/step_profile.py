@@ -2,10 +2,10 @@
 
     python experiments/speed/step_profile.py [--scheme 6:3] [--batch 1] [--rounds 2] [--tiny] [--output FILE]
 
-Profiles the package's step and the naive one of training_step.py in turn, from the same weights; on a GPU if there is
-one (--precision bf16-mixed, as for `dsn-train`). Times are those of the operators themselves, without those that they
-call: of the CPU thread that calls them (the other threads work meanwhile), or of the GPU. Each operator has the least
-of its times over the rounds, since other work on the machine only adds to them.
+Profiles the package's step and the naive one of training_step.py in turn, from the same weights, on a GPU if there is
+one (--precision bf16-mixed, as for `dsn-train`). Times are those of the operators themselves, without the operators
+that they call: on the CPU thread that calls them (other threads work meanwhile), or on the GPU. For each operator, the
+least of its times over the rounds is used, because other work on the machine only adds to them.
 """
 
 import argparse

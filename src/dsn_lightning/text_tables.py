@@ -15,8 +15,8 @@ from rich.text import Text
 
 from dsn_lightning.errors import printable
 
-# where a spreadsheet may see a cell begin: there are some that split at semicolons or tabs, inside quotes as well;
-# apostrophes before the sign count, so that taking one off gives the text again
+# where a spreadsheet may see a cell begin: some split at semicolons or tabs, even inside quotes;
+# apostrophes before the sign are matched as well, so that removing one restores the text
 _FORMULA = re.compile(r"(?:^|(?<=[;\t]))(?='*[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20])")
 _ADDED_APOSTROPHE = re.compile(f"{_FORMULA.pattern}'")
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?|-inf")
@@ -128,7 +128,7 @@ def csv_text(records: Iterable[Mapping[str, Any]], columns: Sequence[str] | None
     r"""Return records as CSV with a header, by default of all keys in the order of their first appearance.
 
     None becomes an empty cell. A text that a spreadsheet would take for a formula gets an apostrophe in front, also
-    behind a semicolon or a tab, at which some split; `csv_records` takes it off again. Numbers stay as they are.
+    after a semicolon or a tab, at which some split; `csv_records` removes it again. Numbers stay as they are.
 
     >>> csv_text([{"M": 3, "top1": 0.5}, {"M": 1, "top1": None}])
     'M,top1\n3,0.5\n1,\n'

@@ -1,4 +1,4 @@
-"""DSN with a sampler that may keep nothing of a section, and with estimators that need more than one action."""
+"""DSN with a sampler that may skip sections, and with estimators that need more than one action."""
 
 import pytest
 import torch

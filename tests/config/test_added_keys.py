@@ -68,10 +68,10 @@ def test_a_name_of_a_plug_in_is_known(tmp_path):
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b"a: [1\nb: }", "is no YAML \\(while parsing a flow sequence in line 1, column 4"),
-        (b"a: \xff", "is no YAML \\('utf-8' codec can't decode byte 0xff"),
-        (b"a: !!int x", "is no YAML \\(invalid literal for int"),
-        (b"a: &b {c: *b}", "is no YAML \\(nested deeper than 64"),
+        (b"a: [1\nb: }", "is not valid YAML \\(while parsing a flow sequence in line 1, column 4"),
+        (b"a: \xff", "is not valid YAML \\('utf-8' codec can't decode byte 0xff"),
+        (b"a: !!int x", "is not valid YAML \\(invalid literal for int"),
+        (b"a: &b {c: *b}", "is not valid YAML \\(nested deeper than 64"),
         (b"[" * 900, "is nested too deeply"),
     ],
 )

@@ -1,4 +1,4 @@
-"""A sampler that may keep nothing of a section: from its logits to selected clips, answers, costs and files."""
+"""A sampler that may skip sections: from its logits to selected clips, answers, costs and files."""
 
 import numpy as np
 import pytest
@@ -83,5 +83,5 @@ def test_a_sampler_that_may_keep_nothing_in_one_section_of_a_video_only_is_refus
     scores = scores_of()
     scores.section_nothing[0] = np.nan
     scores.save(tmp_path / "clip_scores.npz")
-    with pytest.raises(UnreadableFileError, match="whether a sampler may keep nothing of a section differs"):
+    with pytest.raises(UnreadableFileError, match="section_nothing: expected finite values, or NaN in all"):
         ClipScores.load(tmp_path / "clip_scores.npz")

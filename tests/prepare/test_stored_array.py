@@ -14,9 +14,9 @@ VALUES = np.arange(6, dtype=np.float32).reshape(3, 2)
         (b"(3, 2)", b"(3t, 2", "the file is damaged"),
         (b"(3, 2)", b"(3, 2(", "the file is damaged"),
         (b"(3, 2)", b"(6, 2)", "the file is damaged"),
-        (b"(3, 2)", b"(2, 3)", r"expected float32 \(3, 2\) by rows, got float32 \(2, 3\)"),
-        (b"<f4", b">f4", r"expected float32 \(3, 2\) by rows, got >f4 \(3, 2\)"),
-        (b"'fortran_order': False", b"'fortran_order': True ", r"by rows, got float32 \(3, 2\)"),
+        (b"(3, 2)", b"(2, 3)", r"expected float32 \(3, 2\) in C order, got float32 \(2, 3\)"),
+        (b"<f4", b">f4", r"expected float32 \(3, 2\) in C order, got >f4 \(3, 2\)"),
+        (b"'fortran_order': False", b"'fortran_order': True ", r"in C order, got float32 \(3, 2\)"),
     ],
 )
 def test_a_damaged_header_is_named(written, damaged, reason, tmp_path):

@@ -53,7 +53,7 @@ def test_a_clip_is_worth_what_it_adds_to_the_answer(consensus):
     """Each value is the difference of two answers of Eq. 4, computed by the function that classifies videos."""
     torch.manual_seed(0)
     logits, targets = torch.randn(2, 3, 4, 5), torch.eye(5)[[1, 3]]
-    actions = torch.tensor([[0, 4, 2], [3, 3, 0]])  # the second section of the first video keeps nothing
+    actions = torch.tensor([[0, 4, 2], [3, 3, 0]])  # the second section of the first video is skipped
     values = ConsensusGain(consensus=consensus, floor=1e-9)(logits, targets, actions)
 
     def answer(video, kept):
@@ -78,7 +78,7 @@ def test_the_first_clip_of_a_video_is_compared_with_equally_probable_classes():
     [
         (3, "got int"),
         (lambda logits, targets: None, "got function: "),
-        (lambda logits, targets, actions: None, "has no compares_clips"),
+        (lambda logits, targets, actions: None, "compares_clips of function is missing"),
     ],
 )
 def test_other_objects_are_refused(reward, complaint):

@@ -1,4 +1,4 @@
-"""The rewards of one batch, for an estimator: which clips have to be classified for them."""
+"""The rewards of one batch, for an estimator; only the clips that they need are classified."""
 
 from collections.abc import Callable
 
@@ -13,11 +13,11 @@ class BatchRewards:
     """The `RewardFunction` of one batch.
 
     Args:
-        logits: the classifier's output for some of the candidates, which a bool tensor (B, M, N) marks: (B, M, N, J),
-            without gradient; any finite numbers for the others.
+        logits: maps a bool tensor (B, M, N), which marks some of the candidates, to the classifier's output for them,
+            (B, M, N, J), without gradient; any finite numbers for the others.
         reward: what an arm is worth.
         targets: labels, (B, J).
-        num_arms: A, which is N, or N + 1 if a sampler may keep nothing of a section.
+        num_arms: A, which is N, or N + 1 if the sampler may skip a section.
         num_clips: N.
         consensus: of Eq. 4.
     """
@@ -73,7 +73,7 @@ class BatchRewards:
         return self._of_all
 
     def _kept(self, actions: Tensor) -> Tensor:
-        """Return which candidates some of the actions (..., B, M) keep, bool (B, M, N)."""
+        """Return which candidates at least one of the actions (..., B, M) keeps, bool (B, M, N)."""
         kept = torch.zeros((*actions.shape[-2:], self.num_arms), dtype=torch.bool, device=actions.device)
         kept.scatter_(2, actions.reshape(-1, *kept.shape[:2]).movedim(0, -1), True)
         if self.num_arms > self.num_clips:
@@ -82,4 +82,4 @@ class BatchRewards:
 
 
 _SMALLEST = 1e-6
-"""Probabilities are raised to it before their logarithm."""
+"""Smaller probabilities are raised to it before taking the logarithm."""

@@ -8,7 +8,7 @@ Eq. 3 is in `dsn_lightning.observations`, Eq. 4 in `dsn_lightning.consensus`, Eq
 and Eq. 11 in `dsn_lightning.estimators`.
 
 Shapes: B videos, M sections, N clips per section, C channels, T frames, H W pixels, J classes. A policy has A arms in
-each section: N, one for each clip, or N + 1 if the observation network may keep nothing of a section (not the paper's).
+each section: N, one for each clip, or N + 1 if the observation network may skip a section (not the paper's).
 """
 
 import math
@@ -51,8 +51,8 @@ def video_cross_entropy(log_probabilities: Tensor, targets: Tensor) -> Tensor:
 def keep_one(policy_logits: Tensor, action: Tensor) -> Tensor:
     """Return the action (B, M) with at least one clip kept in each video, for policy logits (B, M, N + 1).
 
-    Where the action keeps nothing of any section, the section in which the policy gives the clips the highest
-    probability keeps its most probable one.
+    If the action skips all sections of a video, the section in which the policy gives the clips the highest
+    probability keeps its most probable clip.
 
     >>> keep_one(torch.tensor([[[0.2, 0.1, 0.7], [0.1, 0.3, 0.6]]]).log(), torch.tensor([[2, 2]]))
     tensor([[2, 1]])
@@ -79,8 +79,8 @@ class DSN(Recognizer):
         warmup_epochs: first epochs, in which only the classifier learns, from uniformly drawn clips ("pre-training the
             classification module before the optimization of the sampling module", Sec. IV-A). Batches may then have
             the drawn clips alone, N = 1.
-        exploration: weight of the policy's entropy in the sampler's objective; 0 in the paper. But for a constant,
-            it is the weight of -KL(policy || uniform).
+        exploration: weight of the policy's entropy in the sampler's objective; 0 in the paper. Up to a
+            constant, the entropy is -KL(policy || uniform).
         prior_kl: weight of -KL(uniform || policy) in the objective, which keeps the probability of every arm away from
             0; 0 in the paper.
         recompute: True does not keep theta's activations during phi's step; see `recomputed_policy_logits`.
@@ -108,7 +108,7 @@ class DSN(Recognizer):
         if num_updates(estimator) > 1 and self.accumulate > 1:
             raise UsageError(
                 f"schedule.accumulate={self.accumulate}: this estimator makes {num_updates(estimator)} updates on each "
-                "batch, so that no gradients can be accumulated over batches"
+                "batch, so gradients cannot be accumulated over batches; set schedule.accumulate=1"
             )
         self.classifier = classifier.requires_grad_(False) if classifier_optimizer is None else classifier
         self.observation = observation
@@ -188,7 +188,7 @@ class DSN(Recognizer):
         return recomputed(self.policy_logits, clips, module=self.observation)
 
     def spread(self, log_policy: Tensor) -> Tensor:
-        """Return what the objective adds to the expected reward for a policy (B, M, A) that is not too certain."""
+        """Return the regularisation terms of the objective, of log P (B, M, A): entropy and -KL(uniform || policy)."""
         entropy = -(log_policy.exp() * log_policy).sum(-1).mean()
         added = self.exploration * entropy
         return added + self.prior_kl * (log_policy.mean() + math.log(log_policy.shape[-1])) if self.prior_kl else added
@@ -196,7 +196,7 @@ class DSN(Recognizer):
     def classify_video(self, clips: Tensor, action: Tensor, policy_logits: Tensor) -> Tensor:
         """Return log H (B, J) for the clips that an action (B, M) keeps of section clips (B, M, N, C, T, H, W) (Eq. 4).
 
-        If the policy (B, M, A) may keep nothing of a section, at least one clip of each video is kept.
+        If the policy (B, M, A) may skip sections, at least one clip of each video is kept.
         """
         if policy_logits.shape[-1] == clips.shape[2]:
             return consensus_log_probabilities(self.classify(keep(clips, action)), consensus=self.consensus)

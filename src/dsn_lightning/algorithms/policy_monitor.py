@@ -15,7 +15,7 @@ class PolicyMonitor(Metric):
     `compute` returns ``entropy`` (nats), ``reward``, ``right`` (share of sampled clips that are classified right, that
     is, with R > 0), ``baseline``, ``advantage_std``, ``agreement`` (share of sections with A = B, where Eq. 11 has no
     gradient) and ``position_share``, the share of sections where each arm is the most probable one, (A,): each position
-    of a clip and, if the policy has it, keeping nothing.
+    of a clip and, if the policy has this arm, skipping.
     """
 
     full_state_update = False

@@ -89,7 +89,7 @@ class Recognizer(pl.LightningModule):
         self.num_videos = 0  # of this process in the current batch
         self.batches_seen = 0  # in training, over all epochs: the step of loggers, which `global_step` is not
         self.videos_in_step = {"classifier": 0, "sampler": 0}  # of this process since the optimiser's last step
-        self.completes: str | None = None  # optimiser whose gradient is whole after the current backward pass
+        self.completes: str | None = None  # optimiser whose gradient is complete after the current backward pass
 
     @abstractmethod
     def predict(self, batch: dict[str, Any]) -> Tensor:

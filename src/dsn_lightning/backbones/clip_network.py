@@ -136,7 +136,7 @@ def replace_first_convolution(network: nn.Module, in_channels: int) -> None:
 
 
 def named_layers(**layers: nn.Module) -> nn.Sequential:
-    """Return layers in sequence, which have these names in weights."""
+    """Return layers in sequence, with these names in the weights."""
     return nn.Sequential(OrderedDict(layers))
 
 

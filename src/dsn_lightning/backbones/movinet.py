@@ -1,4 +1,4 @@
-"""MoViNet-A0: a light network of depthwise convolutions over space and time, on whole clips or causal."""
+"""MoViNet-A0: a light network of depthwise convolutions over space and time, base or causal (stream)."""
 
 from functools import partial
 
@@ -75,7 +75,7 @@ class MoViNetA0(ClipNetwork):
         """Map normalised clips (B, C, T, H, W) to logits (B, J), or to features (B, 2048)."""
         x = self.conv7(self.blocks(self.conv1(middle_frames(clips, self.num_frames))))
         dense, activation, dropout, last = self.classifier
-        x = dense(x.mean((2, 3, 4), keepdim=True))  # in a stream, the average over the frames so far
+        x = dense(x.mean((2, 3, 4), keepdim=True))  # for a stream too: its average after the last frame
         return last(dropout(activation(x)).flatten(1))
 
 
@@ -86,7 +86,7 @@ class _Convolution(nn.Module):
         width_in: C.
         width: D.
         kernel: its size over time, and over height and width.
-        causal: convolve each frame, and then over the frames so far, with a norm and activation each.
+        causal: convolve each frame, and then over the frames so far, each with its own norm and activation.
         stride: over height and width, 1 or 2.
         groups: of channels.
         norm: has a batch norm, otherwise a bias.
@@ -154,9 +154,10 @@ def _norm(kind: type[nn.BatchNorm2d | nn.BatchNorm3d], width: int, exists: bool)
 
 
 class _SqueezeExcitation(nn.Module):
-    """Squeeze-excitation: scales each channel by what a clip, or the frames so far and a frame, are like.
+    """Squeeze-excitation: scales each channel by a gate that is computed from channel means.
 
-    The stream form squeezes the mean over the frames so far and that of the frame, and so has a scale for each frame.
+    The base form uses the means over the clip. The stream form uses those over the frames so far and those of the
+    current frame, so each frame has its own gate.
     """
 
     def __init__(self, width: int, *, causal: bool) -> None:
@@ -177,7 +178,7 @@ class _SqueezeExcitation(nn.Module):
 
 
 class _InvertedBottleneck(nn.Module):
-    """An inverted bottleneck with squeeze-excitation, added with a learned scale; from 0, as in the paper."""
+    """An inverted bottleneck with squeeze-excitation, added with a learned scale that starts at 0, as in the paper."""
 
     def __init__(
         self, width_in: int, width: int, expanded: int, kernel: tuple[int, int], stride: int, *, causal: bool
@@ -196,7 +197,7 @@ class _InvertedBottleneck(nn.Module):
 
 
 class _Pool(nn.Module):
-    """Average pooling of size 3 and stride 2 in "SAME" padding, which does not count towards the averages."""
+    """Average pooling of size 3 and stride 2 with "SAME" padding, which is excluded from the averages."""
 
     def forward(self, x: Tensor) -> Tensor:
         inside = torch.ones_like(x[:1, :1, :1])

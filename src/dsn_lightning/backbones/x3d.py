@@ -13,8 +13,8 @@ class X3D(ClipNetwork):
     """X3D-S, of *X3D: Expanding Architectures for Efficient Video Recognition* (Feichtenhofer, CVPR 2020).
 
     X3D-XS and X3D-M have the same layers and see other clips: 4 frames of 160 x 160 and 16 of 224 x 224 pixels.
-    Names are those of the public weights of pytorchvideo. Its network pools 13 x 5 x 5 positions, all of a clip of 13
-    frames of 160 x 160 pixels; this one pools all positions, whatever their number, and returns logits.
+    Names are those of the public weights of pytorchvideo. Its network pools 13 x 5 x 5 positions, those of
+    13 frames of 160 x 160 pixels. This one pools all positions, whatever their number, and returns logits.
 
     Args:
         num_classes: J, outputs; 0 leaves the classification layer out and returns its input (B, 2048).

@@ -63,7 +63,7 @@ def _folders(arguments: list[str]) -> tuple[str, ...]:
 
 
 def _check_names(group: str, value: str, arguments: list[str]) -> None:
-    """Refuse a name that no configuration of the group has, if one has a similar name, and a file that is no YAML.
+    """Refuse an unknown name that is similar to one of the group, and a file that is not valid YAML.
 
     Others may be in a folder that only Hydra knows, which reports them otherwise.
     """

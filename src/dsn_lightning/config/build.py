@@ -123,17 +123,17 @@ def build_recognizer(settings: Settings, num_classes: int) -> Recognizer:
 
 
 def _check_price(settings: Settings, observation: ObservationNetwork, estimator: object) -> None:
-    """Refuse a price of kept clips that would change nothing."""
+    """Refuse a price of kept clips that would have no effect."""
     price = settings.reward.get("price", 0)
     if not isinstance(price, int | float) or price <= 0:
         return
     if not may_skip(observation):
         raise UsageError(
-            f"reward.price={price}: this sampler keeps a clip of every section, whatever it costs; give it the choice "
-            "with observation.network.may_skip=true"
+            f"reward.price={price}: this sampler keeps a clip of every section, whatever the price; allow it to skip "
+            "sections with observation.network.may_skip=true"
         )
     if getattr(estimator, "ignores_reward", False):
-        raise UsageError(f"reward.price={price}: the estimator does not optimise the reward; use another estimator")
+        raise UsageError(f"reward.price={price}: this estimator does not optimise the reward; choose another estimator")
 
 
 def finetuning_of(schedule: ScheduleSettings) -> FineTuning:

@@ -74,7 +74,7 @@ def _record_of(file: Path) -> dict[str, Any]:
         if classifier["file"] != file.name:
             return {}
         if not isinstance(classifier["input"]["type"], str):
-            raise TypeError("the type of the input is no text")
+            raise TypeError("the type of the input is not a text")
         return dict(content)
     except (UnreadableFileError, ValueError, KeyError, TypeError) as error:
         raise UsageError(f"{record}: cannot be read ({type(error).__name__}: {error})") from error

@@ -40,10 +40,10 @@ def given_folders(arguments: list[str]) -> Iterator[str]:
 
 
 def written_keys(file: Path) -> dict[str, Any]:
-    """Return the keys of a configuration as it is written, before Hydra composes it; empty if it is no mapping.
+    """Return the keys of a configuration as written, before Hydra composes it; empty if it is not a mapping.
 
     Raises:
-        UsageError: it is no YAML.
+        UsageError: it is not valid YAML.
     """
     try:
         content = yaml.safe_load(file.read_text(encoding="utf-8"))
@@ -52,5 +52,5 @@ def written_keys(file: Path) -> dict[str, Any]:
         raise UsageError(f"{file}: is nested too deeply") from error
     except (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError) as error:  # of tags such as !!int ""
         reason = " ".join(str(error).replace('in "<unicode string>", ', "in ").split())
-        raise UsageError(f"{file}: is no YAML ({reason})") from error
+        raise UsageError(f"{file}: is not valid YAML ({reason})") from error
     return content if isinstance(content, dict) else {}

@@ -58,8 +58,8 @@ def read_folder(folder: Path) -> tuple[Any, dict[str, Any]]:
         raise UnreadableFileError(folder / RECORD, f"is no JSON ({error})") from error
     state = read_weights(folder / WEIGHTS)
     known = record.get(WEIGHTS_DIGEST) if isinstance(record, dict) else None
-    if known != file_digest(folder / WEIGHTS):  # safetensors have no checksums
+    if known != file_digest(folder / WEIGHTS):  # safetensors files have no checksums
         raise UnreadableFileError(
-            folder / WEIGHTS, f"is damaged: is not the file whose digest {RECORD} has ({WEIGHTS_DIGEST}); save it again"
+            folder / WEIGHTS, f"is damaged: its digest is not that in {RECORD} ({WEIGHTS_DIGEST}); save the model again"
         )
     return record, state

@@ -48,8 +48,8 @@ def macs_per_clip(
 ) -> float:
     """Return the multiply-adds of one clip (C, T, H, W).
 
-    That of a classifier, or a share of 1 / (M * N) of those of an observation network for a video (M, N, C, ...). They
-    depend on M where the network's attention spans all sections.
+    Those of a classifier, or a share of 1 / (M * N) of those of an observation network for a video (M, N, C, ...). The
+    share depends on M where the network's attention spans all sections.
     """
     if clips_per_section is None:
         return count_macs(network, 1, *clip)
@@ -71,7 +71,7 @@ class VideoCost:
     def of(cls, *, clips: float, classifier: float, candidates: int = 0, observation: float = 0.0) -> "VideoCost":
         """Return ``clips * classifier + candidates * observation`` from the multiply-adds of a clip in each network.
 
-        M clips are classified where one per section is kept, fewer on average where a section may keep nothing.
+        M clips are classified where one per section is kept, fewer on average if the sampler may skip sections.
         Candidates are the M * N clips that a sampler looks at.
         """
         return cls(clips * classifier / 1e9, candidates * observation / 1e9)

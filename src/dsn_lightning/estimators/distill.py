@@ -11,8 +11,8 @@ class Distill:
 
     Not an estimate of the policy gradient: it also learns from arms that the policy never chooses, and it stops where
     the policy equals its target, not where the expected reward is highest. As the temperature falls to 0, the target
-    becomes the best arm. All candidates are classified. SCSampler trains its ranking of clips on the classifier's
-    scores likewise (Korbar, Tran and Torresani, *SCSampler: Sampling Salient Clips from Video for Efficient Action
+    becomes the best arm. All candidates are classified. Likewise, SCSampler trains its ranking of clips on the
+    classifier's scores (Korbar, Tran and Torresani, *SCSampler: Sampling Salient Clips from Video for Efficient Action
     Recognition*, ICCV 2019). See `Estimator`.
 
     Args:

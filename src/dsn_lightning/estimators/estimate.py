@@ -10,9 +10,9 @@ from dsn_lightning.errors import UsageError
 
 
 class RewardFunction(Protocol):
-    """The rewards of one batch. The arms are A = N, one for each clip of a section, or A = N + 1: the last keeps none.
+    """The rewards of one batch. The arms are A = N, one for each clip of a section, or A = N + 1: the last skips it.
 
-    Each call costs one pass of the classifier over the clips that it needs, in which each clip is once.
+    Each call costs one pass of the classifier, over each clip that it needs once.
     """
 
     def __call__(self, actions: Tensor) -> Tensor:
@@ -22,14 +22,14 @@ class RewardFunction(Protocol):
         """Return R of each arm of each section while the other sections keep their actions, without gradient.
 
         All candidates are classified. Shape (B, M, A), from actions (B, M). Where the reward of a section does not
-        depend on the other sections, as in Eq. 6, nor do these.
+        depend on the other sections, as in Eq. 6, the actions do not matter.
         """
 
     def log_likelihood(self, weights: Tensor) -> Tensor:
         """Return log H of the labels, (B,), under the consensus of all candidates with weights (B, M, A) (Eq. 4).
 
-        All candidates are classified. The gradient reaches the weights, not the classifier. The weight of keeping
-        nothing counts through those of the section's clips alone.
+        All candidates are classified. The gradient reaches the weights, not the classifier. The weight of
+        skipping is not used; it counts only by lowering those of the section's clips.
         """
 
 
@@ -46,12 +46,12 @@ class Estimate(NamedTuple):
 class Estimator(Protocol):
     """Estimates the gradient of the expected reward (Eq. 7): a function or an object, one file each.
 
-    An estimator that is a `torch.nn.Module` keeps what it remembers between batches in buffers, which checkpoints hold.
+    An estimator that is a `torch.nn.Module` keeps its state between batches in buffers, which checkpoints store.
 
     Attributes:
-        num_draws: K, optional: numbers that it draws actions from for each section, 0 for as many as there are arms; 1
-            if it has no such attribute.
-        num_updates: optional: optimiser steps that it makes on each batch; 1 if it has no such attribute.
+        num_draws: K, optional: how many uniform numbers it needs for each section; 0: as many as there are arms.
+            The default is 1.
+        num_updates: optional: how many optimiser steps it makes on each batch. The default is 1.
         ignores_reward: optional, True if it only reports the reward; a price of kept clips is then refused.
     """
 

@@ -8,9 +8,9 @@ from dsn_lightning.estimators.estimate import Estimate, RewardFunction, sample_a
 def exact(log_policy: Tensor, *, uniforms: Tensor, reward: RewardFunction) -> Estimate:
     """Return grad J = sum_n R_n grad p_n, over the arms of each section.
 
-    Nothing is estimated, if the reward of a section depends on its own clip alone, as in Eq. 6. If it depends on the
-    other sections as well, their actions are drawn, and the gradient is unbiased. All candidates are classified. The
-    baseline is the expected reward. See `Estimator`.
+    The gradient is exact if the reward of a section depends on its own clip alone, as in Eq. 6. If it depends on the
+    other sections as well, their actions are drawn, and the gradient is an unbiased estimate. All candidates are
+    classified. The baseline is the expected reward. See `Estimator`.
     """
     action = sample_actions(log_policy, uniforms)
     rewards = reward.of_all_arms(action)  # (B, M, A)

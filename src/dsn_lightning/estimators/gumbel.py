@@ -7,24 +7,23 @@ from dsn_lightning.errors import UsageError
 from dsn_lightning.estimators.estimate import Estimate, RewardFunction
 
 _SMALLEST = 1e-12
-"""Uniform numbers are raised to it, because the noise of 0 is infinite."""
+"""Smaller uniform numbers are raised to it, because the noise of 0 is infinite."""
 
 
 class Gumbel(nn.Module):
     """Descends the loss of the video's answer (Eq. 5) through a relaxed choice of clips.
 
     In the forward pass one arm a section is chosen: the largest of its log-probability plus Gumbel noise, which is a
-    draw from the policy. In the backward pass the choice counts as a softmax of these sums at some temperature. The
-    gradient is biased, the less the lower the temperature, and its variance grows as the temperature falls. It does
-    not see the reward, which is only reported. See Jang, Gu and Poole, *Categorical Reparameterization with
-    Gumbel-Softmax* (2017), and `Estimator`.
+    draw from the policy. In the backward pass the choice is replaced by a softmax of these sums at some temperature.
+    As the temperature falls, the bias of the gradient falls and its variance grows. The reward is not used, only
+    reported. See Jang, Gu and Poole, *Categorical Reparameterization with Gumbel-Softmax* (2017), and `Estimator`.
 
-    The temperature falls from ``start`` to ``end`` by the same factor with each of the first ``batches`` batches.
+    The temperature falls from ``start`` to ``end`` geometrically over the first ``batches`` batches.
 
     Args:
         start: first temperature, > 0.
         end: last temperature, > 0 and at most ``start``.
-        batches: of the training, in which the temperature falls, at least 1.
+        batches: number of batches over which the temperature falls, at least 1.
     """
 
     num_draws = 0  # one number for each arm

@@ -44,6 +44,6 @@ class MovingAverage(nn.Module):
             torch.distributed.all_reduce(sums)
         mean = sums[0] / sums[1]
         moved = torch.where(self.has_average, self.average.lerp(mean.to(self.average), 1 - self.momentum), mean)
-        finite = mean.isfinite()  # a step that is left out must not spoil the average
+        finite = mean.isfinite()  # a skipped step must not spoil the average
         self.average.copy_(torch.where(finite, moved, self.average))
         self.has_average.logical_or_(finite)

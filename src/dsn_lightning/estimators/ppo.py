@@ -10,7 +10,7 @@ from dsn_lightning.estimators.estimate import Estimate, RewardFunction, log_prob
 
 
 def clipped_objective(log_ratio: Tensor, advantage: Tensor, *, clip: float) -> Tensor:
-    """Return PPO's clipped surrogate of each action, for the log of its new by its old probability.
+    """Return PPO's clipped surrogate of each action, for the log ratio of its new to its old probability.
 
     >>> clipped_objective(torch.tensor([0.5, -0.5]), torch.tensor([1.0, 1.0]), clip=0.2)
     tensor([1.2000, 0.6065])
@@ -22,14 +22,14 @@ def clipped_objective(log_ratio: Tensor, advantage: Tensor, *, clip: float) -> T
 class PPO:
     """Clipped updates with the advantage R(A) - R(B) of Eq. 11; the rewards of a batch serve all of its updates.
 
-    The first update of a batch has Eq. 11's gradient. The others are biased: they use actions that the policy before
-    the first update has drawn, and the clip removes the gradient of actions whose probability has changed much. Each
+    The first update of a batch has Eq. 11's gradient. The others are biased: their actions were drawn from the policy
+    before the first update, and clipping removes the gradient of actions whose probability has changed much. Each
     further update costs a pass of the observation network, and none of the classifier. See Schulman et al., *Proximal
     Policy Optimization Algorithms* (2017), and `Estimator`.
 
     Args:
-        updates: on each batch, at least 1.
-        clip: how far the ratio of new to old probability counts, > 0.
+        updates: number of updates on each batch, at least 1.
+        clip: how far the ratio of new to old probability may be from 1 to count, > 0.
     """
 
     def __init__(self, *, updates: int = 4, clip: float = 0.2) -> None:

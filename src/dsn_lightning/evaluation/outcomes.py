@@ -49,7 +49,7 @@ class Outcome:
     kind: Kind  #: kind of the selection method
     sampler: str | None  #: name of the network that chose the clips; None if no network did
     row: Row  #: fields of ``results.json``
-    #: (V, D, K), start times of the kept clips, NaN behind the last one of a video that keeps fewer than others; None
+    #: (V, D, K), start times of the kept clips, padded with NaN for a video that keeps fewer than others; None
     #: for fused streams, each of which keeps its own clips
     kept_seconds: NDArray[np.float64] | None = None
 

@@ -142,7 +142,7 @@ def mean_and_spread(rows: Iterable[Row]) -> list[tuple[Row, dict[str, NDArray[np
 
 
 def _with_mean_clips(group: Sequence[Row]) -> Row:
-    """Return the first row, with the mean number of clips, and costs, where it differs between seeds."""
+    """Return the first row, with the mean number of clips and mean costs if they differ between seeds."""
     if not varies(group[0], "clips"):
         return group[0]
     means = {name: float(np.mean([row[name] for row in group])) for name in ("clips", "gmacs_classifier", "gmacs")}

@@ -72,7 +72,7 @@ class ClipScores:
     section_scheme: NDArray[np.int64]  #: (S, 3): M, N, section
     section_network: NDArray[np.str_]  #: (S,), name of the sampler
     section_logits: NDArray[np.float32]  #: (S, N), of the clips, padded with NaN where N differs
-    section_nothing: NDArray[np.float32]  #: (S,), logit of keeping nothing of the section; NaN for a sampler that must
+    section_nothing: NDArray[np.float32]  #: (S,), logit of skipping the section; NaN for a sampler that must not
     crops: int = 1  #: number of windows of each clip that the classifiers saw
     consensus: Consensus = "probabilities"  #: how clips, and crops, are averaged (Eq. 4)
     dense_clips: int = 10  #: see `Scheme`
@@ -136,7 +136,7 @@ class ClipScores:
         if not self._has_all_sections():
             return "a section of a video is missing, or there twice"
         if np.isinf(self.section_nothing).any() or not self._same_in_sections(np.isnan(self.section_nothing)):
-            return "whether a sampler may keep nothing of a section differs within a video, or is infinite"
+            return "section_nothing: expected finite values, or NaN in all of a sampler's sections of a video"
         if not ((self.fps > 1e-3) & (self.fps < 1e9)).all():
             return "a frame rate is out of range"
         if network := self.network_not_finite():

@@ -50,7 +50,7 @@ def group_rows(rows: Iterable[Row], *, but: Sequence[str]) -> list[list[Any]]:
 
 
 def varies(row: Row, name: str) -> bool:
-    """Return whether a field, though no figure, is a mean over videos: the number of clips, where it differs.
+    """Return whether a field that is not a metric is a mean over videos: the number of clips, where it differs.
 
     >>> varies({"clips": 4.25}, "clips"), varies({"clips": 6}, "clips")
     (True, False)

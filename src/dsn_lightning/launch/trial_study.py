@@ -84,16 +84,16 @@ class TrialStudy:
             self._check()
 
     def _check(self) -> None:
-        """Raise ValueError if the journal holds what no trial of this search can have."""
+        """Raise ValueError if the journal contains what no trial of this search can have."""
         expected = [objective.is_maximized for objective in self.objectives]
         if [direction.name == "MAXIMIZE" for direction in self.study.directions] != expected:
-            raise ValueError("its figures are others than those of the search")
+            raise ValueError("its figures are not those of the search")
         for trial in self.trials():
             values, judged = trial.values or (), trial.intermediate_values
             if trial.distributions != self.distributions:
-                raise ValueError(f"the parameters of trial {trial.number} are others than those of the search")
+                raise ValueError(f"the parameters of trial {trial.number} are not those of the search")
             if not all(map(is_number, [*values, *judged.values()])) or not all(type(epoch) is int for epoch in judged):
-                raise ValueError(f"trial {trial.number} has a value that is no finite number")
+                raise ValueError(f"trial {trial.number} has a value that is not a finite number")
             if trial.state.name == "COMPLETE" and len(values) != len(expected):
                 raise ValueError(f"trial {trial.number} has {len(values)} values, expected {len(expected)}")
 
@@ -171,9 +171,9 @@ class TrialStudy:
 
 
 def _remove_rest_of_a_killed_search(journal: Path, *, num_parameters: int) -> None:
-    """Remove what a kill may leave: a lock, the start of a line, and a last trial without all of its parameters.
+    """Remove what a killed search may leave: a lock, an incomplete line, a last trial without all of its parameters.
 
-    The sweep's own lock keeps others out. Such a trial has no job yet, and is proposed again.
+    The sweep's own lock keeps other processes out. Such a trial has no job yet, and is proposed again.
     """
     Path(f"{journal}.lock").unlink(missing_ok=True)
     if not journal.is_file():
@@ -188,7 +188,7 @@ def _remove_rest_of_a_killed_search(journal: Path, *, num_parameters: int) -> No
 
 
 def _step(line: bytes) -> object:
-    """Return the kind of a step in the journal; None if the line is no step."""
+    """Return the kind of a step in the journal; None if the line is not a step."""
     try:
         content = parse_json(line)
     except ValueError:

@@ -1,4 +1,4 @@
-"""An observation network that compares the clips of a section by self-attention, in no order (not the paper's)."""
+"""An observation network with self-attention among the clips of a section, in any order (not the paper's)."""
 
 from torch import Tensor, nn
 
@@ -11,14 +11,14 @@ from dsn_lightning.observations.policy_layer import PolicyLayer
 class SetObservation(ObservationNetwork):
     """Scores each clip from its features and, by self-attention, from those of its section's other clips; any N.
 
-    As in Eq. 3, a section's policy depends on all of its clips and on no others. All positions share the weights: clips
-    in another order have the same logits in that order.
+    As in Eq. 3, a section's policy depends on all of its clips and on no others. All positions share the weights, so
+    reordering the clips reorders their logits likewise.
 
     Args:
         trunk: clip network without a classification layer, (B, C, T, H, W) -> (B, D).
-        width: W, of the clips' features in the attention, a multiple of ``num_heads``.
+        width: W, number of a clip's features in the attention, a multiple of ``num_heads``.
         num_heads: heads of the attention.
-        may_skip: True adds an arm, the last, for keeping nothing of the section, from the mean of its clips' features.
+        may_skip: True adds an arm, the last, for skipping the section, from the mean of its clips' features.
 
     Raises:
         UsageError: ``width`` is not a multiple of ``num_heads``.

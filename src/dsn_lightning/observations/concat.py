@@ -15,7 +15,7 @@ class ConcatObservation(ObservationNetwork):
     Args:
         trunk: clip network without a classification layer, (B, C, T, H, W) -> (B, D).
         clips_per_section: N; the layer is made for this number and refuses any other.
-        may_skip: True adds an output, the last, for keeping nothing of the section.
+        may_skip: True adds an output, the last, for skipping the section.
     """
 
     head = "fc"

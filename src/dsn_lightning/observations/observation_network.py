@@ -21,9 +21,9 @@ class ObservationNetwork(nn.Module):
         trunk: the clip network that looks at each clip; pretrained weights go there.
         clips_per_section: N that it is made for; None if it takes any N.
         head: dotted name of the module that may have a separate learning rate, such as ``fc``.
-        may_skip: True if the policy has one more arm, the last, which keeps nothing of the section. A network without
-            this attribute counts as False. The probabilities of the clips given that one is kept do not depend on the
-            logit of this arm.
+        may_skip: True if the policy has one more arm, the last, which skips the section: it keeps none of its clips. A
+            network without this attribute counts as False. The relative probabilities of the clips must not depend on
+            the logit of this arm.
     """
 
     trunk: ClipNetwork
@@ -64,7 +64,7 @@ def check_observation_network(network: nn.Module, *, key: str) -> None:
 
 
 def may_skip(network: ObservationNetwork) -> bool:
-    """Return whether the policy's last arm keeps nothing of a section; False for a network that does not say so."""
+    """Return whether the policy's last arm skips a section; False for a network without ``may_skip``."""
     return getattr(network, "may_skip", False)
 
 

@@ -1,4 +1,4 @@
-"""The last layer of observation networks whose heads have several: it starts at zero, so the policy starts uniform."""
+"""The last layer of heads with several layers: it starts at zero, so the policy starts uniform."""
 
 import torch
 from torch import Tensor, nn
@@ -9,7 +9,7 @@ class PolicyLayer(nn.Module):
 
     Args:
         width: W, of both kinds of features.
-        may_skip: True adds the logit, the last, of an arm that keeps nothing of the section.
+        may_skip: True adds the logit, the last, of an arm that skips the section.
     """
 
     def __init__(self, width: int, *, may_skip: bool) -> None:

@@ -17,8 +17,8 @@ class RecurrentObservation(ObservationNetwork):
 
     Args:
         trunk: clip network without a classification layer, (B, C, T, H, W) -> (B, D).
-        width: W, of the clips' features and of a section's state, even: each direction has half of the state.
-        may_skip: True adds an arm, the last, for keeping nothing of a section, from the section's state.
+        width: W, number of features of a clip and of a section's state; even, as each direction has half of the state.
+        may_skip: True adds an arm, the last, for skipping a section, from the section's state.
 
     Raises:
         UsageError: ``width`` is odd.
@@ -61,8 +61,8 @@ class RecurrentScorer(nn.Module):
         """
         if torch.compiler.is_exporting():
             raise UsageError(
-                "the observation network cannot be exported: PyTorch unrolls its LSTM for a single number of sections; "
-                "train one with attention in its place (SetObservation, TransformerObservation)"
+                "the observation network cannot be exported: PyTorch unrolls its LSTM for a fixed number of sections; "
+                "train one with attention instead (SetObservation or TransformerObservation)"
             )
         clips = self.embed(features)  # (..., M, N, W)
         sections = clips.mean(-2)  # (..., M, W)

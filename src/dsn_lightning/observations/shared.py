@@ -14,7 +14,7 @@ class SharedObservation(ObservationNetwork):
 
     Args:
         trunk: clip network without a classification layer, (B, C, T, H, W) -> (B, D).
-        may_skip: True adds an arm, the last, for keeping nothing of the section. Its logit is always 0: the layer's
+        may_skip: True adds an arm, the last, for skipping the section. Its logit is always 0: the layer's
             bias, which all clips share and which starts at 0, sets how good a clip must be to be kept.
     """
 

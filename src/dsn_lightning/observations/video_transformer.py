@@ -11,7 +11,7 @@ from dsn_lightning.observations.observation_network import ObservationNetwork
 from dsn_lightning.observations.policy_layer import PolicyLayer
 
 _OCTAVES = 6
-"""Frequencies of the position encoding: the longest wave has half its length in the video, the shortest has 16."""
+"""Frequencies of the position encoding: half a period of the lowest spans the video, 16 periods of the highest."""
 
 
 class TransformerObservation(ObservationNetwork):
@@ -22,10 +22,10 @@ class TransformerObservation(ObservationNetwork):
 
     Args:
         trunk: clip network without a classification layer, (B, C, T, H, W) -> (B, D).
-        width: W, of the clips' features in the encoder, a multiple of ``num_heads``.
+        width: W, number of a clip's features in the encoder, a multiple of ``num_heads``.
         num_heads: heads of the attention.
         num_layers: layers of the encoder.
-        may_skip: True adds an arm, the last, for keeping nothing of a section, from the mean of its clips' features.
+        may_skip: True adds an arm, the last, for skipping a section, from the mean of its clips' features.
 
     Raises:
         UsageError: ``width`` is not a multiple of ``num_heads``.

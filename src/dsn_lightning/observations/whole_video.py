@@ -18,9 +18,9 @@ class VideoObservation(ObservationNetwork):
     Args:
         trunk: clip classifier (B, C, T, H, W) -> (B, J), initialised from one trained as such.
         power: initial value, > 0; it is a parameter and is learned. The greater, the more certain the first policy.
-        may_skip: True adds an arm, the last, for keeping nothing of the section. Its weight in the policy is the mean
-            weight of the video's clips, (q . p_n) to the power, times a factor that is learned and starts at 1. So a
-            section of average clips is at first skipped with probability 1 / (N + 1), and a worse one more often.
+        may_skip: True adds an arm, the last, for skipping the section. Its weight in the policy is the mean weight of
+            the video's clips, (q . p_n) to the power, times a learned factor that starts at 1. So a section of average
+            clips is at first skipped with probability 1 / (N + 1), and a worse one more often.
 
     Raises:
         UsageError: ``power`` is not above 0.

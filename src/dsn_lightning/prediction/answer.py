@@ -147,7 +147,7 @@ class _Class:
 
 
 def _checked(found: _Object) -> _Object:
-    """Return an object; TypeError if a value has another type than its field, is not finite or no share."""
+    """Return an object; TypeError if a value has a wrong type, is not finite, or is a share outside [0, 1]."""
     for one in fields(found):  # type: ignore[arg-type]
         value = getattr(found, one.name)
         kinds = get_args(one.type) if isinstance(one.type, UnionType) else (get_origin(one.type) or one.type,)

@@ -73,7 +73,7 @@ class Chosen:
 
     Attributes:
         starts: first frames of the candidates, (M, N).
-        policy: their probabilities in their sections, (M, N); they sum to less than 1 if the sampler may keep nothing.
+        policy: their probabilities in their sections, (M, N); they sum to less than 1 if the sampler may skip sections.
         kept: number of the most probable clip of each section, (M,).
         order: the sections that were classified, in this order, (K,).
         clip_scores: class probabilities of the classified clips, in the same order, (K, J).

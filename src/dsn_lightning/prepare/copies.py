@@ -57,7 +57,7 @@ def make_copies(
 ) -> dict[str, Any]:
     """Make the copies below ``output`` that are missing or out of date, in ``jobs`` processes.
 
-    With ``shard_size`` the single files are packed into shards of at most so many bytes; copies in shards stay there.
+    With ``shard_size`` the single files are packed into shards of at most this many bytes; copies in shards stay there.
 
     Returns:
         ``settings``; ``copies``, ``bytes`` and ``shards`` that exist; ``failed`` (``video``, its path below the root;
@@ -87,7 +87,7 @@ def make_copies(
     free = shutil.disk_usage(output).free
     if packing.extra_bytes > free:
         sizes = f"about {readable(packing.extra_bytes)} for a while, but {readable(free)} are free"
-        remedy = "free some space and run again, which goes on from here, or set frames.shard_size=null"
+        remedy = "free some space and run again to continue, or set frames.shard_size=null"
         raise UsageError(f"output={output}: packing {TITLES[kind.folder]} needs {sizes}; {remedy}")
     shards.pack(packing)
     return {
@@ -104,7 +104,7 @@ def make_copies(
 def _write_copies(
     stale: Videos, targets: Mapping[Path, Path], *, decoder: Decoder, kind: CopyKind, jobs: int
 ) -> dict[Path, str]:
-    """Write the copies of videos, and return why those of some could not be written."""
+    """Write the copies of videos, and return the reasons why some could not be written, by path."""
     failed: dict[Path, str] = {}
     tasks = [(path, targets[path], info) for path, info in stale]
     work = partial(write_copy, decoder=decoder, kind=kind)
@@ -184,7 +184,7 @@ def write_copy(path: Path, target: Path, info: VideoInfo, *, decoder: Decoder, k
 def is_current(copy: Path, info: VideoInfo, kind: CopyKind, part: FilePart | None = None) -> bool:
     """Whether a copy exists that was made with these settings from a video with this content.
 
-    ``part`` is where it lies if it is packed; ``copy`` then only names it.
+    ``part`` is where it lies if it is packed; ``copy`` is then only a name.
     """
     if not (copy if part is None else part.file).is_file():
         return False
@@ -228,7 +228,7 @@ class CopyProber:
 def copy_info(copy: Path, info: VideoInfo, part: FilePart | None = None) -> VideoInfo:
     """Return what `PyAV.probe` would find in a copy of a video, except the hash of its content, without decoding it.
 
-    ``part`` is where the copy lies if it is packed; ``copy`` then only names it.
+    ``part`` is where the copy lies if it is packed; ``copy`` is then only a name.
 
     Raises:
         VideoError: the copy is missing or damaged, or the original has changed since it was made.

@@ -1,8 +1,8 @@
-"""Copies packed into shards: tar files, few and large, in place of a small file for each video.
+"""Copies packed into shards: a few large tar files instead of a small file for each video.
 
 A shard is a plain tar file in the layout of WebDataset. `shard-000000.json` beside `shard-000000.tar` says where each
-copy lies, so that its frames are read in place, by their bytes alone. It is written when the tar file is on disk: a tar
-file without it is incomplete. Whether a copy is current is said by its own metadata, as for single files.
+copy lies, so that its frames are read in place. It is written when the tar file is on disk: a tar file
+without it is incomplete. The metadata of a copy say whether it is current, as for single files.
 """
 
 import json
@@ -35,8 +35,8 @@ Members = dict[str, FilePart]
 def member_name(copy: Path) -> str:
     """Return the name in a shard of a copy with this path below the folder of copies.
 
-    WebDataset takes the name up to the first dot of its last part as the key of a sample. All characters besides ASCII
-    letters, digits, and ``_-~`` are written as in a URL, the dots of the last part included.
+    WebDataset takes the name up to the first dot of its last part as the key of a sample. All characters except ASCII
+    letters, digits, and ``._-~`` are percent-encoded as in a URL, and so are the dots of the last part.
 
     >>> member_name(Path("v1.0/Dr. No.mp4.mov"))
     'v1.0/Dr%2E%20No%2Emp4.mov'
@@ -51,8 +51,8 @@ class Packing:
 
     Attributes:
         groups: the copies of each new shard, in their order.
-        dissolved: shards to remove then: their other copies are out of date.
-        extra_bytes: disk space that is needed for a while.
+        dissolved: shards to remove afterwards; their other copies are out of date.
+        extra_bytes: disk space that is needed temporarily.
     """
 
     groups: list[Members]
@@ -111,8 +111,8 @@ class CopyShards:
     def plan(self, copies: Iterable[Path], outdated: Iterable[Path], size: int | None) -> Packing:
         """Return how to pack the single files ``copies`` into shards of at most ``size`` bytes; None: not at all.
 
-        A shard with one of the copies ``outdated`` is dissolved: its other ones are packed with ``copies``. If nothing
-        is packed, only those shards are that contain no other ones.
+        A shard with one of the copies ``outdated`` is dissolved: its other copies are packed with ``copies``. If
+        nothing is packed, only shards without other copies are dissolved.
         """
         dead = {self._name(copy) for copy in outdated}
         live = {

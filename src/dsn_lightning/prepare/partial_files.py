@@ -1,4 +1,4 @@
-"""Files that replace their targets when they are complete and on disk, and what killed processes left of them."""
+"""Files that replace their targets when complete and on disk, and removal of what killed processes left."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

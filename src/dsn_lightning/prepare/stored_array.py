@@ -1,4 +1,4 @@
-"""Opens arrays that were computed before, without reading them."""
+"""Opens stored arrays without reading them into memory."""
 
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ def open_array(file: Path, *, shape: tuple[int, ...], dtype: DTypeLike) -> NDArr
     """Return the array in a ``.npy`` file; its values are read when they are used.
 
     Raises:
-        ValueError: the file is damaged, or has another shape or another type.
+        ValueError: the file is damaged, or has another shape, type or memory order.
         OSError: it cannot be read.
     """
     try:
@@ -23,5 +23,5 @@ def open_array(file: Path, *, shape: tuple[int, ...], dtype: DTypeLike) -> NDArr
     if not isinstance(array, np.ndarray):
         raise ValueError("the file is an archive")
     if array.shape != shape or array.dtype != dtype or not array.flags.c_contiguous:
-        raise ValueError(f"expected {np.dtype(dtype)} {shape} by rows, got {array.dtype} {array.shape}")
+        raise ValueError(f"expected {np.dtype(dtype)} {shape} in C order, got {array.dtype} {array.shape}")
     return array

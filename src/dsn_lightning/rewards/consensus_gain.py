@@ -16,12 +16,13 @@ class ConsensusGain:
 
     R of clip n in section m is log H(kept clips of the other sections and n) - log H(kept clips of the other sections),
     minus the price of a kept clip, in nats; H is Eq. 4's probability of the true class. It is the difference reward of
-    Wolpert and Tumer (*Optimal Payoff Functions for Members of Collectives*, 2001) with "nothing" as default action.
-    If the other sections keep nothing, H of them is that of equally probable classes.
+    Wolpert and Tumer (*Optimal Payoff Functions for Members of Collectives*, 2001) with skipping as the default action.
+    If all other sections are skipped, H is that of equally probable classes.
 
     Attributes:
         price: of a kept clip, >= 0, in nats.
-        floor: probabilities H are raised to it, in (0, 1), so that no single clip outweighs all others.
+        floor: smallest probability H that counts, in (0, 1); smaller ones are raised to it, so that no single clip
+            outweighs all others.
         consensus: of Eq. 4, that of the classifier.
     """
 

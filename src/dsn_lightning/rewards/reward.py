@@ -1,7 +1,7 @@
-"""The contract of a reward: what keeping a clip, or no clip, of a section is worth to the sampler.
+"""The contract of a reward: the value to the sampler of keeping a clip, or no clip, of a section.
 
 Shapes: B videos, M sections, N clips per section, J classes. A sampler has N arms, one for each clip, or N + 1; the
-last one then keeps nothing of the section.
+last one then skips the section.
 """
 
 import inspect
@@ -28,17 +28,17 @@ class Reward(Protocol):
     def __call__(self, logits: Tensor, targets: Tensor, actions: Tensor) -> Tensor:
         """Return R of each arm of each section, while the other sections keep their actions.
 
-        The values of clips whose logits are not those of the classifier are not used.
+        The values of clips that were not classified are not used.
 
         Args:
             logits: the classifier's output for the candidates, (B, M, N, J). For those that were not classified, any
                 finite numbers.
             targets: one-hot or normalised multi-hot labels, (B, J).
-            actions: the arms of all sections, (..., B, M), in [0, N]; N keeps nothing.
+            actions: the arms of all sections, (..., B, M), in [0, N]; N skips the section.
 
         Returns:
-            (..., B, M, N + 1), the last value for keeping nothing; leading dimensions that make no difference may be
-            left out.
+            (..., B, M, N + 1), the last value for skipping; leading dimensions may be left out if the values do not
+            depend on the actions.
         """
 
 
@@ -56,7 +56,7 @@ def check_reward(reward: object, *, key: str) -> Reward:
     except (TypeError, ValueError) as error:
         raise UsageError(f"{key}: {expected}, got {type(reward).__name__}: {error}") from error
     if not isinstance(getattr(reward, "compares_clips", None), bool):
-        raise UsageError(f"{key}: {expected}; {type(reward).__name__} has no compares_clips that is true or false")
+        raise UsageError(f"{key}: {expected}; compares_clips of {type(reward).__name__} is missing or not a bool")
     return cast(Reward, reward)
 
 
@@ -73,7 +73,7 @@ def check_price(price: float) -> None:
 def with_nothing(values: Tensor, *, price: float) -> Tensor:
     """Return the rewards of all arms, (..., N + 1), from those of the clips, (..., N).
 
-    ``price`` is subtracted from the value of a clip. Keeping nothing is worth 0.
+    ``price`` is subtracted from the value of a clip. Skipping is worth 0.
 
     >>> with_nothing(torch.tensor([0.75, -0.25]), price=0.25)
     tensor([ 0.5000, -0.5000,  0.0000])

@@ -11,14 +11,15 @@ from dsn_lightning.rewards.true_class import label_probability
 
 @dataclass(frozen=True)
 class SectionGain:
-    """How much more likely a clip makes the label than the section's clips do on average, in nats. See `Reward`.
+    """The log ratio of a clip's probability of the label to the mean of its section, in nats. See `Reward`.
 
     R of clip n is log p_n - log mean_k p_k, minus the price of a kept clip; p_n is the probability of the true class.
     Sections in which all clips are equally good, or equally useless, teach the sampler nothing.
 
     Attributes:
         price: of a kept clip, >= 0, in nats.
-        floor: probabilities are raised to it, in (0, 1), so that no single clip outweighs all others.
+        floor: smallest probability that counts, in (0, 1); smaller ones are raised to it, so that no single clip
+            outweighs all others.
     """
 
     price: float = 0.0

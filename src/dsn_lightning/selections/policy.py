@@ -9,13 +9,13 @@ from dsn_lightning.video.sections import IntArray
 
 
 def keeps_something(logits: NDArray[np.floating], nothing: NDArray[np.floating]) -> NDArray[np.bool_]:
-    """Return of which sections a policy keeps a clip, (M,): of those where one is the most probable arm.
+    """Return which sections a policy keeps a clip of, bool (M,): those where a clip is the most probable arm.
 
-    At least one: if nothing is the most probable arm of all, the section with the highest probability of its clips.
+    If skipping is the most probable arm of every section, the one whose clips have the highest probability is kept.
 
     Args:
         logits: of the clips, (M, N).
-        nothing: logits of keeping nothing, (M,).
+        nothing: logits of skipping, (M,).
 
     >>> clips = np.log([[0.2, 0.1], [0.1, 0.3]])
     >>> keeps_something(clips, np.log([0.1, 0.6])).tolist(), keeps_something(clips, np.log([0.7, 0.6])).tolist()
@@ -47,7 +47,7 @@ class Policy(SectionGrid):
         self.classifiers = tuple(classifiers)
 
     def select(self, scores: VideoScores, scheme: Scheme, classifier: str) -> IntArray:
-        """Return the most probable clips, (1, M), or (1, K) of the K <= M sections of which something is kept."""
+        """Return the most probable clips, (1, M), or (1, K) of the K <= M sections that are not skipped."""
         of_scheme = scheme.num_sections, scheme.clips_per_section
         logits = scores.policies[str(self.sampler)][of_scheme].astype(np.float64)
         kept = take_best(scheme.grid(scores.num_frames), logits)

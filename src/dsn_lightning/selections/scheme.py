@@ -97,7 +97,7 @@ class VideoScores:
         targets: (J,), positive for its labels, else 0.
         logits: classifier -> first frame -> class logits, float32 (J,).
         policies: sampler -> (M, N) -> policy logits of the clips, float32 (M, N).
-        nothing: sampler -> (M, N) -> its logits of keeping nothing of a section, float32 (M,); only samplers that may.
+        nothing: sampler -> (M, N) -> its logits of skipping a section, float32 (M,); only for samplers that may.
     """
 
     video_id: str

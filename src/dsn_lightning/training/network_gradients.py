@@ -1,4 +1,4 @@
-"""Several processes that send the gradients of one network, where Lightning's DDP sends those of all networks."""
+"""A DDP strategy that sends only the gradients of the network that is trained; Lightning's sends those of all."""
 
 from typing import Any
 
@@ -30,7 +30,7 @@ class NetworkDDPStrategy(DDPStrategy):
         self.wrappers = {name: self._setup_model(recognizer.network(name)) for name in recognizer.optimizer_names}
 
     def pre_backward(self, closure_loss: Tensor) -> None:
-        """Let the pass that completes a gradient average it over the processes; all others add to it in silence."""
+        """Let the pass that completes a gradient average it over the processes; the passes before only add to it."""
         name = self._recognizer().completes
         if name is not None:
             prepare_for_backward(self.wrappers[name], closure_loss)
@@ -48,12 +48,12 @@ class NetworkDDPStrategy(DDPStrategy):
         missing = [key for key, p in parameters if p.requires_grad and p.grad is None]
         if missing:
             raise UsageError(
-                f"the {name} does not use the parameters {', '.join(missing)}; several processes need a gradient of "
-                "each: remove them, or set their requires_grad to False"
+                f"the {name} does not use the parameters {', '.join(missing)}; with several processes each parameter "
+                "needs a gradient: remove them, or set their requires_grad to False"
             )
 
     def teardown(self) -> None:
-        """Drop the wrappers, and with them their hooks at the parameters."""
+        """Drop the wrappers, and with them their hooks on the parameters."""
         self.wrappers.clear()
         super().teardown()
 

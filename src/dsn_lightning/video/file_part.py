@@ -10,7 +10,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class FilePart:
-    """Bytes of a file that are a file of their own.
+    """A range of bytes of a file that is a file of its own.
 
     Attributes:
         file: the file that contains the part.
@@ -41,7 +41,7 @@ class PartStream(io.RawIOBase):
         self._descriptor, self._part, self._position = descriptor, part, 0
 
     def bytes_at(self, start: int, length: int) -> bytes:
-        """Return up to ``length`` bytes from byte ``start`` of the part on, fewer where part or file end."""
+        """Return up to ``length`` bytes from byte ``start`` of the part; fewer if the part or the file ends."""
         start = min(max(start, 0), self._part.size)
         return os.pread(self._descriptor, min(max(length, 0), self._part.size - start), self._part.start + start)
 

@@ -63,7 +63,7 @@ class VideoInfo:
         mirrored: whether the file says to mirror its frames.
         seen: size in bytes and modification time in nanoseconds of the file that an index knows; not stored with the
             rest. None: not compared when the file is read.
-        part: where the video lies, if it is a part of a file; not stored with the rest. Its path then only names it.
+        part: where the video lies, if it is a part of a file; not stored with the rest. The path is then only a name.
     """
 
     num_frames: int
@@ -110,7 +110,7 @@ class VideoInfo:
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> "VideoInfo":
-        """Return the object that `to_json` described; ValueError if a field is among them that is not stored."""
+        """Return the object that `to_json` described; ValueError if it has a field that is never stored."""
         if _NOT_STORED & content.keys():
             raise ValueError("fields that are not stored")
         return cls(**{**content, **{name: tuple(content[name]) for name in ("damage", "remarks", "time_base")}})
