@@ -7,8 +7,8 @@
 For each seed: trains a baseline and a max-response network with the configurations of ``conf/experiment/ROWS``, unless
 they are given by --found, one pair of runs per seed; stores the classifier's scores and the max-response network's
 features of all candidates; and trains samplers on them with the package's DSN, with a fixed classifier and a fixed
-sampler trunk. All samplers of a seed have the same classifier, features, number of epochs, batches and learning rate. Choose
-settings with --subset val, or on a data set made for that purpose (join_videos.py --from training).
+sampler trunk. All samplers of a seed have the same classifier, features, number of epochs, batches and learning rate.
+Choose settings with --subset val, or on a data set made for that purpose (join_videos.py --from training).
 
 Writes estimators.json, estimators.md and curves.png: reward, top-1, hit rate and share of the uniform-to-oracle gap
 after each epoch, the multiply-adds that the classifier spent on rewards, and the bias and variance of each estimator's
