@@ -6,10 +6,12 @@ import torch
 
 from dsn_lightning.algorithms.dsn import keep_one
 from dsn_lightning.consensus import consensus_log_probabilities
+from dsn_lightning.evaluation.learning_checks import policy_messages
 from dsn_lightning.evaluation.outcomes import evaluation_of
 from dsn_lightning.evaluation.predictions import predictions_csv
 from dsn_lightning.evaluation.results import answers_of, measure, results_table
 from dsn_lightning.evaluation.scores import ClipScores
+from dsn_lightning.evaluation.splits import mean_over_splits, with_mean_clips
 from dsn_lightning.files import UnreadableFileError
 from dsn_lightning.selections import Policy, VideoScores
 from dsn_lightning.text_tables import csv_records
@@ -85,3 +87,29 @@ def test_a_sampler_that_may_keep_nothing_in_one_section_of_a_video_only_is_refus
     scores.save(tmp_path / "clip_scores.npz")
     with pytest.raises(UnreadableFileError, match="section_nothing: expected finite values, or NaN in all"):
         ClipScores.load(tmp_path / "clip_scores.npz")
+
+
+def test_the_number_of_clips_is_a_mean_even_if_all_videos_keep_as_many():
+    scores = scores_of()
+    scores.section_nothing[:] = -9.0
+    row = measure(scores, POLICY, SCHEME, "baseline", consensus="probabilities")
+    assert isinstance(row["clips"], float)
+    assert row["clips"] == 2
+    scores.section_nothing[:] = np.nan
+    assert measure(scores, POLICY, SCHEME, "baseline", consensus="probabilities")["clips"] == 2
+    assert isinstance(measure(scores, POLICY, SCHEME, "baseline", consensus="probabilities")["clips"], int)
+
+
+def test_means_over_splits_and_reports_count_the_mean_number_of_clips():
+    rows = [row_of(split=split, clips=clips, gmacs=clips / 4) for split, clips in ((1, 2.0), (2, 4.5))]
+    (mean,) = mean_over_splits(rows)
+    assert mean["clips"] == 3.25
+    assert with_mean_clips({"M": 3}, [row_of(clips=3)]) == {"M": 3}
+
+
+def test_a_policy_that_skips_every_section_has_collapsed_to_nothing():
+    scores = scores_of()
+    scores.section_nothing[:] = 50.0
+    assert "it keeps nothing in 100.0% of the sections" in policy_messages(scores)[0]
+    scores.section_nothing[:] = [50.0, -50.0] * 3
+    assert policy_messages(scores) == []

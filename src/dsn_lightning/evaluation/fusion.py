@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from dsn_lightning.errors import UsageError
 from dsn_lightning.evaluation.outcomes import NOT_SELECTED, WITHOUT_ROWS, Method, Outcome, StoredEvaluation
 from dsn_lightning.evaluation.results import FIELDS, Row, mean_metrics
+from dsn_lightning.evaluation.splits import varies, with_mean_clips
 
 _MATCHED = ("selection", "classifier", "M", "N", "clips", "crops")
 _SUMMED = ("gmacs_classifier", "gmacs_observation", "gmacs", "seconds_per_video")
@@ -136,7 +137,8 @@ def _mismatch(method: Method, streams: Sequence[StoredEvaluation]) -> str:
     if without:
         return f"not in {' and '.join(without)}"
     outcomes = [stream.outcomes[method] for stream in streams]
-    if len({tuple(outcome.row[name] for name in _MATCHED) for outcome in outcomes}) > 1:
+    matched = [tuple(outcome.row[name] for name in _MATCHED if not varies(outcome.row, name)) for outcome in outcomes]
+    if len({*matched}) > 1:
         return "different numbers of clips or crops"
     if len({len(outcome.probabilities) for outcome in outcomes}) > 1:
         raise UsageError(f"fusion: {method.selection} has different numbers of draws in {_names(streams)}")
@@ -160,7 +162,7 @@ def _fused(
 def _row(rows: Sequence[Row], figures: Mapping[str, float | None], *, num_videos: int) -> Row:
     """Return a row of the fused results from those of the streams."""
     fused: Row = {name: _joined([row[name] for row in rows]) for name in FIELDS}
-    fused |= figures
+    fused = {**with_mean_clips(fused, rows), **figures}
     fused |= {name: None if None in (v := [row[name] for row in rows]) else sum(v) for name in _SUMMED}
     fused |= {"modality": "+".join(row["modality"] for row in rows), "hit_rate": None, "videos": num_videos}
     unscored = max(row["videos"] + row["videos_missing"] + row["videos_failed"] for row in rows) - num_videos

@@ -73,13 +73,18 @@ def policy_messages(scores: ClipScores) -> list[str]:
     for i, (name, (m, n)) in enumerate(keys):
         rows.setdefault((name, m, n), []).append(i)
     for (name, m, n), indices in rows.items():
-        log_policy = torch.from_numpy(scores.section_logits[indices, :n]).log_softmax(-1)
-        shares = torch.bincount(log_policy.argmax(-1), minlength=n) / len(indices)
+        logits = scores.section_logits[indices, :n]
+        if not np.isnan(scores.section_nothing[indices]).any():
+            logits = np.column_stack([logits, scores.section_nothing[indices]])
+        log_policy = torch.from_numpy(logits).log_softmax(-1)
+        arms = log_policy.shape[-1]
+        shares = torch.bincount(log_policy.argmax(-1), minlength=arms) / len(indices)
         statistics = {"entropy": -(log_policy.exp() * log_policy).sum(-1).mean(), "position_share": shares}
-        entropy = f"entropy {float(statistics['entropy']):.4f}, ln {n} = {np.log(n):.4f}"
+        entropy = f"entropy {float(statistics['entropy']):.4f}, ln {arms} = {np.log(arms):.4f}"
         if is_uniform(statistics):
             messages.append(f"{name}'s policy is still uniform at {m}:{n} ({entropy}): it has learned nothing yet")
         elif has_collapsed(statistics):
-            kept = f"clip {int(shares.argmax())} in {float(shares.max()):.1%} of the sections"
+            arm = int(shares.argmax())
+            kept = f"{f'clip {arm}' if arm < n else 'nothing'} in {float(shares.max()):.1%} of the sections"
             messages.append(f"{name}'s policy has collapsed at {m}:{n}: it keeps {kept} ({entropy})")
     return messages

@@ -167,7 +167,8 @@ def align(evaluations: Sequence[StoredEvaluation]) -> list[StoredEvaluation]:
         raise UsageError(f"{names} have no method (selection, classifier, M and N) in common")
     for method, evaluation, field in itertools.product(common, aligned[1:], _EQUAL_IN_SEEDS):
         value, expected = evaluation.outcomes[method].row.get(field), aligned[0].outcomes[method].row.get(field)
-        if value != expected and not varies(evaluation.outcomes[method].row, field):
+        rows = [aligned[0].outcomes[method].row, evaluation.outcomes[method].row]
+        if value != expected and not any(varies(row, field) for row in rows):
             difference = f"{method} has {field}={value} and {field}={expected}"
             raise UsageError(f"{evaluation.name} and {first.name} differ in more than the seed: {difference}")
     for i, evaluation in enumerate(aligned):

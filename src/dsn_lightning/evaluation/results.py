@@ -59,7 +59,10 @@ def measure(scores: ClipScores, selection: Selection, scheme: Scheme, classifier
     """
     starts, draws = select_and_classify(scores.videos(), selection, scheme, classifier, consensus=consensus)
     targets = torch.from_numpy(scores.targets)
-    return {"clips": mean_clips(starts), **mean_metrics(draws, targets), "hit_rate": hit_rate(scores, starts, scheme)}
+    sampler, of_scheme = str(selection.sampler), (scheme.num_sections, scheme.clips_per_section)
+    may_skip = any(of_scheme in video.nothing.get(sampler, {}) for video in scores.videos())
+    clips = float(np.mean([kept.shape[1] for kept in starts])) if may_skip else starts[0].shape[1]
+    return {"clips": clips, **mean_metrics(draws, targets), "hit_rate": hit_rate(scores, starts, scheme)}
 
 
 def select_and_classify(
@@ -82,12 +85,6 @@ def answers_of(logits: Sequence[NDArray[np.float32]], *, consensus: Consensus) -
     padded = torch.nn.utils.rnn.pad_sequence([torch.from_numpy(of_video) for of_video in logits], batch_first=True)
     kept = torch.arange(padded.shape[1]) < counts[:, None]  # (V, K)
     return consensus_log_probabilities(padded, consensus=consensus, kept=kept)
-
-
-def mean_clips(starts: Sequence[IntArray]) -> int | float:
-    """Return the number of kept clips (D, K) of a video: K, or the mean over videos if it differs."""
-    counts = {kept.shape[1] for kept in starts}
-    return counts.pop() if len(counts) == 1 else float(np.mean([kept.shape[1] for kept in starts]))
 
 
 def mean_metrics(draws: Sequence[Tensor], targets: Tensor) -> dict[str, float | None]:

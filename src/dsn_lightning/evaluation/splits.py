@@ -58,6 +58,12 @@ def varies(row: Row, name: str) -> bool:
     return name == "clips" and isinstance(row.get(name), float)
 
 
+def with_mean_clips(described: Mapping[str, Any], rows: Iterable[Row]) -> dict[str, Any]:
+    """Return the description of a group of rows, with their mean number of clips where it varies."""
+    clips = [float(row["clips"]) for row in rows if varies(row, "clips")]
+    return {**described, "clips": statistics.fmean(clips)} if clips else dict(described)
+
+
 def mean_over_splits(rows: Iterable[Row], *, required: Iterable[Any] = ()) -> list[dict[str, Any]]:
     """Average each figure over the splits for every seed, then over the seeds.
 
@@ -85,6 +91,7 @@ def mean_over_splits(rows: Iterable[Row], *, required: Iterable[Any] = ()) -> li
             continue
         averaged = (*FIGURES, *COUNTS, "split", "seed")
         mean = {name: value for name, value in group[0].items() if name not in averaged}
+        mean = with_mean_clips(mean, [row for by_split in complete.values() for row in by_split.values()])
         mean |= {"splits": " ".join(map(str, splits)), "seeds": " ".join(map(str, sorted(complete)))}
         for figure in FIGURES:
             values: list[list[Any]] = [[row.get(figure) for row in by_split.values()] for by_split in complete.values()]

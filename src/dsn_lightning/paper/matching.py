@@ -41,6 +41,10 @@ def paper_metric(dataset: str) -> str | None:
     return next((metric for name, _, metric in (column.partition("/") for column in columns) if name == dataset), None)
 
 
+_REWARD = "CorrectClass"
+"""Eq. 6 in the field ``reward``; samplers of other rewards are not the paper's."""
+
+
 def paper_figures(result: Mapping[str, Any]) -> list[PaperFigure]:
     """Return what the paper gives for a result; empty where it belongs to no row of Tables I to VI.
 
@@ -54,6 +58,8 @@ def paper_figures(result: Mapping[str, Any]) -> list[PaperFigure]:
         result: the fields of a row of ``results.json``; a figure that is absent or None is not compared.
     """
     if result.get("split") not in (None, 1) or result.get("crops", 1) != 1:
+        return []
+    if result.get("reward") not in (None, _REWARD):
         return []
     same_networks = all(result.get(name) in values for name, values in _METHOD_NETWORKS.items())
     found = []

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from dsn_lightning.evaluation.row_methods import kind_of, merged_order, method_name, own_classifier
 from dsn_lightning.evaluation.scores_file import stored_scores
-from dsn_lightning.evaluation.splits import FIGURES, HELD_OUT, group_rows
+from dsn_lightning.evaluation.splits import FIGURES, HELD_OUT, group_rows, varies, with_mean_clips
 from dsn_lightning.paper.basis import counts_text, start_text, why_not_comparable
 from dsn_lightning.paper.matching import paper_metric
 from dsn_lightning.report.collect import Collection, Json, Source, dataset_name
@@ -194,17 +194,22 @@ def _is_below(key: str, groups: Sequence[str]) -> bool:
 
 def _grouped(rows: Sequence[_Row]) -> list[list[_Row]]:
     """Group rows that differ in nothing but the seed: other costs are other networks, other videos another test."""
-    tagged = [
-        {**row.row, "_of": (row.setting, row.row.get("videos"), row.row.get("gmacs")), "_row": row} for row in rows
-    ]
+    tagged = [{**row.row, "_of": (row.setting, row.row.get("videos"), _cost_of(row.row)), "_row": row} for row in rows]
     return [[row["_row"] for row in group] for group in group_rows(tagged, but=("seed", "_row"))]
+
+
+def _cost_of(row: Mapping[str, Any]) -> object:
+    """Return what tells other networks apart: the cost, or that of the sampler if the number of clips varies."""
+    return row.get("gmacs_observation" if varies(row, "clips") else "gmacs")
 
 
 def _result(rows: list[_Row], group: int, place: str, classifiers: set[str]) -> Result:
     rows = sorted(rows, key=lambda row: (str(type(row.row.get("seed"))), row.row.get("seed") or 0))
     first = rows[0].row
     return Result(
-        described={name: value for name, value in first.items() if name not in {*FIGURES, "seed"}},
+        described=with_mean_clips(
+            {name: value for name, value in first.items() if name not in {*FIGURES, "seed"}}, [row.row for row in rows]
+        ),
         method=method_name(first["selection"], str(first.get("classifier")), classifiers),
         kind=kind_of(first),
         setting=", ".join(filter(None, (rows[0].setting, place))),

@@ -21,6 +21,7 @@ def keeps_something(logits: NDArray[np.floating], nothing: NDArray[np.floating])
     >>> keeps_something(clips, np.log([0.1, 0.6])).tolist(), keeps_something(clips, np.log([0.7, 0.6])).tolist()
     ([True, False], [False, True])
     """
+    logits, nothing = logits.astype(np.float64), nothing.astype(np.float64)
     keeps = logits.max(-1) >= nothing
     if not keeps.any():
         keeps[(np.logaddexp.reduce(logits, axis=-1) - nothing).argmax()] = True

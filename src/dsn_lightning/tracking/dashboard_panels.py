@@ -152,7 +152,7 @@ def _sampler(made: LoggedPanels) -> PanelSection:
     panels = [
         *made.curves("Reward of sampled and of greedy clips", "train/policy_reward", "train/policy_baseline"),
         *made.curves("Entropy of the policy (nats)", "train/policy_entropy"),
-        *made.curves("Share of sampled clips classified right", "train/policy_right", range_y=(0, 1)),
+        *made.curves("Share of sampled clips with a reward above 0", "train/policy_right", range_y=(0, 1)),
         *made.curves("Share of sections where the sampled clip is the greedy one", "train/policy_agreement"),
         *made.curves_like("Share of each position among preferred clips", r"train/position_share_\d+", range_y=(0, 1)),
         *made.curves("Positions of preferred clips", "train/selected_positions"),

@@ -8,6 +8,7 @@ from dsn_lightning.evaluation.splits import HEADINGS
 from dsn_lightning.text_tables import TextTable, escape_cell, percent
 
 _SETTING = ["dataset", "run.M", "run.N", "run.gamma", "selection", "classifier", "M", "N"]
+_SETTING += ["estimator", "reward"]
 
 
 def states_line(configs: pd.DataFrame) -> str:
@@ -36,11 +37,11 @@ def results_table(results: pd.DataFrame) -> str:
     rates = [name for name in HEADINGS if results[name].notna().any()]
     rows = []
     for setting, group in results.groupby(_SETTING, sort=False):
-        dataset, m, n, gamma, selection, classifier, test_m, test_n = map(str, setting)
-        names = [dataset, f"{m}:{n}", gamma, selection, classifier, f"{test_m}:{test_n}"]
+        dataset, m, n, gamma, selection, classifier, test_m, test_n, estimator, reward = map(str, setting)
+        names = [dataset, f"{m}:{n}", gamma, selection, classifier, f"{test_m}:{test_n}", estimator, reward]
         means = [*(_mean(group[rate]) for rate in rates), _text(group["gmacs"].mean())]
         rows.append([*names, str(group["run.seed"].nunique()), *means])
-    heads = ["data set", "trained M:N", "gamma", "selection", "classifier", "tested M:N"]
+    heads = ["data set", "trained M:N", "gamma", "selection", "classifier", "tested M:N", "estimator", "reward"]
     header = [*heads, "seeds", *(f"{HEADINGS[rate]} (%)" for rate in rates), "GMACs"]
     return TextTable(header, rows, num_names=len(heads)).markdown()
 
