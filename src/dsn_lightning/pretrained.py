@@ -46,10 +46,10 @@ class ChosenClips:
     """The clips that the sampler chose, for a classifier of your own.
 
     Attributes:
-        frames: uint8 (M, T, H, W, 3), at the size of the video.
-        start_frame: first frame of each clip, (M,).
-        start_seconds: when each begins, (M,).
-        probability: of each in its section, (M,).
+        frames: uint8 (K, T, H, W, 3), at the size of the video; K is M, or less if the sampler skips sections.
+        start_frame: first frame of each clip, (K,).
+        start_seconds: when each begins, (K,).
+        probability: of each in its section, (K,).
     """
 
     frames: NDArray[np.uint8]
@@ -185,9 +185,8 @@ class PretrainedDSN(nn.Module):
             else:
                 placed = FilePredictor(self._predictor, PyAV(), effort, fps=dataset.fps).placed(str(given))
             predictor = self._predictor.reading(read)
-            starts, policy = predictor.look(placed, effort)
-            kept = policy.argmax(-1)
-            sections = np.arange(len(kept))
+            starts, policy, sections = predictor.look(placed, effort)
+            kept = policy.argmax(-1)[sections]
             chosen = starts[sections, kept]
             wanted, position = np.unique(predictor.reader.plan(placed, chosen), return_inverse=True)
             frames = read(placed, wanted, (placed.info.height, placed.info.width))

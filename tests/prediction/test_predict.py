@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from conftest import NEEDLE
+from dsn_lightning import DSN
 from dsn_lightning.config.compose import compose_anew, plain
 from dsn_lightning.config.load_predictor import file_predictor
 from dsn_lightning.config.predict_settings import PredictSettings
@@ -93,6 +94,10 @@ def test_a_sampler_that_keeps_nothing_of_a_section_saves_its_clip(needle_root, d
         chosen = selection.select(video, scores.scheme(3, 2), "dsn")[0]
         assert [clip.start_frame for clip in clips] == chosen.tolist()
     assert row["clips"] == pytest.approx(np.mean([len(clips) for clips in kept]))
+    model = DSN.from_pretrained(run / "checkpoints" / "last.ckpt")
+    assert [model.select(video).start_frame.tolist() for video in dsn_videos] == [
+        [clip.start_frame for clip in clips] for clips in kept
+    ]
     assert row["gmacs"] == pytest.approx(np.mean([answer.gmacs for answer in answers]))
 
 

@@ -173,10 +173,13 @@ class Predictor:
         clip_scores = _numpy(torch.stack(logits).double().softmax(-1))
         return Chosen(starts, policy, kept, order[: len(logits)], clip_scores, scores)
 
-    def look(self, video: Video, effort: Effort) -> tuple[IntArray, Scores]:
-        """Return the first frames of the candidates and the policy over them, both (M, N); nothing is classified."""
+    def look(self, video: Video, effort: Effort) -> tuple[IntArray, Scores, IntArray]:
+        """Return the first frames of the candidates and the policy over them, (M, N), and the sections of kept clips.
+
+        Nothing is classified.
+        """
         with torch.inference_mode():
-            return self._look(video, effort, DecodedOnce(self.reader.read))[:2]
+            return self._look(video, effort, DecodedOnce(self.reader.read))
 
     def _look(self, video: Video, effort: Effort, frames: "DecodedOnce") -> tuple[IntArray, Scores, IntArray]:
         """Decode what the observation network sees of the candidates.
