@@ -6,6 +6,7 @@ import pytest
 import torch
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
+from torch import nn
 
 from dsn_lightning.algorithms.batch_rewards import BatchRewards
 from dsn_lightning.errors import UsageError
@@ -48,6 +49,7 @@ def test_every_estimator_satisfies_the_contract(file):
         (lambda log_policy, *, uniform, reward: None, r"got \(log_policy, \*, uniform, reward\): .*'uniform'"),
         (lambda log_policy, uniforms, reward, scale: None, r"got \(log_policy, uniforms, reward, scale\): .*'scale'"),
         (lambda: None, r"got \(\): "),
+        (nn.Linear(3, 3), r"got \(input\): "),
         (3, "got int$"),
     ],
 )

@@ -27,6 +27,8 @@ def test_every_reward_satisfies_the_contract(file):
     values = reward(logits, targets, torch.randint(6, (2, 3, 4)))
     assert values.expand(2, 3, 4, 6).isfinite().all()
     assert not values[..., 5].any()  # nothing is worth nothing
+    if file.stem == "section_gain":
+        return  # it has no price
     dearer = instantiate(config.reward, price=0.25)(logits, targets, torch.zeros(3, 4, dtype=torch.long))
     free = reward(logits, targets, torch.zeros(3, 4, dtype=torch.long))
     torch.testing.assert_close(dearer[..., :5], free[..., :5] - 0.25)

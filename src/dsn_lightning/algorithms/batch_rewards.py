@@ -55,15 +55,13 @@ class BatchRewards:
         return self.reward(self._all_logits(actions), self.targets, actions)[..., : self.num_arms]
 
     def log_likelihood(self, weights: Tensor) -> Tensor:
-        """Return log H of the labels, (B,), under the consensus of all candidates with weights (B, M, A)."""
-        logits = self._all_logits(weights[..., 0])  # (B, M, N, J)
-        weights = weights[..., : self.num_clips]
-        total = weights.sum((1, 2))[:, None].clamp(min=1.0)  # (B, 1); no clip at all has H = 0
-        if self.consensus == "logits":
-            mean = torch.einsum("bmn,bmnj->bj", weights, logits) / total
-            return (self.targets * mean.log_softmax(-1)).sum(-1)
-        mean = torch.einsum("bmn,bmnj->bj", weights, logits.softmax(-1)) / total
-        return (self.targets * mean.clamp(min=_SMALLEST).log()).sum(-1)
+        """Return log H of the labels, (B,), under the consensus of all candidates with weights (B, M, N)."""
+        with torch.autocast(weights.device.type, enabled=False):  # 1 / H overflows in half precision
+            logits = self._all_logits(weights[..., 0]).to(weights)  # (B, M, N, J)
+            scores = logits if self.consensus == "logits" else logits.softmax(-1)
+            mean = (weights[..., None] * scores).sum((1, 2)) / weights.shape[1]  # (B, J); one clip a section is kept
+            log_h = mean.log_softmax(-1) if self.consensus == "logits" else (mean + _SMALLEST).log()
+            return (self.targets * log_h).sum(-1)
 
     def _all_logits(self, like: Tensor) -> Tensor:
         if self._of_all is None:
@@ -82,4 +80,4 @@ class BatchRewards:
 
 
 _SMALLEST = 1e-6
-"""Smaller probabilities are raised to it before taking the logarithm."""
+"""Added to probabilities before the logarithm, which 0 does not have."""

@@ -57,6 +57,7 @@ def keep_one(policy_logits: Tensor, action: Tensor) -> Tensor:
     >>> keep_one(torch.tensor([[[0.2, 0.1, 0.7], [0.1, 0.3, 0.6]]]).log(), torch.tensor([[2, 2]]))
     tensor([[2, 1]])
     """
+    policy_logits = policy_logits.double()
     clips = policy_logits[..., :-1]
     nothing = (action == clips.shape[-1]).all(1, keepdim=True)  # (B, 1)
     best = (clips.logsumexp(-1) - policy_logits[..., -1]).argmax(1, keepdim=True)  # (B, 1), a section

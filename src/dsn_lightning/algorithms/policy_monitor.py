@@ -12,10 +12,10 @@ from dsn_lightning.estimators.estimate import Estimate
 class PolicyMonitor(Metric):
     """Statistics of the policy over an epoch.
 
-    `compute` returns ``entropy`` (nats), ``reward``, ``right`` (share of sampled clips that are classified right, that
-    is, with R > 0), ``baseline``, ``advantage_std``, ``agreement`` (share of sections with A = B, where Eq. 11 has no
-    gradient) and ``position_share``, the share of sections where each arm is the most probable one, (A,): each position
-    of a clip and, if the policy has this arm, skipping.
+    `compute` returns ``entropy`` (nats), ``reward``, ``right`` (share of sampled arms with R > 0: with Eq. 6, of clips
+    that are classified right), ``baseline``, ``advantage_std``, ``agreement`` (share of sections with A = B, where
+    Eq. 11 has no gradient) and ``position_share``, the share of sections where each arm is the most probable one, (A,):
+    each position of a clip and, if the policy has this arm, skipping.
     """
 
     full_state_update = False

@@ -106,7 +106,7 @@ def build_recognizer(settings: Settings, num_classes: int) -> Recognizer:
         networks["estimator"] = build_part(settings.estimator, "estimator")
         check_estimator(networks["estimator"], key="estimator")
         networks["reward"] = check_reward(build_part(settings.reward, "reward"), key="reward")
-        _check_price(settings, networks["observation"], networks["estimator"])
+        _check_skipping(settings, networks["observation"], networks["estimator"])
     flow = modality == "flow"
     recognizer: Recognizer = build_part(settings.algorithm.module, "algorithm.module")(
         **networks,
@@ -122,18 +122,25 @@ def build_recognizer(settings: Settings, num_classes: int) -> Recognizer:
     return recognizer
 
 
-def _check_price(settings: Settings, observation: ObservationNetwork, estimator: object) -> None:
-    """Refuse a price of kept clips that would have no effect."""
+def _check_skipping(settings: Settings, observation: ObservationNetwork, estimator: object) -> None:
+    """Refuse a price of kept clips, or the choice to skip sections, that would have no effect."""
     price = settings.reward.get("price", 0)
-    if not isinstance(price, int | float) or price <= 0:
-        return
     if not may_skip(observation):
+        if isinstance(price, int | float) and price > 0:
+            raise UsageError(
+                f"reward.price={price}: this sampler keeps a clip of every section, whatever the price; allow it to "
+                "skip sections with observation.network.may_skip=true"
+            )
+        return
+    if settings.M == 1:
         raise UsageError(
-            f"reward.price={price}: this sampler keeps a clip of every section, whatever the price; allow it to skip "
-            "sections with observation.network.may_skip=true"
+            "observation.network.may_skip=true: at least one clip is kept, so M must be at least 2, got M=1"
         )
     if getattr(estimator, "ignores_reward", False):
-        raise UsageError(f"reward.price={price}: this estimator does not optimise the reward; choose another estimator")
+        raise UsageError(
+            "observation.network.may_skip=true: this estimator does not optimise the reward, so it would not learn "
+            "which sections to skip; choose another estimator"
+        )
 
 
 def finetuning_of(schedule: ScheduleSettings) -> FineTuning:

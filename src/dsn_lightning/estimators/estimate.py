@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from dsn_lightning.errors import UsageError
 
@@ -26,10 +26,10 @@ class RewardFunction(Protocol):
         """
 
     def log_likelihood(self, weights: Tensor) -> Tensor:
-        """Return log H of the labels, (B,), under the consensus of all candidates with weights (B, M, A) (Eq. 4).
+        """Return log H of the labels, (B,), under the consensus of all candidates with weights (B, M, N) (Eq. 4).
 
-        All candidates are classified. The gradient reaches the weights, not the classifier. The weight of
-        skipping is not used; it counts only by lowering those of the section's clips.
+        The weights of a section sum to 1. All candidates are classified. The gradient reaches the weights, not the
+        classifier.
         """
 
 
@@ -85,7 +85,7 @@ def check_estimator(estimator: Callable[..., Estimate], *, key: str) -> None:
     if not callable(estimator):
         raise UsageError(f"{key}: {expected}, got {type(estimator).__name__}")
     try:
-        signature = inspect.signature(estimator)
+        signature = inspect.signature(estimator.forward if isinstance(estimator, nn.Module) else estimator)
     except ValueError:  # some built-in callables have none
         return
     try:

@@ -8,7 +8,7 @@ import inspect
 from typing import Protocol, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from dsn_lightning.errors import UsageError
 
@@ -52,7 +52,7 @@ def check_reward(reward: object, *, key: str) -> Reward:
     if not callable(reward):
         raise UsageError(f"{key}: {expected}, got {type(reward).__name__}")
     try:
-        inspect.signature(reward).bind(*_PARAMETERS)
+        inspect.signature(reward.forward if isinstance(reward, nn.Module) else reward).bind(*_PARAMETERS)
     except (TypeError, ValueError) as error:
         raise UsageError(f"{key}: {expected}, got {type(reward).__name__}: {error}") from error
     if not isinstance(getattr(reward, "compares_clips", None), bool):
