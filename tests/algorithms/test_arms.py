@@ -99,3 +99,24 @@ def test_the_prior_keeps_the_policy_from_certainty():
         log_policy = model.eval().policy_logits(next(iter(batches()))["clips"]).detach().log_softmax(-1)
         entropies.append(float(-(log_policy.exp() * log_policy).sum(-1).mean()))
     assert entropies[1] > entropies[0] + 0.1
+
+
+class NanOnce(nn.Module):
+    """Behind ``layer``, makes the loss of one training pass NaN."""
+
+    def __init__(self, layer, call):
+        super().__init__()
+        self.layer, self.call, self.count = layer, call, 0
+
+    def forward(self, x):
+        self.count += self.training and torch.is_grad_enabled()
+        return self.layer(x) * (torch.nan if self.training and self.count == self.call else 1.0)
+
+
+def test_of_several_updates_on_a_batch_only_the_one_that_is_not_finite_is_left_out():
+    model = make_dsn(estimator=PPO(updates=4), classifier_optimizer=None, on_nonfinite="skip")
+    model.observation.fc = NanOnce(model.observation.fc, 2)
+    fit(model, epochs=1)
+    assert model.steps.skipped == {"classifier": 0, "sampler": 1}
+    assert model.observation.trunk.norm.num_batches_tracked == 7  # of two batches, four passes each
+    assert all(p.isfinite().all() for p in model.parameters())

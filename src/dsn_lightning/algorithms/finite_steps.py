@@ -104,9 +104,12 @@ class FiniteSteps:
             self._overflows[name] = (self._overflows.get(name, 0) + overflow.float()) * overflow
             overflow = self._overflows[name] > _MAX_OVERFLOWS
         step = _Step.of(name, self._batches, torch.stack([num_nonfinite > 0, overflow]))
+        del self._num_nonfinite[name]  # an estimator may make further steps on the same batch
         if not self.skips:
             self._steps.append(step)
-        elif any(step.flags()):
+        elif not any(step.flags()):
+            self._buffers[name] = [b.clone() for b in network.buffers()]
+        else:
             self.skipped[name] += 1
             for parameter in network.parameters():
                 parameter.grad = None  # an optimiser leaves such parameters, and its state, unchanged
