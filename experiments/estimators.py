@@ -46,7 +46,7 @@ PRICES = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2)
 
 
 def variants(study: str) -> "list[Variant]":
-    """Return the samplers of a study; the first one of each is the paper's estimator and reward."""
+    """Return the samplers of a study; the others are compared with the first one."""
     from dsn_lightning import estimators as e
     from dsn_lightning import observations as o
     from dsn_lightning import rewards as r
@@ -72,7 +72,7 @@ def variants(study: str) -> "list[Variant]":
         "leave_one_out": e.LeaveOneOut,
         "exact": lambda: e.exact,
         "ppo": e.PPO,
-        "gumbel": partial(e.Gumbel, batches=300),
+        "gumbel": partial(e.Gumbel, batches=200),
         "distill": e.Distill,
     }
     if study == "estimators":
@@ -155,7 +155,7 @@ def _train(seeds: list[int], arguments: argparse.Namespace, output: Path, consol
         for job in table1_jobs(f"seed {seed}", seed, arguments.overrides, output / f"seed{seed}", rows=arguments.rows)[
             :2
         ]
-        if not RunFolder(job.folder).last_checkpoint.is_file()
+        if not RunFolder(job.folder).is_finished()
     ]
     failed = run_jobs(jobs, at_once=arguments.jobs, console=console, preload=PRELOAD) if jobs else []
     if failed:

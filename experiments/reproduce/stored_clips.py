@@ -64,9 +64,11 @@ def stored_clips(baseline: Path, max_response: Path, subset: "Subset", *, folder
     are those of the data set's test in the baseline's run. They are computed once, and kept in ``folder``.
     """
     from dsn_lightning.config.trained import load_trained
+    from dsn_lightning.evaluation.scores import weights_hash
 
     classifier, trunk = (load_trained(run / "checkpoints/last.ckpt", key="run") for run in (baseline, max_response))
-    file = folder / f"{baseline.name}_{max_response.name}_{classifier.settings.seed}_{subset}.npz"
+    hashes = [weights_hash(run.recognizer.classifier) for run in (classifier, trunk)]
+    file = folder / f"{'_'.join(hashes)}_{subset}.npz"
     if not file.is_file():
         _compute(classifier, trunk, subset).save(file)
     return StoredClips.load(file)
