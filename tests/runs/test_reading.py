@@ -96,7 +96,7 @@ def test_hydras_configuration_resolves_to_that_of_config_json(sweep):
     resolved = read_configs(sweep / "0").iloc[0]
     assert resolved["run_dir"] == "elsewhere"
     pd.testing.assert_series_equal(fallback.drop("run_dir"), resolved.drop("run_dir"))
-    assert resolved["algorithm.module.gamma"] == 0.5
+    assert resolved["reward.gamma"] == 0.5
     assert resolved["algorithm.module.sampler_schedule.max_epochs"] == 2
 
 
