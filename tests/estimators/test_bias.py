@@ -255,12 +255,13 @@ def test_the_sampler_learns_a_bandit(name):
 @pytest.mark.parametrize(
     ("make", "complaint"),
     [
-        (lambda: LeaveOneOut(draws=1), "estimator.draws=1: must be at least 2"),
+        (lambda: LeaveOneOut(draws=1), "estimator.draws=1: must be a whole number of at least 2"),
         (lambda: MovingAverage(momentum=1), "estimator.momentum=1: must be at least 0 and below 1"),
-        (lambda: PPO(updates=0), "estimator.updates=0: must be at least 1"),
+        (lambda: PPO(updates=0), "estimator.updates=0: must be a whole number of at least 1"),
+        (lambda: PPO(updates=2.5), "estimator.updates=2.5: must be a whole number of at least 1"),
         (lambda: PPO(clip=0), "estimator.clip=0: must be above 0"),
         (lambda: Gumbel(start=0.5, end=1), "estimator.start=0.5 estimator.end=1: expected start >= end > 0"),
-        (lambda: Gumbel(batches=0), "estimator.batches=0: must be at least 1"),
+        (lambda: Gumbel(batches=0), "estimator.batches=0: must be a whole number of at least 1"),
         (lambda: Distill(temperature=0), "estimator.temperature=0: must be above 0"),
     ],
 )

@@ -93,6 +93,9 @@ def test_other_objects_are_refused(reward, complaint):
     [
         (lambda: TrueClass(price=-1), "reward.price=-1: must be at least 0 and finite"),
         (lambda: CorrectClass(gamma=0, price=math.nan), "reward.price=nan: must be at least 0 and finite"),
+        (lambda: CorrectClass(gamma="0.5"), "reward.gamma=0.5: must be at least 0 and finite"),
+        (lambda: CorrectClass(gamma=-1), "reward.gamma=-1: must be at least 0 and finite"),
+        (lambda: ConsensusGain(consensus="hinge"), "reward.consensus=hinge: must be one of probabilities, logits"),
         (lambda: SectionGain(floor=0), "reward.floor=0: must be above 0 and below 1"),
         (lambda: ConsensusGain(floor=1), "reward.floor=1: must be above 0 and below 1"),
     ],

@@ -34,8 +34,8 @@ class Gumbel(nn.Module):
         super().__init__()
         if not start >= end > 0:
             raise UsageError(f"estimator.start={start} estimator.end={end}: expected start >= end > 0")
-        if batches < 1:
-            raise UsageError(f"estimator.batches={batches}: must be at least 1")
+        if type(batches) is not int or batches < 1:
+            raise UsageError(f"estimator.batches={batches}: must be a whole number of at least 1")
         self.start, self.end, self.batches = start, end, batches
         self.register_buffer("batch", torch.zeros((), dtype=torch.int64))  # of the training so far
 

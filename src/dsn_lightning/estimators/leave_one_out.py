@@ -17,8 +17,8 @@ class LeaveOneOut:
     """
 
     def __init__(self, *, draws: int = 2) -> None:
-        if draws < 2:
-            raise UsageError(f"estimator.draws={draws}: must be at least 2")
+        if type(draws) is not int or draws < 2:
+            raise UsageError(f"estimator.draws={draws}: must be a whole number of at least 2")
         self.num_draws = draws
 
     def __call__(self, log_policy: Tensor, *, uniforms: Tensor, reward: RewardFunction) -> Estimate:

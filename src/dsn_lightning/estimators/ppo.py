@@ -33,8 +33,8 @@ class PPO:
     """
 
     def __init__(self, *, updates: int = 4, clip: float = 0.2) -> None:
-        if updates < 1:
-            raise UsageError(f"estimator.updates={updates}: must be at least 1")
+        if type(updates) is not int or updates < 1:
+            raise UsageError(f"estimator.updates={updates}: must be a whole number of at least 1")
         if not clip > 0:
             raise UsageError(f"estimator.clip={clip}: must be above 0")
         self.num_updates = updates

@@ -1,11 +1,13 @@
 """A reward relative to the video: what a clip adds to the video's answer (not the paper's)."""
 
 from dataclasses import dataclass
+from typing import get_args
 
 import torch
 from torch import Tensor
 
 from dsn_lightning.consensus import Consensus
+from dsn_lightning.errors import UsageError
 from dsn_lightning.rewards.reward import check_price, with_nothing
 from dsn_lightning.rewards.section_gain import check_floor
 
@@ -34,6 +36,8 @@ class ConsensusGain:
     def __post_init__(self) -> None:
         check_price(self.price)
         check_floor(self.floor)
+        if self.consensus not in get_args(Consensus):
+            raise UsageError(f"reward.consensus={self.consensus}: must be one of {', '.join(get_args(Consensus))}")
 
     def __call__(self, logits: Tensor, targets: Tensor, actions: Tensor) -> Tensor:
         """Return R of each arm, (..., B, M, N + 1)."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dsn_lightning.rewards.reward import check_price, with_nothing
+from dsn_lightning.rewards.reward import check_number, check_price, with_nothing
 
 
 def clip_reward(logits: Tensor, targets: Tensor, *, gamma: float) -> Tensor:
@@ -41,6 +41,7 @@ class CorrectClass:
     compares_clips = False
 
     def __post_init__(self) -> None:
+        check_number(self.gamma, "gamma")
         check_price(self.price)
 
     def __call__(self, logits: Tensor, targets: Tensor, actions: Tensor) -> Tensor:

@@ -66,8 +66,17 @@ def check_price(price: float) -> None:
     Raises:
         UsageError: it is negative or not finite.
     """
-    if not 0 <= price < float("inf"):
-        raise UsageError(f"reward.price={price}: must be at least 0 and finite")
+    check_number(price, "price")
+
+
+def check_number(value: float, name: str) -> None:
+    """Check a setting of a reward.
+
+    Raises:
+        UsageError: it is no number, negative or not finite.
+    """
+    if type(value) not in (int, float) or not 0 <= value < float("inf"):
+        raise UsageError(f"reward.{name}={value}: must be at least 0 and finite")
 
 
 def with_nothing(values: Tensor, *, price: float) -> Tensor:

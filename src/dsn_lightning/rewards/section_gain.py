@@ -40,5 +40,5 @@ def check_floor(floor: float) -> None:
     Raises:
         UsageError: it is not in (0, 1).
     """
-    if not 0 < floor < 1:
+    if type(floor) is not float or not 0 < floor < 1:
         raise UsageError(f"reward.floor={floor}: must be above 0 and below 1")
