@@ -78,13 +78,13 @@ def stored_clips(baseline: Path, max_response: Path, subset: "Subset", *, folder
 def _compute(classifier: "Trained", trunk: "Trained", subset: "Subset") -> StoredClips:
     from dsn_lightning.backbones.clip_network import classification_layer
     from dsn_lightning.cli.frozen_features_recipe import share_frozen_blocks, use_frozen_features
-    from dsn_lightning.config.build import build_datamodule
+    from dsn_lightning.config.stored_data import datamodule_of
     from dsn_lightning.data.section_clips import label_vector
     from dsn_lightning.evaluation.clip_loading import Loading, clip_loader
     from dsn_lightning.selections import Scheme
 
     settings, recognizers = classifier.settings, [classifier.recognizer, trunk.recognizer]
-    data = build_datamodule(settings)
+    data = datamodule_of(classifier)  # the run may be somebody else's
     data.prepare_data()
     data.setup()
     if share_frozen_blocks(recognizers):

@@ -1,13 +1,19 @@
 """Samplers on stored clips: references, training, and the gradients of the estimators, on clips made here."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
+from dsn_lightning.config.build import build_recognizer
+from dsn_lightning.config.compose import settings_of
+from dsn_lightning.config.trained import checkpoint_record
+from dsn_lightning.errors import UsageError
 from estimators import STUDIES, classifier_of, variants
 from reproduce.sampler_study import gradients, references, train
-from reproduce.stored_clips import StoredClips
+from reproduce.stored_clips import StoredClips, stored_clips
 
 
 def clips_of(num_videos: int, seed: int) -> StoredClips:
@@ -81,3 +87,19 @@ def test_the_layer_of_the_max_response_network_is_found_again():
     features = clips.features.reshape(-1, clips.features.shape[-1])
     found = features @ network.fc.weight.detach().numpy().T + network.fc.bias.detach().numpy()
     np.testing.assert_allclose(found, clips.responses.reshape(len(found), -1), atol=1e-4)
+
+
+def test_a_foreign_run_builds_nothing_but_known_parts(tmp_path):
+    """Its data set and decoder are checked as those of a run whose results are read."""
+    settings = settings_of("algorithm=baseline", "backbone=r2d_tiny", "dataset.root=nowhere", "run_dir=none")
+    recognizer = build_recognizer(settings, 2)
+    record = checkpoint_record(settings, classes=["a", "b"], trained_on=None)
+    ran = tmp_path / "ran"
+    record["config"] = json.loads(json.dumps(record["config"]))
+    record["config"]["dataset"]["reading"]["decoder"] = {"_target_": "os.system", "command": f"touch {ran}"}
+    file = tmp_path / "run" / "checkpoints" / "last.ckpt"
+    file.parent.mkdir(parents=True)
+    torch.save({"dsn_lightning": record, "state_dict": recognizer.state_dict()}, file)
+    with pytest.raises(UsageError, match=r"would run os\.system"):
+        stored_clips(tmp_path / "run", tmp_path / "run", "train", folder=tmp_path / "clips")
+    assert not ran.exists()

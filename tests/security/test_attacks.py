@@ -175,6 +175,7 @@ def test_what_is_given_to_trust_allows_no_other_module(given, honest, place, mon
     [
         ("schedule", "dsn_lightning.schedules.Cosine.x"),
         ("estimator", "dsn_lightning.estimators.reinforce.x"),
+        ("estimator", "dsn_lightning.estimators.exact.x"),  # a module and a function of one name
         ("logger", "dsn_lightning.tracking.WandbRun.x"),
     ],
 )

@@ -23,6 +23,12 @@ def letters(tmp_path: Path) -> FilePart:
     return FilePart(tmp_path / "a.bin", 2, 5)
 
 
+def test_a_fifo_is_refused_at_once(tmp_path):
+    os.mkfifo(tmp_path / "a.tar")
+    with pytest.raises(OSError, match="Not a regular file"), FilePart(tmp_path / "a.tar", 0, 5).open():
+        pass
+
+
 def test_reading_stays_inside_the_part(letters):
     with letters.open() as part:
         assert part.read() == b"cdefg"

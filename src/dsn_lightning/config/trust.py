@@ -160,7 +160,7 @@ def _known(target: str, allowed: Sequence[str]) -> Any:
         package = import_module(module)
     except ModuleNotFoundError:  # it is the name of a class
         return None
-    found = getattr(package, name, None) if name in package.__all__ else None
+    found = getattr(package, name, None) if name in getattr(package, "__all__", ()) else None
     return found if inspect.isclass(found) and not getattr(found, "_is_protocol", False) else None
 
 

@@ -1,7 +1,9 @@
 """Parts of a file that are read like files of their own: the videos in a tar file."""
 
+import errno
 import io
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,9 +31,16 @@ class FilePart:
 
     @contextmanager
     def open(self) -> Iterator["PartStream"]:
-        """Open the part; OSError if that fails."""
-        with open(self.file, "rb", buffering=0) as file:
+        """Open the part; OSError if that fails, or if the file is not a regular one."""
+        with open(self.file, "rb", buffering=0, opener=_without_waiting) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise OSError(errno.EINVAL, "Not a regular file", str(self.file))
             yield PartStream(file.fileno(), self)
+
+
+def _without_waiting(file: str, flags: int) -> int:
+    """Open a file as `open` does, but a FIFO without waiting for its writer."""
+    return os.open(file, flags | os.O_NONBLOCK)
 
 
 class PartStream(io.RawIOBase):
