@@ -27,7 +27,7 @@ from dsn_lightning.data.batches import BatchShares, EpochOrder
 from dsn_lightning.data.datamodule import BatchLoading, ClipScheme, SectionClipDataModule
 from dsn_lightning.datasets.needle import Needle
 from dsn_lightning.evaluation.scores import ClipScores
-from dsn_lightning.launch.processes import _cause, run_processes
+from dsn_lightning.launch.processes import _cause, _first_error, run_processes
 from dsn_lightning.observations.concat import ConcatObservation
 from dsn_lightning.rewards.correct_class import CorrectClass
 from dsn_lightning.schedules import MultiStep
@@ -259,6 +259,15 @@ class Failing(MeanClassifier):
             self.file.write_text(str(time.monotonic()))
             raise RuntimeError("this process has broken")
         return super().forward(clips)
+
+
+def test_the_cause_is_not_the_process_that_lost_its_connection():
+    errors = multiprocessing.get_context("spawn").SimpleQueue()
+    errors.put((1, "RuntimeError: [gloo/tcp/pair.cc] Connection closed by peer [127.0.0.1]:4"))
+    errors.put((0, "RuntimeError: this process has broken"))
+    assert _first_error(errors) == (0, "RuntimeError: this process has broken")
+    errors.put((1, "RuntimeError: Connection reset by peer"))
+    assert _first_error(errors)[0] == 1
 
 
 @pytest.mark.parametrize("rank", [0, 1])

@@ -151,7 +151,7 @@ def _report_failure(failed: BaseProcess, processes: Sequence[BaseProcess], run: 
     if code in (2, 143) and processes[0].exitcode == code:
         return code  # the first process has printed the reason, whichever ended first
     if code not in (2, 143) and not errors.empty():
-        first, error = errors.get()  # the others fail because this one did
+        first, error = _first_error(errors)  # the others fail because this one did
         print(printable(f"process {first} of {count} failed:\n{error}"), file=sys.stderr)
         return code
     log = run.process_log(rank)
@@ -160,6 +160,18 @@ def _report_failure(failed: BaseProcess, processes: Sequence[BaseProcess], run: 
     heading = "" if code == 2 and reason else f"process {rank} of {count} ended with exit code {code}\n"
     print(printable((heading + reason).rstrip()), file=sys.stderr)
     return code
+
+
+_OF_ANOTHER = ("Connection closed by peer", "Connection reset by peer", "remote worker crashing")
+"""What a process says that has failed because another one was gone; it may say so before the other has ended."""
+
+
+def _first_error(errors: Any) -> tuple[int, str]:
+    """Return the rank and the error of the process that failed first, of a queue that is not empty."""
+    found: list[tuple[int, str]] = [errors.get()]
+    while not errors.empty():
+        found.append(errors.get())
+    return next((one for one in found if not any(text in one[1] for text in _OF_ANOTHER)), found[0])
 
 
 def end_processes(processes: Sequence[BaseProcess], *, within: float, signal_number: int = signal.SIGTERM) -> None:
