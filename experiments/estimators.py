@@ -10,9 +10,11 @@ features of all candidates; and trains samplers on them with the package's DSN, 
 sampler trunk. All samplers of a seed have the same classifier, features, number of epochs, batches and learning rate.
 Choose settings with --subset val, or on a data set made for that purpose (join_videos.py --from training).
 
-Writes estimators.json, estimators.md and curves.png: reward, top-1, hit rate and share of the uniform-to-oracle gap
-after each epoch, the multiply-adds that the classifier spent on rewards, and the bias and variance of each estimator's
-gradient at one point. Intervals are 95% paired bootstrap intervals over the videos, of the mean over seeds.
+Writes estimators.json, estimators.md and curves.png: reward and top-1 after each epoch; hit rate and share of the
+uniform-to-oracle gap after the last one; the multiply-adds that the classifier spent on rewards; on one batch, how far
+the mean of each estimator's gradient is from the exact one ("bias"; gumbel and distill follow another objective) and
+its variance. Rewards of different kinds have different units. Intervals are 95% paired bootstrap intervals over the
+videos, of the mean over seeds.
 """
 
 import argparse
@@ -234,7 +236,6 @@ def _studies(
 
 
 def _figures(outcomes: "list[Outcome]", ends: "list[dict[str, Outcome]]") -> dict[str, Any]:
-
     top1 = np.array([o.correct.mean() for o in outcomes])
     low, high = (np.array([end[name].correct.mean() for end in ends]) for name in ("uniform", "oracle"))
     hits = [o.hit_rate for o in outcomes]

@@ -61,7 +61,8 @@ def stored_clips(baseline: Path, max_response: Path, subset: "Subset", *, folder
     """Return the clips of a subset of the data set that two runs of ``algorithm=baseline`` were trained on.
 
     The classifier is that of ``baseline``. ``max_response`` has the clip network that the sampler starts from. M and N
-    are those of the data set's test in the baseline's run. They are computed once, and kept in ``folder``.
+    are those of the baseline's run. They are computed once, and kept in ``folder``
+    under the networks' weights.
     """
     from dsn_lightning.config.trained import load_trained
     from dsn_lightning.evaluation.scores import weights_hash
