@@ -19,10 +19,11 @@ from dsn_lightning.config.arguments import sweep_to_resume
 from dsn_lightning.config.stored_search import search_to_resume
 from dsn_lightning.launch.objectives import Objective, objectives_of
 from dsn_lightning.launch.trial_study import TrialStudy
-from dsn_lightning.runs import SweepFolder, read_configs, read_histories, read_results
+from dsn_lightning.runs import SweepFolder, read_configs, read_histories, read_results, read_trials
 from dsn_lightning.runs.search_plan import SearchPlan, read_search_plan
 from dsn_lightning.runs.sweep_folder import SweepJob, SweepRecord
 from dsn_lightning.runs.tolerant_files import noted_problems
+from dsn_lightning.text_tables import csv_text
 from helpers.fuzzed_parser import Parser
 from helpers.wandb_server import StandInServer, StoredRun, stand_in_server
 
@@ -197,7 +198,26 @@ def read_answers(root: Path) -> None:
             assert len(read(PROJECT)) <= 20
 
 
+TRIALS = (
+    {"trial": 0, "state": "done", "+M": 1, "gamma": 0.5, "val/top1": 0.25, "on_frontier": False, "folder": "0"},
+    {"trial": 1, "state": "pruned", "+M": 3, "gamma": 1e-05, "val/top1": None, "on_frontier": False, "folder": "=1"},
+    {"trial": 2, "state": "done", "+M": 3, "gamma": 0.125, "val/top1": 0.75, "on_frontier": True, "folder": "2"},
+)
+
+
+def write_trials(root: Path) -> None:
+    root.mkdir(exist_ok=True)
+    (root / "trials.csv").write_text(csv_text(TRIALS))
+
+
+def read_trial_table(root: Path) -> None:
+    trials = read_trials(root)
+    assert list(trials.get("trial", ())) == list(range(len(trials)))
+    assert not len(trials) or trials["on_frontier"].dtype == bool
+
+
 PARSERS = {
+    "trials": Parser("trials.csv", write_trials, read_trial_table, 2),
     "search plan": Parser("search.json", write_search, read_search),
     "search journal": Parser("search.journal", write_search, read_search),
     "wandb file": Parser(f"{OFFLINE}/run-abc.wandb", write_offline_run, read_whole_run),
