@@ -92,7 +92,7 @@ def packed(whole: Data, tmp_path: Path) -> Data:
 def members(folder: Path) -> dict[str, bytes]:
     """Return the content of all shards, read as tar files; no name occurs twice."""
     found: dict[str, bytes] = {}
-    for file in sorted(folder.glob("*.tar")):
+    for file in sorted(path for path in folder.glob("*.tar") if path.is_file()):
         with tarfile.open(file) as archive:
             for member in archive:
                 assert member.isreg()
@@ -254,6 +254,8 @@ def test_lost_shards_are_made_again(packed, singles):
         "",
         "[]",
         '{"format": 2, "copies": {}}',
+        '{"format": true, "copies": {}}',
+        '{"format": 1.0, "copies": {}}',
         '{"format": 1}',
         '{"format": 1, "copies": [1]}',
         '{"format": 1, "copies": {"c%2Emp4.mov": 3}}',
@@ -281,6 +283,27 @@ def test_a_damaged_index_is_named_in_one_line(text, tmp_path):
     index.with_suffix(".tar").write_bytes(b"tar")
     assert CopyShards.recover(tmp_path).shards == {}
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_named_like_a_shard_is_none_of_them(packed):
+    (packed.folder / "shard-000005.json").mkdir()
+    (packed.folder / "shard-000005.tar").mkdir()
+    assert CopyShards.read(packed.folder).shards.keys() == CopyShards.recover(packed.folder).shards.keys()
+    assert packed.make()["copies"] == 6
+    assert members(packed.folder / "shard-000005.tar") == {}
+
+
+def test_a_millionth_shard_is_found(data, singles):
+    data.make(size=1)
+    for kind in ("json", "tar"):
+        (data.folder / f"shard-000005.{kind}").rename(data.folder / f"shard-999999.{kind}")
+    data.change(data.root / "c.mp4", seed=80)
+    data.make(size=1)
+    assert (data.folder / "shard-1000000.tar").is_file()
+    shards = CopyShards.read(data.folder)
+    assert shards.find(data.copy(data.root / "c.mp4")).file.name == "shard-1000000.tar"
+    assert list(shards.shards)[-2:] == [data.folder / f"shard-{number}.tar" for number in (999999, 1000000)]
+    assert data.make(size=1)["shards"] == 6
 
 
 @pytest.mark.parametrize("start", [0, 600, 2**40, 2**62])

@@ -23,7 +23,7 @@ from dsn_lightning.text_tables import PrintableConsole
 from dsn_lightning.video.file_part import FilePart
 
 _FORMAT = 1
-_FILE = re.compile(r"shard-(\d{6})\.(json|tar)")
+_FILE = re.compile(r"shard-([0-9]{6,})\.(json|tar)")
 _MAX_INDEX_BYTES = 2**27
 _DAMAGED = (ValueError, TypeError, LookupError, AttributeError)
 """What reading a damaged index raises."""
@@ -135,7 +135,7 @@ class CopyShards:
         """
         console = PrintableConsole(stderr=True, quiet=not packing.groups)
         for group in track(packing.groups, "Writing shards", console=console):
-            number = max((int(file.stem.rpartition("-")[2]) for file in self.shards), default=-1) + 1
+            number = max(map(_number, self.shards), default=-1) + 1
             tar = self.folder / f"shard-{number:06}.tar"
             self.shards[tar] = members = _write_shard(tar, group)
             self._places |= members
@@ -152,8 +152,13 @@ class CopyShards:
 
 
 def _files(folder: Path, kind: str) -> list[Path]:
-    found = ((file, _FILE.fullmatch(file.name)) for file in folder.glob(f"shard-*.{kind}"))
-    return sorted(file for file, name in found if name is not None and name[2] == kind)
+    """Return the tar files or indexes, the oldest first; a folder of such a name is none."""
+    found = [f for f in folder.glob(f"shard-*.{kind}") if _FILE.fullmatch(f.name) and not f.is_dir()]
+    return sorted(found, key=lambda file: (_number(file), file.name))
+
+
+def _number(file: Path) -> int:
+    return int(file.stem.rpartition("-")[2])
 
 
 def _read_index(index: Path) -> Members:
@@ -161,8 +166,8 @@ def _read_index(index: Path) -> Members:
     tar = index.with_suffix(".tar")
     try:
         content = parse_json(read_bounded(index, _MAX_INDEX_BYTES))
-        if content["format"] != _FORMAT:
-            raise ValueError(f"expected format {_FORMAT}, got {content['format']}")
+        if (version := content["format"]) != _FORMAT or type(version) is not int:
+            raise ValueError(f"expected format {_FORMAT}, got {version!r:.40}")
         if outside := [name for name in content["copies"] if not is_inside(name)]:
             raise ValueError(f"expected paths inside the folder, got {outside[0]:.40}")
         return {name: FilePart(tar, *_place(place)) for name, place in content["copies"].items()}
