@@ -16,11 +16,13 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from dsn_lightning.backbones import MoViNetA0
-from dsn_lightning.backbones.weights import State, WeightsError, read_weights, tensors_of
+from dsn_lightning.backbones.weights import State, WeightsError, check_tensors, read_weights, tensors_of
+from dsn_lightning.files import replaced
 
 ENDS = {"stem": "conv1.conv_1", "head": "conv7.conv_1", "dense": "classifier.0.conv_1"}
 OF_BLOCKS = {
@@ -40,7 +42,7 @@ def converted(folded: Mapping[str, Tensor]) -> State:
     """Return the weights of a folded network in the layout of `MoViNetA0` without a classification layer.
 
     Raises:
-        WeightsError: names or shapes are not those of such a network.
+        WeightsError: names or shapes are not those of such a network, or a tensor has other than finite numbers.
     """
     network = MoViNetA0(0, causal=True)
     state = network.state_dict()
@@ -49,14 +51,19 @@ def converted(folded: Mapping[str, Tensor]) -> State:
             module.get_buffer("running_var").fill_(1 - module.eps)  # the scale is 1 / sqrt(running_var + eps)
     names = dict(_names(network))
     given = {name: value for name, value in folded.items() if not name.startswith(CLASSES)}
+    check_tensors(given)
     if given.keys() != names.keys():
         missing, unexpected = sorted(names.keys() - given.keys()), sorted(given.keys() - names.keys())
         raise WeightsError(f"missing keys: {missing[:3]}; unexpected keys: {unexpected[:3]}")
     for name, value in given.items():
         target = state[names[name]]
+        if not value.is_floating_point():
+            raise WeightsError(f"{name}: expected floating-point numbers, got {value.dtype}")
         if value.numel() != target.numel() or value.shape[:1] != (target.shape or (1,))[:1]:
             raise WeightsError(f"{name}: expected the shape of {tuple(target.shape)}, got {tuple(value.shape)}")
         value = 1 / value if name.endswith(".alpha") else value
+        if not value.isfinite().all():
+            raise WeightsError(f"{name}: expected finite numbers")
         state[names[name]] = value.reshape(target.shape).contiguous()
     return {name: value for name, value in state.items() if not name.endswith("num_batches_tracked")}
 
@@ -81,10 +88,12 @@ def main() -> int:
     arguments = parser.parse_args()
     try:
         state = converted(tensors_of(read_weights(arguments.folded)))
+        with replaced(arguments.output) as partial:
+            save_file(state, partial)
     except WeightsError as error:
-        print(f"convert_movinet.py: error: {arguments.folded}: {error}", file=sys.stderr)
-        return 2
-    save_file(state, arguments.output)
+        parser.error(f"{arguments.folded}: {error}")
+    except (OSError, SafetensorError) as error:
+        parser.error(f"{arguments.output}: cannot be written ({error})")
     print(f"{sum(value.numel() for value in state.values()):,} numbers in {arguments.output}")
     return 0
 

@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from rich.console import Console
 
+from dsn_lightning.errors import UsageError
 from dsn_lightning.files import write_atomically, write_json
 from dsn_lightning.launch.jobs import run_jobs, start_server
 from dsn_lightning.runs.environment import environment
@@ -131,16 +132,34 @@ def main() -> int:
     arguments = parser.parse_args()
     if unknown := {*arguments.studies.split(",")} - {*STUDIES}:
         parser.error(f"--studies: unknown {', '.join(sorted(unknown))}; choose from {', '.join(STUDIES)}")
-    console = Console(width=None if sys.stdout.isatty() else 150)
-    seeds, output = [int(seed) for seed in arguments.seeds.split(",")], arguments.output.absolute()
+    try:
+        seeds = [int(seed) for seed in arguments.seeds.split(",")]
+    except ValueError:
+        parser.error(f"--seeds {arguments.seeds}: expected whole numbers, such as 0,1,2")
+    if arguments.epochs < 1 or arguments.jobs < 1:
+        parser.error("--epochs, --jobs: expected at least 1")
+    output = arguments.output.absolute()
     split = [pair.partition(":") for pair in arguments.found.split(",") if pair]
     pairs = [(Path(baseline), Path(max_response)) for baseline, _, max_response in split]
+    if pairs and len(pairs) != len(seeds):
+        parser.error(f"--found: expected a pair of runs for each of the {len(seeds)} seeds, got {len(pairs)}")
+    try:
+        return _run(pairs, seeds, arguments, output)
+    except UsageError as error:
+        parser.error(str(error))
+
+
+def _run(pairs: list[tuple[Path, Path]], seeds: list[int], arguments: argparse.Namespace, output: Path) -> int:
+    """Train what is missing, compare the samplers, and write the files; 1 if a training failed.
+
+    Raises:
+        UsageError: a run cannot be read or is refused.
+    """
+    console = Console(width=None if sys.stdout.isatty() else 150)
     if not pairs:
         pairs = [(output / f"seed{seed}/baseline", output / f"seed{seed}/max_response") for seed in seeds]
         if not _train(seeds, arguments, output, console):
             return 1
-    if len(pairs) != len(seeds):
-        parser.error(f"--found: expected a pair of runs for each of the {len(seeds)} seeds, got {len(pairs)}")
     content = _studies(pairs, seeds, arguments, output / "clips")
     content["environment"] = environment(seeds=seeds)
     write_json(output / "estimators.json", content)

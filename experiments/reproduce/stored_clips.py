@@ -11,10 +11,13 @@ from numpy.typing import NDArray
 from rich.progress import track
 from torch import Tensor
 
-from dsn_lightning.files import replaced
+from dsn_lightning.errors import UsageError
+from dsn_lightning.evaluation.array_archive import open_arrays
+from dsn_lightning.files import UnreadableFileError, replaced
 
 if TYPE_CHECKING:
     from dsn_lightning.config.trained import Trained
+    from dsn_lightning.data.datamodule import SectionClipDataModule
     from dsn_lightning.datasets import Subset
 
 _AT_ONCE = 64  # clips
@@ -52,42 +55,79 @@ class StoredClips:
 
     @classmethod
     def load(cls, file: Path) -> "StoredClips":
-        """Read a file of `save`."""
-        with np.load(file, allow_pickle=False) as content:
-            return cls(**{field.name: content[field.name] for field in fields(cls)})
+        """Read a file of `save`; `UnreadableFileError` if it is damaged."""
+        try:
+            with open_arrays(file) as content:
+                found = cls(**{field.name: content[field.name] for field in fields(cls)})
+            found.check()
+        except (UnreadableFileError, ValueError) as error:
+            reason = error.reason if isinstance(error, UnreadableFileError) else error
+            raise UnreadableFileError(file, f"{reason}; remove it to have it written again") from error
+        return found
+
+    def check(self) -> None:
+        """Raise ValueError if kinds or shapes do not fit together, or numbers are not finite."""
+        if self.targets.ndim != 2 or self.shows.ndim != 3 or self.dense.ndim != 3:
+            raise ValueError("arrays of other shapes")
+        (videos, classes), (sections, clips) = self.targets.shape, self.shows.shape[1:]
+        shapes = {
+            "video_id": (videos,),
+            "targets": (videos, classes),
+            "logits": (videos, sections, clips, classes),
+            "uniform": (videos, sections, classes),
+            "dense": (videos, self.dense.shape[1], classes),
+            "features": (videos, sections, clips, self.features.shape[-1]),
+            "responses": (videos, sections, clips, self.responses.shape[-1]),
+            "shows": (videos, sections, clips),
+        }
+        kinds = {"video_id": "U", "shows": "b"}
+        for name, shape in shapes.items():
+            values = getattr(self, name)
+            if values.shape != shape or values.dtype.kind != kinds.get(name, "f"):
+                raise ValueError(f"{name}: {values.dtype} {values.shape} does not fit")
+            if values.dtype.kind == "f" and not np.isfinite(values).all():
+                raise ValueError(f"{name}: expected finite numbers")
 
 
 def stored_clips(baseline: Path, max_response: Path, subset: "Subset", *, folder: Path) -> StoredClips:
     """Return the clips of a subset of the data set that two runs of ``algorithm=baseline`` were trained on.
 
     The classifier is that of ``baseline``. ``max_response`` has the clip network that the sampler starts from. M and N
-    are those of the baseline's run. They are computed once, and kept in ``folder``
-    under the networks' weights.
+    are those of the baseline's run. They are computed once, and kept in ``folder`` under the digests of the networks
+    and of the videos.
+
+    Raises:
+        UsageError: a run cannot be read, builds something else than known parts, or has no videos in this subset.
     """
+    from dsn_lightning.config.stored_data import datamodule_of
     from dsn_lightning.config.trained import load_trained
+    from dsn_lightning.data.inventory import digests_of
     from dsn_lightning.evaluation.scores import weights_hash
 
     classifier, trunk = (load_trained(run / "checkpoints/last.ckpt", key="run") for run in (baseline, max_response))
+    data = datamodule_of(classifier)  # the run may be somebody else's
+    data.prepare_data()
+    data.setup()
+    digest = digests_of(data.inventory()).get(subset)
+    if digest is None:
+        raise UsageError(f"{baseline}: its data set has no {subset} videos")
     hashes = [weights_hash(run.recognizer.classifier) for run in (classifier, trunk)]
-    file = folder / f"{'_'.join(hashes)}_{subset}.npz"
+    settings = classifier.settings
+    file = folder / f"{'_'.join([*hashes, digest])}_{settings.M}x{settings.N}_{subset}.npz"
     if not file.is_file():
-        _compute(classifier, trunk, subset).save(file)
+        _compute(classifier, trunk, data, subset).save(file)
     return StoredClips.load(file)
 
 
 @torch.inference_mode()
-def _compute(classifier: "Trained", trunk: "Trained", subset: "Subset") -> StoredClips:
+def _compute(classifier: "Trained", trunk: "Trained", data: "SectionClipDataModule", subset: "Subset") -> StoredClips:
     from dsn_lightning.backbones.clip_network import classification_layer
     from dsn_lightning.cli.frozen_features_recipe import share_frozen_blocks, use_frozen_features
-    from dsn_lightning.config.stored_data import datamodule_of
     from dsn_lightning.data.section_clips import label_vector
     from dsn_lightning.evaluation.clip_loading import Loading, clip_loader
     from dsn_lightning.selections import Scheme
 
     settings, recognizers = classifier.settings, [classifier.recognizer, trunk.recognizer]
-    data = datamodule_of(classifier)  # the run may be somebody else's
-    data.prepare_data()
-    data.setup()
     if share_frozen_blocks(recognizers):
         use_frozen_features(settings, data, recognizers, device=torch.device("cpu"), subsets=[subset])
     videos, reader = data.videos(subset), data.network_reader

@@ -67,9 +67,32 @@ def test_other_files_are_refused(tmp_path, monkeypatch, capsys):
     ):
         with pytest.raises(WeightsError, match=complaint):
             convert_movinet.converted(folded | change)
-    monkeypatch.setattr("sys.argv", ["convert_movinet.py", str(tmp_path / "none.pt"), str(tmp_path / "output")])
-    assert convert_movinet.main() == 2
-    assert "none.pt: no such file" in capsys.readouterr().err
+    torch.save(folded, tmp_path / "folded.pt")
+    for source, target, complaint in (
+        ("none.pt", "output.safetensors", "none.pt: no such file"),
+        ("folded.pt", "folded.pt/output.safetensors", "output.safetensors: cannot be written"),
+    ):
+        monkeypatch.setattr("sys.argv", ["convert_movinet.py", str(tmp_path / source), str(tmp_path / target)])
+        with pytest.raises(SystemExit, match="2"):
+            convert_movinet.main()
+        assert complaint in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        (lambda weight: weight.to_sparse(), "expected a dense tensor"),
+        (lambda weight: weight.to("meta"), "expected a dense tensor"),
+        (lambda weight: weight.int(), "expected floating-point numbers"),
+        (lambda weight: weight / 0, "expected finite numbers"),
+    ],
+)
+def test_other_numbers_are_refused(change, complaint):
+    _, folded = folded_network()
+    with pytest.raises(WeightsError, match=f"head.weight: {complaint}"):
+        convert_movinet.converted(folded | {"head.weight": change(folded["head.weight"])})
+    with pytest.raises(WeightsError, match=r"blocks\.0\.alpha: expected finite numbers"):
+        convert_movinet.converted(folded | {"blocks.0.alpha": torch.zeros(1)})
 
 
 def test_features_of_one_real_video_are_alike(real_data):

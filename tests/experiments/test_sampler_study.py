@@ -1,16 +1,19 @@
 """Samplers on stored clips: references, training, and the gradients of the estimators, on clips made here."""
 
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
+import estimators
 from dsn_lightning.config.build import build_recognizer
 from dsn_lightning.config.compose import settings_of
 from dsn_lightning.config.trained import checkpoint_record
 from dsn_lightning.errors import UsageError
+from dsn_lightning.files import UnreadableFileError
 from estimators import STUDIES, classifier_of, variants
 from reproduce.sampler_study import gradients, references, train
 from reproduce.stored_clips import StoredClips, stored_clips
@@ -103,3 +106,31 @@ def test_a_foreign_run_builds_nothing_but_known_parts(tmp_path):
     with pytest.raises(UsageError, match=r"would run os\.system"):
         stored_clips(tmp_path / "run", tmp_path / "run", "train", folder=tmp_path / "clips")
     assert not ran.exists()
+
+
+def test_damaged_clips_and_runs_are_named_in_one_line(tmp_path, monkeypatch, capsys):
+    file = tmp_path / "clips.npz"
+    clips = clips_of(8, 0)
+    for damaged in (
+        replace(clips, logits=clips.logits[:, :1]),
+        replace(clips, features=clips.features + np.inf),
+        replace(clips, shows=clips.shows.astype(np.float32)),
+    ):
+        damaged.save(file)
+        with pytest.raises(UnreadableFileError, match=r"clips\.npz: (logits|features|shows): .*remove it"):
+            StoredClips.load(file)
+    clips.save(file)
+    file.write_bytes(file.read_bytes()[:-30])
+    with pytest.raises(UnreadableFileError, match=r"damaged.*remove it"):
+        StoredClips.load(file)
+    runs = f"{tmp_path}/none:{tmp_path}/none"
+    for arguments, complaint in (
+        (["--seeds=0", f"--found={runs}"], r"checkpoints/last\.ckpt: no such checkpoint file"),
+        (["--seeds=0,1", f"--found={runs}"], "expected a pair of runs for each of the 2 seeds, got 1"),
+        (["--seeds=x"], "expected whole numbers"),
+    ):
+        monkeypatch.setattr("sys.argv", ["estimators.py", f"--output={tmp_path}/out", *arguments])
+        with pytest.raises(SystemExit, match="2"):
+            estimators.main()
+        assert re.search(complaint, (message := capsys.readouterr().err)), message
+        assert "Traceback" not in message

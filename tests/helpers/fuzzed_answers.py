@@ -1,5 +1,6 @@
 """Parsers of predictions, stored arrays and videos, for the fuzz tests."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,15 +12,17 @@ from dsn_lightning.prediction.answer import Clip, WindowAnswer
 from dsn_lightning.prediction.answer_parts import AnswerParts, LineParts
 from dsn_lightning.prediction.output_folder import OutputFolder
 from dsn_lightning.prediction.parquet_shards import ParquetShards
-from dsn_lightning.prepare.copies import copy_info, write_copy
+from dsn_lightning.prepare.copies import copy_info, make_copies, write_copy
 from dsn_lightning.prepare.copy_kinds import FrameCopy
+from dsn_lightning.prepare.copy_shards import CopyShards
 from dsn_lightning.prepare.frozen_features import Activations, frames_on_time_line
 from dsn_lightning.prepare.stored_scores import StoredScores
 from dsn_lightning.video.motion_jpeg import MotionJpeg
 from dsn_lightning.video.pyav_decoder import PyAV
 from dsn_lightning.video.time_line import Video, place_on_time_line
-from dsn_lightning.video.video_info import VideoInfo
+from dsn_lightning.video.video_info import VideoError, VideoInfo
 from helpers.fuzzed_parser import Parser
+from reproduce.stored_clips import StoredClips
 
 CLIP = Clip(0, 1, 8, 0.5, 0.75, True, "walk", 0.5)
 ANSWERS = [
@@ -152,7 +155,64 @@ def read_frame_copy(root: Path) -> None:
     assert (info.num_frames, frames.shape, frames.dtype) == (6, (2, 34, 34, 3), np.uint8)
 
 
+def write_shards(root: Path) -> None:
+    """Copies of two videos with different frames, in one shard."""
+    root.mkdir(exist_ok=True)
+    for name, first in (("a", 0), ("b", 40)):
+        write_video(root / f"{name}.mp4", grey_ramp(46)[first : first + 6])
+    make_copies(probed(root), root, root, decoder=PyAV(), kind=FrameCopy((34, 34)), jobs=1, shard_size=10**6)
+
+
+def probed(root: Path) -> list[tuple[Path, VideoInfo]]:
+    return [(path, PyAV().probe(path)) for path in (root / "a.mp4", root / "b.mp4")]
+
+
+def read_shard_index(root: Path) -> None:
+    """An entry leads to a copy of its own video, or it is refused."""
+    for number, (shown, refused) in enumerate(found_in_shards(root)):
+        assert refused or abs(shown - (20 + 80 * number)) < 3
+
+
+def read_shard(root: Path) -> None:
+    """Pixels have no sums, as in single files; everything else is refused or right."""
+    assert len(list(found_in_shards(root))) == 2
+
+
+def found_in_shards(root: Path) -> Iterator[tuple[float, bool]]:
+    """Yield for each video the brightness of its sixth frame, and whether its copy is missing or refused."""
+    kind = FrameCopy((34, 34))
+    for read in (CopyShards.read, CopyShards.recover):
+        shards = read(root / kind.folder)
+    for path, info in probed(root):
+        copy = kind.target(root, root, path)
+        part = shards.find(copy)
+        try:
+            assert part is not None
+            found = copy_info(shards.path(copy), info, part)
+            yield float(MotionJpeg().read(copy, [5], (34, 34), found).mean()), False
+        except (AssertionError, VideoError):
+            yield 0.0, True
+
+
+CLIPS = {
+    name: np.full(shape, 0.5, np.float32)
+    for name, shape in {"targets": (2, 3), "uniform": (2, 1, 3), "dense": (2, 4, 3), "responses": (2, 1, 2, 3)}.items()
+} | {"logits": np.arange(12, dtype=np.float32).reshape(2, 1, 2, 3), "features": np.ones((2, 1, 2, 5), np.float32)}
+
+
+def write_clips(root: Path) -> None:
+    shows = np.zeros((2, 1, 2), bool)
+    StoredClips(video_id=np.array(["a", "b"]), shows=shows, **CLIPS).save(root / "clips.npz")
+
+
+def read_clips(root: Path) -> None:
+    """The archive has sums: a changed value is never read."""
+    found = StoredClips.load(root / "clips.npz")
+    assert all(np.array_equal(getattr(found, name), values) for name, values in CLIPS.items())
+
+
 PARSERS = {
+    "stored clips": Parser("clips.npz", write_clips, read_clips, 1),
     "answers": Parser("answers/predictions.jsonl", write_answers, read_lines),
     "settings of answers": Parser("answers/predict.json", write_answers, read_lines, 2),
     "parts of answers": Parser("answers/parts/00000.jsonl", write_answers, read_parts, 2),
@@ -162,4 +222,6 @@ PARSERS = {
     "activations": Parser("activations.npy", write_arrays, read_activations, 2),
     "video": Parser("a.mp4", write_videos, read_video, 2),
     "frames": Parser("a.mov", write_videos, read_frame_copy, 2),
+    "index of a shard": Parser("jpeg/shard-000000.json", write_shards, read_shard_index, 2),
+    "shard of frames": Parser("jpeg/shard-000000.tar", write_shards, read_shard, 1),
 }

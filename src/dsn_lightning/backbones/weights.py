@@ -143,7 +143,7 @@ def load_into(
     Raises:
         WeightsError: anything else does not fit; names the keys.
     """
-    _check_tensors(state)
+    check_tensors(state)
     head = f"{network.head}."
     prefix = "model." if head.startswith("model.") and not any(name.startswith("model.") for name in state) else ""
     given = {prefix + _DENSENET.sub(r"\1\2", name): value for name, value in state.items()}
@@ -165,15 +165,15 @@ def load_exactly(module: nn.Module, state: Mapping[str, Tensor]) -> None:
 
     ``state`` may be anything that a file holds in their place.
     """
-    _check_tensors(state)
+    check_tensors(state)
     before = module.state_dict()
     _check_fit(state, {name: value.shape for name, value in before.items()})
     _check_kinds(state, before)
     module.load_state_dict({**before, **state})
 
 
-def _check_tensors(state: object) -> None:
-    """Raise `WeightsError` unless these are plain tensors by name."""
+def check_tensors(state: object) -> None:
+    """Raise `WeightsError` unless these are plain, dense tensors with values, by name."""
     if not isinstance(state, Mapping):
         raise WeightsError(f"expected weights by name, got a {type(state).__name__}")
     for name, value in state.items():
