@@ -322,6 +322,8 @@ def _draw(content: dict[str, Any], path: Path) -> None:
     """Draw reward and top-1 against epochs and against the classifier's multiply-adds."""
     from matplotlib.figure import Figure
 
+    from dsn_lightning.evaluation.figures import save_figure
+
     figure = Figure(figsize=(11, 6.5), layout="constrained")
     axes = figure.subplots(2, 2)
     for name, found in content["studies"]["estimators"].items():
@@ -338,7 +340,7 @@ def _draw(content: dict[str, Any], path: Path) -> None:
         axes[row, 1].set_xscale("log")
     axes[0, 1].legend(fontsize="small")
     figure.suptitle(f"{content['dataset']}: mean over {len(content['seeds'])} seeds")
-    figure.savefig(path, dpi=130)
+    save_figure(figure, path, dpi=130)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from typing import Any
 from rich.console import Console
 
 from dsn_lightning.errors import UsageError
-from dsn_lightning.files import replaced, write_atomically, write_json
+from dsn_lightning.files import write_atomically, write_json
 from dsn_lightning.runs.run_folder import RunFolder
 from dsn_lightning.runs.tolerant_files import read_json
 from dsn_lightning.text_tables import TextTable
@@ -161,6 +161,7 @@ def draw(content: Mapping[str, Any], path: Path) -> None:
     from matplotlib.figure import Figure
 
     from dsn_lightning.evaluation.chart_style import NEUTRAL, PALETTE, use_log_scale
+    from dsn_lightning.evaluation.figures import save_figure
     from dsn_lightning.evaluation.frontier import FrontierPoint, draw_frontier
 
     rate, figure = content["rate"], Figure(figsize=(12, 5), layout="constrained")
@@ -199,8 +200,7 @@ def draw(content: Mapping[str, Any], path: Path) -> None:
     figure.suptitle(
         f"{content['dataset']}: {content['backbone']}, mean over {len(content['methods'][0]['seeds'])} seeds"
     )
-    with replaced(path) as partial:
-        figure.savefig(partial, dpi=130)
+    save_figure(figure, path, dpi=130)
 
 
 if __name__ == "__main__":

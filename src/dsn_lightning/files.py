@@ -46,6 +46,20 @@ class UnreadableFileError(UsageError):
         return UnreadableFileError, (self.path, self.reason)
 
 
+def user_path(given: str | os.PathLike[str]) -> Path:
+    """Return the path that somebody has given, with ``~`` and ``~USER`` expanded; an unknown user's stays as it is.
+
+    >>> user_path("~nobody_of_this_name/videos")
+    PosixPath('~nobody_of_this_name/videos')
+
+    Raises:
+        UsageError: it is no path, or contains a null character.
+    """
+    if not isinstance(given, str | os.PathLike) or "\0" in str(given):
+        raise UsageError(f"expected a path, got {given!r:.80}")
+    return Path(os.path.expanduser(given))
+
+
 @contextmanager
 def links_stay_inside(folders: Sequence[Path]) -> Iterator[None]:
     """Refuse, in this block and thread, to read files below ``folders`` through links that lead out of all of them.

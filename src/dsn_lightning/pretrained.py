@@ -25,6 +25,7 @@ from dsn_lightning.config.saved_folder import write_folder
 from dsn_lightning.config.trained import Trained, check_clips_per_section, checkpoint_record
 from dsn_lightning.errors import UsageError
 from dsn_lightning.evaluation.row_check import is_row
+from dsn_lightning.files import user_path
 from dsn_lightning.model_card import model_card
 from dsn_lightning.prediction.answer import Prediction
 from dsn_lightning.prediction.frames import frames_as_video
@@ -218,7 +219,7 @@ class PretrainedDSN(nn.Module):
         Raises:
             UsageError: the folder holds something else.
         """
-        trained, target = self._trained, Path(folder).expanduser()
+        trained, target = self._trained, user_path(folder)
         run = RunFolder(trained.path.parent.parent)
         rows, statistics = read_json(run.results_json), read_json(run.statistics_json)
         card = model_card(
@@ -270,7 +271,7 @@ class PretrainedDSN(nn.Module):
     def _video_of(self, video: Videos) -> Iterator[Path | NDArray[np.uint8]]:
         """Yield the path of a file, or the frames of one that is given as frames."""
         if isinstance(video, str | os.PathLike):
-            yield Path(os.fspath(video)).expanduser()
+            yield user_path(os.fspath(video))
         elif isinstance(video, np.ndarray | Tensor):
             yield np.asarray(video)
         elif hasattr(video, "read"):

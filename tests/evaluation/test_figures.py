@@ -41,3 +41,21 @@ def test_nothing_is_drawn_of_classes_without_gains_or_confusions(tmp_path):
     assert class_chart(statistics) is None
     class_figure(statistics, tmp_path / "classes.png")
     assert not (tmp_path / "classes.png").exists()
+
+
+@pytest.mark.parametrize("name", ["$\\foo$", "$\\frac{$", "$" + "{" * 40 + "$", "$x^2$"])
+def test_a_name_of_a_class_is_no_formula(name, tmp_path):
+    method = {"selection": name, "classifier": "dsn", "M": 1, "N": 3}
+    gains = [{"class": name, "videos": 3, "top1_gain": 0.5}]
+    statistics = {
+        "classes": [{"method": method, "other": method, "gains": gains}],
+        "confusion": {"method": method, "classes": [name, "b"], "counts": [[1, 0], [0, 1]], "shares": [[1, 0], [0, 1]]},
+    }
+    class_figure(statistics, tmp_path / "classes.png")
+    assert (tmp_path / "classes.png").read_bytes()[:4] == b"\x89PNG"
+    figure = class_chart(statistics)
+    figure.canvas.draw()  # as a notebook does
+    texts = [text.get_text() for axes in figure.axes for text in axes.get_yticklabels()]
+    assert name in texts
+    curves = {name: [(1, 0.5, None), (2, 0.625, None)]}
+    clips_figure(curves, tmp_path / "clips.png", metric=name, title=name)

@@ -447,6 +447,39 @@ def test_a_shared_training_is_read_as_plain_values(place):
     unharmed(place)
 
 
+@pytest.mark.parametrize("root", ["a\0b", ["a"], {"_target_": "os.system"}, 3])
+def test_a_stored_folder_that_is_no_path_is_refused_in_one_line(root, place):
+    run = place / "shared" / "other"
+    config = finished_run(run)
+    config["dataset"]["root"] = root
+    (run / "config.json").write_text(json.dumps(config))
+    with pytest.raises(UsageError, match="expected a path, got") as caught:
+        finished_trainings([place / "shared"])
+    assert str(caught.value).startswith(f"{run / 'config.json'}: ")
+    assert "\n" not in str(caught.value)
+    unharmed(place)
+
+
+def test_trainings_that_start_from_each_other_end(place):
+    """Their records may be damaged, or made by somebody."""
+    for name, other in (("a", "b"), ("b", "a"), ("c", "c")):
+        config = finished_run(place / "shared" / name)
+        config["classifier"]["checkpoint"] = str(place / "shared" / other / "checkpoints" / "last.ckpt")
+        (place / "shared" / name / "config.json").write_text(json.dumps(config))
+    assert len(finished_trainings([place / "shared"])) == 3
+
+
+def finished_run(run: Path) -> dict[str, Any]:
+    """Write the folder of a finished training, and return its configuration."""
+    config = dict(settings_of(f"run_dir={run}", "algorithm=baseline", "dataset.root=nowhere").plain)
+    (run / "checkpoints").mkdir(parents=True)
+    (run / "checkpoints" / "last.ckpt").touch()
+    (run / "config.json").write_text(json.dumps(config))
+    (run / "status.json").write_text(json.dumps({"format": 1, "state": "finished"}))
+    (run / "progress.json").write_text(json.dumps({"epoch": 1, "max_epochs": 1}))
+    return json.loads((run / "config.json").read_text())
+
+
 def test_a_report_shows_a_foreign_run_as_text(place):
     script = "<script>fetch('canary')</script>"
     run = place / "run"

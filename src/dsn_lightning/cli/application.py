@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import NoReturn
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -12,6 +11,7 @@ from omegaconf.errors import InterpolationResolutionError
 
 from dsn_lightning.cli.help_text import help_text
 from dsn_lightning.errors import UsageError, printable
+from dsn_lightning.files import user_path
 from dsn_lightning.launch.processes import import_nothing_from_working_folder
 from dsn_lightning.runs.machine_faults import fault_of
 
@@ -51,7 +51,7 @@ def stop(command: str, message: str) -> NoReturn:
 def check_checkpoints(named: Mapping[str, str | None]) -> None:
     """Refuse checkpoints that do not exist, by the key that names them, before PyTorch is loaded to read the others."""
     for key, path in named.items():
-        if path is not None and not Path(path).expanduser().exists():
+        if path is not None and not user_path(path).exists():
             raise UsageError(f"{key}={path}: no such checkpoint file")
 
 

@@ -11,7 +11,7 @@ from dsn_lightning.cli.application import ctrl_c_as_exit, one_line_errors
 from dsn_lightning.cli.plain_arguments import parse_words
 from dsn_lightning.config.quick_imports import quick_imports
 from dsn_lightning.errors import UsageError, printable
-from dsn_lightning.files import links_stay_inside, write_json
+from dsn_lightning.files import links_stay_inside, user_path, write_json
 from dsn_lightning.runs.tolerant_files import read_json
 
 COMMAND = "dsn-dashboard"
@@ -38,7 +38,7 @@ def _parser() -> argparse.ArgumentParser:
 def dashboard(words: Sequence[str]) -> None:
     """Run dsn-dashboard with these arguments, and print what was written or published."""
     arguments = parse_words(_parser(), words, keys=("output", "entity", "project"))
-    with links_stay_inside([Path(folder).expanduser() for folder in arguments.folders]):
+    with links_stay_inside([user_path(folder) for folder in arguments.folders]):
         _dashboard(arguments)
 
 
@@ -62,7 +62,7 @@ def _dashboard(arguments: argparse.Namespace) -> None:
         print(f"runs: {made.num_runs} ({made.num_logged} with logger=wandb), sweeps: {len(made.reports)}")
     if made.missing:
         print(f"left out, as no run logs it: {printable(', '.join(made.missing))}")
-    output = Path(arguments.output).expanduser()
+    output = user_path(arguments.output)
     try:
         output.mkdir(parents=True, exist_ok=True)
         file = output / "workspace.json"

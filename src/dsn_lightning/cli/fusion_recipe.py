@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from rich.console import Console
 
@@ -16,7 +15,7 @@ from dsn_lightning.evaluation.outcomes import StoredEvaluation
 from dsn_lightning.evaluation.scores_file import SCORES_DIGEST, digest_of_scores
 from dsn_lightning.evaluation.splits import kind_of_videos
 from dsn_lightning.evaluation.stored import read_evaluation, save_outcomes
-from dsn_lightning.files import write_json
+from dsn_lightning.files import user_path, write_json
 from dsn_lightning.runs.environment import environment
 from dsn_lightning.runs.recorded_environment import read_environment
 from dsn_lightning.runs.run_folder import RunFolder
@@ -42,7 +41,7 @@ def fuse_stored(settings: EvaluationSettings) -> None:
 
 def _read(name: str, selections: Sequence[Selection]) -> StoredEvaluation:
     try:
-        return replace(read_evaluation(Path(name).expanduser(), selections), name=name)
+        return replace(read_evaluation(user_path(name), selections), name=name)
     except UsageError as error:
         raise UsageError(f"fusion={error}") from error
 
@@ -52,7 +51,7 @@ def _write(fusion: Fusion, settings: EvaluationSettings, console: Console) -> No
     run.remove_results()
     save_outcomes(fusion.evaluation, run.video_scores)
     facts = environment(fusion=list(settings.fusion or ()), fusion_weights=weights, videos_left_out=fusion.left_out)
-    folders = [RunFolder(Path(folder).expanduser()) for folder in settings.fusion or ()]
+    folders = [RunFolder(user_path(folder)) for folder in settings.fusion or ()]
     basis = fused_basis([read_environment(folder) for folder in folders])
     write_json(run.environment_json, {**facts, **basis, SCORES_DIGEST: digest_of_scores(run.video_scores)})
     write_rows(fusion.rows, run)

@@ -4,13 +4,12 @@ import argparse
 import sys
 import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 
 from dsn_lightning.cli.application import ctrl_c_as_exit, one_line_errors
 from dsn_lightning.cli.plain_arguments import parse_words
 from dsn_lightning.config.quick_imports import quick_imports
 from dsn_lightning.errors import UsageError, printable
-from dsn_lightning.files import links_stay_inside
+from dsn_lightning.files import links_stay_inside, user_path
 
 COMMAND = "dsn-report"
 
@@ -49,7 +48,7 @@ def _parser() -> argparse.ArgumentParser:
 def report(words: Sequence[str]) -> None:
     """Run dsn-report with these arguments, and print what was written."""
     arguments = parse_arguments(words)
-    with links_stay_inside([Path(folder).expanduser() for folder in arguments.folders]):
+    with links_stay_inside([user_path(folder) for folder in arguments.folders]):
         _report(arguments)
 
 
@@ -59,7 +58,7 @@ def _report(arguments: argparse.Namespace) -> None:
 
     add_plug_ins(arguments.config_dir)
 
-    output = Path(arguments.output).expanduser()
+    output = user_path(arguments.output)
     found = collect(arguments.folders)
     try:  # before the slow part
         output.mkdir(parents=True, exist_ok=True)

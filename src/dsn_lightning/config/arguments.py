@@ -10,6 +10,7 @@ from pathlib import Path
 from dsn_lightning.config.stored_places import refuse_links
 from dsn_lightning.config.stored_run import choose_stored
 from dsn_lightning.errors import UsageError
+from dsn_lightning.files import user_path
 from dsn_lightning.launch.process_rank import process_rank
 from dsn_lightning.runs.run_folder import RunFolder
 from dsn_lightning.runs.sweep_folder import SweepFolder
@@ -83,7 +84,7 @@ def continue_run(arguments: list[str]) -> list[str]:
     given = [a for a in arguments if a.startswith("resume=") and a not in ("resume=", "resume=null")]
     if not given:
         return arguments
-    folder = Path(given[-1].removeprefix("resume=")).expanduser().absolute()
+    folder = user_path(given[-1].removeprefix("resume=")).absolute()
     flags, rest = _plug_in_flags([a for a in arguments if a not in given])
     others = [a for a in rest if not a.lstrip("+").startswith(_FREE_WHEN_RESUMED)]
     if others:
@@ -153,7 +154,7 @@ def sweep_to_resume(arguments: Sequence[str]) -> StoredSweep | None:
     given = [a for a in arguments if a.startswith("sweep.resume=") and a not in ("sweep.resume=", "sweep.resume=null")]
     if not given:
         return None
-    sweep = SweepFolder(Path(given[-1].removeprefix("sweep.resume=")).expanduser().absolute())
+    sweep = SweepFolder(user_path(given[-1].removeprefix("sweep.resume=")).absolute())
     if not sweep.exists():
         raise UsageError(f"sweep.resume={sweep.path}: there is no sweep in this folder (no {sweep.sweep_json.name})")
     where = f"sweep.resume={sweep.path}"

@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from dsn_lightning.config import resolvers
 from dsn_lightning.config.settings import Settings
+from dsn_lightning.files import user_path
 
 resolvers.register()
 
@@ -31,7 +32,7 @@ def config_folder() -> str:
 def add_plug_ins(folders: Iterable[str | Path]) -> None:
     """Compose from these folders as well, from now on, as ``--config-dir`` does for the application."""
     global _plug_in_folders
-    found = [str(Path(folder).expanduser().absolute()) for folder in folders]
+    found = [str(user_path(folder).absolute()) for folder in folders]
     _plug_in_folders = tuple(dict.fromkeys([*_plug_in_folders, *found]))
 
 

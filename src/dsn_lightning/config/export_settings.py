@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from dsn_lightning.config import setting_rules as rules
+from dsn_lightning.files import user_path
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,4 +28,4 @@ class ExportSettings:
     @property
     def folder(self) -> Path:
         """Where the files go."""
-        return Path(str(self.output)).expanduser()
+        return user_path(str(self.output))

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from dsn_lightning.errors import UsageError, printable
-from dsn_lightning.files import UnreadableFileError, parse_json, read_bounded
+from dsn_lightning.files import UnreadableFileError, parse_json, read_bounded, user_path
 
 SUFFIXES = (".onnx", ".pt", ".pt2", ".ts")
 """How the names of classifiers in files end."""
@@ -37,7 +37,7 @@ def exported_preset(model: str | None, what: str, crop_size: int | None = None) 
     Raises:
         UsageError: there is no such file, or nothing says what is asked for.
     """
-    if model is None or not (file := Path(model).expanduser()).is_file():
+    if model is None or not (file := user_path(model)).is_file():
         problem = "no such file; " if model is not None else ""
         raise UsageError(
             f"{_KEY}={model or 'null'}: {problem}give {_KEY}=FILE, a classifier as .pt, .ts, .pt2 or .onnx"

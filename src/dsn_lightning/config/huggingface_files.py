@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dsn_lightning.errors import UsageError, printable
-from dsn_lightning.files import UnreadableFileError, parse_json, read_bounded
+from dsn_lightning.files import UnreadableFileError, parse_json, read_bounded, user_path
 
 _PROCESSORS = ("video_preprocessor_config.json", "preprocessor_config.json")
 _FRAMES_COVERED = 64  # 16 frames at every 4th, 32 at every 2nd: what VideoMAE and ViViT were trained on for Kinetics
@@ -62,7 +62,7 @@ def model_folder(model: str | None) -> Path:
             f"{_KEY}=null: give {_KEY}=PATH, a folder with a video classifier of transformers, or the name of one that "
             "is in the cache of Hugging Face's hub"
         )
-    folder = Path(model).expanduser()
+    folder = user_path(model)
     if is_model_folder(folder):
         return folder.absolute()
     if not folder.exists() and model.count("/") == 1:

@@ -25,7 +25,7 @@ from dsn_lightning.config.settings import Settings
 from dsn_lightning.config.trained import RECORD_KEY, Trained, check_classes, check_same_clips, load_trained
 from dsn_lightning.datasets.annotations import read_lines
 from dsn_lightning.errors import UsageError, printable
-from dsn_lightning.files import replaced
+from dsn_lightning.files import replaced, user_path
 from dsn_lightning.training.seen_videos import hashes_of, joined
 from dsn_lightning.video.modality import CHANNELS
 
@@ -144,7 +144,7 @@ def _known_classes(settings: Settings) -> Sequence[str] | None:
     classes = settings.backbone.classes
     if not isinstance(classes, str):
         return classes
-    if not (file := Path(classes).expanduser()).is_file():
+    if not (file := user_path(classes)).is_file():
         raise UsageError(f"backbone.classes={classes}: no such file")
     return read_lines(file)
 
@@ -300,7 +300,7 @@ def take_weights(
 def _find_weights(weights: str, published: Mapping[str, str | None], *, key: str, trusted: Sequence[str]) -> _Found:
     """Return what `take_weights` takes."""
     where, unknown = f"{key}={weights}", hashes_of([])
-    file = Path(weights).expanduser()
+    file = user_path(weights)
     if weights in published:
         file = _download(published[weights], where)
     elif is_model_folder(file):

@@ -12,6 +12,7 @@ from dsn_lightning.config.settings import Settings
 from dsn_lightning.config.trained import Trained, check_clips_per_section, load_trained
 from dsn_lightning.errors import UsageError
 from dsn_lightning.evaluation.scores import weights_hash
+from dsn_lightning.files import user_path
 from dsn_lightning.prediction.predictor import ClipCosts, Effort, Predictor
 from dsn_lightning.prediction.video_files import FilePredictor, Windows
 from dsn_lightning.runs.run_folder import RunFolder
@@ -26,7 +27,7 @@ def load_sampler(path: str | Path, *, key: str = "checkpoint", trusted: tuple[st
     Raises:
         UsageError: see `load_trained`; or the run has no sampler, or is of optical flow.
     """
-    file = Path(path).expanduser()
+    file = user_path(path)
     if file.is_dir() and not is_saved_folder(file):
         file = RunFolder(file).last_checkpoint
     trained = load_trained(file, key=key, trusted=trusted)

@@ -7,6 +7,7 @@ from typing import Any
 
 from dsn_lightning.config import setting_rules as rules
 from dsn_lightning.errors import UsageError
+from dsn_lightning.files import user_path
 
 _WITHOUT_EFFECT = (
     *("videos", "output", "trust", "progress", "device", "hydra", "deadline", "pictures", "overlay"),
@@ -105,7 +106,7 @@ class PredictSettings:
     @property
     def folder(self) -> Path:
         """Where the answers go."""
-        return Path(str(self.output)).expanduser()
+        return user_path(str(self.output))
 
     @property
     def answers_depend_on(self) -> dict[str, Any]:

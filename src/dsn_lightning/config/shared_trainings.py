@@ -23,7 +23,7 @@ from dsn_lightning.config.settings import Settings
 from dsn_lightning.config.stored_places import refuse_links
 from dsn_lightning.config.stored_settings import stored_settings
 from dsn_lightning.errors import UsageError, printable
-from dsn_lightning.files import refuse_link
+from dsn_lightning.files import refuse_link, user_path
 from dsn_lightning.runs import find_runs
 from dsn_lightning.runs.run_folder import RunFolder
 from dsn_lightning.runs.tolerant_files import read_json
@@ -174,12 +174,15 @@ def classifier_content(settings: Settings) -> dict[str, Any]:
     for key in ("dense_clips", "sections"):  # of the tests; what M may refer to
         content["dataset"]["reading"].pop(key, None)
     if content["dataset"].get("root") is not None:
-        content["dataset"]["root"] = str(Path(content["dataset"]["root"]).expanduser().absolute())
+        content["dataset"]["root"] = str(user_path(content["dataset"]["root"]).absolute())
     return content
 
 
-def training_fingerprint(settings: Settings, known: Known | None = None) -> str:
-    """Return a training's fingerprint; a baseline has the same one as where it is shared, so each finds the other's."""
+def training_fingerprint(settings: Settings, known: Known | None = None, *, seen: frozenset[str] = frozenset()) -> str:
+    """Return a training's fingerprint; a baseline has the same one as where it is shared, so each finds the other's.
+
+    ``seen`` are checkpoints of trainings that start from this one; damaged records may lead back to them.
+    """
     content = classifier_content(settings)
     algorithm = settings.algorithm
     if algorithm.has_sampler:
@@ -188,34 +191,35 @@ def training_fingerprint(settings: Settings, known: Known | None = None) -> str:
         if algorithm.train_sampler:
             content |= {part: plain[part] for part in ("gamma", "estimator", "reward", "observation")}
             content["observation"].pop("clip_classifier", None)  # counts through the checkpoint alone
-            content["observation"]["checkpoint"] = _start(settings, "observation.checkpoint", known or {})
+            content["observation"]["checkpoint"] = _start(settings, "observation.checkpoint", known or {}, seen)
         else:
             module = {k: v for k, v in content["algorithm"]["module"].items() if k not in _SAMPLER_ARGUMENTS}
             content["algorithm"] = {**content["algorithm"], "module": module, "exploration": None, "prior_kl": None}
     if callbacks := settings.plain.get("callbacks"):  # they may stop it early
         content["callbacks"] = json.loads(json.dumps(callbacks))
-    start = _start(settings, "classifier.checkpoint", known or {})
+    start = _start(settings, "classifier.checkpoint", known or {}, seen)
     if start is not None:
         content["classifier"] = start
     return fingerprint(content)
 
 
-def _start(settings: Settings, key: str, known: Known) -> str | None:
+def _start(settings: Settings, key: str, known: Known, seen: frozenset[str]) -> str | None:
     """Return what stands for the training that ``key`` names; a file of another origin is known by its path."""
     path = settings.value(key)
     if path is None:
         return None
     if path == "auto":
         return training_fingerprint(shared_settings(settings, AUTO[key]))
-    path = str(Path(path).expanduser().absolute())
+    path = str(user_path(path).absolute())
     if path in known:
         return known[path]
     file = RunFolder(Path(path).parent.parent).config_json
     record = read_json(file)
-    if not isinstance(record, dict):
+    if not isinstance(record, dict) or path in seen:
         return path
     last = Path(path).name == Path(RunFolder.last_checkpoint.name).name
-    return training_fingerprint(stored_settings(record, where=str(file))) + ("" if last else f" {Path(path).name}")
+    digest = training_fingerprint(stored_settings(record, where=str(file)), seen=seen | {path})
+    return digest + ("" if last else f" {Path(path).name}")
 
 
 def finished_trainings(folders: Iterable[Path]) -> dict[str, Path]:
@@ -233,7 +237,11 @@ def finished_trainings(folders: Iterable[Path]) -> dict[str, Path]:
             run = RunFolder(folder)
             record = read_json(run.config_json) if is_trained(run) else None
             if isinstance(record, dict) and "algorithm" in record:
-                found.setdefault(training_fingerprint(stored_settings(record, where=str(run.config_json))), folder)
+                settings = stored_settings(record, where=str(run.config_json))
+                try:
+                    found.setdefault(training_fingerprint(settings), folder)
+                except UsageError as error:
+                    raise UsageError(f"{run.config_json}: {error}") from error
     return found
 
 

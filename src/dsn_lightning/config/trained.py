@@ -19,7 +19,7 @@ from dsn_lightning.config.trust import NETWORK_PARTS, trusted_file
 from dsn_lightning.cost.macs import count_macs
 from dsn_lightning.errors import UsageError
 from dsn_lightning.evaluation.scores import weights_hash
-from dsn_lightning.files import UnreadableFileError
+from dsn_lightning.files import UnreadableFileError, user_path
 from dsn_lightning.runs.run_folder import RunFolder
 from dsn_lightning.runs.tolerant_files import read_text
 from dsn_lightning.training.seen_videos import is_hashes
@@ -79,7 +79,7 @@ def load_trained(path: str | Path, *, key: str, trusted: Sequence[str] = ()) -> 
     Raises:
         UsageError: the file is missing, damaged, not of dsn-train, of another format, or would build foreign code.
     """
-    file = Path(path).expanduser()
+    file = user_path(path)
     where = f"{key}={path}"
     if not (file.is_file() or is_saved_folder(file)):
         raise UsageError(f"{where}: no such checkpoint file")

@@ -11,6 +11,7 @@ from dsn_lightning.config.exported_files import SUFFIXES, file_digest
 from dsn_lightning.config.setting_rules import Node
 from dsn_lightning.config.settings import EXPORTED
 from dsn_lightning.errors import UsageError, printable
+from dsn_lightning.files import user_path
 
 NETWORK_PARTS = ("backbone", "observation", "algorithm", "estimator", "reward", "schedule")
 """Parts of a configuration that the networks of a run are built from."""
@@ -134,7 +135,7 @@ def _is_inside_of_node(key: str) -> bool:
 
 def trusted_file(node: Node, trusted: Sequence[str]) -> Path | None:
     """Return the trusted file that has the content which a stored `ExportedNetwork` names; None if there is none."""
-    files = [Path(name).expanduser() for name in trusted if name.endswith(SUFFIXES)]
+    files = [user_path(name) for name in trusted if name.endswith(SUFFIXES)]
     return next((file for file in files if file.is_file() and file_digest(file) == node.get("digest")), None)
 
 

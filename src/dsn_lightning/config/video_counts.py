@@ -1,7 +1,6 @@
 """What results stand on: the videos that a network was trained or tested on, and what it started from."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from dsn_lightning.config.build_part import located
@@ -11,6 +10,7 @@ from dsn_lightning.data.datamodule import SectionClipDataModule
 from dsn_lightning.datasets.records import Subset
 from dsn_lightning.errors import UsageError
 from dsn_lightning.evaluation.splits import kind_of_videos
+from dsn_lightning.files import user_path
 
 
 def video_counts(data: SectionClipDataModule, settings: Settings, subset: Subset) -> dict[str, Any]:
@@ -27,7 +27,7 @@ def video_counts(data: SectionClipDataModule, settings: Settings, subset: Subset
         "videos_of": (official or {}).get(subset) or data.inventory()[subset]["listed"],
         "classes": len({label for video in videos for label in video.record.labels}),
         "classes_of": source.num_classes or len(data.classes),
-        "own_folder": Path(root).expanduser().absolute().name if root and official is None else None,
+        "own_folder": user_path(root).absolute().name if root and official is None else None,
     }
 
 

@@ -99,7 +99,7 @@ class SectionClipDataModule(pl.LightningDataModule):
         self.loading = loading
         self.reading = reading or Reading(PyAV())
         self.bad_video_policy = bad_videos or BadVideoPolicy()
-        self.prepared = prepared_folder(source) if prepared is None else Path(prepared).expanduser().absolute()
+        self.prepared = prepared_folder(source, prepared)
         self.seed = seed
         self.copies_made_with: str | None = None
         self._inventories: dict[Subset, SubsetInventory] = {}

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from dsn_lightning.datasets.records import Metric, Subset, VideoRecord
 from dsn_lightning.errors import UsageError
-from dsn_lightning.files import UnreadableFileError, is_inside, parse_json, read_bounded
+from dsn_lightning.files import UnreadableFileError, is_inside, parse_json, read_bounded, user_path
 from dsn_lightning.stateless_random import stateless_rng
 
 MAX_ANNOTATION_BYTES = 2**28
@@ -189,7 +189,7 @@ def root_folder(root: str | None, *, content: str) -> Path:
     """Return ``dataset.root`` as an absolute path, or raise a `UsageError` if it is no folder (of this content)."""
     if root is None:
         raise UsageError(f"dataset.root is not set: expected the folder that contains {content}")
-    folder = Path(root).expanduser().absolute()
+    folder = user_path(root).absolute()
     if not folder.is_dir():
         raise UsageError(f"dataset.root={root}: no such folder; expected one that contains {content}")
     return folder
@@ -198,7 +198,7 @@ def root_folder(root: str | None, *, content: str) -> Path:
 def annotation_path(given: str | None, candidates: Sequence[Path], *, content: str) -> Path:
     """Return the file or folder of annotations: the user's, or the first of ``candidates``; it must exist."""
     if given is not None:
-        path = Path(given).expanduser().absolute()
+        path = user_path(given).absolute()
         if not path.exists():
             raise UsageError(f"dataset.annotations={given}: no such file or folder; expected {content}")
         return path

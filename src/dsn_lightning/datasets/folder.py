@@ -20,6 +20,7 @@ from dsn_lightning.datasets.annotations import (
 from dsn_lightning.datasets.list_files import ListEntry, read_list
 from dsn_lightning.datasets.records import SUBSETS, Subset, VideoRecord
 from dsn_lightning.errors import UsageError, printable
+from dsn_lightning.files import user_path
 from dsn_lightning.stateless_random import stateless_rng
 
 _IMAGE_EXTENSIONS = frozenset({".jpeg", ".jpg", ".png"})
@@ -183,7 +184,7 @@ class Folder(ListedVideos):
             self._classes = _classes_of(lists)
             self._labels = {}
         else:
-            self._classes = tuple(dict.fromkeys(read_lines(Path(class_list).expanduser())))
+            self._classes = tuple(dict.fromkeys(read_lines(user_path(class_list))))
             self._labels = {str(label): label for label in range(len(self._classes))}
         self._labels |= {class_name: label for label, class_name in enumerate(self._classes)}
         videos: dict[Subset, list[VideoRecord]] = {subset: [] for subset in SUBSETS}
@@ -199,7 +200,7 @@ class Folder(ListedVideos):
 
     def _read_list(self, key: str, name: str) -> tuple[str, list[ListEntry]]:
         """Return ``key=name``, for messages, and the entries of the list."""
-        file = Path(name).expanduser()
+        file = user_path(name)
         if not file.is_file():
             raise UsageError(f"{key}={name}: no such file")
         entries = read_list(file)

@@ -39,7 +39,7 @@ from rich.progress import track
 from dsn_lightning.datasets.annotations import MAX_ANNOTATION_BYTES, check_below_root, checking_format, union
 from dsn_lightning.datasets.records import Metric, Subset, VideoRecord
 from dsn_lightning.errors import UsageError
-from dsn_lightning.files import parse_json, read_bounded, refuse_link
+from dsn_lightning.files import parse_json, read_bounded, refuse_link, user_path
 from dsn_lightning.stateless_random import stateless_rng
 
 _FORMAT = 6  # raise it when the same settings would give different videos
@@ -100,7 +100,7 @@ class Needle:
         self.spec = _spec(spec)
         self.num_threads = num_threads or os.cpu_count() or 1
         settings = {"format": _FORMAT, **asdict(self.spec)}
-        self.root = Path(root).expanduser().absolute() / f"{stateless_rng(json.dumps(settings)).integers(16**8):08x}"
+        self.root = user_path(root).absolute() / f"{stateless_rng(json.dumps(settings)).integers(16**8):08x}"
 
     @classmethod
     def official_counts(cls, **settings: Any) -> Mapping[Subset, int] | None:

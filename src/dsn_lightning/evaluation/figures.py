@@ -4,9 +4,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from matplotlib.ticker import PercentFormatter
 from numpy.typing import NDArray
 
@@ -30,16 +32,20 @@ _MAX_BARS = 40  # classes whose gains can be read; of more, those that gain and 
 _MAX_NAMES = 60  # classes whose names fit beside a confusion matrix
 
 
-def _save(figure: Figure, path: Path, *, dpi: int) -> None:
-    with replaced(path) as partial:
+def save_figure(figure: Figure, path: Path, *, dpi: int) -> None:
+    """Write a figure as a picture; no name in it, such as that of a class, is read as a formula."""
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)
+    with replaced(path) as partial, matplotlib.rc_context({"text.parse_math": False}):
         figure.savefig(partial, dpi=dpi)
 
 
 def cost_figure(rows: Sequence[Row], path: Path) -> None:
     """Write `cost_chart` as a picture."""
-    _save(cost_chart(rows), path, dpi=150)
+    save_figure(cost_chart(rows), path, dpi=150)
 
 
+@matplotlib.rc_context({"text.parse_math": False})
 def cost_chart(rows: Sequence[Row]) -> Figure:
     """Draw accuracy against GMACs a video, a point for each row, means and standard deviations over seeds.
 
@@ -84,9 +90,10 @@ def class_figure(statistics: Mapping[str, Any], path: Path) -> None:
     figure = class_chart(statistics)
     if figure is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _save(figure, path, dpi=130)
+        save_figure(figure, path, dpi=130)
 
 
+@matplotlib.rc_context({"text.parse_math": False})
 def class_chart(statistics: Mapping[str, Any]) -> Figure | None:
     """Draw what each class gains in top-1 by the first method with a sampler, and the confusion matrix (row shares).
 
@@ -145,9 +152,10 @@ Curves = Mapping[str, Sequence[tuple[int, float, float | None]]]
 
 def clips_figure(curves: Curves, path: Path, *, metric: str, title: str) -> None:
     """Write `clips_chart` as a picture."""
-    _save(clips_chart(curves, metric=metric, title=title), path, dpi=150)
+    save_figure(clips_chart(curves, metric=metric, title=title), path, dpi=150)
 
 
+@matplotlib.rc_context({"text.parse_math": False})
 def clips_chart(curves: Curves, *, metric: str, title: str) -> Figure:
     """Draw accuracy against the number of clips, a line for each selection method (Fig. 4).
 
@@ -202,7 +210,7 @@ def contact_sheets(
     path: Path,
 ) -> None:
     """Write `contact_sheet` as a picture."""
-    _save(contact_sheet(scores, sampler, scheme, videos, chosen, reader), path, dpi=110)
+    save_figure(contact_sheet(scores, sampler, scheme, videos, chosen, reader), path, dpi=110)
 
 
 def contact_sheet(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from dsn_lightning.datasets.annotations import VIDEO_EXTENSIONS
 from dsn_lightning.errors import UsageError, printable
-from dsn_lightning.files import UnreadableFileError, read_bounded
+from dsn_lightning.files import UnreadableFileError, read_bounded, user_path
 
 LIST_EXTENSION = ".txt"
 _KEY = "videos"
@@ -32,7 +32,7 @@ def _of_entry(entry: str) -> Iterator[str]:
     where = f"{_KEY}={printable(entry)}"
     if "://" in entry:
         raise UsageError(f"{where}: is a URL; download the video and give its file")
-    path = Path(entry).expanduser()
+    path = user_path(entry)
     try:
         is_folder, exists = path.is_dir(), path.exists()
     except (OSError, ValueError) as error:
@@ -64,4 +64,4 @@ def _of_list(file: Path, where: str) -> list[str]:
     paths = [line.strip() for line in lines if line.strip()]
     if not paths:
         raise UsageError(f"{where}: the list is empty")
-    return [path if "://" in path else str(file.parent / Path(path).expanduser()) for path in paths]
+    return [path if "://" in path else str(file.parent / user_path(path)) for path in paths]

@@ -57,7 +57,7 @@ def prepare_dataset(
         check_opencv()
     source.prepare()
     records: Records = {subset: source.records(subset) for subset in SUBSETS}
-    output = prepared_folder(source) if output is None else output.expanduser().absolute()
+    output = prepared_folder(source, output)
     check_output(output, source, records)
     jobs = jobs or (len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1)
     with _naming_disk_errors(output), _locked(output):

@@ -22,12 +22,13 @@ from filelock import FileLock
 from rich.progress import track
 
 from dsn_lightning.datasets.records import VideoSource
-from dsn_lightning.files import read_bounded, refuse_link, write_atomically
+from dsn_lightning.files import read_bounded, refuse_link, user_path, write_atomically
 from dsn_lightning.text_tables import PrintableConsole
 from dsn_lightning.video.decoder import Prober
 from dsn_lightning.video.video_info import MAX_FRAMES, VideoError, VideoInfo, check_unflagged, unpack
 
 INDEX = "index.json"
+_CACHE = "~/.cache/dsn_lightning"
 _FORMAT = 5
 _JOURNAL = ".index.journal"
 _MAX_BYTES = 2**32
@@ -37,15 +38,17 @@ _DAMAGED = (OSError, ValueError, TypeError, LookupError, AttributeError, Arithme
 Entry = dict[str, Any]
 
 
-def prepared_folder(source: VideoSource, cache: Path = Path("~/.cache/dsn_lightning")) -> Path:
-    """Return the default folder for the prepared files of a data set."""
+def prepared_folder(source: VideoSource, folder: str | Path | None = None) -> Path:
+    """Return the folder for the prepared files of a data set; by default below ``~/.cache/dsn_lightning``."""
+    if folder is not None:
+        return user_path(folder).absolute()
     root_hash = hashlib.blake2b(os.fsencode(source.root), digest_size=6).hexdigest()
-    return cache.expanduser() / f"{source.name}-{root_hash}"
+    return user_path(_CACHE) / f"{source.name}-{root_hash}"
 
 
 def prepare_source(source: VideoSource, folder: str | Path | None = None) -> Path:
-    """Call `VideoSource.prepare`, in one process at a time, and return ``folder``; None takes `prepared_folder`."""
-    prepared = prepared_folder(source) if folder is None else Path(folder).expanduser().absolute()
+    """Call `VideoSource.prepare`, in one process at a time, and return the `prepared_folder`."""
+    prepared = prepared_folder(source, folder)
     prepared.mkdir(parents=True, exist_ok=True)
     refuse_link(prepared / ".source.lock")
     with FileLock(prepared / ".source.lock"):  # not .prepare.lock, which dsn-prepare keeps for hours

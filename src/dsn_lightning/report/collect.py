@@ -9,6 +9,7 @@ from typing import Any
 from dsn_lightning.errors import UsageError, printable
 from dsn_lightning.evaluation.row_check import is_row
 from dsn_lightning.evaluation.scores_file import belongs_to_results
+from dsn_lightning.files import user_path
 from dsn_lightning.runs import RunFolder, SweepFolder
 from dsn_lightning.runs.reading import read_configs, read_histories
 from dsn_lightning.runs.recorded_environment import read_environment
@@ -83,7 +84,7 @@ def collect(folders: Sequence[str]) -> Collection:
     """
     if not folders:
         raise UsageError("no folder given: expected at least one folder with runs, sweeps or evaluations")
-    tops = {given: Path(given).expanduser() for given in folders}
+    tops = {given: user_path(given) for given in folders}
     for given, top in tops.items():
         if not top.is_dir():
             raise UsageError(f"{given}: no such folder")
@@ -125,7 +126,7 @@ class _Names:
     """Names folders by their path below the given folder, which comes first if there are several."""
 
     def __init__(self, folders: Sequence[str]) -> None:
-        self.tops = [(given, Path(given).expanduser().resolve()) for given in folders]
+        self.tops = [(given, user_path(given).resolve()) for given in folders]
 
     def __call__(self, folder: Path) -> str:
         place = folder.resolve()

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from dsn_lightning.errors import UsageError
+from dsn_lightning.files import user_path
 from dsn_lightning.runs.run_folder import RunFolder
 from dsn_lightning.runs.stored_configs import flat, number_of, resolve, with_overrides
 from dsn_lightning.runs.sweep_folder import SweepFolder, SweepJob
@@ -266,7 +267,7 @@ def _server_runs(given: _FolderPath, is_one_of_many: bool) -> Iterator[_ReadRun]
 
 
 def _runs_in(given: _FolderPath, is_one_of_many: bool) -> Iterator[_ReadRun]:
-    top = Path(given).expanduser()
+    top = user_path(given)
     if not top.is_dir():
         raise UsageError(f"{given}: no such folder")
     inside = list(_walk(top))

@@ -6,10 +6,9 @@ import csv
 import io
 import re
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dsn_lightning.files import UnreadableFileError, read_bounded
+from dsn_lightning.files import UnreadableFileError, read_bounded, user_path
 from dsn_lightning.runs.sweep_folder import SweepFolder
 from dsn_lightning.text_tables import csv_records
 
@@ -36,7 +35,7 @@ def read_trials(sweep: str | os.PathLike[str]) -> pd.DataFrame:
     """
     import pandas as pd
 
-    file = SweepFolder(Path(sweep).expanduser()).trials_csv
+    file = SweepFolder(user_path(sweep)).trials_csv
     try:
         text = read_bounded(file).decode("utf-8", "replace")  # names of folders may be in other bytes
         columns = _columns(text)
@@ -69,10 +68,11 @@ def _columns(text: str) -> dict[str, list[Any]]:
         if record["on_frontier"] not in _FLAGS:
             raise ValueError(f"trial {number}: expected on_frontier to be True or False")
     columns: dict[str, list[Any]] = {name: [r[name] for r in records] for name in (records[0] if records else ())}
+    columns_end = next(reversed(columns), None)
     for name, cells in columns.items():
         if name == "on_frontier":
             columns[name] = [_FLAGS[cell] for cell in cells]
-        elif name != "folder":
+        elif name != columns_end:  # names of folders, which may be numbers
             columns[name] = _numbers(cells)
     return columns
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from dsn_lightning.errors import UsageError
+from dsn_lightning.files import user_path
 
 
 def choose_mode(requested: str) -> str:
@@ -31,7 +32,7 @@ def has_account() -> bool:
         return True
     given = os.environ.get("NETRC")
     host = urlsplit(setting("base_url") or "https://api.wandb.ai").netloc
-    for path in [Path(given).expanduser()] if given else [Path.home() / ".netrc", Path.home() / "_netrc"]:
+    for path in [user_path(given)] if given else [Path.home() / ".netrc", Path.home() / "_netrc"]:
         try:
             entry = netrc.netrc(path).authenticators(host)
         except (OSError, netrc.NetrcParseError):
