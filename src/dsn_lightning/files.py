@@ -53,11 +53,23 @@ def user_path(given: str | os.PathLike[str]) -> Path:
     PosixPath('~nobody_of_this_name/videos')
 
     Raises:
-        UsageError: it is no path, or contains a null character.
+        UsageError: it is no path, or not `is_name`.
     """
-    if not isinstance(given, str | os.PathLike) or "\0" in str(given):
+    if not isinstance(given, str | os.PathLike) or not is_name(str(given)):
         raise UsageError(f"expected a path, got {given!r:.80}")
     return Path(os.path.expanduser(given))
+
+
+def is_name(text: str) -> bool:
+    """Whether the system could take a text as a path: without null characters and lone surrogates.
+
+    >>> is_name("a/b"), is_name("a\\0b"), is_name("\\ud800")
+    (True, False, False)
+    """
+    try:
+        return b"\0" not in os.fsencode(text)
+    except ValueError:  # surrogates that stand for no byte
+        return False
 
 
 @contextmanager
@@ -146,12 +158,10 @@ def is_inside(relative: str) -> bool:
     >>> [is_inside(path) for path in ("a/b.mp4", "a/../b", "../b", "/b", "a/../../b")]
     [True, True, False, False, False]
     """
-    try:
-        os.fsencode(relative)  # a lone surrogate is no part of a file name, nor is a null character
-    except ValueError:
+    if not is_name(relative):
         return False
     normal = os.path.normpath(relative)
-    return "\0" not in relative and not os.path.isabs(normal) and normal.split(os.sep)[0] != os.pardir
+    return not os.path.isabs(normal) and normal.split(os.sep)[0] != os.pardir
 
 
 def parse_json(text: str | bytes) -> Any:

@@ -158,9 +158,11 @@ def csv_records(text: str) -> Iterator[dict[str, str]]:
     Raises:
         csv.Error: a line is no CSV.
     """
-    for line in csv.DictReader(io.StringIO(text, newline="")):
-        cells = {name: value for name, value in line.items() if isinstance(name, str) and isinstance(value, str)}
-        yield {_as_it_was(name): _as_it_was(value) for name, value in cells.items()}
+    lines = csv.reader(io.StringIO(text, newline=""))
+    names = [_as_it_was(name) for name in next(lines, ())]
+    for line in lines:
+        if line:  # csv.DictReader would fill short lines, which takes lines * columns
+            yield {name: _as_it_was(value) for name, value in zip(names, line, strict=False)}
 
 
 def _without_formula(value: Any) -> Any:

@@ -18,6 +18,7 @@ from dsn_lightning.errors import UsageError
 from dsn_lightning.runs import SweepFolder
 from dsn_lightning.runs.reading import find_runs, read_configs, read_histories, read_results
 from dsn_lightning.runs.run_folder import RUN_FORMAT
+from dsn_lightning.runs.tolerant_files import noted_problems
 
 
 @pytest.fixture
@@ -208,6 +209,23 @@ def test_any_file_may_be_something_else(content, sweep):
     assert states(sweep) == ["finished", "finished", "failed", "failed"]
     assert len(read_histories(sweep)) == 2
     assert set(read_results(sweep)["run"]) == {"1"}
+
+
+def test_a_table_of_more_cells_than_its_file_has_bytes_is_not_made(sweep):
+    """Names that each line adds, and short lines below a long header: the whole table would not fit in memory."""
+    run = sweep / "0"
+    columns = ",".join(f"c{number}" for number in range(200_000))
+    (run / "metrics.csv").write_text(f"epoch,{columns}\n" + "".join(f"{epoch}\n" for epoch in range(50_000)))
+    row = json.loads((run / "results.json").read_text())[0]
+    rows = [row | {f"own{number}_{i}": 0 for i in range(50)} for number in range(1000)]
+    (run / "results.json").write_text(json.dumps(rows))
+    with noted_problems() as problems:
+        assert len(read_results(run)) == 0
+        assert read_histories(run)["epoch"].tolist() == list(range(50_000))
+        (run / "metrics.csv").write_text(f"epoch,{columns[:60_000]}\n0{',1' * 6000}\n" + "0\n" * 50_000)
+        assert len(read_histories(run)) == 0
+    assert set(problems) == {run / "results.json", run / "metrics.csv"}
+    assert set(problems.values()) == {"a table of it would have more than 10,000,000 cells"}
 
 
 def test_missing_files_leave_the_state(sweep):

@@ -13,7 +13,7 @@ from dsn_lightning.files import user_path
 from dsn_lightning.runs import RunFolder, SweepFolder
 from dsn_lightning.runs.reading import read_configs, read_histories
 from dsn_lightning.runs.recorded_environment import read_environment
-from dsn_lightning.runs.tolerant_files import note_problem, noted_problems, read_json
+from dsn_lightning.runs.tolerant_files import note_problem, noted_problems, read_json, without_too_many_cells
 
 Json = dict[str, Any]
 
@@ -157,6 +157,7 @@ def _sources(top: Path, names: _Names) -> Iterator[Source]:
             continue
         content = read_json(run.results_json)
         rows = [shown(row) for row in content if is_row(row)] if isinstance(content, list) else []
+        rows = without_too_many_cells(run.results_json, rows)
         if not isinstance(content, list) or len(rows) < len(content):
             problem = "expected a list of rows" if not rows else "some entries are not rows of results"
             note_problem(run.results_json, problem)

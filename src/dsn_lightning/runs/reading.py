@@ -27,7 +27,7 @@ from dsn_lightning.files import user_path
 from dsn_lightning.runs.run_folder import RunFolder
 from dsn_lightning.runs.stored_configs import flat, number_of, resolve, with_overrides
 from dsn_lightning.runs.sweep_folder import SweepFolder, SweepJob
-from dsn_lightning.runs.tolerant_files import note_problem, read_json, read_text, read_yaml
+from dsn_lightning.runs.tolerant_files import note_problem, read_json, read_text, read_yaml, without_too_many_cells
 from dsn_lightning.runs.wandb_files import StoredWandbRun, offline_runs
 from dsn_lightning.runs.wandb_project import is_on_server, server_runs
 from dsn_lightning.text_tables import csv_records
@@ -112,7 +112,8 @@ class _FoundRun:
 
     def results(self) -> list[_Json]:
         content = read_json(self.folder.results_json)
-        return [row for row in content if isinstance(row, dict)] if isinstance(content, list) else []
+        rows = [row for row in content if isinstance(row, dict)] if isinstance(content, list) else []
+        return without_too_many_cells(self.folder.results_json, rows)
 
 
 @dataclass(frozen=True)
@@ -143,7 +144,8 @@ class _FoundWandbRun:
         return _within_limits(self.run.folder, flat(self.run.config))
 
     def history(self) -> list[_Json]:
-        return [row for row in self.run.epochs() if len(row) <= _MAX_KEYS]
+        rows = [row for row in self.run.epochs() if len(row) <= _MAX_KEYS]
+        return without_too_many_cells(self.run.folder, rows)
 
     def results(self) -> list[_Json]:
         return self.run.results()
@@ -194,7 +196,10 @@ def read_histories(*folders: _FolderPath) -> pd.DataFrame:
     Raises:
         UsageError: see `find_runs` and `server_runs`.
     """
-    rows = [_common(run) | epoch for run in _runs(folders) for epoch in run.history()]
+    rows = []
+    for run in _runs(folders):
+        common = _common(run)
+        rows += [common | epoch for epoch in run.history()]
     return _table(rows, ("run", "state", *KEYS, "epoch"))
 
 
@@ -409,4 +414,4 @@ def _history(folder: RunFolder) -> list[_Json]:
                 rows.append(row | {"epoch": int(epoch)})
     except csv.Error as error:  # the rows before it are good
         note_problem(folder.metrics_csv, f"damaged ({error})")
-    return rows
+    return without_too_many_cells(folder.metrics_csv, rows)

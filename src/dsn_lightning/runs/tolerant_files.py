@@ -11,6 +11,9 @@ import yaml
 
 from dsn_lightning.files import MAX_DEPTH, UnreadableFileError, check_nesting, parse_json, read_bounded, read_tail
 
+MAX_CELLS = 10**7
+"""Cells of a table of one file's rows, where each name that any row has is a column."""
+
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where libyaml is installed
 _LONG_NUMBER = re.compile(r"[-+]?[0-9][0-9_:.]{100,}")  # YAML also reads 1:1:1 (base 60), in quadratic time
 
@@ -63,6 +66,14 @@ def read_json(path: Path) -> Any:
         except ValueError as error:
             note_problem(path, f"incomplete, or not JSON ({error})")
     return None
+
+
+def without_too_many_cells(path: Path, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the rows of a file, or none if a table of them would have more than `MAX_CELLS` cells."""
+    if len({name for row in rows for name in row}) * len(rows) <= MAX_CELLS:
+        return rows
+    note_problem(path, f"a table of it would have more than {MAX_CELLS:,} cells")
+    return []
 
 
 def read_yaml(path: Path) -> Any:
