@@ -208,7 +208,7 @@ def _studies(
     clips = [[stored_clips(b, r, subset, folder=folder) for b, r in pairs] for subset in subsets]
     first = load_trained(pairs[0][0] / "checkpoints/last.ckpt", key="run")
     macs = macs_per_clip(first.recognizer.classifier, clip_shape(first.settings.backbone, modality="rgb"))
-    ends = [references(evaluated) for evaluated in clips[1]]
+    ends = [references(evaluated, training) for training, evaluated in zip(*clips, strict=True)]
     content: dict[str, Any] = {
         "dataset": first.settings.dataset.name,
         "subset": arguments.subset,
@@ -269,9 +269,11 @@ def _figures(outcomes: "list[Outcome]", ends: "list[dict[str, Outcome]]") -> dic
 
 def _interval(outcomes: list[np.ndarray], others: list[np.ndarray]) -> dict[str, float]:
     """Return the mean difference over seeds and videos, with a bootstrap interval over the videos."""
+    from dsn_lightning.evaluation.resampling import resamples
+
     difference = np.mean([a.astype(float) - b for a, b in zip(outcomes, others, strict=True)], 0)  # (V,)
-    drawn = np.random.default_rng(0).integers(len(difference), size=(RESAMPLES, len(difference)))
-    low, high = np.quantile(difference[drawn].mean(1), [0.025, 0.975])
+    means = resamples(len(difference), number=RESAMPLES, seed=0).sums(difference[None])[0] / len(difference)
+    low, high = np.quantile(means, [0.025, 0.975])
     return {"value": float(difference.mean()), "low": float(low), "high": float(high)}
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from dsn_lightning.errors import UsageError
 from dsn_lightning.evaluation.array_archive import open_arrays
-from dsn_lightning.files import UnreadableFileError, replaced
+from dsn_lightning.files import UnreadableFileError, refuse_link, replaced
 
 if TYPE_CHECKING:
     from dsn_lightning.config.trained import Trained
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from dsn_lightning.datasets import Subset
 
 _AT_ONCE = 64  # clips
+_LARGEST = 1e30  # of a number
 
 
 @dataclass(frozen=True)
@@ -67,8 +68,9 @@ class StoredClips:
 
     def check(self) -> None:
         """Raise ValueError if kinds or shapes do not fit together, or numbers are not finite."""
-        if self.targets.ndim != 2 or self.shows.ndim != 3 or self.dense.ndim != 3:
-            raise ValueError("arrays of other shapes")
+        dimensions = {"targets": 2, "shows": 3, "dense": 3, "features": 4, "responses": 4}
+        if wrong := [name for name, count in dimensions.items() if getattr(self, name).ndim != count]:
+            raise ValueError(f"{wrong[0]}: expected {dimensions[wrong[0]]} dimensions")
         (videos, classes), (sections, clips) = self.targets.shape, self.shows.shape[1:]
         shapes = {
             "video_id": (videos,),
@@ -83,10 +85,13 @@ class StoredClips:
         kinds = {"video_id": "U", "shows": "b"}
         for name, shape in shapes.items():
             values = getattr(self, name)
-            if values.shape != shape or values.dtype.kind != kinds.get(name, "f"):
+            is_right = values.dtype.kind == kinds[name] if name in kinds else values.dtype == np.float32
+            if values.shape != shape or not is_right or not values.size:
                 raise ValueError(f"{name}: {values.dtype} {values.shape} does not fit")
-            if values.dtype.kind == "f" and not np.isfinite(values).all():
+            if name not in kinds and not (np.abs(values) < _LARGEST).all():  # also NaN
                 raise ValueError(f"{name}: expected finite numbers")
+        if (self.targets < 0).any() or (self.targets > 1).any() or not self.targets.any():
+            raise ValueError("targets: expected shares of the labels")
 
 
 def stored_clips(baseline: Path, max_response: Path, subset: "Subset", *, folder: Path) -> StoredClips:
@@ -114,9 +119,14 @@ def stored_clips(baseline: Path, max_response: Path, subset: "Subset", *, folder
     hashes = [weights_hash(run.recognizer.classifier) for run in (classifier, trunk)]
     settings = classifier.settings
     file = folder / f"{'_'.join([*hashes, digest])}_{settings.M}x{settings.N}_{subset}.npz"
+    refuse_link(folder)
+    refuse_link(file)
     if not file.is_file():
         _compute(classifier, trunk, data, subset).save(file)
-    return StoredClips.load(file)
+    found = StoredClips.load(file)
+    if found.logits.shape[1:] != (settings.M, settings.N, len(data.classes)):
+        raise UnreadableFileError(file, "is of other clips; remove it to have it written again")
+    return found
 
 
 @torch.inference_mode()

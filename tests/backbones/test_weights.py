@@ -130,6 +130,7 @@ def test_damaged_files_and_code_are_refused(source, tmp_path, monkeypatch):
     Path("code.pt").write_bytes(pickle.dumps(Code()))
     torch.save({"w": torch.ones(2), "x": Code()}, "hidden.pt")
     torch.save([1, 2], "list.pt")
+    torch.save({"w": torch.ones(1).expand(2**40)}, "repeated.pt")  # 4 TiB, if it were copied
     save_file({"w": torch.ones(500)}, "whole.safetensors")
     Path("half.safetensors").write_bytes(Path("whole.safetensors").read_bytes()[:300])
     for name, complaint in {
@@ -139,6 +140,7 @@ def test_damaged_files_and_code_are_refused(source, tmp_path, monkeypatch):
         "code.pt": "perhaps code",
         "hidden.pt": "perhaps code",
         "list.pt": "expected weights by name, got a list",
+        "repeated.pt": "has a tensor of more values than it stores",
         "half.safetensors": "cannot be read as weights",
         "none.pt": "no such file",
     }.items():

@@ -53,6 +53,7 @@ def test_positional_arguments_and_partial_calls():
         ({"_target_": "???"}, "^key._target_=...: expected the name of a class"),
         ({"_target_": f"{__name__}.GIVEN"}, "expected a class or a function, got a str"),
         ({"_target_": GIVEN, "size": "???"}, "^key.size: is not set"),
+        ({"_target_": GIVEN, 3: 1}, "^key.3: expected the name of an argument"),
         ({"_target_": GIVEN, "refuse": True}, "^key.size: is too small"),
         ({"_target_": GIVEN, "a": [{"_target_": GIVEN, "refuse": True}]}, "^key.a.0.size: is too small"),
     ],

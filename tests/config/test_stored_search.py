@@ -91,9 +91,18 @@ def test_a_stored_override_gives_values_only(argument, sweep):
         resumed("sweep.resume=sweep")
 
 
+@pytest.mark.parametrize("values", ["shuffle(range(0,100000000))", "range(10000000000)", "range(0,1,1e-9)", "range(a)"])
+def test_a_stored_range_is_short(values, sweep):
+    """It is written out, which would take memory."""
+    SearchPlan(**vars(PLAN) | {"arguments": [f"seed={values}"]}).write(sweep.search_json)
+    with pytest.raises(UsageError, match=r"search\.json: arguments: seed=.*: expected a range of at most 10000 values"):
+        resumed("sweep.resume=sweep")
+
+
 @pytest.mark.parametrize(
     "argument",
     [
+        "seed=range(0,3)",
         "schedule=tiny,finetune",
         "schedule=choice(tiny, finetune)",
         "logger=[wandb,tensorboard]",

@@ -5,12 +5,28 @@ import pytest
 from dsn_lightning.datasets.activitynet import ActivityNet
 from dsn_lightning.datasets.annotations import union
 from dsn_lightning.datasets.hmdb51 import Hmdb51
+from dsn_lightning.datasets.kinetics import Kinetics
 from dsn_lightning.datasets.thumos14 import Thumos14
 from dsn_lightning.datasets.ucf101 import Ucf101
 from dsn_lightning.errors import UsageError
-from helpers.dataset_files import ids, touch, write_activitynet, write_hmdb51, write_thumos14, write_ucf101
+from helpers.dataset_files import (
+    ids,
+    touch,
+    write_activitynet,
+    write_hmdb51,
+    write_kinetics,
+    write_thumos14,
+    write_ucf101,
+)
 
 SUBSETS = ("train", "val", "test")
+
+
+def test_a_table_of_annotations_has_few_columns(tmp_path):
+    """Each short line below them would be filled up to their number."""
+    (write_kinetics(tmp_path) / "train.csv").write_text("label," + ",".join(map(str, range(10_000))) + "\na\n")
+    with pytest.raises(UsageError, match=r"train\.csv: expected at most 100 columns, got 10001"):
+        Kinetics(str(tmp_path))
 
 
 def test_a_share_of_the_groups_is_held_out(tmp_path):

@@ -349,6 +349,7 @@ def test_statistics_are_written_unless_turned_off(streams, tmp_path, capsys):
         (["fusion=[rgb,empty]"], "fusion=empty: cannot be read as an evaluation"),
         (["fusion=[rgb,truncated]"], "fusion=truncated: cannot be read as an evaluation"),
         (["fusion=[rgb,spoilt]"], "fusion=spoilt: cannot be read as an evaluation"),
+        (["fusion=[rgb,partial]"], "its results have no split; evaluate it again"),
         (["fusion=[rgb,flow]", "fusion_weights=[1]"], "expected 2 weights, one per evaluation"),
         (["fusion=[rgb,flow]", "fusion_weights=[1,-1]"], "expected numbers of at least 0"),
         (["fusion=[rgb,flow]", "fusion_weights=[0,0]"], "and one above 0"),
@@ -358,7 +359,7 @@ def test_statistics_are_written_unless_turned_off(streams, tmp_path, capsys):
     ],
 )
 def test_wrong_input_gets_one_line(streams, overrides, message, monkeypatch, capsys, tmp_path):
-    for name in ("damaged", "empty", "truncated", "spoilt"):
+    for name in ("damaged", "empty", "truncated", "spoilt", "partial"):
         shutil.copytree(streams / "flow", streams / name, dirs_exist_ok=True)
     fused(streams, streams / "cut", "test.bootstrap=0")
     written = (streams / "cut" / "video_scores.npz").read_bytes()
@@ -368,6 +369,9 @@ def test_wrong_input_gets_one_line(streams, overrides, message, monkeypatch, cap
     (streams / "truncated" / "clip_scores.npz").write_bytes(scores[: len(scores) // 2])
     (streams / "spoilt" / "clip_scores.npz").write_bytes(scores[:100] + bytes([255] * 20) + scores[120:])
     np.savez(streams / "empty" / "clip_scores.npz", classes=np.array(["a"]))
+    rows = json.loads((streams / "flow" / "results.json").read_text())
+    left = [{name: value for name, value in row.items() if name != "split"} for row in rows]
+    (streams / "partial" / "results.json").write_text(json.dumps(left))
     monkeypatch.chdir(streams)
     with pytest.raises(SystemExit) as end, one_line_errors("dsn-evaluate"):
         fuse_folders(*overrides, f"run_dir={tmp_path}/out")

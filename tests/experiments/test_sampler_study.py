@@ -43,12 +43,17 @@ def clips_of(num_videos: int, seed: int) -> StoredClips:
 def test_the_references_are_the_methods_of_their_names(tmp_path):
     clips = clips_of(40, 0)
     clips.save(tmp_path / "clips.npz")
-    found = references(StoredClips.load(tmp_path / "clips.npz"))
+    found = references(StoredClips.load(tmp_path / "clips.npz"), clips_of(60, 1))
     assert found["oracle"].correct.all()
     assert found["oracle"].hit_rate == 1
     right = [label in (a, b) for label, (a, b) in zip(clips.targets.argmax(1), clips.uniform.argmax(-1), strict=True)]
     assert found["uniform"].correct.sum() <= sum(right)
     assert (found["uniform"].clips, found["dense"].clips) == (2, 6)
+    assert found["told where"].hit_rate == 1
+    assert found["told where"].correct.all()
+    assert found["taught where"].hit_rate > 0.95  # the features say it
+    nowhere = replace(clips, shows=np.zeros_like(clips.shows))
+    assert set(references(nowhere, nowhere)) == {"uniform", "dense", "max response", "oracle"}
 
 
 @pytest.mark.parametrize("study", STUDIES)
@@ -64,7 +69,7 @@ def test_a_sampler_learns_where_the_class_shows():
     variant = replace(variants("estimators")[0], epochs=15, lr=0.1)
     clips, others = clips_of(64, 0), clips_of(64, 1)
     last = train(variant, clips, others, seed=0)[-1]
-    assert last.correct.mean() > references(others)["uniform"].correct.mean() + 0.2
+    assert last.correct.mean() > references(others, clips)["uniform"].correct.mean() + 0.2
     assert last.hit_rate > 0.9
 
 

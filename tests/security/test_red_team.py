@@ -315,6 +315,11 @@ def test_a_foreign_checkpoint_reads_no_list_outside_of_its_data_set(lists, hones
     assert "a-private-text" not in line
     line = refused(place, "dsn-evaluate", "checkpoint=foreign.ckpt", *(f"+dataset.{name}=private" for name in lists))
     assert "is outside of" not in line  # none of the videos exists
+    (place / "data" / "link").symlink_to(place / "private")
+    put("dataset", {**dataset, **own, key: "data/link"})(content[RECORD_KEY]["config"])
+    torch.save(content, "foreign.ckpt")
+    line = refused(place, "dsn-evaluate", "checkpoint=foreign.ckpt")
+    assert f"dataset.{key}=data/link is outside of dataset.root=data" in line
 
 
 def stored(changes: list[Callable[[dict[str, Any]], None]], folder: Path, name: str = "config.yaml") -> None:

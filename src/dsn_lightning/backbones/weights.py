@@ -85,12 +85,21 @@ def _leave_plain_content(content: dict[Any, Any]) -> None:
             raise WeightsError(f"expected plain tensors and values, got a {type(value).__name__}")
         if isinstance(value, Tensor):
             value._backward_hooks = None
+            if _repeats_itself(value):
+                raise WeightsError("has a tensor of more values than it stores; not loaded")
         if isinstance(value, dict | Tensor):
             getattr(value, "__dict__", {}).clear()  # those of OrderedDict, Counter and Tensor have attributes
         if isinstance(value, dict):
             waiting += [*value, *value.values()]
         elif isinstance(value, list | tuple | set | frozenset):
             waiting += value
+
+
+def _repeats_itself(value: Tensor) -> bool:
+    """Return whether a tensor has more values than are stored, so that a copy takes more memory than the file."""
+    if value.layout != torch.strided or value.is_meta:
+        return False
+    return value.numel() * value.element_size() > value.untyped_storage().nbytes()
 
 
 def _check_archive(path: Path) -> None:

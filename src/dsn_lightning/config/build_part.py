@@ -79,6 +79,8 @@ def _call(node: Mapping[str, Any], key: str) -> Any:
     arguments = {name: make(value, f"{key}.{name}") for name, value in node.items() if name not in _NOT_ARGUMENTS}
     if missing := [name for name, value in arguments.items() if isinstance(value, str) and value == _MISSING]:
         raise UsageError(f"{key}.{missing[0]}: is not set")
+    if wrong := [name for name in arguments if not isinstance(name, str)]:
+        raise UsageError(f"{key}.{wrong[0]}: expected the name of an argument")
     positional = make(node.get("_args_", []), f"{key}._args_")
     if node.get("_partial_", False):
         return partial(target, *positional, **arguments)

@@ -18,7 +18,7 @@ from dsn_lightning.backbones.clip_network import ClipNetwork
 from dsn_lightning.backbones.exported_network import ExportedNetwork
 from dsn_lightning.backbones.huggingface_network import pretrained_state
 from dsn_lightning.backbones.torchvision_network import published_classes
-from dsn_lightning.backbones.weights import State, WeightsError, load_into, read_weights, tensors_of
+from dsn_lightning.backbones.weights import State, WeightsError, check_tensors, load_into, read_weights, tensors_of
 from dsn_lightning.config.class_names import class_rows, refuse_other_classes
 from dsn_lightning.config.huggingface_files import is_model_folder, model_classes, read_model_config
 from dsn_lightning.config.settings import Settings
@@ -357,7 +357,8 @@ def _with_rows(state: State, network: ClipNetwork, rows: Sequence[int], *, where
     """Return weights with these rows alone of the classification layer."""
     head = network.head.removeprefix("model.") + "."
     names = [name for name in state if name.removeprefix("model.").startswith(head)]
-    if not names or any(len(state[name]) <= max(rows) for name in names):
+    check_tensors({name: state[name] for name in names})
+    if not names or any(state[name].dim() == 0 or len(state[name]) <= max(rows) for name in names):
         raise UsageError(f"{where}: its weights have no layer {network.head} with a row for each of its classes")
     return {**state, **{name: state[name][list(rows)] for name in names}}
 

@@ -74,12 +74,12 @@ def refuse_lists(settings: Settings, *, where: str, given: Collection[str]) -> N
         key, path = f"dataset.{name}", dataset.get(name)
         if not isinstance(path, str) or key in given:
             continue
-        if root is None or not Path(_absolute(path)).is_relative_to(_absolute(str(root))):
+        if root is None or not Path(_real(path)).is_relative_to(_real(str(root))):
             raise UsageError(f"{where}: {key}={path} is outside of dataset.root={root}; give +{key}=PATH to use it")
 
 
-def _absolute(path: str) -> str:
-    return os.path.abspath(os.path.expanduser(path))
+def _real(path: str) -> str:
+    return os.path.realpath(os.path.expanduser(path))
 
 
 def lies_here(path: str, own: Path | None = None) -> bool:

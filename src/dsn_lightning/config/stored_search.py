@@ -21,6 +21,8 @@ OF_ONE_COMMAND = ("hydra", "trust", "overwrite", "resume", "run_dir", "sweep.job
 _REFERENCE = re.compile(r"\$\{(?!hydra\b)[A-Za-z]\w*(\.[A-Za-z]\w*)*\}")  # to another key; no resolver
 _KEY = re.compile(r"\+{0,2}[A-Za-z]\w*([./][A-Za-z]\w*)*")  # no part of a key begins with _, as _target_ does
 _NO_VALUE = re.compile(r"[{}$\\]")  # mappings, references and escapes
+_RANGE = re.compile(r"\brange\s*\(([^()]*)\)")
+_MAX_VALUES = 10_000  # of a range, which is written out
 _OF_LISTS = re.compile(r"[\s,\[\]()]+|\bchoice\b")
 
 
@@ -61,6 +63,20 @@ def search_to_resume(stored: StoredSweep) -> list[str] | None:
     ]
 
 
+def _is_long(given: str) -> bool:
+    """Return whether the arguments of a range are other than numbers, or give more than `_MAX_VALUES` values.
+
+    >>> [_is_long(given) for given in ("3", "0, 10", "start=0,stop=1e9", "0,1,1e-9", "x")]
+    [False, False, True, True, True]
+    """
+    try:
+        numbers = [float(part.rpartition("=")[2]) for part in given.split(",")]
+    except ValueError:
+        return True
+    start, stop, step = {1: [0.0, *numbers, 1.0], 2: [*numbers, 1.0]}.get(len(numbers), numbers)[:3]
+    return not abs(stop - start) <= abs(step) * _MAX_VALUES
+
+
 def is_kept(argument: str) -> bool:
     """Return whether an override counts for the command that goes on with a search.
 
@@ -84,6 +100,8 @@ def checked(arguments: Sequence[str], *, where: str, given: Sequence[str] = ()) 
     """
     for argument in arguments:
         key, is_assignment, value = argument.partition("=")
+        if any(_is_long(given) for given in _RANGE.findall(value)):
+            raise UsageError(f"{where}: {argument[:80]}: expected a range of at most {_MAX_VALUES} values")
         path = key.lstrip("+")
         folders = [Path(folder, path) for folder in (*config_folders(), *given_folders(list(given)))]
         groups = [folder for folder in folders if folder.is_dir()]

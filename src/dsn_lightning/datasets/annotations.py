@@ -1,6 +1,7 @@
 """What the readers of annotated data sets share: finding folders and files, reading lists, holding out videos."""
 
 import csv
+import io
 import os
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -14,6 +15,7 @@ from dsn_lightning.files import UnreadableFileError, is_inside, parse_json, read
 from dsn_lightning.stateless_random import stateless_rng
 
 MAX_ANNOTATION_BYTES = 2**28
+_MAX_COLUMNS = 100
 """Size of the largest file of annotations that is read."""
 
 _YEAR = 365 * 24 * 3600.0
@@ -242,6 +244,14 @@ def read_table(file: Path) -> str:
     if not text.strip():
         raise UsageError(f"{file}: the list is empty")
     return text
+
+
+def table_of(file: Path, *, skip_spaces: bool = False) -> "csv.DictReader[str]":
+    """Return a CSV file of annotations, whose missing cells are None; it has at most `_MAX_COLUMNS` columns."""
+    table = csv.DictReader(io.StringIO(read_table(file), newline=""), skipinitialspace=skip_spaces)
+    if (count := len(table.fieldnames or ())) > _MAX_COLUMNS:  # short lines would be filled up
+        raise UsageError(f"{file}: expected at most {_MAX_COLUMNS} columns, got {count}")
+    return table
 
 
 def split_label(line: str, file: Path) -> tuple[str, str]:

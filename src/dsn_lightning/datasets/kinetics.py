@@ -5,8 +5,6 @@ never needed here. The classes are those of the training list, sorted by name. M
 without a file is missing, as in every data set.
 """
 
-import csv
-import io
 from pathlib import Path
 
 from dsn_lightning.datasets.annotations import (
@@ -15,9 +13,9 @@ from dsn_lightning.datasets.annotations import (
     check_below_root,
     checking_format,
     first_existing,
-    read_table,
     root_folder,
     seconds_of,
+    table_of,
     video_files,
 )
 from dsn_lightning.datasets.records import VideoRecord
@@ -86,7 +84,7 @@ def _list_of(folder: Path, names: tuple[str, ...]) -> Path:
 def _read(file: Path) -> list[tuple[str, str, str]]:
     """Return the label, the YouTube id and the name of each clip in a list."""
     with checking_format(file):
-        table = csv.DictReader(io.StringIO(read_table(file), newline=""))
+        table = table_of(file)
         missing = [column for column in _COLUMNS if column not in (table.fieldnames or ())]
         if missing:
             raise UsageError(f"{file}: expected the columns {','.join(_COLUMNS)}; missing: {','.join(missing)}")

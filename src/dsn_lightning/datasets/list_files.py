@@ -6,14 +6,12 @@ is a single word, is a path without a label; its class is the folder that contai
 part of the file) and ``group``.
 """
 
-import csv
-import io
 import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from dsn_lightning.datasets.annotations import checking_format, read_lines, read_table, video_stem
+from dsn_lightning.datasets.annotations import checking_format, read_lines, table_of, video_stem
 from dsn_lightning.errors import UsageError, printable
 
 _COLUMNS = ("path", "label", "start", "end", "group")
@@ -54,7 +52,7 @@ def parse_line(line: str) -> ListEntry:
 
 def _read_csv(file: Path) -> list[ListEntry]:
     with checking_format(file):
-        table = csv.DictReader(io.StringIO(read_table(file), newline=""), skipinitialspace=True)
+        table = table_of(file, skip_spaces=True)
         columns = [str(name) for name in table.fieldnames or ()]
         unknown = [name for name in columns if name not in _COLUMNS]
         if "path" not in columns or unknown or ("start" in columns) != ("end" in columns):

@@ -12,8 +12,6 @@ Of the detection task's 213 test videos both give 212: all segments of ``video_t
 which is not a class. The segments of ``video_test_0000270`` lie beyond its end; its label is used all the same.
 """
 
-import csv
-import io
 import os
 import subprocess
 import sys
@@ -31,8 +29,8 @@ from dsn_lightning.datasets.annotations import (
     checking_format,
     first_existing,
     read_json,
-    read_table,
     root_folder,
+    table_of,
     union,
     video_files,
     video_stem,
@@ -273,7 +271,7 @@ def _from_csv(folder: Path) -> Annotations:
         if not file.is_file():
             raise UsageError(f"{file}: no such file; both {' and '.join(_CSV_FILES.values())} are needed")
         with checking_format(file):
-            table = csv.DictReader(io.StringIO(read_table(file), newline=""))
+            table = table_of(file)
             if missing := sorted({"video", "type", "start", "end"} - set(table.fieldnames or ())):
                 raise UsageError(f"{file}: missing columns: {', '.join(missing)}")
             rows += [(subset, row["video"], row["type"], (row["start"], row["end"])) for row in table]

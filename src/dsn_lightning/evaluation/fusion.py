@@ -108,6 +108,10 @@ def _check(streams: Sequence[StoredEvaluation], weights: Sequence[float]) -> Non
         raise UsageError(f"fusion_weights={list(weights)}: expected {len(streams)} weights, one per evaluation")
     if not all(np.isfinite(weights)) or min(weights) < 0 or sum(weights) == 0:
         raise UsageError(f"fusion_weights={list(weights)}: expected numbers of at least 0, and one above 0")
+    for stream in streams:
+        for outcome in stream.outcomes.values():
+            if missing := [name for name in FIELDS if name not in outcome.row]:
+                raise UsageError(f"fusion: {stream.name}: its results have no {missing[0]}; evaluate it again")
     for stream in streams[1:]:
         _check_same_data(streams[0], stream)
 
