@@ -24,6 +24,7 @@ from dsn_lightning.backbones.clip_network import ClipNetwork
 from dsn_lightning.consensus import consensus_log_probabilities
 from dsn_lightning.observations.observation_network import ObservationNetwork
 from dsn_lightning.schedules import Cosine
+from dsn_lightning.selections.scheme import softmax
 from reproduce.stored_clips import StoredClips
 
 _BATCH_SIZE = 16
@@ -207,13 +208,13 @@ def references(clips: StoredClips, training: StoredClips) -> dict[str, Outcome]:
     shows the action in each section that has one, and ``taught where`` is logistic regression from a clip's features to
     whether it shows the action, on the annotation of the training videos.
     """
-    scores = torch.from_numpy(clips.logits).softmax(-1).numpy()
+    scores = softmax(clips.logits)
     labels = clips.targets[:, None, None] > 0
     merit = np.where(labels, scores, 0).max(-1) + np.take_along_axis(
         np.broadcast_to(labels, scores.shape), scores.argmax(-1)[..., None], -1
     ).squeeze(-1)
     found = {
-        "max response": _answered(clips, clips.responses.max(-1).argmax(-1)),
+        "max response": _answered(clips, softmax(clips.responses).max(-1).argmax(-1)),
         "oracle": _answered(clips, merit.argmax(-1)),
     }
     if clips.shows.any() and training.shows.any():
