@@ -324,10 +324,12 @@ def _draw(content: dict[str, Any], path: Path) -> None:
     """Draw reward and top-1 against epochs and against the classifier's multiply-adds."""
     from matplotlib.figure import Figure
 
+    from dsn_lightning.evaluation.chart_style import use_log_scale
     from dsn_lightning.evaluation.figures import save_figure
 
     figure = Figure(figsize=(11, 6.5), layout="constrained")
     axes = figure.subplots(2, 2)
+    costs = [cost for found in content["studies"]["estimators"].values() for cost in found["curves"]["gmacs"]]
     for name, found in content["studies"]["estimators"].items():
         curves = found["curves"]
         epochs = np.arange(1, len(curves["reward"]) + 1)
@@ -339,7 +341,7 @@ def _draw(content: dict[str, Any], path: Path) -> None:
         axes[row, 0].set_ylabel(label)
         axes[row, 0].set_xlabel("epochs")
         axes[row, 1].set_xlabel("classifier's GMACs for rewards")
-        axes[row, 1].set_xscale("log")
+        use_log_scale(axes[row, 1], min(costs), max(costs))
     axes[0, 1].legend(fontsize="small")
     figure.suptitle(f"{content['dataset']}: mean over {len(content['seeds'])} seeds")
     save_figure(figure, path, dpi=130)
