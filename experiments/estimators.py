@@ -197,7 +197,7 @@ def _studies(
     from dsn_lightning.config.network_costs import clip_shape
     from dsn_lightning.config.trained import load_trained
     from dsn_lightning.cost.macs import macs_per_clip
-    from reproduce.sampler_study import gradients, references, train
+    from reproduce.sampler_study import gradients, references, train, what_rewards_tell
     from reproduce.stored_clips import stored_clips
 
     torch.set_num_threads(1)
@@ -219,6 +219,13 @@ def _studies(
         "seeds": seeds,
         "epochs": arguments.epochs,
         "classifier_gmacs_a_clip": macs / 1e9,
+        "rewards_tell": {
+            subset: {
+                key: float(np.mean([what_rewards_tell(part)[key] for part in parts]))
+                for key in ("clips_right", "videos_with_both")
+            }
+            for subset, parts in zip(("train", arguments.subset), clips, strict=True)
+        },
         "references": {name: _figures([end[name] for end in ends], ends) for name in ends[0]},
         "studies": {},
     }
@@ -281,6 +288,14 @@ def _report(content: dict[str, Any], output: Path, console: Console) -> None:
     """Print and write a table for each study, and draw the curves of the estimators."""
     text = ""
     seeds = ", ".join(map(str, content["seeds"]))
+    for subset, told in content["rewards_tell"].items():
+        line = (
+            f"{subset} videos: the classifier is right on {100 * told['clips_right']:.1f}% of the clips; "
+            f"{100 * told['videos_with_both']:.1f}% of the videos have right and wrong ones"
+        )
+        console.print(line, highlight=False)
+        text += f"- {line}\n"
+    text += "\n"
     for study, found in {"references": content["references"], **content["studies"]}.items():
         columns = ["top-1", "minus uniform", "gap", "hit rate", "clips"]
         differences = [k for k in ("less_first", "less_max_response", "less_dense") if k in next(iter(found.values()))]

@@ -227,6 +227,16 @@ def references(clips: StoredClips, training: StoredClips) -> dict[str, Outcome]:
     return found
 
 
+def what_rewards_tell(clips: StoredClips) -> dict[str, float]:
+    """Return the share of clips on which the classifier is right, and that of videos of which it is right on some.
+
+    Eq. 6 can only tell apart the clips of the latter by more than a probability.
+    """
+    right = np.take_along_axis(clips.targets[:, None, None] > 0, clips.logits.argmax(-1)[..., None], -1)
+    share = right.mean((1, 2, 3))
+    return {"clips_right": float(share.mean()), "videos_with_both": float(((share > 0) & (share < 1)).mean())}
+
+
 def taught_where(training: StoredClips) -> Callable[[NDArray[np.float32]], NDArray[np.float64]]:
     """Return logistic regression from features (..., D) to whether the clip shows the action, as scores (...)."""
     features = training.features.reshape(-1, training.features.shape[-1])

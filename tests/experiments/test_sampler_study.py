@@ -15,7 +15,7 @@ from dsn_lightning.config.trained import checkpoint_record
 from dsn_lightning.errors import UsageError
 from dsn_lightning.files import UnreadableFileError
 from estimators import STUDIES, classifier_of, variants
-from reproduce.sampler_study import gradients, references, train
+from reproduce.sampler_study import gradients, references, train, what_rewards_tell
 from reproduce.stored_clips import StoredClips, stored_clips
 
 
@@ -54,6 +54,13 @@ def test_the_references_are_the_methods_of_their_names(tmp_path):
     assert found["taught where"].hit_rate > 0.95  # the features say it
     nowhere = replace(clips, shows=np.zeros_like(clips.shows))
     assert set(references(nowhere, nowhere)) == {"uniform", "dense", "max response", "oracle"}
+
+
+def test_rewards_tell_clips_apart_where_some_are_right():
+    clips = clips_of(40, 0)
+    assert what_rewards_tell(clips) == {"clips_right": pytest.approx(1 / 3), "videos_with_both": 1}
+    all_right = replace(clips, logits=np.broadcast_to(clips.targets[:, None, None], clips.logits.shape))
+    assert what_rewards_tell(all_right) == {"clips_right": 1, "videos_with_both": 0}
 
 
 @pytest.mark.parametrize("study", STUDIES)
