@@ -1,6 +1,7 @@
 """The trials of a search as a table."""
 
 import math
+import os
 
 import pytest
 
@@ -27,6 +28,10 @@ def test_a_grid_has_no_trials(tmp_path):
     assert read_trials(tmp_path).empty
     (tmp_path / "trials.csv").touch()
     assert read_trials(tmp_path).empty
+    (tmp_path / "trials.csv").unlink()
+    os.mkfifo(tmp_path / "trials.csv")
+    with pytest.raises(UnreadableFileError, match=r"trials\.csv: not a regular file$"):
+        read_trials(tmp_path)
 
 
 @pytest.mark.parametrize(

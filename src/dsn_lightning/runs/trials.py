@@ -38,9 +38,10 @@ def read_trials(sweep: str | os.PathLike[str]) -> pd.DataFrame:
     file = SweepFolder(user_path(sweep)).trials_csv
     try:
         text = read_bounded(file).decode("utf-8", "replace")  # names of folders may be in other bytes
-        columns = _columns(text)
     except FileNotFoundError:
         return pd.DataFrame()
+    try:
+        columns = _columns(text)
     except (ValueError, csv.Error) as error:
         raise UnreadableFileError(file, f"is damaged ({error}); resuming the sweep writes it again") from error
     return pd.DataFrame(columns)
@@ -68,11 +69,11 @@ def _columns(text: str) -> dict[str, list[Any]]:
         if record["on_frontier"] not in _FLAGS:
             raise ValueError(f"trial {number}: expected on_frontier to be True or False")
     columns: dict[str, list[Any]] = {name: [r[name] for r in records] for name in (records[0] if records else ())}
-    columns_end = next(reversed(columns), None)
+    last = next(reversed(columns), None)
     for name, cells in columns.items():
         if name == "on_frontier":
             columns[name] = [_FLAGS[cell] for cell in cells]
-        elif name != columns_end:  # names of folders, which may be numbers
+        elif name != last:  # names of folders, which may be numbers
             columns[name] = _numbers(cells)
     return columns
 
