@@ -222,7 +222,7 @@ def _studies(
         "rewards_tell": {
             subset: {
                 key: float(np.mean([what_rewards_tell(part)[key] for part in parts]))
-                for key in ("clips_right", "videos_with_both")
+                for key in ("clips_right", "sections_with_both")
             }
             for subset, parts in zip(("train", arguments.subset), clips, strict=True)
         },
@@ -291,7 +291,7 @@ def _report(content: dict[str, Any], output: Path, console: Console) -> None:
     for subset, told in content["rewards_tell"].items():
         line = (
             f"{subset} videos: the classifier is right on {100 * told['clips_right']:.1f}% of the clips; "
-            f"{100 * told['videos_with_both']:.1f}% of the videos have right and wrong ones"
+            f"{100 * told['sections_with_both']:.1f}% of the sections have right and wrong ones"
         )
         console.print(line, highlight=False)
         text += f"- {line}\n"

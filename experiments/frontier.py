@@ -3,15 +3,17 @@
     python experiments/frontier.py EVALUATION... --run RUN [--selections dsn,uniform,...] [--rate map] [--output DIR]
 
 EVALUATION is the folder of a dsn-evaluate with several M (test.M=[1,2,3,4,6]), one a seed. RUN is a run of
-algorithm=dsn whose networks are timed: the sampler on the M * N candidates of a video at once and the classifier on the
-kept clips at once, alternating with matrix products as in dsn-cost measure=true. Neither figure contains reading the
-videos. Writes frontier.json, frontier.md and frontier.png.
+algorithm=dsn whose networks are timed: the sampler on the M * N candidates of a video at once, and the classifier on
+the kept clips at once (their mean number rounded up, and the time in proportion), as dsn-cost measure=true does. The
+network of max response has the sampler's trunk, and gets its time. Neither figure contains reading the videos. Writes
+frontier.json, frontier.md and frontier.png.
 
 The published points are ActivityNet's mAP on its own videos, with other networks and training sets: they show where the
 field stands, and are not comparable with other data.
 """
 
 import argparse
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -46,7 +48,14 @@ PUBLISHED = (
     ("ListenToLook", 72.3, 81.4),
     ("AdaFrame", 71.5, 79.0),
 )
-"""Method, mAP in % and GFLOPs a video (multiply-adds, as the papers count them) as reported by its authors."""
+"""Method, mAP in % and GFLOPs a video (multiply-adds), as their authors report them.
+
+FrameExit (Ghodrati et al., CVPR 2021), OCSampler (Lin et al., CVPR 2022), NSNet and TSQNet (Xia et al., ECCV and ACM MM
+2022), AFNet (Zhang et al., NeurIPS 2022), Dynamic-STE (Kim et al., ICCV 2021), VideoIQ (Sun et al., ICCV 2021), AR-Net
+(Meng et al., ECCV 2020), AdaFuse (Meng et al., ICLR 2021), SCSampler (Korbar et al., ICCV 2019), LiteEval (Wu et al.,
+NeurIPS 2019), ListenToLook (Gao et al., CVPR 2020), AdaFrame (Wu et al., CVPR 2019), Uni-AdaFocus (Wang et al., TPAMI
+2024). Later papers sometimes cite other costs for the same method.
+"""
 
 SELECTIONS = ("uniform", "max_response", "dsn", "dense")
 
@@ -87,15 +96,19 @@ def frontier(evaluations: Sequence[Path], run: Path, arguments: argparse.Namespa
     chosen = [row for row in rows if row["selection"] in wanted and row[arguments.rate] is not None]
     if not chosen:
         raise UsageError(f"--rate {arguments.rate}: not in {evaluations[0]}")
-    seconds = networks_seconds(run, schemes=sorted({(row["M"], row["N"]) for row in chosen}), repeats=arguments.repeats)
+    groups = mean_and_spread(chosen)
+    if len({len(rates[arguments.rate]) for _, rates in groups}) > 1 or len({row["dataset"] for row in chosen}) > 1:
+        raise UsageError("the evaluations differ in data set, methods or M; give one a seed, with the same settings")
+    seconds = networks_seconds(run, [row for row, _ in groups], repeats=arguments.repeats)
     methods = []
-    for row, rates in mean_and_spread(chosen):
-        values = rates[arguments.rate]
+    for row, rates in groups:
+        values, clips = rates[arguments.rate], math.ceil(row["clips"])
         sampling = 0.0 if not row["gmacs_observation"] else seconds["sampler"][f"{row['M']}:{row['N']}"]
+        classifying = seconds["classifier"][str(clips)] * row["clips"] / clips
         methods.append(
             {name: row[name] for name in ("selection", "classifier", "M", "N", "clips", "gmacs")}
             | {"seeds": values.tolist(), arguments.rate: float(values.mean())}
-            | {"seconds": sampling + row["clips"] * seconds["classifier"]}
+            | {"seconds": sampling + classifying}
         )
     about = {name: chosen[0][name] for name in ("dataset", "backbone", "observation")}
     return {**about, "rate": arguments.rate, "measured": seconds, "methods": methods, "published": list(PUBLISHED)}
@@ -113,8 +126,12 @@ def _rows(folder: Path) -> list[dict[str, Any]]:
     return [row for row in rows if row["gmacs"] is not None]
 
 
-def networks_seconds(run: Path, *, schemes: Sequence[tuple[int, int]], repeats: int) -> dict[str, Any]:
-    """Time a run's networks: ``classifier``, seconds a clip; ``sampler``, seconds a video by M:N; and the device."""
+def networks_seconds(run: Path, rows: Sequence[Mapping[str, Any]], *, repeats: int) -> dict[str, Any]:
+    """Time a run's networks: ``classifier``, seconds by the number of clips at once; ``sampler``, seconds by M:N.
+
+    Raises:
+        UsageError: the run has no sampler, or other networks than the rows.
+    """
     from dsn_lightning.config.network_costs import clip_shape
     from dsn_lightning.config.trained import load_trained
     from dsn_lightning.cost.speed import time_networks
@@ -124,17 +141,17 @@ def networks_seconds(run: Path, *, schemes: Sequence[tuple[int, int]], repeats: 
     sampler = getattr(recognizer, "observation", None)
     if sampler is None:
         raise UsageError(f"{run}: has no sampler; expected a run of algorithm=dsn")
+    if others := {row["backbone"] for row in rows} - {settings.backbone.name}:
+        raise UsageError(f"{run}: has the backbone {settings.backbone.name}, the evaluations have {sorted(others)[0]}")
     shape = clip_shape(settings.backbone, modality=settings.dataset.modality)
-    networks: dict[str, Any] = {"classifier": (recognizer.classifier, 1.0, (max(m for m, _ in schemes), *shape))}
-    networks |= {f"{m}:{n}": (sampler, 1.0, (1, m, n, *shape)) for m, n in schemes}
-    found = time_networks(networks, repeats=repeats)
-    times = {entry["network"]: entry for entry in found.pop("networks")}
-    classifier = times.pop("classifier")
-    return {
-        **found,
-        "classifier": classifier["seconds"] / classifier["clips_at_once"],
-        "sampler": {name: entry["seconds"] for name, entry in times.items()},
-    }
+    counts = sorted({math.ceil(row["clips"]) for row in rows})
+    schemes = sorted({(row["M"], row["N"]) for row in rows if row["gmacs_observation"]})
+    classifiers = {str(count): (recognizer.classifier, 1.0, (count, *shape)) for count in counts}
+    samplers = {f"{m}:{n}": (sampler, 1.0, (1, m, n, *shape)) for m, n in schemes}
+    found = time_networks({**classifiers, **samplers}, repeats=repeats)
+    times = {entry["network"]: entry["seconds"] for entry in found.pop("networks")}
+    parts = {"classifier": [*classifiers], "sampler": [*samplers]}
+    return found | {part: {name: times[name] for name in names} for part, names in parts.items()}
 
 
 def _table(content: Mapping[str, Any]) -> TextTable:

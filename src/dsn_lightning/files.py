@@ -53,22 +53,22 @@ def user_path(given: str | os.PathLike[str]) -> Path:
     PosixPath('~nobody_of_this_name/videos')
 
     Raises:
-        UsageError: it is no path, or not `is_name`.
+        UsageError: it is no path, or not `is_text`.
     """
-    if not isinstance(given, str | os.PathLike) or not is_name(str(given)):
+    if not isinstance(given, str | os.PathLike) or not is_text(str(given)):
         raise UsageError(f"expected a path, got {given!r:.80}")
     return Path(os.path.expanduser(given))
 
 
-def is_name(text: str) -> bool:
-    """Whether the system could take a text as a path: without null characters and lone surrogates.
+def is_text(text: str) -> bool:
+    """Whether a text could be part of a path: without null characters, and without surrogates that stand for no byte.
 
-    >>> is_name("a/b"), is_name("a\\0b"), is_name("\\ud800")
-    (True, False, False)
+    >>> is_text("a/b"), is_text("a\\0b"), is_text("\\ud800"), is_text("caf\\udce9")
+    (True, False, False, True)
     """
     try:
-        return b"\0" not in os.fsencode(text)
-    except ValueError:  # surrogates that stand for no byte
+        return b"\0" not in text.encode("utf-8", "surrogateescape")  # whatever the language of the system is
+    except UnicodeEncodeError:
         return False
 
 
@@ -158,7 +158,7 @@ def is_inside(relative: str) -> bool:
     >>> [is_inside(path) for path in ("a/b.mp4", "a/../b", "../b", "/b", "a/../../b")]
     [True, True, False, False, False]
     """
-    if not is_name(relative):
+    if not is_text(relative):
         return False
     normal = os.path.normpath(relative)
     return not os.path.isabs(normal) and normal.split(os.sep)[0] != os.pardir

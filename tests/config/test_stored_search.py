@@ -91,7 +91,17 @@ def test_a_stored_override_gives_values_only(argument, sweep):
         resumed("sweep.resume=sweep")
 
 
-@pytest.mark.parametrize("values", ["shuffle(range(0,100000000))", "range(10000000000)", "range(0,1,1e-9)", "range(a)"])
+@pytest.mark.parametrize(
+    "values",
+    [
+        "shuffle(range(0,100000000))",
+        "range(10000000000)",
+        "range(0,1,1e-9)",
+        "range(a)",
+        "range(step=1e-6,start=0,stop=1)",
+        "range(int(0),int(100000))",
+    ],
+)
 def test_a_stored_range_is_short(values, sweep):
     """It is written out, which would take memory."""
     SearchPlan(**vars(PLAN) | {"arguments": [f"seed={values}"]}).write(sweep.search_json)
@@ -103,6 +113,7 @@ def test_a_stored_range_is_short(values, sweep):
     "argument",
     [
         "seed=range(0,3)",
+        "note='my range(x)'",
         "schedule=tiny,finetune",
         "schedule=choice(tiny, finetune)",
         "logger=[wandb,tensorboard]",

@@ -58,9 +58,13 @@ def test_the_references_are_the_methods_of_their_names(tmp_path):
 
 def test_rewards_tell_clips_apart_where_some_are_right():
     clips = clips_of(40, 0)
-    assert what_rewards_tell(clips) == {"clips_right": pytest.approx(1 / 3), "videos_with_both": 1}
+    assert what_rewards_tell(clips) == {"clips_right": pytest.approx(1 / 3), "sections_with_both": 1}
     all_right = replace(clips, logits=np.broadcast_to(clips.targets[:, None, None], clips.logits.shape))
-    assert what_rewards_tell(all_right) == {"clips_right": 1, "videos_with_both": 0}
+    assert what_rewards_tell(all_right) == {"clips_right": 1, "sections_with_both": 0}
+    half = clips.logits.copy()
+    half[:, 0], half[:, 1] = clips.targets[:, None], np.roll(clips.targets, 1, 1)[:, None]
+    found = what_rewards_tell(replace(clips, logits=half))  # a section of right clips beside one of wrong ones
+    assert found == {"clips_right": 0.5, "sections_with_both": 0}
 
 
 @pytest.mark.parametrize("study", STUDIES)

@@ -285,7 +285,7 @@ def test_a_damaged_index_is_named_in_one_line(text, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_named_like_a_shard_is_none_of_them(packed):
+def test_a_folder_named_like_a_shard_is_ignored(packed):
     (packed.folder / "shard-000005.json").mkdir()
     (packed.folder / "shard-000005.tar").mkdir()
     assert CopyShards.read(packed.folder).shards.keys() == CopyShards.recover(packed.folder).shards.keys()

@@ -5,6 +5,7 @@ import os
 
 import pytest
 
+from dsn_lightning.errors import UsageError
 from dsn_lightning.files import UnreadableFileError
 from dsn_lightning.runs import read_trials
 from dsn_lightning.text_tables import csv_text
@@ -26,6 +27,8 @@ def test_the_table_is_what_was_written(tmp_path):
 
 def test_a_grid_has_no_trials(tmp_path):
     assert read_trials(tmp_path).empty
+    with pytest.raises(UsageError, match="none: no such folder"):
+        read_trials(tmp_path / "none")
     (tmp_path / "trials.csv").touch()
     assert read_trials(tmp_path).empty
     (tmp_path / "trials.csv").unlink()

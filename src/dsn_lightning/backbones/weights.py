@@ -21,6 +21,7 @@ _HEADS = ("fc.", "classifier.", "head.", "heads.")
 # names in torchvision's DenseNet files; the layer itself is norm1, not norm.1
 _DENSENET = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12]\.)")
 _ZIP_BEGIN, _ZIP_END, _ZIP_END_LENGTH = b"PK\3\4", b"PK\5\6", 22  # bytes; an archive of torch has no comment
+_SMALL = 2**20  # bytes of a tensor that may repeat what it stores
 _PLAIN = (
     *(dict, list, tuple, set, frozenset, str, bytes, bytearray, bool, int, float, complex, type(None)),
     *(torch.dtype, torch.device),
@@ -99,7 +100,7 @@ def _repeats_itself(value: Tensor) -> bool:
     """Return whether a tensor has more values than are stored, so that a copy takes more memory than the file."""
     if value.layout != torch.strided or value.is_meta:
         return False
-    return value.numel() * value.element_size() > value.untyped_storage().nbytes()
+    return value.numel() * value.element_size() > max(_SMALL, value.untyped_storage().nbytes())
 
 
 def _check_archive(path: Path) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from dsn_lightning.errors import UsageError
-from dsn_lightning.files import is_name
+from dsn_lightning.files import is_text
 
 _REFERENCE = "${"
 _TARGET = "_target_"
@@ -68,8 +68,8 @@ class _Copy:
             raise UsageError(f"{_short(key)}: expected a plain value, got a {type(value).__name__}")
         if isinstance(value, str) and _REFERENCE in value:
             raise UsageError(f"{_short(key)}={_short(value)}: {_REMEDY}")
-        if isinstance(value, str) and not is_name(value):
-            raise UsageError(f"{_short(key)}={_short(value)}: expected a text that could be the name of a file")
+        if isinstance(value, str) and not is_text(value):
+            raise UsageError(f"{_short(key)}={_short(value)}: expected a text without null characters")
         return value
 
 

@@ -49,6 +49,7 @@ _UNRELATED = {
 """Keys that the weights of a classifier do not depend on."""
 
 _OPTIONAL = ("weights", "classes")
+_MOST_STARTS = 8  # trainings that start from each other; each may name two
 """Keys of ``backbone`` that not every YAML has; null stands for their absence."""
 
 _SAMPLER_ARGUMENTS = ("exploration", "prior_kl", "sampler_optimizer", "sampler_schedule")
@@ -215,7 +216,7 @@ def _start(settings: Settings, key: str, known: Known, seen: frozenset[str]) -> 
         return known[path]
     file = RunFolder(Path(path).parent.parent).config_json
     record = read_json(file)
-    if not isinstance(record, dict) or path in seen:
+    if not isinstance(record, dict) or path in seen or len(seen) >= _MOST_STARTS:
         return path
     last = Path(path).name == Path(RunFolder.last_checkpoint.name).name
     digest = training_fingerprint(stored_settings(record, where=str(file)), seen=seen | {path})

@@ -21,7 +21,9 @@ OF_ONE_COMMAND = ("hydra", "trust", "overwrite", "resume", "run_dir", "sweep.job
 _REFERENCE = re.compile(r"\$\{(?!hydra\b)[A-Za-z]\w*(\.[A-Za-z]\w*)*\}")  # to another key; no resolver
 _KEY = re.compile(r"\+{0,2}[A-Za-z]\w*([./][A-Za-z]\w*)*")  # no part of a key begins with _, as _target_ does
 _NO_VALUE = re.compile(r"[{}$\\]")  # mappings, references and escapes
+_BEGINNING_OF_RANGE = re.compile(r"\brange\s*\(")
 _RANGE = re.compile(r"\brange\s*\(([^()]*)\)")
+_QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
 _MAX_VALUES = 10_000  # of a range, which is written out
 _OF_LISTS = re.compile(r"[\s,\[\]()]+|\bchoice\b")
 
@@ -63,17 +65,28 @@ def search_to_resume(stored: StoredSweep) -> list[str] | None:
     ]
 
 
-def _is_long(given: str) -> bool:
-    """Return whether the arguments of a range are other than numbers, or give more than `_MAX_VALUES` values.
+def _has_long_range(value: str) -> bool:
+    """Return whether a value has a range of other than plain numbers, or of more than `_MAX_VALUES` values.
 
-    >>> [_is_long(given) for given in ("3", "0, 10", "start=0,stop=1e9", "0,1,1e-9", "x")]
+    >>> [_has_long_range(f"range({given})") for given in ("3", "0, 10", "start=0,stop=1e9", "0,1,1e-9", "int(3)")]
     [False, False, True, True, True]
+    >>> _has_long_range("range(step=1e-6,start=0,stop=1)"), _has_long_range("'my range(x)'")
+    (True, False)
     """
+    bare = _QUOTED.sub("", value)
+    ranges = _RANGE.findall(bare)
+    return len(ranges) < len(_BEGINNING_OF_RANGE.findall(bare)) or any(map(_is_long, ranges))
+
+
+def _is_long(given: str) -> bool:
+    parts = [part.rpartition("=") for part in given.split(",")]
     try:
-        numbers = [float(part.rpartition("=")[2]) for part in given.split(",")]
+        named = {name.strip(): float(number) for name, is_named, number in parts if is_named}
+        numbers = [float(number) for _, is_named, number in parts if not is_named]
     except ValueError:
         return True
-    start, stop, step = {1: [0.0, *numbers, 1.0], 2: [*numbers, 1.0]}.get(len(numbers), numbers)[:3]
+    start, stop, step = {0: [0.0, 0.0, 1.0], 1: [0.0, *numbers, 1.0], 2: [*numbers, 1.0]}.get(len(numbers), numbers)[:3]
+    start, stop, step = named.get("start", start), named.get("stop", stop), named.get("step", step)
     return not abs(stop - start) <= abs(step) * _MAX_VALUES
 
 
@@ -100,7 +113,7 @@ def checked(arguments: Sequence[str], *, where: str, given: Sequence[str] = ()) 
     """
     for argument in arguments:
         key, is_assignment, value = argument.partition("=")
-        if any(_is_long(given) for given in _RANGE.findall(value)):
+        if _has_long_range(value):
             raise UsageError(f"{where}: {argument[:80]}: expected a range of at most {_MAX_VALUES} values")
         path = key.lstrip("+")
         folders = [Path(folder, path) for folder in (*config_folders(), *given_folders(list(given)))]

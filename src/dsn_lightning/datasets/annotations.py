@@ -14,8 +14,8 @@ from dsn_lightning.errors import UsageError
 from dsn_lightning.files import UnreadableFileError, is_inside, parse_json, read_bounded, user_path
 from dsn_lightning.stateless_random import stateless_rng
 
-MAX_ANNOTATION_BYTES = 2**28
 _MAX_COLUMNS = 100
+MAX_ANNOTATION_BYTES = 2**28
 """Size of the largest file of annotations that is read."""
 
 _YEAR = 365 * 24 * 3600.0

@@ -152,7 +152,7 @@ class CopyShards:
 
 
 def _files(folder: Path, kind: str) -> list[Path]:
-    """Return the tar files or indexes, the oldest first; a folder of such a name is none."""
+    """Return the tar files or indexes, the oldest first; folders of such names are ignored."""
     found = [f for f in folder.glob(f"shard-*.{kind}") if _FILE.fullmatch(f.name) and not f.is_dir()]
     return sorted(found, key=lambda file: (_number(file), file.name))
 

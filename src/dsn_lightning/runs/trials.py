@@ -8,6 +8,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from dsn_lightning.errors import UsageError
 from dsn_lightning.files import UnreadableFileError, read_bounded, user_path
 from dsn_lightning.runs.sweep_folder import SweepFolder
 from dsn_lightning.text_tables import csv_records
@@ -31,11 +32,14 @@ def read_trials(sweep: str | os.PathLike[str]) -> pd.DataFrame:
     none), ``on_frontier`` (whether no other trial is better) and ``folder``, relative to the sweep's.
 
     Raises:
-        UnreadableFileError: ``trials.csv`` is damaged.
+        UsageError: the folder does not exist, or ``trials.csv`` is damaged.
     """
     import pandas as pd
 
-    file = SweepFolder(user_path(sweep)).trials_csv
+    folder = user_path(sweep)
+    if not folder.is_dir():
+        raise UsageError(f"{sweep}: no such folder")
+    file = SweepFolder(folder).trials_csv
     try:
         text = read_bounded(file).decode("utf-8", "replace")  # names of folders may be in other bytes
     except FileNotFoundError:
