@@ -198,11 +198,11 @@ def draw(content: Mapping[str, Any], path: Path) -> None:
     metric = {"map": "mAP", "top1": "top-1"}[rate]
     draw_frontier(left, points, metric=metric)
     if rate == "map":
-        left.scatter(
-            *zip(*((gflops, value) for _, value, gflops in content["published"]), strict=True), c=NEUTRAL, s=18
-        )
-        left.scatter([], [], c=NEUTRAL, s=18, label="published, on ActivityNet's own videos: not comparable")
-        use_log_scale(left, min(p.gmacs for p in points), max(gflops for *_, gflops in content["published"]))
+        _, rates, gflops = zip(*content["published"], strict=True)
+        left.scatter(gflops, rates, c=NEUTRAL, s=18, label="published, on ActivityNet's own videos: not comparable")
+        lowest, highest = min(p.gmacs for p in points), max(gflops)
+        use_log_scale(left, lowest, highest)
+        left.set_xlim(0.8 * lowest, 1.25 * highest)
     left.set_xlabel("GMACs a video (classifier and sampler)")
     draw_frontier(
         right,
