@@ -169,6 +169,18 @@ def test_a_copy_is_current_for_its_settings_and_content_alone(tmp_path):
     assert not is_current(copy, info, SmallCopy(32))
 
 
+def test_a_copy_whose_label_is_not_utf8_is_made_anew(tmp_path):
+    write_video(tmp_path / "a.mp4", moving(5))
+    info, kind, copy = PyAV().probe(tmp_path / "a.mp4"), FrameCopy((32, 40)), tmp_path / "c.mov"
+    write_copy(tmp_path / "a.mp4", copy, info, decoder=PyAV(), kind=kind)
+    label = kind.label(info).encode()
+    assert label in copy.read_bytes()
+    copy.write_bytes(copy.read_bytes().replace(label, b"\x9b" + label[1:-1] + b"\x9b"))
+    assert not is_current(copy, info, kind)
+    with pytest.raises(VideoError, match="run dsn-prepare again"):
+        copy_info(copy, info)
+
+
 def test_a_video_that_changed_meanwhile_leaves_no_copy(tmp_path):
     write_video(tmp_path / "a.mp4", moving(5))
     info = PyAV().probe(tmp_path / "a.mp4")

@@ -199,7 +199,7 @@ def is_current(copy: Path, info: VideoInfo, kind: CopyKind, part: FilePart | Non
 def _opened(copy: Path, part: FilePart | None) -> Iterator[InputContainer]:
     with ExitStack() as opened:
         source: Any = str(copy) if part is None else opened.enter_context(part.open())
-        yield opened.enter_context(av.open(source, options=ONLY_THIS_FILE))
+        yield opened.enter_context(av.open(source, options=ONLY_THIS_FILE, metadata_errors="replace"))
 
 
 def _label(container: InputContainer) -> str:
