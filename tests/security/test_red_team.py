@@ -315,6 +315,9 @@ def test_a_foreign_checkpoint_reads_no_list_outside_of_its_data_set(lists, hones
     assert "a-private-text" not in line
     line = refused(place, "dsn-evaluate", "checkpoint=foreign.ckpt", *(f"+dataset.{name}=private" for name in lists))
     assert "is outside of" not in line  # none of the videos exists
+    put("dataset", {**dataset, **own, key: "~nobody/x"})(content[RECORD_KEY]["config"])
+    torch.save(content, "foreign.ckpt")
+    assert f"dataset.{key}=~nobody/x is outside of" in refused(place, "dsn-evaluate", "checkpoint=foreign.ckpt")
     (place / "data" / "link").symlink_to(place / "private")
     put("dataset", {**dataset, **own, key: "data/link"})(content[RECORD_KEY]["config"])
     torch.save(content, "foreign.ckpt")

@@ -357,7 +357,10 @@ def _with_rows(state: State, network: ClipNetwork, rows: Sequence[int], *, where
     """Return weights with these rows alone of the classification layer."""
     head = network.head.removeprefix("model.") + "."
     names = [name for name in state if name.removeprefix("model.").startswith(head)]
-    check_tensors({name: state[name] for name in names})
+    try:
+        check_tensors({name: state[name] for name in names})
+    except WeightsError as error:
+        raise UsageError(f"{where}: {error}") from error
     if not names or any(state[name].dim() == 0 or len(state[name]) <= max(rows) for name in names):
         raise UsageError(f"{where}: its weights have no layer {network.head} with a row for each of its classes")
     return {**state, **{name: state[name][list(rows)] for name in names}}

@@ -75,7 +75,7 @@ def refuse_lists(settings: Settings, *, where: str, given: Collection[str]) -> N
         if not isinstance(path, str) or key in given:
             continue
         if root is None or not Path(_real(path)).is_relative_to(_real(str(root))):
-            leads = f", a link to {_real(path)}," if Path(path).expanduser().is_symlink() else ""
+            leads = f", a link to {_real(path)}," if os.path.islink(os.path.expanduser(path)) else ""
             raise UsageError(
                 f"{where}: {key}={path}{leads} is outside of dataset.root={root}; give +{key}=PATH to use it"
             )
