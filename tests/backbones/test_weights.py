@@ -18,7 +18,7 @@ from dsn_lightning.backbones.torchvision_network import TorchvisionNetwork
 from dsn_lightning.backbones.weights import WeightsError, load_into, read_weights, tensors_of
 from dsn_lightning.config.build import build_classifier, build_observation, build_recognizer
 from dsn_lightning.config.compose import names_in_group, settings_of
-from dsn_lightning.config.initial_weights import _PUBLISHED, start_from, take_weights
+from dsn_lightning.config.initial_weights import _PUBLISHED, Head, start_from, take_weights
 from dsn_lightning.config.shared_trainings import shared_settings
 from dsn_lightning.config.stored_settings import check_stored_parts
 from dsn_lightning.config.trained import RECORD_KEY, load_trained
@@ -148,6 +148,21 @@ def test_damaged_files_and_code_are_refused(source, tmp_path, monkeypatch):
             read_weights(Path(name))
         assert "\n" not in str(caught.value)
     assert not Path("ran").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"fc.weight": torch.ones(3, 1280).to_sparse()}, r"fc\.weight: expected a dense tensor"),
+        ({"fc.bias": torch.tensor(1.0)}, "with a row for each of its classes"),
+    ],
+)
+def test_a_layer_of_classes_without_rows_is_refused(source, tmp_path, change, complaint):
+    layer = {"fc.weight": torch.ones(3, 1280), "fc.bias": torch.ones(3)}
+    torch.save({**source, **layer, **change}, tmp_path / "odd.pt")
+    head = Head(classes=["a", "b"], known=["a", "b", "c"], own=True)
+    with pytest.raises(UsageError, match=rf"^weights=.*odd\.pt: .*{complaint}"):
+        take_weights(mobilenet(2), str(tmp_path / "odd.pt"), {}, key="weights", head=head)
 
 
 def test_the_stem_gives_the_same_for_a_still_clip_and_its_image():
