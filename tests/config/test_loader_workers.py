@@ -1,4 +1,4 @@
-"""num_workers=auto: which trainings have loader processes, and how many fit."""
+"""num_workers=auto: which trainings have loader processes or a thread, and how many fit."""
 
 import pytest
 
@@ -36,12 +36,29 @@ READS = ["dataset.reading.cache_frames=false"]
         (["trainer.accelerator=cpu"], {"cores": 16, "gpus": 1}, 1),
         (["trainer.devices=2"], {"cores": 16, "gpus": 2}, 7),
         (["trainer.devices=2"], {"cores": 8, "gpus": 2, "one_of_many": True}, 7),
-        (["dataset.reading.cache_frames=true"], {"cores": 16, "gpus": 1}, 0),
         (["num_workers=3"], {"cores": 1}, 3),
         (["num_workers=0"], {"cores": 16, "gpus": 1}, 0),
     ],
 )
 def test_the_cores_decide(overrides, computer, expected, machine):
+    machine(**computer)
+    assert loader_workers(composed(*READS, *overrides)) == (expected, None)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "computer", "expected"),
+    [
+        (["dataset.reading.cache_frames=true"], {"cores": 16, "gpus": 1}, (1, "thread")),
+        (["dataset.reading.cache_frames=true"], {"cores": 2}, (1, "thread")),
+        (["dataset.reading.cache_frames=true", "start_workers=thread"], {"cores": 2}, (1, "thread")),
+        (["backbone=mobilenet_v2"], {"cores": 2}, (1, "thread")),
+        (["dataset.reading.cache_frames=true"], {"cores": 1}, (0, "thread")),
+        (["dataset.reading.cache_frames=true", "trainer.devices=2"], {"cores": 2}, (0, "thread")),
+        (["dataset.reading.cache_frames=true", "start_workers=fork"], {"cores": 16}, (0, "fork")),
+        (["dataset.reading.cache_frames=true", "num_workers=2"], {"cores": 16}, (2, None)),
+    ],
+)
+def test_what_is_kept_in_memory_is_read_by_a_thread(overrides, computer, expected, machine):
     machine(**computer)
     assert loader_workers(composed(*READS, *overrides)) == expected
 
@@ -50,9 +67,9 @@ def test_batches_have_to_fit_into_the_shared_memory(machine):
     settings = composed(*READS, "schedule.batch_size=10", "M=3", "N=4")
     batch = 10 * 3 * 4 * 3 * 8 * 32 * 32
     machine(16, gpus=1, shared_memory=12 * batch)  # half of it, two batches of each worker
-    assert loader_workers(settings) == 3
+    assert loader_workers(settings).number == 3
     machine(16, gpus=1, shared_memory=2**20)
-    assert loader_workers(settings) == 0
+    assert loader_workers(settings).number == 0
 
 
 def test_the_data_module_gets_the_number(machine):

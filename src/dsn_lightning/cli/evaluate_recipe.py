@@ -313,15 +313,15 @@ def score(evaluation: EvaluationPlan, data: SectionClipDataModule, *, device: to
     stored = settings.backbone.cache_activations and scoring.crops == 1 and share_frozen_blocks(recognizers)
     if stored:
         use_frozen_features(settings, data, recognizers, device=device, subsets=(settings.test.subset,))
-    progress = PrintableConsole(stderr=True, quiet=process_rank() != 0)
+    progress, workers = PrintableConsole(stderr=True, quiet=process_rank() != 0), loader_workers(settings)
     scores, watch, failed = score_videos(
         scoring,
         data.network_reader if stored else data.reader,
         evaluation.networks,
         device=device,
         loading=Loading(
-            num_workers=loader_workers(settings),
-            start_method=settings.start_workers,
+            num_workers=workers.number,
+            start_method=workers.start,
             timeout=data.loader_timeout(),
             skip_bad=data.bad_video_policy.skip,
         ),

@@ -93,11 +93,12 @@ def _pairs(
 
 def _loader(settings: Settings, data: SectionClipDataModule, missing: Sequence[tuple[Video, IntArray]]) -> ClipLoader:
     videos, starts = zip(*missing, strict=True)
+    workers = loader_workers(settings)
     return ClipLoader(
         CandidateClips(videos, starts, data.network_reader),
         batch_size=None,
-        num_workers=loader_workers(settings),
-        start_workers=settings.start_workers,
+        num_workers=workers.number,
+        start_workers=workers.start,
         timeout=data.loader_timeout(),
     )
 

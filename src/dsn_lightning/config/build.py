@@ -55,8 +55,7 @@ def build_datamodule(settings: Settings) -> SectionClipDataModule:
         ),
         loading=BatchLoading(
             settings.schedule.batch_size,
-            loader_workers(settings),
-            settings.start_workers,
+            *loader_workers(settings),
             pin_memory=trains_on_gpu(settings.trainer),
             same_batches=settings.trainer.overfit_batches > 0,
         ),

@@ -1,8 +1,9 @@
-"""How batches reach the device: the data loader processes where ``num_workers`` is ``auto``, pinned memory."""
+"""How batches reach the device: the data loader workers where ``num_workers`` is ``auto``, pinned memory."""
 
 import math
 import shutil
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
@@ -18,23 +19,32 @@ _BATCHES_AHEAD = 2  # of each worker; PyTorch's prefetch_factor
 _SHARED_MEMORY = Path("/dev/shm")
 
 
-def loader_workers(settings: Settings) -> int:
-    """Return the number of data loader processes of each process of a training or an evaluation.
+class LoaderWorkers(NamedTuple):
+    """The data loader workers of a process."""
 
-    ``auto`` is 0 where frames or activations are kept: each worker would keep its own. Otherwise a process on a GPU has
-    as many as its share of the cores leaves, one on the CPU has one. Fewer are taken if the batches that they prepare
-    would not fit into half of the free shared memory, which threads do not use.
+    number: int  #: 0: the process loads its batches itself
+    start: str | None  #: how processes start, or `THREAD`; None leaves it to PyTorch
+
+
+def loader_workers(settings: Settings) -> LoaderWorkers:
+    """Return the data loader workers of each process of a training or an evaluation.
+
+    ``num_workers=auto``: where frames or activations are kept, one thread, because a process would keep its own.
+    Otherwise a process on a GPU has as many as its share of the cores leaves, one on the CPU has one. Fewer are taken
+    if the batches that they prepare would not fit into half of the free shared memory, which threads do not use.
+    A process with one core has none.
     """
+    start = settings.start_workers
     if settings.num_workers != "auto":
-        return int(settings.num_workers)
-    if settings.dataset.reading.cache_frames or settings.backbone.cache_activations:
-        return 0
+        return LoaderWorkers(int(settings.num_workers), start)
     processes = num_local_processes(settings.trainer)
     share = available_threads() if started_as_one_of_many() else available_threads() // processes
     spare = max(0, share - 1)
-    room = 2**62 if settings.start_workers == THREAD else _free_shared_memory()
+    if settings.dataset.reading.cache_frames or settings.backbone.cache_activations:
+        return LoaderWorkers(min(spare, 1), THREAD) if start in (None, THREAD) else LoaderWorkers(0, start)
+    room = 2**62 if start == THREAD else _free_shared_memory()
     fitting = room // (2 * _BATCHES_AHEAD * _batch_bytes(settings) * processes)
-    return min(spare, fitting, _MOST if trains_on_gpu(settings.trainer) else 1)
+    return LoaderWorkers(min(spare, fitting, _MOST if trains_on_gpu(settings.trainer) else 1), start)
 
 
 def trains_on_gpu(trainer: ProcessKeys) -> bool:

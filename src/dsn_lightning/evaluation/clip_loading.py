@@ -22,7 +22,7 @@ class Loading:
 
     num_workers: int = 0  #: number of loader processes; 0 loads in this process
     timeout: float = 0  #: seconds after which a loader process that returns no video counts as hung; 0 waits forever
-    start_method: str | None = None  #: ``fork`` or ``spawn`` for loader processes; None takes PyTorch's default
+    start_method: str | None = None  #: of loader processes, ``fork`` or ``spawn``, or threads; None: PyTorch's default
     skip_bad: bool = False  #: continue after a video that cannot be read
 
 
