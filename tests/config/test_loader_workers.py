@@ -68,6 +68,8 @@ def test_batches_have_to_fit_into_the_shared_memory(machine):
     batch = 10 * 3 * 4 * 3 * 8 * 32 * 32
     machine(16, gpus=1, shared_memory=12 * batch)  # half of it, two batches of each worker
     assert loader_workers(settings).number == 3
+    whole = composed(*READS, "schedule.batch_size=10", "M=3", "N=4", "dataset.reading.crop_on_device=true")
+    assert loader_workers(whole).number == 12 * 32 * 32 // (4 * 34 * 34)  # frames of 34x34 in place of clips
     machine(16, gpus=1, shared_memory=2**20)
     assert loader_workers(settings).number == 0
 

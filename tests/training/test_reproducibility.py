@@ -26,9 +26,10 @@ def first(needle_set: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[P
         ["num_workers=2", "start_workers=thread"],
         ["+trainer.deterministic=true"],
         ["dataset.reading.cache_frames=false"],
+        ["dataset.reading.crop_on_device=true"],
         pytest.param(["num_workers=1", "start_workers=spawn"], marks=pytest.mark.slow),
     ],
-    ids=["again", "two workers", "two threads", "deterministic", "no cache", "spawned worker"],
+    ids=["again", "two workers", "two threads", "deterministic", "no cache", "cropped on the device", "spawned worker"],
 )
 def test_the_same_seed_gives_the_same_weights(more, first, tmp_path):
     run, arguments = first

@@ -33,16 +33,14 @@ def build_datamodule(settings: Settings) -> SectionClipDataModule:
             f"{backbone.crop_size} fits into backbone.frame_size={list(backbone.frame_size)}"
         )
     train_n = settings.algorithm.train_N
+    resize = "squash" if settings.dataset.modality == "flow" else reading.resize  # flow is stored at one size
+    if reading.crop_on_device and (backbone.cache_activations or resize == "short_side"):
+        stored = "stored activations have no windows to cut; set backbone.cache_activations=false"
+        sizes = "the frames of all videos must have one size; set dataset.reading.resize=squash or letterbox"
+        raise UsageError(f"dataset.reading.crop_on_device=true: {stored if backbone.cache_activations else sizes}")
     return SectionClipDataModule(
         build_source(settings.dataset),
-        crop=Crop(
-            backbone.frame_size,
-            backbone.crop_size,
-            tuple(scales),
-            reading.flip,
-            reading.corners,
-            resize="squash" if settings.dataset.modality == "flow" else reading.resize,  # flow is stored at one size
-        ),
+        crop=Crop(backbone.frame_size, backbone.crop_size, tuple(scales), reading.flip, reading.corners, resize=resize),
         scheme=ClipScheme(
             num_sections=settings.M,
             clips_per_section=train_n,
@@ -57,6 +55,7 @@ def build_datamodule(settings: Settings) -> SectionClipDataModule:
             settings.schedule.batch_size,
             *loader_workers(settings),
             pin_memory=trains_on_gpu(settings.trainer),
+            crop_on_device=reading.crop_on_device,
             same_batches=settings.trainer.overfit_batches > 0,
         ),
         reading=Reading(

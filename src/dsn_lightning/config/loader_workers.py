@@ -53,9 +53,13 @@ def trains_on_gpu(trainer: ProcessKeys) -> bool:
 
 
 def _batch_bytes(settings: Settings) -> int:
-    """Return the bytes of a process's share of a batch of section clips, uint8 (B, M, N, C, T, H, W)."""
+    """Return the bytes of a process's share of a batch of section clips, uint8 (B, M, N, C, T, H, W).
+
+    Of whole frames at most: as many as the clips have.
+    """
     backbone, share = settings.backbone, math.ceil(settings.schedule.batch_size / num_local_processes(settings.trainer))
-    clip = CHANNELS[settings.dataset.modality] * backbone.frames_per_clip * backbone.crop_size**2
+    pixels = math.prod(backbone.frame_size) if settings.dataset.reading.crop_on_device else backbone.crop_size**2
+    clip = CHANNELS[settings.dataset.modality] * backbone.frames_per_clip * pixels
     return share * int(settings.M) * settings.algorithm.train_N * clip
 
 

@@ -89,6 +89,7 @@ class ReadingSettings:
     sections: int = rules.whole(1)
     placement: Placement = rules.one_of(*get_args(Placement))
     cache_frames: bool = rules.flag()
+    crop_on_device: bool = rules.flag(default=False)
     scales: tuple[float, ...] = rules.numbers(remedy="must be a list of numbers above 0")
     corners: bool = rules.flag()
     resize: Resize = rules.one_of(*get_args(Resize))

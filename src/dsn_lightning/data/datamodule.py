@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 from dsn_lightning.data.batches import BatchShares, ClipLoader, EpochOrder
 from dsn_lightning.data.inventory import BadVideoPolicy, Reading, SubsetInventory, take_inventory
 from dsn_lightning.data.section_clips import FixedClips, SectionClips, collate
+from dsn_lightning.data.uncut_batches import cut_clips
 from dsn_lightning.datasets.records import SUBSETS, Subset, VideoRecord, VideoSource
 from dsn_lightning.errors import UsageError
 from dsn_lightning.prepare.frozen_features import Activations, View
@@ -58,6 +59,7 @@ class BatchLoading:
     num_workers: int = 0  # loader processes; 0 reads in the training process
     start_workers: str | None = None  # their start method, fork or spawn; None uses torch's default
     pin_memory: bool = False  # batches are put where a GPU fetches them while it computes
+    crop_on_device: bool = False  # training windows are cut where the networks compute, from whole frames
     same_batches: bool = False  # whether every epoch of the training has the batches of the first one, clip for clip
 
 
@@ -223,8 +225,11 @@ class SectionClipDataModule(pl.LightningDataModule):
         ids = "\n".join(video.record.video_id for video in videos)
         return hashlib.blake2b(ids.encode(), digest_size=8).hexdigest()
 
-    def section_clips(self, subset: Subset) -> SectionClips:
-        """Return a subset as a data set of section clips: jittered for ``train``, centred otherwise."""
+    def section_clips(self, subset: Subset, *, uncut: bool = False) -> SectionClips:
+        """Return a subset as a data set of section clips: jittered for ``train``, centred otherwise.
+
+        With ``uncut`` items have frames and the drawn windows in place of clips; `on_after_batch_transfer` cuts them.
+        """
         training, scheme = subset == "train", self.scheme
         return SectionClips(
             self.videos(subset),
@@ -238,6 +243,7 @@ class SectionClipDataModule(pl.LightningDataModule):
             same_clips=training and self.loading.same_batches,
             fixed=self._fixed if training else None,
             replace_bad=self.bad_video_policy.skip,
+            uncut=uncut,
         )
 
     def train_dataloader(self) -> DataLoader[dict[str, Any]]:
@@ -249,7 +255,16 @@ class SectionClipDataModule(pl.LightningDataModule):
             epoch = loop.epoch_progress.current.processed  # type: ignore[attr-defined]
             batches = loop.epoch_loop.batch_progress
             skip = 0 if batches.is_last_batch else batches.current.processed  # type: ignore[attr-defined]
-        return self._loader(self.section_clips("train"), epoch=epoch, skip=skip)
+        clips = self.section_clips("train", uncut=self.loading.crop_on_device)
+        return self._loader(clips, epoch=epoch, skip=skip)
+
+    def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
+        """Cut the clips of a training batch with ``crop_on_device``; Lightning calls it on the device's batches."""
+        if "uncut" not in batch:
+            return batch
+        shape = batch["start_frame"].shape  # (B, M, N)
+        clips = cut_clips(batch["uncut"], self.crop.crop_size).unflatten(0, shape)
+        return {**{key: value for key, value in batch.items() if key != "uncut"}, "clips": clips}
 
     def val_dataloader(self) -> DataLoader[dict[str, Any]] | list[Any]:
         """Return centred batches of the held-out videos; an empty list if there are none."""

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 
 from dsn_lightning.data.batches import Draw
+from dsn_lightning.data.uncut_batches import uncut_batch
 from dsn_lightning.datasets.records import VideoRecord
 from dsn_lightning.errors import UsageError
 from dsn_lightning.prepare.stored_scores import StoredScores
@@ -53,6 +54,8 @@ class SectionClips(Dataset[dict[str, Any] | UsageError]):
             looks at of them; an item then also has ``clip_logits``, float (M, N, J).
         replace_bad: whether a video that cannot be read is replaced (training) or marked as not counted (testing);
             otherwise the error ends the run.
+        uncut: leave the cutting of drawn windows to the device: items have ``uncut`` in place of ``clips``. Needs a
+            seed; without effect on ``fixed`` clips, whose windows are not drawn.
     """
 
     def __init__(
@@ -69,6 +72,7 @@ class SectionClips(Dataset[dict[str, Any] | UsageError]):
         same_clips: bool = False,
         fixed: FixedClips | None = None,
         replace_bad: bool = False,
+        uncut: bool = False,
     ) -> None:
         self.videos = videos
         self.reader = reader
@@ -81,6 +85,7 @@ class SectionClips(Dataset[dict[str, Any] | UsageError]):
         self.same_clips = same_clips
         self.fixed = fixed
         self.replace_bad = replace_bad
+        self.uncut = uncut
 
     def __len__(self) -> int:
         return len(self.videos)
@@ -106,9 +111,9 @@ class SectionClips(Dataset[dict[str, Any] | UsageError]):
             draw = draw._replace(video=int(rng.integers(len(self.videos))))
         return UsageError(f"{_MAX_REPLACEMENTS} videos in a row cannot be read; the last one: {bad[-1][1]}")
 
-    def _item(self, record: VideoRecord, clips: Tensor, starts: Tensor, counted: bool) -> dict[str, Any]:
+    def _item(self, record: VideoRecord, clips: Tensor | None, starts: Tensor, counted: bool) -> dict[str, Any]:
         return {
-            "clips": clips,  # (M, N, C, T, H, W)
+            **({} if clips is None else {"clips": clips}),  # (M, N, C, T, H, W)
             "targets": label_vector(record.labels, self.num_classes),
             "video_id": record.video_id,
             "start_frame": starts,
@@ -145,10 +150,13 @@ class SectionClips(Dataset[dict[str, Any] | UsageError]):
     def _read(self, draw: Draw) -> dict[str, Any]:
         video = self.videos[draw.video]
         starts = self.candidates(video, self._rng(draw, "jitter"))
-        kept = self._kept(draw)  # (M, N)
-        clips = self.reader.read_kept(video, starts, kept, self._rng(draw, "crop")).unflatten(0, (len(kept), -1))
-        starts = starts[kept].reshape(len(kept), -1)
-        return self._item(video.record, clips, torch.from_numpy(starts), draw.counted)
+        kept, rng = self._kept(draw), self._rng(draw, "crop")  # (M, N)
+        first = torch.from_numpy(starts[kept].reshape(len(kept), -1))
+        if self.uncut and rng is not None:
+            item = self._item(video.record, None, first, draw.counted)
+            return {**item, "uncut": self.reader.read_uncut(video, starts, kept, rng)}
+        clips = self.reader.read_kept(video, starts, kept, rng).unflatten(0, (len(kept), -1))
+        return self._item(video.record, clips, first, draw.counted)
 
     def _kept(self, draw: Draw) -> NDArray[np.bool_]:
         """Tell which clips are read, (M, N): all of them, or one of each section in the warm-up."""
@@ -180,7 +188,9 @@ def collate(results: Sequence[dict[str, Any] | UsageError]) -> dict[str, Any] | 
     if len(items) < len(results):
         return next(item for item in results if isinstance(item, UsageError))
     items.sort(key=lambda item: not item["counted"])
-    tensors = [{k: v for k, v in item.items() if k not in ("counted", "bad_videos")} for item in items]
-    batch: dict[str, Any] = default_collate(tensors)
+    apart = ("counted", "bad_videos", "uncut")
+    batch: dict[str, Any] = default_collate([{k: v for k, v in item.items() if k not in apart} for item in items])
+    if "uncut" in items[0]:
+        batch["uncut"] = uncut_batch([item["uncut"] for item in items])
     bad = [entry for item in items for entry in item["bad_videos"]]
     return batch | {"num_videos": sum(item["counted"] for item in items), "bad_videos": bad}

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dsn_lightning.video.crops import Crop, Cut
 from dsn_lightning.video.decoder import Decoder, Frames
 from dsn_lightning.video.resize import rescaled
 from dsn_lightning.video.sections import IntArray, clip_frames
@@ -80,6 +81,21 @@ class FrameCache:
 
 
 @dataclass(frozen=True)
+class UncutClips:
+    """Clips whose windows are drawn and not yet cut.
+
+    Attributes:
+        frames: uint8 (F, H, W, C), each frame of the video once.
+        rows: positions in ``frames`` of each clip's frames, (K, T).
+        cuts: each clip's window.
+    """
+
+    frames: Frames
+    rows: IntArray
+    cuts: tuple[Cut, ...]
+
+
+@dataclass(frozen=True)
 class ClipReader:
     """Reads clips at given positions.
 
@@ -125,12 +141,27 @@ class ClipReader:
 
         They equal those of `__call__`: the crops of all clips are drawn, but nothing is decoded for the others.
         """
-        needed, position = np.unique(self.plan(video, starts[kept]), return_inverse=True)
-        frames = self.read(video, needed, self.crop.scaled_size(video.info.height, video.info.width))
-        of_clip = _rows(frames, position.reshape(-1, self.frames_per_clip))
+        frames, rows = self._frames(video, starts[kept])
+        of_clip = _rows(frames, rows)
         one = frames[:1]  # in place of a clip whose crop is only drawn
         crops = [(self.crop(next(of_clip) if is_kept else one, rng), is_kept) for is_kept in kept.flat]
         return torch.stack([clip for clip, is_kept in crops if is_kept])
+
+    def read_uncut(
+        self, video: Video, starts: IntArray, kept: NDArray[np.bool_], rng: np.random.Generator
+    ) -> UncutClips:
+        """Return what `read_kept` makes its clips of, with the windows that it would draw."""
+        assert isinstance(self.crop, Crop)  # activations have no windows
+        frames, rows = self._frames(video, starts[kept])
+        frames = self.crop.bordered(frames)
+        cuts = [(self.crop.draw(frames.shape[1], frames.shape[2], rng), is_kept) for is_kept in kept.flat]
+        return UncutClips(frames, rows, tuple(cut for cut, is_kept in cuts if is_kept))
+
+    def _frames(self, video: Video, starts: IntArray) -> tuple[NDArray[Any], IntArray]:
+        """Return each frame of the clips at ``starts`` (K,) once, and the positions of each clip's frames, (K, T)."""
+        needed, position = np.unique(self.plan(video, starts), return_inverse=True)
+        frames = self.read(video, needed, self.crop.scaled_size(video.info.height, video.info.width))
+        return frames, position.reshape(-1, self.frames_per_clip)
 
 
 def _rows(frames: NDArray[Any], clips: IntArray) -> Iterator[NDArray[Any]]:

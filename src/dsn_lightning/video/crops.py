@@ -5,7 +5,7 @@ Frames are scaled while they are decoded; crops are windows of the scaled frames
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -16,6 +16,15 @@ from torch import Tensor
 from dsn_lightning.errors import UsageError
 from dsn_lightning.video.modality import is_flow, mirror_flow
 from dsn_lightning.video.resize import Resize, scaled_size
+
+
+class Cut(NamedTuple):
+    """A square window of a clip's frames, in pixels; it is scaled to the crop's size afterwards."""
+
+    top: int
+    left: int
+    side: int
+    mirrored: bool = False
 
 
 @dataclass(frozen=True)
@@ -78,14 +87,16 @@ class Crop:
             frames: (T, H, W, C); two channels are flow.
             rng: draws the window and the flip; None takes the testing windows.
         """
-        if self.resize == "letterbox":
-            frames = self._with_borders(frames)
+        frames = self.bordered(frames)
         if rng is not None:
-            return self._draw(frames, rng)
-        clips = [self._cut(frames, *position, self.crop_size) for position in self._positions(*frames.shape[1:3])]
+            return self._clip(frames, self.draw(frames.shape[1], frames.shape[2], rng))
+        clips = [self._clip(frames, Cut(*place, self.crop_size)) for place in self._positions(*frames.shape[1:3])]
         return clips[0] if self.windows == 1 else torch.stack(clips)
 
-    def _with_borders(self, frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def bordered(self, frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return frames (F, H, W, C) with the black bars of ``letterbox``; the same array without."""
+        if self.resize != "letterbox":
+            return frames
         spare = [whole - side for whole, side in zip(self.frame_size, frames.shape[1:3], strict=True)]
         return np.pad(frames, [(0, 0), *((extra // 2, extra - extra // 2) for extra in spare), (0, 0)])
 
@@ -95,16 +106,15 @@ class Crop:
         mirrored = pixels.flip(-1)
         return torch.stack([255 - mirrored[:, 0], mirrored[:, 1]], 1) if pixels.shape[1] == 2 else mirrored
 
-    def _draw(self, frames: NDArray[np.uint8], rng: np.random.Generator) -> Tensor:
-        height, width = frames.shape[1:3]
+    def draw(self, height: int, width: int, rng: np.random.Generator) -> Cut:
+        """Draw a training window of frames that have this size, bars included."""
         side = round(self.crop_size * self.scales[int(rng.integers(len(self.scales)))])
         if self.corners:
             down, right = ((0, 0), (0, 2), (2, 0), (2, 2), (1, 1))[int(rng.integers(5))]
             top, left = (height - side) * down // 2, (width - side) * right // 2
         else:
             top, left = int(rng.integers(height - side + 1)), int(rng.integers(width - side + 1))
-        flip = bool(rng.random() < self.flip)
-        return self._cut(frames, top, left, side, flip=flip)
+        return Cut(top, left, side, bool(rng.random() < self.flip))
 
     def _positions(self, height: int, width: int) -> list[tuple[int, int]]:
         """Return (top, left) of the testing windows."""
@@ -115,17 +125,32 @@ class Crop:
             return [(top, right // 2) for top in (0, down // 2, down)]
         return [(down // 2, left) for left in (0, right // 2, right)]
 
-    def _cut(self, frames: NDArray[np.uint8], top: int, left: int, side: int, *, flip: bool = False) -> Tensor:
-        window = frames[:, top : top + side, left : left + side]
-        if flip and is_flow(window):
-            window, flip = mirror_flow(window), False
+    def _clip(self, frames: NDArray[np.uint8], cut: Cut) -> Tensor:
+        window, mirrored = frames[:, cut.top : cut.top + cut.side, cut.left : cut.left + cut.side], cut.mirrored
+        if mirrored and is_flow(window):
+            window, mirrored = mirror_flow(window), False
         if not window.flags.writeable or min(window.strides) < 0:  # PyTorch takes neither
             window = window.copy()
-        clip = torch.from_numpy(window).permute(0, 3, 1, 2)  # (T, C, H, W)
-        if side != self.crop_size:
-            if not is_flow(window):  # torch scales interleaved colours of 8 bits twice as fast as separate ones
-                clip = clip.contiguous(memory_format=torch.channels_last)
-            clip = F.interpolate(clip, (self.crop_size, self.crop_size), mode="bilinear", antialias=True)
-        if flip:
+        clip = scaled(torch.from_numpy(window).permute(0, 3, 1, 2), self.crop_size)  # (T, C, H, W)
+        if mirrored:
             clip = clip.flip(-1)
         return clip.transpose(0, 1).contiguous()
+
+
+def scaled(pixels: Tensor, side: int) -> Tensor:
+    """Return square frames, uint8 (F, C, S, S), at another side: bilinear and antialiased, (F, C, side, side).
+
+    On other devices than the CPU, PyTorch scales float numbers only; they are rounded, so that some pixels differ by 1.
+    """
+    if pixels.shape[-1] == side:
+        return pixels
+    if pixels.device.type != "cpu":
+        return _scaled_as_float(pixels, side)
+    if pixels.shape[1] == 3:  # PyTorch scales interleaved colours of 8 bits twice as fast as separate ones
+        pixels = pixels.contiguous(memory_format=torch.channels_last)
+    return F.interpolate(pixels, (side, side), mode="bilinear", antialias=True)
+
+
+def _scaled_as_float(pixels: Tensor, side: int) -> Tensor:
+    numbers = F.interpolate(pixels.float(), (side, side), mode="bilinear", antialias=True)
+    return numbers.round_().clamp_(0, 255).to(torch.uint8)
