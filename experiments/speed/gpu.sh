@@ -44,8 +44,8 @@ if __name__ == "__main__":
         place.parent.mkdir(parents=True, exist_ok=True)
         place.symlink_to(paths[i % count])
 E2
-FOLDER=(dataset=folder dataset.root=videos dataset.reading.prepared=prepared recipe=none)
-part 180 prepare dsn-prepare "${FOLDER[@]:0:2}" output=prepared 'steps=[check,frames]' "frames.size=$SIZE" frames.resize=short_side
+FOLDER=(dataset=folder dataset.root=videos dataset.reading.prepared=prepared dataset.reading.resize=squash recipe=none)
+part 180 prepare dsn-prepare "${FOLDER[@]:0:2}" output=prepared 'steps=[check,frames]' "frames.size=$SIZE" frames.resize=squash
 
 train() { # train NAME SECONDS OVERRIDES...: one epoch; a line in speeds.csv
   local name=$1 limit=$2; shift 2
@@ -72,6 +72,7 @@ if [ -n "$TINY" ]; then
   R34=(backbone=r3d_tiny observation=r2d_tiny M=1 N=3 schedule.batch_size=4)
 fi
 train r3d_frames 120 "${R3D[@]}" dataset.reading.copies=frames
+train r3d_frames_cropped_on_device 120 "${R3D[@]}" dataset.reading.copies=frames dataset.reading.crop_on_device=true
 train r3d_frames_compiled 240 "${R3D[@]}" dataset.reading.copies=frames compile=true
 train r3d_files 120 "${R3D[@]}"
 train r2plus1d_34_frames 150 "${R34[@]}" dataset.reading.copies=frames

@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from timing import in_turn, print_rows, write_rows
 from videos import make
 
+from dsn_lightning.data.uncut_batches import uncut_batch
 from dsn_lightning.datasets.records import VideoRecord
 from dsn_lightning.errors import UsageError
 from dsn_lightning.prepare.copies import copy_info, write_copy
@@ -87,19 +88,23 @@ def with_torchcodec(path: Path, wanted: IntArray) -> NDArray[np.uint8]:
 OTHERS = {"plain PyAV loop": plain_pyav, "decord": with_decord, "torchcodec": with_torchcodec}
 
 
-def ways_of(path: Path, folder: Path) -> tuple[dict[str, Callable[[], Frames]], dict[str, Callable[[], torch.Tensor]]]:
-    """Return ways to read a video's frames, and to read its clips."""
+def ways_of(path: Path, folder: Path) -> tuple[dict[str, Callable[[], Frames]], dict[str, Callable[[], Any]]]:
+    """Return ways to read a video's frames, and to read its clips: cut, or as a batch that a device cuts."""
     info = PyAV().probe(path)
     starts = section_clip_starts(info.num_frames, num_sections=6, clips_per_section=3, clip_span=8, placement="frames")
     wanted = np.unique((starts[..., None] + np.arange(8)).clip(0, info.num_frames - 1))
     frames: dict[str, Callable[[], Frames]] = {}
-    clips: dict[str, Callable[[], torch.Tensor]] = {}
+    clips: dict[str, Callable[[], Any]] = {}
+    whole = np.ones(starts.shape, bool)
 
     def add(name: str, decoder: Decoder, file: Path, of_file: VideoInfo) -> None:
         video = place_on_time_line(VideoRecord("video", path, (0,)), info, None, copy=(file, of_file))
         reader = ClipReader(DecodedFrames(decoder), CROP, 8, 1)
         frames[name] = partial(decoder.read, file, wanted, (HEIGHT, WIDTH), of_file)
         clips[f"clips from {name}"] = lambda: reader(video, starts, np.random.default_rng(0))
+        if name == "stored frames":
+            uncut = partial(reader.read_uncut, video, starts, whole)
+            clips[f"uncut clips from {name}"] = lambda: uncut_batch([uncut(np.random.default_rng(0))])
 
     add("the file", PyAV(), path, info)
     kinds: dict[str, tuple[CopyKind, Decoder]] = {
