@@ -1,6 +1,6 @@
 """Dense sampling with the classifier that DSN trained: what it answers without its sampler.
 
-    PYTHONPATH=experiments dsn-evaluate checkpoint=RUN ... +selection.own_dense._target_=reproduce.own_dense.OwnDense
+PYTHONPATH=experiments dsn-evaluate checkpoint=RUN ... +selection.own_dense._target_=reproduce.own_dense.OwnDense
 """
 
 from dsn_lightning.selections import DSN_CLASSIFIER
