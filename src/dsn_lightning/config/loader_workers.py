@@ -55,7 +55,7 @@ def trains_on_gpu(trainer: ProcessKeys) -> bool:
 def _batch_bytes(settings: Settings) -> int:
     """Return the bytes of a process's share of a batch of section clips, uint8 (B, M, N, C, T, H, W).
 
-    Of whole frames at most: as many as the clips have.
+    With ``crop_on_device``, those of whole frames, if no two clips share one.
     """
     backbone, share = settings.backbone, math.ceil(settings.schedule.batch_size / num_local_processes(settings.trainer))
     pixels = math.prod(backbone.frame_size) if settings.dataset.reading.crop_on_device else backbone.crop_size**2

@@ -164,10 +164,10 @@ def take_inventory(
 
 def _index_copies(source: VideoSource, found: Found, reading: Reading, prepared: Path) -> tuple[Copies, str | None]:
     """Return the copies to read instead of the originals, if any, and the settings they were made with."""
-    wanted = reading.copies if reading.modality == "rgb" else "flow"
-    if wanted is None:
+    read_from = reading.copies if reading.modality == "rgb" else "flow"
+    if read_from is None:
         return {}, None
-    step = _STEPS[wanted]
+    step = _STEPS[read_from]
     kind, name = KINDS[step], TITLES[KINDS[step].folder]
     originals = usable(found)
     folder = prepared / kind.folder

@@ -197,12 +197,12 @@ def root_folder(root: str | None, *, content: str) -> Path:
     return folder
 
 
-def annotation_path(given: str | None, candidates: Sequence[Path], *, content: str) -> Path:
+def annotation_path(annotations: str | None, candidates: Sequence[Path], *, content: str) -> Path:
     """Return the file or folder of annotations: the user's, or the first of ``candidates``; it must exist."""
-    if given is not None:
-        path = user_path(given).absolute()
+    if annotations is not None:
+        path = user_path(annotations).absolute()
         if not path.exists():
-            raise UsageError(f"dataset.annotations={given}: no such file or folder; expected {content}")
+            raise UsageError(f"dataset.annotations={annotations}: no such file or folder; expected {content}")
         return path
     found = next((path for path in candidates if path.exists()), None)
     if found is None:

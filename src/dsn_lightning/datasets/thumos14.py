@@ -154,9 +154,9 @@ def _relabelled(trimmed: Ucf101, labels: Mapping[str, int]) -> list[VideoRecord]
     return [replace(v, labels=(label,)) for v in videos if (label := new_labels[v.labels[0]]) is not None]
 
 
-def _read(given: str | None, root: Path) -> Annotations:
+def _read(annotations: str | None, root: Path) -> Annotations:
     """Read the annotations that the user names, or the first kind that is found below ``root``."""
-    place = annotation_path(given, [root], content=_CONTENT)
+    place = annotation_path(annotations, [root], content=_CONTENT)
     if place.suffix == ".json":
         return _from_json(place)
     folders = [place.parent] if place.is_file() else [place, place / "annotations"]
