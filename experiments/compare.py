@@ -1,14 +1,14 @@
 """How large and how certain the differences between methods are, over several evaluations of the same test videos.
 
     python experiments/compare.py DIR... [--beside control=DIR,DIR,...] [--output DIR] [--resamples 2000]
-        [--resample-seeds] [--all]
+        [--resample-seeds] [--all] [--config-dir DIR]
 
 DIR is the folder of an evaluation (dsn-evaluate, or a run of dsn-train), one a seed. Prints the differences between
 methods with intervals from one bootstrap over the videos for all methods and seeds, the shares of the
 uniform-to-oracle gap, and the headroom; those of classifiers at chance are left out. --beside compares them with
 another training's evaluations, one for each DIR in the same order; its classifiers are then named control:dsn and so
-on. --output also writes statistics.json (its fields are described in dsn_lightning/evaluation/statistics_file.py),
-statistics.md and classes.png.
+on. --config-dir is needed for methods of plug-ins. --output also writes statistics.json (its fields are described in
+dsn_lightning/evaluation/statistics_file.py), statistics.md and classes.png.
 """
 
 import argparse
@@ -29,6 +29,8 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0, help="of the resamples (default: 0)")
     parser.add_argument("--resample-seeds", action="store_true", help="draw the trainings' seeds with replacement too")
     parser.add_argument("--all", action="store_true", help="show every pair of methods, not only the main ones")
+    plug_ins = "folder with the configurations of plug-ins"
+    parser.add_argument("--config-dir", action="append", default=[], metavar="DIR", help=plug_ins)
     arguments = parser.parse_args()
     if arguments.resamples < 100:
         parser.error(f"--resamples {arguments.resamples}: an interval needs at least 100")
@@ -41,8 +43,9 @@ def main() -> int:
         others[name] = [Path(folder) for folder in listed.split(",")]
 
     from dsn_lightning.errors import UsageError  # these import all of the training, which takes seconds
-    from reproduce.configurations import compare_folders
+    from reproduce.configurations import add_plug_ins, compare_folders
 
+    add_plug_ins(arguments.config_dir)
     try:
         statistics = compare_folders(
             arguments.folders,

@@ -1,6 +1,8 @@
 """Dense sampling with the classifier that DSN trained: what it answers without its sampler.
 
-PYTHONPATH=experiments dsn-evaluate checkpoint=RUN ... +selection.own_dense._target_=reproduce.own_dense.OwnDense
+    PYTHONPATH=experiments dsn-evaluate --config-dir experiments/reproduce/conf checkpoint=RUN ... \
+        selection=[uniform,dsn,dense,own_dense]
+    python experiments/compare.py --config-dir experiments/reproduce/conf EVALUATION...
 """
 
 from dsn_lightning.selections import DSN_CLASSIFIER
