@@ -93,6 +93,7 @@ def variants(study: str) -> "list[Variant]":
             "concat (Eq. 3)": lambda clips: o.ConcatObservation(trunk(clips), clips_per_section=clips.logits.shape[2]),
             "shared": shared,
             "set": lambda clips: o.SetObservation(trunk(clips)),
+            "section": lambda clips: o.SectionObservation(classifier_of(clips)),
             "lstm": lambda clips: o.RecurrentObservation(trunk(clips)),
             "transformer": lambda clips: o.TransformerObservation(trunk(clips)),
             "video": video,
