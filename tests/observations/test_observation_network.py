@@ -50,7 +50,7 @@ def test_every_policy_can_learn_to_keep_nothing(observation):
     clips = torch.randn(1, 2, 3, *clip_shape(settings.backbone, modality="rgb"))
     skipped = network(clips).softmax(-1)[..., 3]
     assert ((skipped > 0.1) & (skipped < 0.5)).all()
-    optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.001)  # a small step: that of a maximum turns behind a kink
     (-network(clips).log_softmax(-1)[..., 3].sum()).backward()
     optimizer.step()
     assert (network(clips).softmax(-1)[..., 3] > skipped).all()
