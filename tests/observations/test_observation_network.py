@@ -50,10 +50,12 @@ def test_every_policy_can_learn_to_keep_nothing(observation):
     clips = torch.randn(1, 2, 3, *clip_shape(settings.backbone, modality="rgb"))
     skipped = network(clips).softmax(-1)[..., 3]
     assert ((skipped > 0.1) & (skipped < 0.5)).all()
-    optimizer = torch.optim.SGD(network.parameters(), lr=0.001)  # a small step: that of a maximum turns behind a kink
-    (-network(clips).log_softmax(-1)[..., 3].sum()).backward()
-    optimizer.step()
-    assert (network(clips).softmax(-1)[..., 3] > skipped).all()
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.01)  # a step of 0.1 is too long for the section's maximum
+    for _ in range(100):
+        optimizer.zero_grad()
+        (-network(clips).log_softmax(-1)[..., 3].sum()).backward()
+        optimizer.step()
+    assert (network(clips).softmax(-1)[..., 3] > skipped + 0.2).all()
 
 
 def test_a_network_that_does_not_say_so_cannot_skip():

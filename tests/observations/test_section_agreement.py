@@ -14,7 +14,8 @@ from helpers.processes import call
 def trunk(num_classes=4):
     torch.manual_seed(0)
     network = ResNet2D(num_classes, num_frames=2, stem_width=8, widths=(8,), blocks=(1,))
-    torch.nn.init.normal_(network.fc.weight) if num_classes else None
+    if num_classes:
+        torch.nn.init.normal_(network.fc.weight)
     return network
 
 
